@@ -1,0 +1,224 @@
+"""One frozen dataclass per stage: the only home of every default, its help and its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "CheckConfig",
+    "CurvatureConfig",
+    "DataConfig",
+    "LimitConfig",
+    "MeasureConfig",
+    "ModelConfig",
+    "PruneConfig",
+    "RunConfig",
+    "TrainConfig",
+    "option",
+]
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flags: tuple[str, ...] = (),
+    choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
+    source: str | None = None,
+) -> Any:
+    """A dataclass field that carries what a command-line option needs.
+
+    ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``);
+    a tuple default makes the option repeatable; ``source`` says where the default comes from.
+    """
+    metadata = {
+        "help": help,
+        "flags": flags,
+        "choices": choices,
+        "metavar": metavar,
+        "source": source,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which network the checkpoint belongs to, and what is never pruned."""
+
+    model: str | None = option(
+        None,
+        "Network: a built-in name, torchvision:NAME, package.module:attr or path/to/file.py:attr.",
+        flags=("-m", "--model"),
+        metavar="SPEC",
+    )
+    model_arg: tuple[str, ...] = option(
+        (), "Keyword argument for the network's constructor, as key=value.", metavar="KEY=VALUE"
+    )
+    exclude: tuple[str, ...] = option(
+        (),
+        "Module names (a regular expression) kept as trained: never pruned, never free.",
+        metavar="REGEX",
+    )
+    trust_pickle: bool = option(
+        False, "Load a checkpoint that runs code on loading. Only for files you made yourself."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which data, and how they are normalised."""
+
+    data: str | None = option(
+        None,
+        "Data: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH, npz:PATH, "
+        "package.module:attr or path/to/file.py:attr.",
+        flags=("-d", "--data"),
+        metavar="SPEC",
+    )
+    data_dir: str = option("data", "Where torchvision's data sets lie on disk.", metavar="DIR")
+    download: bool = option(False, "Fetch the data set into --data-dir when it is not there.")
+    mean: str | None = option(
+        None, "Channel means that inputs are normalised with, comma-separated.", metavar="M,..."
+    )
+    std: str | None = option(
+        None, "Channel deviations that inputs are normalised with.", metavar="S,..."
+    )
+    image_size: int | None = option(
+        None, "Resize and centre-crop the images of folder:PATH to this many pixels.", metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where and how the numbers are computed."""
+
+    batch_size: int = option(
+        500,
+        "Samples per forward pass; changes memory and time, never the result.",
+        flags=("-b", "--batch-size"),
+        metavar="N",
+    )
+    seed: int = option(0, "Seed of everything random.", metavar="N")
+    device: str = option("cpu", "Device, as torch names it.", metavar="DEVICE")
+    dtype: str = option("float32", "Floating-point type.", choices=("float32", "float64"))
+    workers: int = option(
+        0, "Processes that load data.", flags=("-j", "--workers"), metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureConfig:
+    """Which curvature matrix, and how its spectrum is estimated."""
+
+    curvature: str = option(
+        "hessian", "Curvature matrix of the training loss.", choices=("hessian", "ggn")
+    )
+    backend: str = option(
+        "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
+    )
+    probes: int = option(1, "Random probe vectors.", metavar="N")
+    steps: int = option(240, "Lanczos steps per probe.", metavar="N")
+    samples: int = option(
+        10_000,
+        "Training samples whose mean loss the curvature belongs to; 0 takes all of them.",
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitConfig:
+    """The loss tolerance and how the limit is stated."""
+
+    epsilon: str = option(
+        "batch-std",
+        "Loss tolerance: batch-std, a number, or a percentage of the dense loss such as 5%.",
+        metavar="RULE",
+        source="Zhang et al. 2024: standard deviation of the loss over mini-batches of 128",
+    )
+    formula: str = option(
+        "directional",
+        "Which of the three limits is the headline.",
+        choices=("directional", "isotropic", "paper"),
+    )
+    confidence: float = option(0.95, "Level of every interval.", metavar="P")
+    directional_steps: int = option(
+        40, "Lanczos steps from the removed weights, per candidate sparsity.", metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig:
+    """What is removed."""
+
+    amount: str = option(
+        "auto",
+        "Fraction of prunable weights to remove, 0 to 1, or auto for the predicted limit.",
+        metavar="auto|FLOAT",
+    )
+    method: str = option("magnitude", "Pruning criterion.", choices=("magnitude",))
+    min_keep: int = option(
+        0,
+        "Fewest weights kept in every layer, the guard against layer collapse.",
+        metavar="N",
+        source="Gupta et al. 2022, Global Magnitude Pruning",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How the thresholds are measured."""
+
+    method: str = option(
+        "one-shot",
+        "one-shot measures the pruned network as it is; refit trains the surviving weights first.",
+        choices=("one-shot", "refit"),
+    )
+    sparsities: str | None = option(
+        None,
+        "Sparsities to measure, as 0,0.5,0.9 or START:STOP:STEP; default: coarse to fine.",
+        metavar="LIST",
+    )
+    tolerance: tuple[str, ...] = option(
+        ("0.5pp", "1pp"), "Accuracy that may be lost, in percentage points.", metavar="Npp"
+    )
+    epsilon: str = option(
+        "batch-std",
+        "Loss tolerance: batch-std, a number, or a percentage of the dense loss such as 5%.",
+        metavar="RULE",
+    )
+    confidence: float = option(0.95, "Level of every interval.", metavar="P")
+    resolution: float = option(
+        0.001, "Spacing of sparsities, as a fraction, to which thresholds are found.", metavar="F"
+    )
+    refit_epochs: int = option(6, "Passes over the training set that refit may spend.", metavar="N")
+    refit_lr: float = option(1e-3, "Peak learning rate of refit (Adam, cosine).", metavar="LR")
+    refit_batch_size: int = option(128, "Mini-batch of refit.", metavar="N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """The gate between predicted and measured."""
+
+    tolerance: str = option(
+        "2pp", "Largest accepted difference, in percentage points.", metavar="Npp"
+    )
+    junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """l1 training as in Zhang et al. 2024, section 7 of their settings."""
+
+    l1: float = option(
+        5e-5,
+        "Weight of the l1 norm of the prunable weights in the loss.",
+        metavar="L1",
+        source="Zhang et al. 2024: 1e-5 to 1e-4",
+    )
+    weight_decay: float = option(0.0, "L2 weight decay of SGD.", metavar="WD")
+    epochs: int = option(12, "Passes over the training set.", metavar="N")
+    lr: float = option(0.1, "Peak learning rate of SGD with momentum, cosine schedule.", metavar="LR")
+    momentum: float = option(0.9, "Momentum of SGD.", metavar="M")
+    train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N")

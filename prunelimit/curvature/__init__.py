@@ -1,0 +1,1 @@
+"""Curvature of a :class:`~prunelimit.inputs.problem.Problem`: products with its Hessian or GGN."""

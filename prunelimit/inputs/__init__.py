@@ -1,0 +1,1 @@
+"""Checkpoint + network + data -> :class:`Problem`."""

@@ -1,0 +1,159 @@
+"""The problem every later stage works on: a network in eval mode, its data, and which
+parameters are free and which prunable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import NumericalError
+
+__all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
+
+SampleLoss = Callable[[Tensor, Tensor], Tensor]
+"""Maps outputs (n, ...) and targets (n, ...) to one loss per sample, shape (n,)."""
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats, one per sample."""
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+class Split(Protocol):
+    """One split of the data, in a fixed order."""
+
+    def __len__(self) -> int: ...
+
+    def batches(
+        self, batch_size: int, *, order: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets, on the problem's device and of its dtype.
+
+        Every sample comes exactly once, in index order or in ``order`` (int64 indices, which may
+        also name a subset); the last batch may be smaller.
+        """
+        ...
+
+    def subset(self, count: int, seed: int) -> Split:
+        """``count`` samples drawn without replacement, the same for the same seed; nested: a
+        larger count holds a smaller one's samples. All of them when ``count`` is 0 or larger than
+        the split."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the free parameters lie in one flat vector: in the network's order, each row-major."""
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Entries of each parameter."""
+        return tuple(shape.numel() for shape in self.shapes)
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector, D."""
+        return sum(self.sizes)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The named tensors as one vector, shape (D,)."""
+        return torch.cat([tensors[name].reshape(-1) for name in self.names])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Views of ``vector`` (D,) in the shapes of the parameters."""
+        pieces = vector.split(list(self.sizes))
+        return {n: p.view(s) for n, s, p in zip(self.names, self.shapes, pieces)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A trained network and its data.
+
+    ``model`` is in eval mode, with finite parameters, on ``device``. ``layout`` holds the free
+    parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
+    may be pruned: the weights of convolutions and linear layers.
+    """
+
+    model: nn.Module
+    loss: SampleLoss
+    train: Split
+    test: Split
+    layout: Layout
+    prunable: tuple[str, ...]
+    classes: int
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+    seed: int
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The free parameters by name, in the layout's order: the network's own, not copies."""
+        named = dict(self.model.named_parameters())
+        return {name: named[name] for name in self.layout.names}
+
+    def prunable_mask(self) -> Tensor:
+        """True where an entry of the flat free vector (D,) is prunable; bool."""
+        chosen = set(self.prunable)
+        return torch.cat(
+            [
+                torch.full((size,), name in chosen, dtype=torch.bool, device=self.device)
+                for name, size in zip(self.layout.names, self.layout.sizes)
+            ]
+        )
+
+    def vector(self) -> Tensor:
+        """A copy of the free parameters as one vector, shape (D,)."""
+        return self.layout.flatten({n: p.detach() for n, p in self.parameters().items()}).clone()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-sample loss (float64, nats) and correctness (bool), each of shape (n,), in order."""
+
+    losses: np.ndarray
+    correct: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """Mean loss, nats."""
+        return float(self.losses.mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples classified correctly."""
+        return float(self.correct.mean())
+
+
+def evaluate(problem: Problem, split: Split, weights: Tensor | None = None) -> Evaluation:
+    """Loss and correctness of every sample of ``split``, in order.
+
+    ``weights`` (D,) replaces the free parameters for this evaluation; the network itself is
+    unchanged afterwards.
+
+    Raises:
+        NumericalError: the loss of the unmodified network is not finite on some sample (named).
+    """
+    tensors: dict[str, Tensor] = {} if weights is None else problem.layout.unflatten(weights)
+    losses: list[Tensor] = []
+    correct: list[Tensor] = []
+    with torch.no_grad():
+        for inputs, targets in split.batches(problem.batch_size):
+            outputs = torch.func.functional_call(problem.model, tensors, (inputs,))
+            losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
+            correct.append((outputs.argmax(dim=-1) == targets).cpu())
+    per_sample = torch.cat(losses).numpy()
+    if weights is None and not np.isfinite(per_sample).all():
+        first = int(np.flatnonzero(~np.isfinite(per_sample))[0])
+        raise NumericalError(
+            f"The loss is not finite on sample {first} (of {len(per_sample)}); "
+            "check that sample and the network's weights."
+        )
+    return Evaluation(per_sample, torch.cat(correct).numpy())

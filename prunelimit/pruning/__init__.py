@@ -1,0 +1,1 @@
+"""What is removed: exact-count masks, and the survivors refitted."""

@@ -1,0 +1,407 @@
+"""What every command returns: frozen results that go to JSON and come back unchanged.
+
+Fractions are 0..1 everywhere here; percentages are only for people. The JSON form of a result
+is :func:`to_json`; its schema is :func:`prunelimit.schemas.schema`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .errors import InputError
+
+__all__ = [
+    "Artifact",
+    "CheckResult",
+    "CurvatureSummary",
+    "CurvePoint",
+    "DataInfo",
+    "Dense",
+    "Epsilon",
+    "LayerResult",
+    "Limit",
+    "MeasurePoint",
+    "MeasureResult",
+    "ModelInfo",
+    "PredictResult",
+    "PruneResult",
+    "Provenance",
+    "Reliability",
+    "PathPoint",
+    "SpectrumResult",
+    "Threshold",
+    "TrainResult",
+    "Variant",
+    "from_json",
+    "to_json",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """The network: counts are numbers of scalars; ``sha256`` is of the checkpoint file."""
+
+    spec: str
+    sha256: str | None
+    parameters: int
+    free: int
+    prunable: int
+    excluded: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """The data the numbers belong to; ``samples`` counts those used of ``split``."""
+
+    spec: str
+    split: str
+    samples: int
+    classes: int
+    test_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What it takes to obtain a result again; the head of every command's JSON."""
+
+    tool_version: str
+    command: str
+    created: str
+    seed: int
+    device: str
+    versions: dict[str, str]
+    wall_seconds: float
+    peak_bytes: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """The unpruned network: mean training loss (nats) and test accuracy (fraction)."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epsilon:
+    """The loss tolerance (nats) and the rule that gave it."""
+
+    value: float
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureSummary:
+    """The spectrum in a few numbers.
+
+    ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
+    the share of eigenvalues below zero; ``products`` counts matrix-vector products spent.
+    """
+
+    kind: str
+    backend: str
+    probes: int
+    steps: int
+    samples: int
+    products: int
+    lambda_max: float
+    lambda_min: float
+    trace: float
+    trace_standard_error: float
+    negative_mass: float
+    gradient_seconds: float
+    product_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The largest feasible sparsity.
+
+    ``sparsity`` is of the prunable weights, ``sparsity_of_all`` of all parameters; ``kept``
+    counts surviving prunable weights; ``radius`` is the l2 norm of what is removed.
+    ``interval`` covers, at ``confidence``, the error of estimating the spectrum;
+    ``band`` is the ALMT transition band [necessary side, sufficient side].
+    """
+
+    sparsity: float
+    of: str
+    sparsity_of_all: float
+    kept: int
+    radius: float
+    formula: str
+    operator: str
+    interval: tuple[float, float]
+    confidence: float
+    band: tuple[float, float]
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The limit by another formula or operator."""
+
+    formula: str
+    operator: str
+    sparsity: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathPoint:
+    """Actual and quadratic loss rise (nats) when magnitude pruning reaches ``sparsity``."""
+
+    sparsity: float
+    loss_rise: float
+    quadratic_rise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Whether the estimate can be trusted, why not, and the evidence.
+
+    ``nonquadraticity`` is actual over quadratic loss rise where the actual rise first reaches
+    epsilon: 1 where the quadratic model is exact.
+    """
+
+    ok: bool
+    reasons: tuple[str, ...]
+    nonquadraticity: float | None
+    path: tuple[PathPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerResult:
+    """One prunable weight tensor: how many of its entries survive."""
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    sparsity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """Removed radius and squared Gaussian width (in parameters) at a sparsity."""
+
+    sparsity: float
+    radius: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumResult:
+    """The spectrum: Ritz values and quadrature weights, one row per probe."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.spectrum/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    curvature: CurvatureSummary
+    ritz_values: tuple[tuple[float, ...], ...]
+    quadrature_weights: tuple[tuple[float, ...], ...]
+    outcomes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictResult:
+    """The predicted limit and everything it rests on."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.predict/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    dense: Dense
+    epsilon: Epsilon
+    curvature: CurvatureSummary
+    limit: Limit
+    variants: tuple[Variant, ...]
+    reliability: Reliability
+    layers: tuple[LayerResult, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A written checkpoint; ``bytes_dense`` is the size of the dense one in the same format."""
+
+    path: str
+    format: str
+    bytes: int
+    bytes_dense: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneResult:
+    """What was pruned; accuracies are fractions on the test split."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    method: str
+    amount: str
+    sparsity: float
+    nonzero: int
+    layers: tuple[LayerResult, ...]
+    artifact: Artifact
+    accuracy_before: float
+    accuracy_after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurePoint:
+    """One sparsity: test accuracy, mean training loss, surviving prunable weights."""
+
+    sparsity: float
+    accuracy: float
+    loss: float
+    nonzero: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """The largest sparsity that holds ``rule`` within ``tolerance`` at every sparsity up to it.
+
+    ``rule``: "accuracy" (tolerance a fraction of 1), "dense-accuracy" (the paper's: the highest
+    sparsity at least as accurate as dense), "loss" (tolerance epsilon, nats) or, for refit,
+    "feasibility" (tolerance epsilon, nats). ``interval`` covers the paired sampling error.
+    """
+
+    rule: str
+    tolerance: float
+    sparsity: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureResult:
+    """Accuracy and loss against sparsity, and the thresholds read from them."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    method: str
+    dense: Dense
+    epsilon: Epsilon
+    curve: tuple[MeasurePoint, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """Predicted against measured; differences and tolerances in percentage points."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.check/1"
+    provenance: Provenance
+    model: ModelInfo
+    predicted: float
+    predicted_interval: tuple[float, float]
+    measured: float
+    measured_interval: tuple[float, float]
+    rule: str
+    difference_pp: float
+    tolerance_pp: float
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """A finished training: accuracy on the test split and the checkpoint it left."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.train/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    dense: Dense
+    artifact: Artifact
+    history: tuple[dict[str, float], ...] = field(default=())
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value
+
+
+def to_json(result: Any) -> dict[str, Any]:
+    """``result`` as JSON-ready data: ``schema`` first, provenance at the top level, then its own."""
+    document = _plain(result)
+    head = {"schema": result.SCHEMA, **document.pop("provenance")}
+    return {**head, **document}
+
+
+T = TypeVar("T")
+
+
+def _build(annotation: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(annotation)
+    if annotation is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        inner = [a for a in typing.get_args(annotation) if a is not type(None)]
+        return _build(inner[0], value, where)
+    if origin is tuple:
+        args = typing.get_args(annotation)
+        if not isinstance(value, list):
+            raise InputError(f"{where} should be a list.")
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_build(args[0], item, where) for item in value)
+        if len(args) != len(value):
+            raise InputError(f"{where} should have {len(args)} entries, not {len(value)}.")
+        return tuple(_build(a, item, where) for a, item in zip(args, value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} should be an object.")
+        inner_type = typing.get_args(annotation)[1]
+        return {key: _build(inner_type, item, f"{where}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(annotation):
+        return _build_dataclass(typing.cast("type[Any]", annotation), value, where)
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if annotation is float and value is None:
+        return float("nan")
+    if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
+        raise InputError(f"{where} should be {annotation.__name__}, not {type(value).__name__}.")
+    return value
+
+
+def _build_dataclass(kind: type[Any], value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} should be an object.")
+    hints = typing.get_type_hints(kind)
+    given: dict[str, Any] = {}
+    for f in dataclasses.fields(kind):
+        if f.name not in value:
+            raise InputError(f"{where} lacks {f.name!r}.")
+        given[f.name] = _build(hints[f.name], value[f.name], f"{where}.{f.name}")
+    return kind(**given)
+
+
+def from_json(kind: type[T], document: Any, where: str = "document") -> T:
+    """The result that :func:`to_json` made ``document`` from.
+
+    Raises:
+        InputError: ``document`` is of another schema, or a field is missing or of a wrong type.
+    """
+    expected = kind.SCHEMA  # type: ignore[attr-defined]
+    if not isinstance(document, dict) or document.get("schema") != expected:
+        found = document.get("schema") if isinstance(document, dict) else None
+        raise InputError(f"{where} is not a {expected} result (its schema is {found!r}).")
+    names = [f.name for f in dataclasses.fields(Provenance)]
+    inner = {**document, "provenance": {n: document[n] for n in names if n in document}}
+    return typing.cast(T, _build_dataclass(kind, inner, where))
