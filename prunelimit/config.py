@@ -85,6 +85,11 @@ class DataConfig:
     std: str | None = option(
         None, "Channel deviations that inputs are normalised with.", metavar="S,..."
     )
+    train_samples: int = option(
+        0,
+        "Training samples that make up the training loss, drawn by seed; 0 takes all.",
+        metavar="N",
+    )
     image_size: int | None = option(
         None, "Resize and centre-crop the images of folder:PATH to this many pixels.", metavar="N"
     )
@@ -103,9 +108,7 @@ class RunConfig:
     seed: int = option(0, "Seed of everything random.", metavar="N")
     device: str = option("cpu", "Device, as torch names it.", metavar="DEVICE")
     dtype: str = option("float32", "Floating-point type.", choices=("float32", "float64"))
-    workers: int = option(
-        0, "Processes that load data.", flags=("-j", "--workers"), metavar="N"
-    )
+    workers: int = option(0, "Processes that load data.", flags=("-j", "--workers"), metavar="N")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +222,8 @@ class TrainConfig:
     )
     weight_decay: float = option(0.0, "L2 weight decay of SGD.", metavar="WD")
     epochs: int = option(12, "Passes over the training set.", metavar="N")
-    lr: float = option(0.1, "Peak learning rate of SGD with momentum, cosine schedule.", metavar="LR")
+    lr: float = option(
+        0.1, "Peak learning rate of SGD with momentum, cosine schedule.", metavar="LR"
+    )
     momentum: float = option(0.9, "Momentum of SGD.", metavar="M")
     train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N")
