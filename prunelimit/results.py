@@ -27,11 +27,11 @@ __all__ = [
     "MeasurePoint",
     "MeasureResult",
     "ModelInfo",
-    "PredictResult",
-    "PruneResult",
-    "Provenance",
-    "Reliability",
     "PathPoint",
+    "PredictResult",
+    "Provenance",
+    "PruneResult",
+    "Reliability",
     "SpectrumResult",
     "Threshold",
     "TrainResult",
@@ -337,7 +337,7 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(result: Any) -> dict[str, Any]:
-    """``result`` as JSON-ready data: ``schema`` first, provenance at the top level, then its own."""
+    """``result`` as JSON-ready data: ``schema`` first, provenance flat, then its own."""
     document = _plain(result)
     head = {"schema": result.SCHEMA, **document.pop("provenance")}
     return {**head, **document}
@@ -363,7 +363,7 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
             return tuple(_build(args[0], item, where) for item in value)
         if len(args) != len(value):
             raise InputError(f"{where} should have {len(args)} entries, not {len(value)}.")
-        return tuple(_build(a, item, where) for a, item in zip(args, value))
+        return tuple(_build(a, item, where) for a, item in zip(args, value, strict=True))
     if origin is dict:
         if not isinstance(value, dict):
             raise InputError(f"{where} should be an object.")

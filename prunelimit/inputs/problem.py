@@ -70,7 +70,7 @@ class Layout:
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Views of ``vector`` (D,) in the shapes of the parameters."""
         pieces = vector.split(list(self.sizes))
-        return {n: p.view(s) for n, s, p in zip(self.names, self.shapes, pieces)}
+        return {n: p.view(s) for n, s, p in zip(self.names, self.shapes, pieces, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class Problem:
         return torch.cat(
             [
                 torch.full((size,), name in chosen, dtype=torch.bool, device=self.device)
-                for name, size in zip(self.layout.names, self.layout.sizes)
+                for name, size in zip(self.layout.names, self.layout.sizes, strict=True)
             ]
         )
 
