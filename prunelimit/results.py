@@ -153,19 +153,24 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class PathPoint:
-    """Actual and quadratic loss rise (nats) when magnitude pruning reaches ``sparsity``."""
+    """Loss rise (nats) when magnitude pruning reaches ``sparsity``: actual, and as modelled.
+
+    ``quadratic_rise`` is d^T H d / 2 and ``linear_rise`` g^T d for the displacement d; the limit
+    rests on the quadratic part alone.
+    """
 
     sparsity: float
     loss_rise: float
     quadratic_rise: float
+    linear_rise: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
     """Whether the estimate can be trusted, why not, and the evidence.
 
-    ``nonquadraticity`` is actual over quadratic loss rise where the actual rise first reaches
-    epsilon: 1 where the quadratic model is exact.
+    ``nonquadraticity`` is the actual loss rise over the modelled one (linear plus quadratic) where
+    the actual rise first reaches epsilon: 1 where the second-order model is exact.
     """
 
     ok: bool
