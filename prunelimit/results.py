@@ -7,6 +7,7 @@ is :func:`to_json`; its schema is :func:`prunelimit.schemas.schema`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ __all__ = [
     "CurvatureSummary",
     "CurvePoint",
     "DataInfo",
+    "DemoResult",
     "Dense",
     "Epsilon",
     "LayerResult",
@@ -242,7 +244,11 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneResult:
-    """What was pruned; accuracies are fractions on the test split."""
+    """What was pruned; accuracies are fractions on the test split.
+
+    ``nonzero`` counts the prunable weights that are not zero. ``reliability`` is that of the
+    prediction which chose the sparsity; None where the user chose it.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
     provenance: Provenance
@@ -256,6 +262,7 @@ class PruneResult:
     artifact: Artifact
     accuracy_before: float
     accuracy_after: float
+    reliability: Reliability | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +307,10 @@ class MeasureResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """Predicted against measured; differences and tolerances in percentage points."""
+    """Predicted against measured; differences and tolerances in percentage points.
+
+    ``reliability`` is that of the prediction.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.check/1"
     provenance: Provenance
@@ -314,6 +324,7 @@ class CheckResult:
     tolerance_pp: float
     passed: bool
     reasons: tuple[str, ...]
+    reliability: Reliability | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +340,29 @@ class TrainResult:
     history: tuple[dict[str, float], ...] = field(default=())
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """The demonstration in a few numbers; ``files`` are names within ``directory``."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.demo/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    directory: str
+    files: tuple[str, ...]
+    dense: Dense
+    predicted: float
+    interval: tuple[float, float]
+    thresholds: tuple[Threshold, ...]
+    pruned_sparsity: float
+    pruned_accuracy: float
+    artifact: Artifact
+    difference_pp: float
+    tolerance_pp: float
+    passed: bool
+    reliability: Reliability
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -336,13 +370,16 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
 def to_json(result: Any) -> dict[str, Any]:
-    """``result`` as JSON-ready data: ``schema`` first, provenance flat, then its own."""
+    """``result`` as JSON-ready data: ``schema`` first, provenance flat, then its own.
+
+    JSON has no numbers that are not finite; they become null.
+    """
     document = _plain(result)
     head = {"schema": result.SCHEMA, **document.pop("provenance")}
     return {**head, **document}

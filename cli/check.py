@@ -1,0 +1,125 @@
+"""``prunelimit check``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prunelimit.config import (
+    CheckConfig,
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    MeasureConfig,
+    ModelConfig,
+    RunConfig,
+)
+from prunelimit.errors import UsageError
+
+from .options import (
+    CHECK,
+    CURVATURE,
+    DATA,
+    LIMIT,
+    NETWORK,
+    RUN,
+    Section,
+    build,
+    cli_command,
+    document_options,
+    general_options,
+)
+from .outputs import Outputs
+
+if TYPE_CHECKING:
+    from prunelimit.results import CheckResult
+
+GATE_FAILED = 1
+"""Exit code of a gate that failed."""
+
+OTHER_TOLERANCE = ("tolerance",)
+"""Accuracy tolerances do not enter the verdict: --tolerance is the gate's."""
+
+MEASURE = Section("Measurement", MeasureConfig, without=OTHER_TOLERANCE)
+
+FILES = click.Argument(
+    ["files"], metavar="CKPT | PREDICT.json MEASURE.json", nargs=-1, type=click.Path(path_type=Path)
+)
+
+
+@cli_command(
+    "check",
+    FILES,
+    CHECK,
+    NETWORK,
+    DATA,
+    LIMIT,
+    MEASURE,
+    CURVATURE,
+    RUN,
+    document_options(strict=True),
+    general_options(),
+)
+def command(files: tuple[Path, ...], **given: Any) -> int:
+    """Hold the prediction against the measurement, as a gate.
+
+    With a checkpoint: predicts, measures, compares. With the JSON files of predict and measure:
+    compares them. Exits with 1 when they differ by more than --tolerance. Inside a CI job that
+    sets GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary.
+    """
+    if len(files) not in (1, 2):
+        raise UsageError(
+            f"check takes one checkpoint, or the JSON files of predict and measure, not "
+            f"{len(files)} files."
+        )
+    config = build(CheckConfig, given)
+    junit = None if config.junit is None else Path(config.junit)
+    outputs = Outputs.of(given, junit, inputs=files)
+    from prunelimit.report.tables import check_table
+
+    from .verdict import append_summary, write_junit
+
+    with outputs.progress() as progress:
+        result = (
+            _compared(files, config) if len(files) == 2 else _measured(files[0], given, progress)
+        )
+    if junit is not None:
+        write_junit(result, junit, force=outputs.force)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        append_summary(result, Path(summary))
+    outputs.document(result, outputs.output)
+    outputs.show(check_table(result))
+    if not result.passed:
+        return GATE_FAILED
+    outputs.demand(result.reliability)
+    return 0
+
+
+def _compared(files: tuple[Path, ...], config: CheckConfig) -> CheckResult:
+    from prunelimit.files import read_json
+    from prunelimit.pipeline.check import check_results
+    from prunelimit.results import MeasureResult, PredictResult, from_json
+
+    predicted = from_json(PredictResult, read_json(files[0]), str(files[0]))
+    measured = from_json(MeasureResult, read_json(files[1]), str(files[1]))
+    return check_results(predicted, measured, config)
+
+
+def _measured(checkpoint: Path, given: dict[str, Any], progress: Any) -> CheckResult:
+    from prunelimit.pipeline.check import check_checkpoint
+
+    return check_checkpoint(
+        checkpoint,
+        build(ModelConfig, given),
+        build(DataConfig, given),
+        build(RunConfig, given),
+        build(CurvatureConfig, given),
+        build(LimitConfig, given),
+        build(MeasureConfig, given, without=OTHER_TOLERANCE),
+        build(CheckConfig, given),
+        progress=progress,
+    )

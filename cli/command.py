@@ -1,0 +1,70 @@
+"""A click command whose help is in sections and whose failures are one sentence each."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import click
+
+from prunelimit.errors import PruneLimitError
+
+__all__ = ["GENERAL", "Command", "Interrupted", "keep_on_interrupt"]
+
+GENERAL = "General"
+"""Heading of options that have no other; it comes last."""
+
+_KEPT = "prunelimit.kept"
+
+
+class Interrupted(PruneLimitError):
+    """Ctrl-C; the message says what is left."""
+
+    exit_code = 130
+
+
+def keep_on_interrupt(context: click.Context, sentence: str) -> None:
+    """What to tell a user who interrupts the command from now on."""
+    context.meta[_KEPT] = sentence
+
+
+class Command(click.Command):
+    """A command of prunelimit."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One list of options per heading, in the order the headings first appear."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, "title", GENERAL), []).append(record)
+        general = sections.pop(GENERAL, [])
+        for title, records in [*sections.items(), (GENERAL, general)]:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; every failure leaves as a :class:`PruneLimitError` or click's own."""
+        try:
+            return super().invoke(ctx)
+        except (PruneLimitError, click.ClickException, click.exceptions.Exit, click.Abort):
+            if ctx.params.get("verbose"):
+                traceback.print_exc()
+            raise
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt:
+            left = ctx.meta.get(_KEPT, "nothing was written")
+            raise Interrupted(f"Interrupted; {left}.") from None
+        except Exception as error:
+            if ctx.params.get("verbose"):
+                traceback.print_exc()
+            raise PruneLimitError(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
+        return "Memory ran out; lower --batch-size, --samples or --steps."
+    named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"Something unforeseen went wrong ({named[:300]}); run again with -v for the traceback."

@@ -1,0 +1,95 @@
+"""The command ``prunelimit``: finds the command, runs it, turns its outcome into an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from prunelimit import __version__
+from prunelimit.errors import PruneLimitError
+
+from .suggest import nearest
+
+__all__ = ["group", "main"]
+
+COMMANDS = ("demo", "train", "spectrum", "predict", "prune", "measure", "check", "schema")
+"""Each is a module of this package with an object ``command``, loaded when asked for."""
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Group(click.Group):
+    """Loads the modules of its commands only when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest name for an unknown one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"There is no command {args[0]}{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Group, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="prunelimit")
+def group() -> None:
+    """How sparse can this trained network be made in one shot, and was the prediction right?
+
+    Start with `prunelimit demo`. With a checkpoint of your own: predict, then prune, then
+    measure; check does it all and compares.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default) and return its exit code.
+
+    0 done, 1 a gate failed, 2 usage, 3 an input cannot be read, 4 unreliable under ``--strict``,
+    130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
+    except PruneLimitError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"Error: {_usage(error)}", err=True)
+        return error.exit_code if isinstance(error, click.UsageError) else 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Error: Interrupted; nothing was written.", err=True)
+        return 130
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """click's complaint as one sentence that says where help is."""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption):
+        known = []
+        if context is not None:
+            known = [name for each in context.command.get_params(context) for name in each.opts]
+        return f"There is no option {error.option_name}{nearest(error.option_name, known)}"
+    message = " ".join(error.format_message().split())
+    if message.endswith("?") or context is None:
+        return message
+    return f"{message.rstrip('.')}; see {context.command_path} --help."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""``prunelimit measure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prunelimit.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
+
+from .options import (
+    CHECKPOINT,
+    DATA,
+    MEASURE,
+    NETWORK,
+    RUN,
+    build,
+    cli_command,
+    document_options,
+    general_options,
+    path_option,
+)
+from .outputs import Outputs
+
+CSV = path_option("Output", ["csv_path", "--csv"], "FILE.csv", "Write the measured curve here.")
+
+
+@cli_command(
+    "measure",
+    CHECKPOINT,
+    NETWORK,
+    DATA,
+    MEASURE,
+    RUN,
+    document_options(plot="accuracy and loss against sparsity"),
+    CSV,
+    general_options(),
+)
+def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
+    """Measure accuracy and loss against sparsity, and the thresholds.
+
+    CKPT is a checkpoint; one written by prunelimit names its own network and data.
+    """
+    outputs = Outputs.of(given, csv_path, inputs=(checkpoint,))
+    from prunelimit.pipeline.measure import measure
+    from prunelimit.report.plots import plot_measure
+    from prunelimit.report.tables import measure_table
+
+    from .exports import write_csv
+
+    with outputs.progress() as progress:
+        result = measure(
+            checkpoint,
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            build(MeasureConfig, given),
+            progress=progress,
+        )
+    outputs.draw(lambda path: plot_measure([result], None, path))
+    if csv_path is not None:
+        write_csv(result, csv_path, force=outputs.force)
+    outputs.document(result, outputs.output)
+    outputs.show(measure_table(result))

@@ -1,0 +1,207 @@
+"""Command-line options, made from the configuration dataclasses and turned back into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from prunelimit.config import (
+    CheckConfig,
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    MeasureConfig,
+    ModelConfig,
+    PruneConfig,
+    RunConfig,
+    TrainConfig,
+)
+
+from .command import GENERAL, Command
+from .settings import use_settings
+
+__all__ = [
+    "CHECK",
+    "CHECKPOINT",
+    "CURVATURE",
+    "DATA",
+    "LIMIT",
+    "MEASURE",
+    "NETWORK",
+    "PRUNE",
+    "RUN",
+    "TRAIN",
+    "Section",
+    "build",
+    "checkpoint_options",
+    "cli_command",
+    "document_options",
+    "flag",
+    "general_options",
+    "path_option",
+    "titled",
+]
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Section:
+    """The options of one dataclass under one heading; those in ``without`` keep their defaults."""
+
+    title: str
+    config: type[Any]
+    without: tuple[str, ...] = ()
+
+    def options(self) -> list[click.Option]:
+        """One option per field, with the field's default, help, choices and flags."""
+        hints = typing.get_type_hints(self.config)
+        return [
+            _field_option(self.title, field, hints[field.name])
+            for field in dataclasses.fields(self.config)
+            if field.name not in self.without
+        ]
+
+
+NETWORK = Section("Network", ModelConfig)
+DATA = Section("Data", DataConfig)
+RUN = Section("Computation", RunConfig)
+CURVATURE = Section("Curvature", CurvatureConfig)
+LIMIT = Section("Limit", LimitConfig)
+PRUNE = Section("Pruning", PruneConfig)
+MEASURE = Section("Measurement", MeasureConfig)
+CHECK = Section("Gate", CheckConfig)
+TRAIN = Section("Training", TrainConfig)
+
+
+def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) -> click.Option:
+    metadata = field.metadata
+    flags = metadata["flags"] or ("--" + field.name.replace("_", "-"),)
+    if annotation is bool:
+        return titled(title, [field.name, *flags], is_flag=True, help=metadata["help"])
+    repeatable = typing.get_origin(annotation) is tuple
+    help_text = metadata["help"] + (" Repeatable." if repeatable else "")
+    kind = click.Choice(metadata["choices"]) if metadata["choices"] else _scalar(annotation)
+    return titled(
+        title,
+        [field.name, *flags],
+        type=kind,
+        default=field.default,
+        multiple=repeatable,
+        show_default=field.default not in (None, ()),
+        metavar=metadata["metavar"],
+        help=help_text,
+    )
+
+
+def _scalar(annotation: Any) -> Any:
+    """The type of one value: X of X, of X | None and of tuple[X, ...]."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
+        inner = typing.get_args(annotation)
+        return next(each for each in inner if each not in (type(None), Ellipsis))
+    return annotation
+
+
+def titled(title: str, declarations: list[str], **settings: Any) -> click.Option:
+    """An option under the heading ``title``."""
+    option = click.Option(declarations, **settings)
+    option.title = title  # type: ignore[attr-defined]
+    return option
+
+
+def build(config: type[Config], given: Mapping[str, Any], without: Iterable[str] = ()) -> Config:
+    """The dataclass that the parsed options ``given`` describe; absent fields keep defaults."""
+    names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    return config(**{n: given[n] for n in names if n in given and n not in without})
+
+
+CHECKPOINT = click.Argument(["checkpoint"], metavar="CKPT", type=click.Path(path_type=Path))
+"""The one positional argument of most commands."""
+
+
+def path_option(title: str, declarations: list[str], metavar: str, help: str) -> click.Option:
+    """An option that names a file to write."""
+    return titled(title, declarations, metavar=metavar, help=help, type=click.Path(path_type=Path))
+
+
+def flag(title: str, declaration: str, help: str) -> click.Option:
+    """An option without a value."""
+    return titled(title, [declaration], is_flag=True, help=help)
+
+
+def document_options(*, plot: str | None = None, strict: bool = False) -> list[click.Option]:
+    """Where a command's result goes; ``plot`` says what its plot shows."""
+    options = [
+        path_option("Output", ["output", "-o", "--output"], "FILE.json", "Write the result here."),
+        flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
+    ]
+    if plot is not None:
+        options.append(path_option("Output", ["--plot"], "FILE", f"Plot {plot} (png, pdf, svg)."))
+    if strict:
+        options.append(flag("Output", "--strict", "Exit with 4 when the estimate is unreliable."))
+    return options
+
+
+def checkpoint_options(default: str) -> list[click.Option]:
+    """Where a command's checkpoint goes."""
+    return [
+        titled(
+            "Output",
+            ["output", "-o", "--output"],
+            metavar="CKPT",
+            type=click.Path(path_type=Path),
+            default=Path(default),
+            show_default=True,
+            help="Write the checkpoint here.",
+        ),
+        flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
+    ]
+
+
+def general_options() -> list[click.Option]:
+    """The options of every command that computes something."""
+    return [
+        flag(GENERAL, "--force", "Replace outputs that exist."),
+        titled(GENERAL, ["quiet", "-q", "--quiet"], is_flag=True, help="Only errors on stderr."),
+        titled(
+            GENERAL, ["verbose", "-v", "--verbose"], is_flag=True, help="Show tracebacks of errors."
+        ),
+        titled(
+            GENERAL,
+            ["--config"],
+            metavar="FILE.toml",
+            type=click.Path(path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=use_settings,
+            help="Defaults of options, before those in [tool.prunelimit] of pyproject.toml.",
+        ),
+    ]
+
+
+def cli_command(
+    name: str, *parts: Section | click.Parameter | list[click.Option]
+) -> Callable[[Callable[..., int | None]], Command]:
+    """Make a function the command ``name`` with the arguments and options of ``parts``.
+
+    Of two options with the same name the first stays: one flag then feeds both dataclasses.
+    """
+    parameters: dict[str, click.Parameter] = {}
+    for part in parts:
+        each = part.options() if isinstance(part, Section) else part
+        for parameter in each if isinstance(each, list) else [each]:
+            parameters.setdefault(parameter.name or "", parameter)
+
+    def wrap(function: Callable[..., int | None]) -> Command:
+        return Command(
+            name, params=list(parameters.values()), callback=function, help=function.__doc__
+        )
+
+    return wrap

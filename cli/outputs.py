@@ -1,0 +1,114 @@
+"""Where results go: checked before the work starts, written after it, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunelimit.errors import OutputError, UnreliableError, UsageError
+from prunelimit.progress import Progress
+from prunelimit.results import Reliability, to_json
+
+__all__ = ["Outputs"]
+
+PLOT_FORMATS = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the user wants to be left with."""
+
+    output: Path | None
+    plot: Path | None
+    json: bool
+    quiet: bool
+    force: bool
+    strict: bool
+
+    @classmethod
+    def of(
+        cls, given: Mapping[str, Any], *others: Path | None, inputs: tuple[Path, ...] = ()
+    ) -> Outputs:
+        """From parsed options; ``others`` are further files that the command will write.
+
+        Raises:
+            OutputError: a file exists and ``--force`` was not given, its folder is missing or
+                closed, it is an input, or two outputs are the same file.
+            UsageError: a plot's format is unknown.
+        """
+        from prunelimit.files import check_writable
+
+        plot: Path | None = given.get("plot")
+        output: Path | None = given.get("output")
+        if plot is not None and plot.suffix.lower() not in PLOT_FORMATS:
+            raise UsageError(
+                f"A plot cannot be written as {plot.name}; end its name with "
+                f"{', '.join(PLOT_FORMATS[:-1])} or {PLOT_FORMATS[-1]}."
+            )
+        taken = {path.resolve() for path in inputs}
+        for path in (output, plot, *others):
+            if path is None:
+                continue
+            if path.resolve() in taken:
+                raise OutputError(f"{path} is an input or another output; choose another name.")
+            taken.add(path.resolve())
+            check_writable(path, force=given["force"])
+        return cls(
+            output=output,
+            plot=plot,
+            json=given.get("json", False),
+            quiet=given["quiet"],
+            force=given["force"],
+            strict=given.get("strict", False),
+        )
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Progress for the time of the work, none when quiet."""
+        from .progress import reporting
+
+        return reporting(self.quiet)
+
+    def document(self, result: Any, path: Path | None = None) -> None:
+        """The result as JSON: into ``path`` when given, on stdout with ``--json``."""
+        from prunelimit.files import write_json
+
+        document = to_json(result)
+        if path is not None:
+            write_json(path, document, force=self.force)
+        if self.json:
+            click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+    def draw(self, draw: Callable[[Path], None]) -> None:
+        """The plot, when one is wanted; ``draw`` writes it to the path it is given."""
+        from prunelimit.files import writing
+
+        if self.plot is not None:
+            with writing(self.plot, force=self.force) as temporary:
+                draw(temporary)
+
+    def show(self, *renderables: Any) -> None:
+        """Tables and sentences for people, on stderr."""
+        from rich.console import Console
+
+        if not self.quiet:
+            console = Console(stderr=True)
+            for each in renderables:
+                console.print(each, highlight=False)
+
+    def demand(self, reliability: Reliability | None) -> None:
+        """Hold ``--strict``; call it last, when everything is written.
+
+        Raises:
+            UnreliableError: the estimate is outside its regime.
+        """
+        if self.strict and reliability is not None and not reliability.ok:
+            raise UnreliableError(
+                f"The estimate is not reliable ({len(reliability.reasons)} reasons): "
+                f"{' '.join(reliability.reasons)}"
+            )

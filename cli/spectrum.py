@@ -1,0 +1,66 @@
+"""``prunelimit spectrum``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prunelimit.config import CurvatureConfig, DataConfig, ModelConfig, RunConfig
+
+from .options import (
+    CHECKPOINT,
+    CURVATURE,
+    DATA,
+    NETWORK,
+    RUN,
+    build,
+    cli_command,
+    document_options,
+    general_options,
+    path_option,
+)
+from .outputs import Outputs
+
+NPZ = path_option(
+    "Output", ["--npz"], "FILE.npz", "Write Ritz values and quadrature weights as numpy arrays."
+)
+
+
+@cli_command(
+    "spectrum",
+    CHECKPOINT,
+    NETWORK,
+    DATA,
+    CURVATURE,
+    RUN,
+    document_options(plot="the spectral density"),
+    NPZ,
+    general_options(),
+)
+def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
+    """Estimate the spectrum of the curvature of the training loss.
+
+    Gives the extreme eigenvalues, the trace and the share of negative ones, each with its error.
+    CKPT is a checkpoint; one written by prunelimit names its own network and data.
+    """
+    outputs = Outputs.of(given, npz, inputs=(checkpoint,))
+    from prunelimit.pipeline.spectrum import spectrum
+    from prunelimit.report.plots import plot_spectrum
+    from prunelimit.report.tables import spectrum_table
+
+    from .exports import write_npz
+
+    with outputs.progress() as progress:
+        result = spectrum(
+            checkpoint,
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            build(CurvatureConfig, given),
+            progress=progress,
+        )
+    outputs.draw(lambda path: plot_spectrum(result, path))
+    if npz is not None:
+        write_npz(result, npz, force=outputs.force)
+    outputs.document(result, outputs.output)
+    outputs.show(spectrum_table(result))

@@ -1,0 +1,66 @@
+"""``prunelimit train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunelimit.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+
+from .command import keep_on_interrupt
+from .options import (
+    DATA,
+    RUN,
+    TRAIN,
+    Section,
+    build,
+    checkpoint_options,
+    cli_command,
+    flag,
+    general_options,
+)
+from .outputs import Outputs
+
+NETWORK = Section("Network", ModelConfig, without=("trust_pickle",))
+RESUME = flag("Training", "--resume", "Go on with an interrupted training, if there is one.")
+
+
+@cli_command(
+    "train",
+    NETWORK,
+    DATA,
+    TRAIN,
+    RESUME,
+    RUN,
+    checkpoint_options("model.safetensors"),
+    general_options(),
+)
+@click.pass_context
+def command(context: click.Context, output: Path, resume: bool, **given: Any) -> None:
+    """Train a network with l1, for those without a checkpoint.
+
+    SGD with momentum and a cosine schedule; the checkpoint names its own network and data, so that
+    every other command needs nothing but its path.
+    """
+    outputs = Outputs.of(given, output)
+    from prunelimit.pipeline.train import train
+    from prunelimit.report.tables import train_table
+
+    keep_on_interrupt(
+        context, "the epochs done are kept, run the same command with --resume to go on"
+    )
+    with outputs.progress() as progress:
+        result = train(
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            build(TrainConfig, given),
+            output,
+            force=outputs.force,
+            resume=resume,
+            progress=progress,
+        )
+    outputs.document(result)
+    outputs.show(train_table(result))
