@@ -167,6 +167,10 @@ class PruneConfig:
         metavar="N",
         source="Gupta et al. 2022, Global Magnitude Pruning",
     )
+    sparse: bool = option(
+        False,
+        "Store the surviving weights and a bit mask: a smaller file, read by prunelimit alone.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
