@@ -1,0 +1,246 @@
+"""``predict``: checkpoint + data -> the limit, its interval, its reliability."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from ..epsilon import loss_tolerance
+from ..errors import UsageError
+from ..inputs.load import Loaded, load
+from ..inputs.problem import Problem, evaluate
+from ..lanczos import LanczosRun, lanczos
+from ..limit import (
+    DirectionalSearch,
+    EffectiveDimension,
+    Geometry,
+    Transition,
+    almt_band,
+    isotropic_transition,
+    isotropic_width,
+    paper_transition,
+    paper_width,
+)
+from ..progress import Progress, silent
+from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
+from ..reliability import judge
+from ..results import CurvePoint, Dense, Limit, PathPoint, PredictResult, Variant
+from ..spectrum import OPERATORS
+from .provenance import Recorder
+from .spectrum import Curvature, measure_curvature
+
+__all__ = ["predict", "predict_loaded"]
+
+CURVE_POINTS = 101
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The pruning path of a problem: m -> displacement, on the samples of the curvature."""
+
+    problem: Problem
+    order: Tensor
+    weights: Tensor
+
+    def displacement(self, removed: int) -> Tensor:
+        """d = w_m - w*, shape (D,)."""
+        vector = torch.zeros_like(self.weights)
+        gone = self.order[:removed]
+        vector[gone] = -self.weights[gone]
+        return vector
+
+
+def predict(
+    checkpoint: Path,
+    model: ModelConfig,
+    data: DataConfig,
+    run: RunConfig,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    *,
+    progress: Progress = silent,
+) -> PredictResult:
+    """The pruning limit of the network in ``checkpoint``.
+
+    Raises:
+        PruneLimitError: see its subclasses.
+    """
+    recorder = Recorder("predict", run, model, data, curvature, limit)
+    loaded = load(checkpoint, model, data, run)
+    return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
+
+
+def predict_loaded(
+    loaded: Loaded,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    recorder: Recorder,
+    *,
+    progress: Progress = silent,
+) -> PredictResult:
+    """:func:`predict` for a problem that is loaded already."""
+    problem = loaded.problem
+    _check(limit)
+    train = evaluate(problem, problem.train)
+    dense = Dense(loss=train.loss, accuracy=evaluate(problem, problem.test).accuracy)
+    epsilon = loss_tolerance(train.losses, limit.epsilon, problem.seed)
+    found = measure_curvature(problem, curvature, progress)
+    order = magnitude_order(problem)
+    path = _Path(problem, order, problem.vector())
+    magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
+    geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
+    readings = {
+        name: EffectiveDimension(found.spectrum, name, limit.confidence)
+        for name in OPERATORS[curvature.curvature]
+    }
+    search = _search(path, geometry, found, limit, progress)
+    transitions: dict[tuple[str, str], Transition] = {}
+    for operator, effective in readings.items():
+        transitions["paper", operator] = paper_transition(geometry, effective)
+        isotropic = isotropic_transition(geometry, effective)
+        transitions["isotropic", operator] = isotropic
+        transitions["directional", operator] = search.locate(effective, isotropic.removed)
+    headline = OPERATORS[curvature.curvature][0]
+    chosen = transitions[limit.formula, headline]
+    prunable = geometry.prunable
+    band = almt_band(geometry.dimension, limit.confidence)
+    answer = Limit(
+        sparsity=chosen.removed / prunable,
+        of="prunable",
+        sparsity_of_all=chosen.removed / loaded.model_info.parameters,
+        kept=prunable - chosen.removed,
+        radius=float(geometry.radii[chosen.removed]),
+        formula=limit.formula,
+        operator=headline,
+        interval=_fractions(chosen.interval, prunable),
+        confidence=limit.confidence,
+        band=(
+            max(0.0, (chosen.removed - band) / prunable),
+            min(1.0, (chosen.removed + band) / prunable),
+        ),
+        errors={source: error / prunable for source, error in chosen.errors.items()},
+    )
+    variants = tuple(
+        Variant(
+            formula=formula,
+            operator=operator,
+            sparsity=each.removed / prunable,
+            interval=_fractions(each.interval, prunable),
+        )
+        for (formula, operator), each in transitions.items()
+    )
+    crossing, points = _evidence(path, found, epsilon.value, chosen.removed, progress)
+    others = [v for v in variants if (v.formula, v.operator) != (limit.formula, headline)]
+    return PredictResult(
+        provenance=recorder.finish(),
+        model=loaded.model_info,
+        data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
+        dense=dense,
+        epsilon=epsilon,
+        curvature=found.summary(),
+        limit=answer,
+        variants=variants,
+        reliability=judge(answer, others, crossing, points),
+        layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
+        curve=_curve(geometry, readings[headline], search, limit.formula),
+    )
+
+
+def _check(limit: LimitConfig) -> None:
+    if not 0 < limit.confidence < 1:
+        raise UsageError(f"--confidence is {limit.confidence}; give a number between 0 and 1.")
+    if limit.directional_steps < 1:
+        raise UsageError(f"--directional-steps is {limit.directional_steps}; give 1 or more.")
+
+
+def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:
+    return interval[0] / prunable, interval[1] / prunable
+
+
+def _search(
+    path: _Path, geometry: Geometry, found: Curvature, limit: LimitConfig, progress: Progress
+) -> DirectionalSearch:
+    runs = 0
+
+    def run_at(removed: int) -> LanczosRun:
+        nonlocal runs
+        runs += 1
+        stage = f"directional {runs}"
+        steps = limit.directional_steps
+        result = lanczos(
+            found.product,
+            path.displacement(removed),
+            steps,
+            on_step=lambda step: progress(stage, step, steps),
+        )
+        progress(stage, steps, steps)
+        return result
+
+    return DirectionalSearch(geometry, run_at)
+
+
+def _evidence(
+    path: _Path, found: Curvature, epsilon: float, limit: int, progress: Progress
+) -> tuple[PathPoint | None, tuple[PathPoint, ...]]:
+    """Actual and modelled loss along the pruning path, up to the limit.
+
+    The crossing is where the actual rise first reaches epsilon on the way to removing everything
+    prunable; all losses are means over the samples that the curvature belongs to.
+    """
+    problem, prunable = path.problem, len(path.order)
+    dense = evaluate(problem, found.split).loss
+
+    def rise(removed: int) -> float:
+        weights = path.weights + path.displacement(removed)
+        return evaluate(problem, found.split, weights).loss - dense
+
+    def point(removed: int) -> PathPoint:
+        vector = path.displacement(removed)
+        product = found.product(vector)
+        return PathPoint(
+            sparsity=removed / prunable,
+            loss_rise=rise(removed),
+            quadratic_rise=0.5 * float(vector.double() @ product.double()),
+            linear_rise=float(vector.double() @ found.gradient.double()),
+        )
+
+    low, high = 0, prunable
+    halvings = 12
+    if rise(prunable) > epsilon:
+        for step in range(halvings):
+            middle = (low + high) // 2
+            low, high = (middle, high) if rise(middle) <= epsilon else (low, middle)
+            progress("evidence", step + 1, halvings)
+    crossing = point(high) if high > 0 and rise(high) > 0 else None
+    places = sorted({limit // 2, (high + limit) // 2, limit} - {0, high})
+    points = [point(removed) for removed in places]
+    if crossing is not None:
+        points.append(crossing)
+    progress("evidence", halvings, halvings)
+    return crossing, tuple(sorted(points, key=lambda each: each.sparsity))
+
+
+def _curve(
+    geometry: Geometry, effective: EffectiveDimension, search: DirectionalSearch, formula: str
+) -> tuple[CurvePoint, ...]:
+    """Squared width against sparsity by ``formula``, denser where few weights survive."""
+    even = np.linspace(0, 1, CURVE_POINTS)
+    late = 1 - np.logspace(-3, 0, CURVE_POINTS)
+    places = sorted({round(x * geometry.prunable) for x in np.concatenate([even, late])})
+    points = []
+    for removed in places:
+        radius = float(geometry.radii[removed])
+        if formula == "paper":
+            width = paper_width(geometry, effective, radius)
+        elif formula == "isotropic":
+            width = isotropic_width(geometry, effective, radius)
+        else:
+            width = search.width(effective, removed)
+        points.append(CurvePoint(sparsity=removed / geometry.prunable, radius=radius, width=width))
+    return tuple(points)

@@ -1,0 +1,68 @@
+"""Whether a predicted limit can be trusted: the evidence judged, each reason in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .results import Limit, PathPoint, Reliability, Variant
+
+__all__ = ["judge", "nonquadraticity"]
+
+WIDEST_INTERVAL = 0.02
+"""Widest interval, as a fraction of the prunable weights, that still names one limit."""
+
+LARGEST_DISAGREEMENT = 0.02
+"""Largest difference between ways to read negative eigenvalues before curvature is ambiguous."""
+
+QUADRATIC_RANGE = (0.5, 2.0)
+"""Actual over modelled loss rise within which the second-order model describes the loss."""
+
+
+def nonquadraticity(crossing: PathPoint | None) -> float | None:
+    """Actual over modelled loss rise at ``crossing``; None when the model predicts no rise."""
+    if crossing is None:
+        return None
+    modelled = crossing.quadratic_rise + crossing.linear_rise
+    return crossing.loss_rise / modelled if modelled > 0 else None
+
+
+def judge(
+    limit: Limit,
+    variants: Sequence[Variant],
+    crossing: PathPoint | None,
+    path: Sequence[PathPoint],
+) -> Reliability:
+    """Verdict on ``limit``.
+
+    ``variants`` are the same limit by other formulas and operators; ``crossing`` is the point of
+    the pruning path where the actual loss rise first reaches epsilon (None: it never does).
+    """
+    reasons = []
+    low, high = limit.interval
+    if high - low > WIDEST_INTERVAL:
+        worst = max(limit.errors, key=lambda name: limit.errors[name])
+        remedy = {"probe": "--probes", "depth": "--steps", "samples": "--samples"}[worst]
+        reasons.append(
+            f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
+            f"points, most of it from {worst}; raise {remedy}."
+        )
+    for variant in variants:
+        apart = abs(variant.sparsity - limit.sparsity)
+        if variant.formula == limit.formula and apart > LARGEST_DISAGREEMENT:
+            reasons.append(
+                f"Negative curvature matters: {variant.operator} instead of {limit.operator} moves "
+                f"the limit by {100 * apart:.1f} percentage points."
+            )
+    ratio = nonquadraticity(crossing)
+    if crossing is not None and ratio is None:
+        reasons.append(
+            "The loss rises along the pruning path where the second-order model says it falls."
+        )
+    if ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
+        reasons.append(
+            f"The loss is not quadratic as far as pruning goes: where it has risen by epsilon, it "
+            f"is {ratio:.2g} times what the second-order model says."
+        )
+    return Reliability(
+        ok=not reasons, reasons=tuple(reasons), nonquadraticity=ratio, path=tuple(path)
+    )
