@@ -145,4 +145,9 @@ def _value(path: Path, key: str, option: click.Parameter, value: Any) -> Any:
         kind = "a list of values" if option.multiple else "one value"
         raise UsageError(f"{key} in {path} should be {kind}, not {value!r}.")
     texts = [str(item) for item in items]
-    return texts if option.multiple else texts[0]
+    given = texts if option.multiple else texts[0]
+    try:
+        option.type_cast_value(click.Context(click.Command(key)), given)
+    except click.BadParameter as error:
+        raise UsageError(f"{key} in {path} is wrong: {error.message.rstrip('.')}.") from error
+    return given

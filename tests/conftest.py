@@ -1,0 +1,58 @@
+"""One tiny trained network for every test of the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit code and both streams."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        """stdout, which must be one JSON document and nothing else."""
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def prunelimit(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Runs a command line in this process, in an empty folder, as a user would."""
+    from prunelimit.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = main([str(each) for each in arguments])
+        streams = capfd.readouterr()
+        return Outcome(code, streams.out, streams.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network on the digits, trained for a few epochs."""
+    from prunelimit.cli.main import main
+
+    path = tmp_path_factory.mktemp("trained") / "lenet.safetensors"
+    options = ["--model", "lenet-300-100", "--data", "digits", "--epochs", "4", "--l1", "1e-4"]
+    assert main(["train", *options, "--quiet", "--output", str(path)]) == 0
+    return path
