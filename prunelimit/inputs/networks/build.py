@@ -1,0 +1,116 @@
+"""A network from the name a user gives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import InputError, UsageError
+from ..resolve import did_you_mean, is_attribute, resolve_attribute
+from .dense import FullyConnected, LeNet5
+from .plain import AlexNet, Vgg16
+from .residual import NarrowResNet, WideStemResNet
+
+__all__ = ["NETWORKS", "build_network"]
+
+Builder = Callable[[tuple[int, ...], int], nn.Module]
+
+
+def _connected(*widths: int) -> Builder:
+    return lambda shape, classes: FullyConnected(widths, shape, classes)
+
+
+NETWORKS: dict[str, Builder] = {
+    "lenet-300-100": _connected(300, 100),
+    "lenet5": LeNet5,
+    "fc5": _connected(1000, 600, 300, 100),
+    "fc12": _connected(1000, 900, 800, 750, 700, 650, 600, 500, 400, 200, 100),
+    "alexnet": AlexNet,
+    "vgg16": Vgg16,
+    "resnet18": lambda shape, classes: WideStemResNet(18, shape, classes),
+    "resnet20": lambda shape, classes: NarrowResNet(3, shape, classes),
+    "resnet32": lambda shape, classes: NarrowResNet(5, shape, classes),
+    "resnet50": lambda shape, classes: WideStemResNet(50, shape, classes),
+}
+"""Built-in networks: input shape (channels, height, width) and number of classes -> network."""
+
+SMALLEST_SIDE = {"lenet5": 8, "alexnet": 16, "vgg16": 32}
+
+
+def build_network(
+    spec: str,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The network that ``spec`` names, with fresh weights.
+
+    Raises:
+        UsageError: there is no such network, or it cannot take inputs of ``input_shape``.
+        InputError: a user's own network cannot be made.
+    """
+    arguments = dict(arguments or {})
+    if spec.startswith("torchvision:"):
+        return _torchvision(spec.removeprefix("torchvision:"), classes, arguments)
+    if spec in NETWORKS:
+        return _built_in(spec, input_shape, classes, arguments)
+    if is_attribute(spec):
+        return _own(spec, arguments)
+    raise UsageError(f"There is no network {spec!r}; {did_you_mean(spec, NETWORKS)}")
+
+
+def _built_in(
+    name: str, shape: tuple[int, ...], classes: int, arguments: dict[str, Any]
+) -> nn.Module:
+    if arguments:
+        raise UsageError(f"The built-in network {name} takes no --model-arg; leave it out.")
+    if name in ("lenet-300-100", "fc5", "fc12"):
+        return NETWORKS[name](shape, classes)
+    if len(shape) != 3:
+        raise UsageError(
+            f"{name} is convolutional and needs images, but inputs have shape {shape}; choose a "
+            "fully connected network such as lenet-300-100."
+        )
+    smallest = SMALLEST_SIDE.get(name, 4)
+    if min(shape[1:]) < smallest:
+        raise UsageError(
+            f"{name} needs images of at least {smallest} pixels a side, not {shape[1]}x{shape[2]}; "
+            "choose a smaller network such as lenet5."
+        )
+    return NETWORKS[name](shape, classes)
+
+
+def _torchvision(name: str, classes: int, arguments: dict[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UsageError(f"torchvision has no network {name!r}; {did_you_mean(name, known)}")
+    try:
+        network: nn.Module = models.get_model(
+            name, weights=None, **{"num_classes": classes, **arguments}
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"torchvision:{name} cannot be made: {error}.") from error
+    return network
+
+
+def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
+    found = resolve_attribute(spec)
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise InputError(f"{spec} is neither a network nor a function that makes one.")
+    try:
+        inspect.signature(found).bind(**arguments)
+        network = found(**arguments)
+    except Exception as error:
+        raise InputError(f"{spec} cannot be made ({type(error).__name__}: {error}).") from error
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(f"{spec} gives a {type(network).__name__}, not a torch.nn.Module.")
+    return network

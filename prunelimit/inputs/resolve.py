@@ -1,0 +1,100 @@
+"""Names that users give: attributes of their own files and packages, and near misses."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import InputError, UsageError
+
+__all__ = ["did_you_mean", "is_attribute", "parse_arguments", "resolve_attribute"]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"did you mean NAME?"`` for the nearest of ``known``, or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
+
+
+def is_attribute(spec: str) -> bool:
+    """Whether ``spec`` has the form FILE.py:ATTR or PACKAGE.MODULE:ATTR."""
+    where, colon, attribute = spec.rpartition(":")
+    return bool(colon and where and attribute.isidentifier())
+
+
+def resolve_attribute(spec: str) -> Any:
+    """The attribute that ``spec`` names, its file or module imported.
+
+    Raises:
+        InputError: the file or module cannot be imported, or lacks the attribute.
+    """
+    where, _, attribute = spec.rpartition(":")
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise InputError(
+            f"{where} has no attribute {attribute!r}; {did_you_mean(attribute, public)}"
+        )
+    return getattr(module, attribute)
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give path/to/file.py:attr.")
+    # The same file named twice (network and data) is one module.
+    name = "prunelimit_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(f"{path} cannot be imported ({type(error).__name__}: {error}).") from error
+    return module
+
+
+def _from_package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise InputError(
+            f"The module {name} cannot be imported ({type(error).__name__}: {error})."
+        ) from error
+
+
+def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` pairs; values that read as an int, float or boolean become one.
+
+    Raises:
+        UsageError: a pair has no ``=`` or no name.
+    """
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--model-arg {pair!r} is not of the form key=value.")
+        arguments[key] = _value(text)
+    return arguments
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
