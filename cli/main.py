@@ -84,8 +84,9 @@ def _usage(error: click.ClickException) -> str:
         known = []
         if context is not None:
             known = [name for each in context.command.get_params(context) for name in each.opts]
-        return f"There is no option {error.option_name}{nearest(error.option_name, known)}"
-    message = " ".join(error.format_message().split())
+        message = f"There is no option {error.option_name}{nearest(error.option_name, known)}"
+    else:
+        message = " ".join(error.format_message().split())
     if message.endswith("?") or context is None:
         return message
     return f"{message.rstrip('.')}; see {context.command_path} --help."
