@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -63,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # A user's own package.module:attr lies in the current folder, which a script does not search;
+    # last in the list, it cannot hide an installed package.
+    here = str(Path.cwd())
+    sys.path.append(here)
     try:
         outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
     except PruneLimitError as error:
@@ -74,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Error: Interrupted; nothing was written.", err=True)
         return 130
+    finally:
+        sys.path.remove(here)
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -1,0 +1,468 @@
+"""Every command as a user gives it: good input, bad input, and what is left behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from conftest import Outcome
+from safetensors.torch import load_file, save_file
+
+from prunelimit.inputs.checkpoint import read_checkpoint
+from prunelimit.results import MeasureResult, PredictResult, from_json
+from prunelimit.schemas import schema
+
+Run = Callable[..., Outcome]
+
+QUICK = ("--steps", "12", "--directional-steps", "8", "--samples", "256")
+"""A coarse prediction in a second."""
+
+PRUNABLE = ("fc1.weight", "fc2.weight", "fc3.weight")
+
+
+def valid(name: str, document: Any) -> Any:
+    """``document``, which must be what the published schema says."""
+    jsonschema.Draft202012Validator(schema(name)).validate(document)
+    return document
+
+
+def one_sentence(outcome: Outcome, code: int) -> str:
+    """The error of a command that failed as it should."""
+    assert outcome.code == code, outcome.stderr
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith("Error: ")
+    assert outcome.stderr.count("\n") == 1
+    assert "Traceback" not in outcome.stderr
+    return outcome.stderr
+
+
+def zeros(path: Path) -> int:
+    tensors = read_checkpoint(path).tensors
+    return sum(int((t == 0).sum()) for name, t in tensors.items() if t.ndim > 1)
+
+
+@pytest.fixture(scope="session")
+def results(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files of one prediction and one measurement."""
+    from prunelimit.cli.main import main
+
+    folder = tmp_path_factory.mktemp("results")
+    predicted, measured = folder / "predict.json", folder / "measure.json"
+    assert main(["predict", str(trained), *QUICK, "-q", "-o", str(predicted)]) == 0
+    assert main(["measure", str(trained), "-q", "-o", str(measured)]) == 0
+    return predicted, measured
+
+
+class TestTrain:
+    OPTIONS = ("-m", "lenet-300-100", "-d", "digits", "--epochs", "1")
+
+    def test_leaves_a_checkpoint_that_describes_itself(self, prunelimit: Run) -> None:
+        outcome = prunelimit(
+            "train", *self.OPTIONS, "--l1", "1e-3", "-o", "a.safetensors", "--json"
+        )
+        assert outcome.code == 0
+        document = valid("train", outcome.document)
+        assert document["artifact"]["bytes"] == Path("a.safetensors").stat().st_size
+        assert document["model"]["sha256"] == read_checkpoint(Path("a.safetensors")).sha256
+        assert document["dense"]["accuracy"] > 0.3
+        description = read_checkpoint(Path("a.safetensors")).description
+        assert description is not None
+        assert description["training"]["l1"] == 1e-3
+        assert sorted(path.name for path in Path().iterdir()) == ["a.safetensors"]
+
+    def test_is_the_same_for_the_same_seed(self, prunelimit: Run) -> None:
+        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+            command = ("train", *self.OPTIONS, "--seed", seed, "-q", "-o", f"{name}.safetensors")
+            assert prunelimit(*command).code == 0
+        a, b, c = (load_file(f"{name}.safetensors") for name in "abc")
+        assert all(torch.equal(a[key], b[key]) for key in a)
+        assert not torch.equal(a["fc1.weight"], c["fc1.weight"])
+
+    def test_an_interrupted_training_goes_on_to_the_same_network(
+        self, prunelimit: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from prunelimit import training
+
+        command = ("train", "-m", "lenet-300-100", "-d", "digits", "--epochs", "3", "-o")
+        assert prunelimit(*command, "whole.safetensors", "-q").code == 0
+        original = training.train
+
+        def interrupted(*arguments: Any, progress: Any, **settings: Any) -> Any:
+            def stop(stage: str, done: int, total: int, note: str = "") -> None:
+                if resume.exists() and not stopped:
+                    stopped.append(stage)
+                    raise KeyboardInterrupt
+
+            return original(*arguments, progress=stop, **settings)
+
+        stopped: list[str] = []
+        resume = Path("half.safetensors.resume").resolve()
+        monkeypatch.setattr(training, "train", interrupted)
+        outcome = prunelimit(*command, "half.safetensors")
+        assert outcome.code == 130 and "--resume" in outcome.stderr
+        assert resume.exists() and not Path("half.safetensors").exists()
+        assert "--resume" in one_sentence(prunelimit(*command, "half.safetensors"), 2)
+        assert prunelimit(*command, "half.safetensors", "-q", "--resume").code == 0
+        whole, half = load_file("whole.safetensors"), load_file("half.safetensors")
+        assert all(torch.equal(whole[key], half[key]) for key in whole)
+        assert not resume.exists()
+
+    def test_never_overwrites_unasked(self, prunelimit: Run) -> None:
+        Path("a.safetensors").write_text("mine")
+        message = one_sentence(prunelimit("train", *self.OPTIONS, "-o", "a.safetensors"), 2)
+        assert "--force" in message and "a.safetensors" in message
+        assert Path("a.safetensors").read_text() == "mine"
+        assert prunelimit("train", *self.OPTIONS, "-o", "a.safetensors", "-q", "--force").code == 0
+        assert load_file("a.safetensors")
+
+    @pytest.mark.parametrize(
+        ("options", "said", "code"),
+        [
+            (("-d", "digits"), "--model", 2),
+            (("-m", "lenet-300-100"), "--data", 2),
+            (("-m", "lenet-300-10", "-d", "digits"), "lenet-300-100", 2),
+            (("-m", "lenet-300-100", "-d", "digit"), "digits", 2),
+            (("-m", "lenet-300-100", "-d", "npz:none.npz"), "none.npz", 3),
+            (("-m", "lenet-300-100", "-d", "digits", "--epochs", "0"), "--epochs", 2),
+            (("-m", "lenet-300-100", "-d", "digits", "--lr", "-1"), "--lr", 2),
+            (("-m", "lenet-300-100", "-d", "digits", "--l1", "-1"), "--l1", 2),
+            (("-m", "lenet-300-100", "-d", "digits", "--device", "abacus"), "abacus", 2),
+        ],
+    )
+    def test_bad_input(
+        self, prunelimit: Run, tmp_path: Path, options: tuple[str, ...], said: str, code: int
+    ) -> None:
+        assert said in one_sentence(prunelimit("train", *options), code)
+        assert not list(tmp_path.iterdir())
+
+
+class TestSpectrum:
+    def test_writes_all_it_is_asked_for(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit(
+            "spectrum", trained, "--steps", "10", "--probes", "2", "--samples", "128",
+            "-o", "s.json", "--npz", "s.npz", "--plot", "s.png", "--json",
+        )  # fmt: skip
+        assert outcome.code == 0 and outcome.stderr
+        document = valid("spectrum", outcome.document)
+        assert document == json.loads(Path("s.json").read_text())
+        assert document["curvature"]["probes"] == 2 and document["data"]["samples"] == 128
+        arrays = np.load("s.npz")
+        assert arrays["ritz_values"].shape == (2, 10)
+        np.testing.assert_allclose(arrays["quadrature_weights"].sum(axis=1), 1.0, rtol=1e-6)
+        assert Path("s.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_the_spectrum_is_the_same_twice(self, prunelimit: Run, trained: Path) -> None:
+        command = ("spectrum", trained, "--steps", "6", "--samples", "64", "--json", "-q")
+        first, second = (prunelimit(*command).document["ritz_values"] for _ in range(2))
+        assert first == second
+
+
+class TestPredict:
+    def test_json_is_clean_and_tables_go_to_stderr(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit("predict", trained, *QUICK, "--json", "--plot", "limit.svg")
+        assert outcome.code == 0
+        document = valid("predict", outcome.document)
+        low, high = document["limit"]["interval"]
+        assert 0 <= low <= document["limit"]["sparsity"] <= high <= 1
+        assert document["limit"]["of"] == "prunable"
+        assert document["model"]["spec"] == "lenet-300-100"
+        assert document["provenance" if "provenance" in document else "config"]["steps"] == 12
+        assert "%" in outcome.stderr
+        assert Path("limit.svg").read_text().startswith("<?xml")
+
+    def test_quiet_is_quiet(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit("predict", trained, *QUICK, "-q", "-o", "p.json")
+        assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "")
+        assert from_json(PredictResult, json.loads(Path("p.json").read_text()))
+
+    def test_strict_fails_after_everything_is_written(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit(
+            "predict", trained, "--steps", "2", "--samples", "64", "--strict", "-q", "-o", "p.json"
+        )
+        document = json.loads(Path("p.json").read_text())
+        assert not document["reliability"]["ok"]
+        assert outcome.code == 4
+        assert document["reliability"]["reasons"][0] in outcome.stderr
+
+    def test_options_come_from_the_projects_file(self, prunelimit: Run, trained: Path) -> None:
+        Path("pyproject.toml").write_text(
+            "[tool.prunelimit.predict]\nsteps = 5\nsamples = 64\ndirectional-steps = 4\n"
+        )
+        document = prunelimit("predict", trained, "--samples", "96", "--json", "-q").document
+        assert document["config"]["steps"] == 5 and document["config"]["samples"] == 96
+
+
+class TestPrune:
+    def test_a_number_removes_exactly_that_many(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit("prune", trained, "--amount", "0.9", "-o", "p.safetensors", "--json")
+        assert outcome.code == 0
+        document = valid("prune", outcome.document)
+        assert "faster" in outcome.stderr
+        prunable = document["model"]["prunable"]
+        removed = round(0.9 * prunable)
+        before, after = load_file(trained), load_file("p.safetensors")
+        gone = sum(int(((before[k] != 0) & (after[k] == 0)).sum()) for k in before)
+        assert zeros(Path("p.safetensors")) == removed
+        assert gone <= removed
+        for key in before:
+            kept = after[key] != 0
+            assert torch.equal(before[key][kept], after[key][kept])
+        smallest_kept = min(after[k][after[k] != 0].abs().min() for k in PRUNABLE)
+        largest_gone = max(
+            before[k][after[k] == 0].abs().max() for k in PRUNABLE if (after[k] == 0).any()
+        )
+        assert largest_gone <= smallest_kept
+        assert document["nonzero"] == prunable - removed
+        assert document["artifact"]["bytes"] == Path("p.safetensors").stat().st_size
+
+    def test_the_pruned_checkpoint_describes_itself(self, prunelimit: Run, trained: Path) -> None:
+        pruned = prunelimit("prune", trained, "--amount", "0.5", "-o", "p.safetensors", "--json")
+        description = read_checkpoint(Path("p.safetensors")).description
+        assert description is not None
+        assert description["pruning"]["sparsity"] == pruned.document["sparsity"]
+        assert description["pruning"]["method"] == "magnitude"
+        measured = prunelimit("measure", "p.safetensors", "--sparsities", "0,0.5", "--json", "-q")
+        points = measured.document["curve"]
+        assert points[0]["accuracy"] == points[1]["accuracy"]
+        assert points[0]["accuracy"] == pruned.document["accuracy_after"]
+
+    def test_a_sparse_file_is_smaller_and_the_same(self, prunelimit: Run, trained: Path) -> None:
+        for name, options in (("dense", ()), ("sparse", ("--sparse",))):
+            command = ("prune", trained, "--amount", "0.95", "-o", f"{name}.safetensors", *options)
+            assert prunelimit(*command, "-q").code == 0
+        dense, sparse = (read_checkpoint(Path(f"{n}.safetensors")) for n in ("dense", "sparse"))
+        assert all(torch.equal(dense.tensors[key], sparse.tensors[key]) for key in dense.tensors)
+        sizes = {n: Path(f"{n}.safetensors").stat().st_size for n in ("dense", "sparse")}
+        assert sizes["sparse"] < sizes["dense"] / 4
+
+    @pytest.mark.parametrize(("amount", "share"), [("0", 0.0), ("1", 1.0), ("1.0", 1.0)])
+    def test_the_ends(self, prunelimit: Run, trained: Path, amount: str, share: float) -> None:
+        command = ("prune", trained, "--amount", amount, "-o", "p.safetensors", "--json", "-q")
+        document = prunelimit(*command).document
+        assert document["sparsity"] == share
+        assert document["nonzero"] == (1 - share) * document["model"]["prunable"]
+
+    def test_auto_is_the_prediction(
+        self, prunelimit: Run, trained: Path, results: tuple[Path, Path]
+    ) -> None:
+        predicted = json.loads(results[0].read_text())
+        outcome = prunelimit("prune", trained, *QUICK, "-o", "p.safetensors", "--json", "-q")
+        document = valid("prune", outcome.document)
+        assert document["amount"] == "auto"
+        assert document["sparsity"] == predicted["limit"]["sparsity"]
+        assert document["reliability"] == predicted["reliability"]
+
+    def test_min_keep_guards_every_layer(self, prunelimit: Run, trained: Path) -> None:
+        command = ("prune", trained, "--amount", "0.99", "--min-keep", "300", "--json", "-q")
+        document = prunelimit(*command, "-o", "p.safetensors").document
+        assert min(layer["kept"] for layer in document["layers"]) >= 300
+        message = one_sentence(
+            prunelimit("prune", trained, "--amount", "1", "--min-keep", "300", "-o", "q"), 2
+        )
+        assert "--min-keep" in message or "min_keep" in message
+
+    def test_an_excluded_layer_stays(self, prunelimit: Run, trained: Path) -> None:
+        command = ("prune", trained, "--amount", "0.9", "--exclude", "fc3", "-o", "p.safetensors")
+        document = prunelimit(*command, "--json", "-q").document
+        before, after = load_file(trained), load_file("p.safetensors")
+        assert torch.equal(before["fc3.weight"], after["fc3.weight"])
+        assert [layer["name"] for layer in document["layers"]] == ["fc1.weight", "fc2.weight"]
+        assert document["model"]["excluded"] == before["fc3.weight"].numel() + 10
+
+    @pytest.mark.parametrize("amount", ["-0.1", "1.5", "nan", "half", "90%"])
+    def test_amounts_that_make_no_sense(
+        self, prunelimit: Run, tmp_path: Path, trained: Path, amount: str
+    ) -> None:
+        outcome = prunelimit("prune", trained, f"--amount={amount}", "-o", "p.safetensors")
+        assert amount in one_sentence(outcome, 2)
+        assert not list(tmp_path.iterdir())
+
+
+class TestMeasure:
+    def test_the_curve_that_was_asked_for(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit(
+            "measure", trained, "--sparsities", "0,0.5,0.9", "--tolerance", "1pp",
+            "--csv", "m.csv", "--plot", "m.png", "-o", "m.json", "--json",
+        )  # fmt: skip
+        assert outcome.code == 0
+        document = valid("measure", outcome.document)
+        assert document == json.loads(Path("m.json").read_text())
+        assert [point["sparsity"] for point in document["curve"]] == pytest.approx(
+            [0, 0.5, 0.9], abs=1e-4
+        )
+        rows = list(csv.DictReader(Path("m.csv").read_text().splitlines()))
+        assert [float(row["accuracy"]) for row in rows] == [
+            point["accuracy"] for point in document["curve"]
+        ]
+        assert Path("m.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_dense_agrees_with_the_prediction(self, results: tuple[Path, Path]) -> None:
+        predicted, measured = (json.loads(path.read_text()) for path in results)
+        assert predicted["dense"] == measured["dense"]
+        assert predicted["epsilon"] == measured["epsilon"]
+        assert from_json(MeasureResult, valid("measure", measured))
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--sparsities", "0,1.5"), "1.5"),
+            (("--sparsities", "a,b"), "--sparsities"),
+            (("--sparsities", "0:1"), "0:1"),
+            (("--tolerance", "much"), "much"),
+            (("--epsilon", "-1"), "-1"),
+            (("--confidence", "1.5"), "1.5"),
+            (("--batch-size", "0"), "--batch-size"),
+        ],
+    )
+    def test_bad_options(
+        self, prunelimit: Run, tmp_path: Path, trained: Path, options: tuple[str, str], said: str
+    ) -> None:
+        outcome = prunelimit("measure", trained, *options, "-o", "m.json")
+        assert said in one_sentence(outcome, 2)
+        assert not list(tmp_path.iterdir())
+
+
+class TestCheck:
+    def test_files_pass_or_fail_by_the_tolerance(
+        self, prunelimit: Run, results: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wide = prunelimit("check", *results, "--tolerance", "100pp", "--json")
+        assert wide.code == 0
+        document = valid("check", wide.document)
+        assert document["passed"] and document["tolerance_pp"] == 100
+        assert document["difference_pp"] == pytest.approx(
+            100 * (document["predicted"] - document["measured"])
+        )
+        assert document["difference_pp"] != 0
+        narrow = prunelimit(
+            "check", *results, "--tolerance", "1e-9pp", "--json", "--junit", "j.xml", "-o", "c.json"
+        )
+        assert narrow.code == 1
+        assert not valid("check", narrow.document)["passed"]
+        assert narrow.document == json.loads(Path("c.json").read_text())
+        assert ET.parse("j.xml").getroot().get("failures") == "1"
+
+    def test_the_job_summary(
+        self, prunelimit: Run, results: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+        assert prunelimit("check", *results, "--tolerance", "100pp", "-q").code == 0
+        assert "passed" in Path("summary.md").read_text()
+
+    def test_a_checkpoint_is_predicted_and_measured(
+        self, prunelimit: Run, trained: Path, results: tuple[Path, Path]
+    ) -> None:
+        options = ("--tolerance", "100pp", "--json", "-q")
+        whole = prunelimit("check", trained, *QUICK, *options).document
+        files = prunelimit("check", *results, *options).document
+        for key in ("predicted", "measured", "difference_pp", "rule", "model", "reliability"):
+            assert whole[key] == files[key]
+
+    def test_strict_needs_a_reliable_prediction(
+        self, prunelimit: Run, results: tuple[Path, Path]
+    ) -> None:
+        document = json.loads(results[0].read_text())
+        for ok, code in ((True, 0), (False, 4)):
+            document["reliability"]["ok"] = ok
+            document["reliability"]["reasons"] = [] if ok else ["The spectrum is not resolved."]
+            Path("p.json").write_text(json.dumps(document))
+            command = ("check", "p.json", results[1], "--tolerance", "100pp", "--strict", "-q")
+            assert prunelimit(*command).code == code
+
+    def test_bad_input(self, prunelimit: Run, results: tuple[Path, Path], tmp_path: Path) -> None:
+        predicted, measured = results
+        Path("other.json").write_text(
+            json.dumps(
+                {
+                    **(document := json.loads(measured.read_text())),
+                    "model": {**document["model"], "sha256": "0" * 64},
+                }
+            )
+        )
+        Path("broken.json").write_text('{"schema": ')
+        Path("list.json").write_text("[]")
+        for files, code, said in (
+            ((predicted, "none.json"), 3, "none.json"),
+            ((predicted, "broken.json"), 3, "broken.json"),
+            ((predicted, "list.json"), 3, "list.json"),
+            ((measured, predicted), 3, "prunelimit.predict/1"),
+            ((predicted, "other.json"), 3, "checkpoint"),
+        ):
+            assert said in one_sentence(prunelimit("check", *files, "-o", "c.json"), code)
+        assert "much" in one_sentence(prunelimit("check", *results, "--tolerance", "much"), 2)
+        assert not Path("c.json").exists()
+
+
+WITH_OUTPUT = {
+    "spectrum": ("-o", "out.json"),
+    "predict": ("-o", "out.json"),
+    "prune": ("-o", "out.safetensors", "--amount", "0.5"),
+    "measure": ("-o", "out.json"),
+    "check": ("-o", "out.json"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OUTPUT)
+class TestEveryCommand:
+    """Checkpoints, networks and outputs that every command has to refuse alike."""
+
+    def fails(self, prunelimit: Run, name: str, code: int, *arguments: object) -> str:
+        before = {path: path.read_bytes() for path in Path().iterdir()}
+        message = one_sentence(prunelimit(name, *arguments, *WITH_OUTPUT[name]), code)
+        assert {path: path.read_bytes() for path in Path().iterdir()} == before
+        return message
+
+    def test_missing(self, prunelimit: Run, name: str) -> None:
+        assert "none.pt" in self.fails(prunelimit, name, 3, "none.pt")
+
+    def test_truncated(self, prunelimit: Run, name: str, trained: Path) -> None:
+        Path("half.safetensors").write_bytes(trained.read_bytes()[:5000])
+        assert "half.safetensors" in self.fails(prunelimit, name, 3, "half.safetensors")
+
+    def test_empty(self, prunelimit: Run, name: str) -> None:
+        Path("empty.pt").write_bytes(b"")
+        assert "empty.pt" in self.fails(prunelimit, name, 3, "empty.pt")
+
+    def test_code(self, prunelimit: Run, name: str) -> None:
+        import functools
+
+        torch.save({"state_dict": functools.partial(print, "run")}, "code.pt")
+        message = self.fails(prunelimit, name, 3, "code.pt", "-m", "lenet-300-100", "-d", "digits")
+        assert "partial" in message and "--trust-pickle" in message
+
+    def test_another_network(self, prunelimit: Run, name: str, trained: Path) -> None:
+        message = self.fails(prunelimit, name, 3, trained, "--model", "fc5")
+        assert "fc" in message
+
+    def test_weights_that_are_not_finite(self, prunelimit: Run, name: str, trained: Path) -> None:
+        tensors = load_file(trained)
+        tensors["fc2.weight"][0, 0] = float("nan")
+        save_file(tensors, "nan.safetensors")
+        message = self.fails(
+            prunelimit, name, 3, "nan.safetensors", "-m", "lenet-300-100", "-d", "digits"
+        )
+        assert "fc2.weight" in message
+
+    def test_nothing_said_about_the_network(
+        self, prunelimit: Run, name: str, trained: Path
+    ) -> None:
+        save_file(load_file(trained), "bare.safetensors")
+        message = self.fails(prunelimit, name, 2, "bare.safetensors")
+        assert "--model" in message
+
+    def test_an_output_that_exists(self, prunelimit: Run, name: str, trained: Path) -> None:
+        shutil.copy(trained, WITH_OUTPUT[name][1])
+        assert "--force" in self.fails(prunelimit, name, 2, trained)
+
+    def test_a_batch_larger_than_the_data(self, prunelimit: Run, name: str, trained: Path) -> None:
+        message = self.fails(prunelimit, name, 2, trained, "--batch-size", "100000")
+        assert "100000" in message or "100,000" in message
