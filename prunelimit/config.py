@@ -99,9 +99,10 @@ class DataConfig:
 class RunConfig:
     """Where and how the numbers are computed."""
 
-    batch_size: int = option(
-        500,
-        "Samples per forward pass; changes memory and time, never the result.",
+    batch_size: int | None = option(
+        None,
+        "Samples per forward pass (default: 500, or all of a smaller set); changes memory and "
+        "time, never the result.",
         flags=("-b", "--batch-size"),
         metavar="N",
     )

@@ -1,0 +1,231 @@
+"""Checkpoints: ours (safetensors that describe themselves), and those of others.
+
+A file that was only to be read never runs code: torch files are loaded with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_file
+from torch import Tensor
+
+from ..errors import InputError
+from ..files import writing
+from ..results import Artifact
+
+__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+
+FORMAT_VERSION = 1
+METADATA_KEY = "prunelimit"
+HOLDERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "ema",
+    "weights",
+)
+PREFIXES = ("module.", "_orig_mod.")
+MASK_SUFFIX, VALUES_SUFFIX = ".__mask__", ".__values__"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state_dict on the CPU; ``description`` is what a file of ours says of itself."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    description: dict[str, Any] | None
+    format: str
+    sha256: str
+
+
+def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoint:
+    """Read a safetensors file, a plain state_dict, or a training checkpoint that holds one.
+
+    The prefixes ``module.`` and ``_orig_mod.`` are stripped from keys.
+
+    Raises:
+        InputError: there is no such file, it is damaged, it wants to run code on loading (and
+            ``trust_pickle`` is not given), or it holds no state_dict.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the checkpoint file itself.")
+    try:
+        head = path.open("rb").read(9)
+    except FileNotFoundError:
+        raise InputError(f"There is no checkpoint {path}; check the name.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    description = None
+    if path.suffix == ".safetensors" or head[8:9] == b"{":
+        tensors, description = _read_safetensors(path)
+        kind = "safetensors"
+    else:
+        tensors, kind = _read_torch(path, trust_pickle), "torch"
+    return Checkpoint(path, _strip(tensors), description, kind, _sha256(path))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return (
+            hashlib.file_digest(stream, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(stream.read()).hexdigest()
+        )
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}).") from error
+    description = None
+    if METADATA_KEY in metadata:
+        try:
+            description = json.loads(metadata[METADATA_KEY])
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} describes itself in broken JSON ({error}).") from error
+        if description.get("format_version", 0) > FORMAT_VERSION:
+            raise InputError(f"{path} was written by a newer prunelimit; upgrade to read it.")
+    return _unpack(stored, (description or {}).get("sparse", {}), path), description
+
+
+def _read_torch(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+    except Exception as error:
+        wanted = re.findall(r"(?:GLOBAL|global) ([\w.]+)", str(error))
+        if wanted or "weights_only" in str(error).lower() and "unsupported" in str(error).lower():
+            names = ", ".join(dict.fromkeys(wanted)) or "objects of its own"
+            raise InputError(
+                f"{path} wants to run code on loading ({names}); save its state_dict instead, or "
+                "give --trust-pickle if you made the file yourself."
+            ) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path} is damaged or not a torch checkpoint ({reason[:120].rstrip('.')})."
+        ) from None
+    return _find_state(loaded, path)
+
+
+def _is_state(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) for key in value)
+        and all(isinstance(item, Tensor) for item in value.values())
+    )
+
+
+def _find_state(loaded: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(loaded, torch.nn.Module):
+        return dict(loaded.state_dict())
+    if _is_state(loaded):
+        return dict(loaded)
+    if isinstance(loaded, Mapping):
+        for name in HOLDERS:
+            if name in loaded and _is_state(loaded[name]):
+                return dict(loaded[name])
+            if isinstance(loaded.get(name), torch.nn.Module):
+                return dict(loaded[name].state_dict())
+        keys = ", ".join(str(key) for key in list(loaded)[:5]) or "nothing"
+        raise InputError(f"{path} holds no state_dict (it holds {keys}); save one in it.")
+    raise InputError(f"{path} holds a {type(loaded).__name__}, not a state_dict; save one instead.")
+
+
+def _strip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while tensors:
+        for prefix in PREFIXES:
+            if all(name.startswith(prefix) for name in tensors):
+                tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
+                break
+        else:
+            break
+    return tensors
+
+
+def _pack(tensors: Mapping[str, Tensor], sparse: Collection[str]) -> tuple[dict[str, Tensor], Any]:
+    """Tensors named in ``sparse`` as one bit per entry and the values that are not zero."""
+    stored: dict[str, Tensor] = {}
+    shapes = {}
+    for name, tensor in tensors.items():
+        if name not in sparse:
+            stored[name] = tensor
+            continue
+        flat = tensor.reshape(-1)
+        kept = flat != 0
+        bits = np.packbits(kept.numpy())
+        stored[name + MASK_SUFFIX] = torch.from_numpy(bits)
+        stored[name + VALUES_SUFFIX] = flat[kept]
+        shapes[name] = list(tensor.shape)
+    return stored, shapes
+
+
+def _unpack(
+    stored: dict[str, Tensor], shapes: Mapping[str, list[int]], path: Path
+) -> dict[str, Tensor]:
+    tensors = {
+        name: tensor
+        for name, tensor in stored.items()
+        if not name.endswith((MASK_SUFFIX, VALUES_SUFFIX))
+    }
+    for name, shape in shapes.items():
+        try:
+            bits, values = stored[name + MASK_SUFFIX], stored[name + VALUES_SUFFIX]
+            size = int(np.prod(shape))
+            kept = torch.from_numpy(np.unpackbits(bits.numpy(), count=size).astype(bool))
+            flat = torch.zeros(size, dtype=values.dtype)
+            flat[kept] = values
+            tensors[name] = flat.view(shape)
+        except (KeyError, RuntimeError, IndexError) as error:
+            raise InputError(f"{path} does not hold {name} whole ({error}).") from error
+    return tensors
+
+
+def write_checkpoint(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    *,
+    sparse: Collection[str] = (),
+    force: bool = False,
+) -> Artifact:
+    """Write ``tensors`` with their ``description`` as safetensors.
+
+    Tensors named in ``sparse`` are stored as a bit mask and their nonzero values; they read back
+    as the same dense tensors (a negative zero reads back as zero).
+
+    Raises:
+        OutputError: ``path`` exists and ``force`` is not given, or cannot be written.
+    """
+    path = Path(path)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: tensor.clone() for name, tensor in plain.items()}
+    stored, shapes = _pack(plain, sparse)
+    full = {**description, "format_version": FORMAT_VERSION, "sparse": shapes}
+    metadata = {METADATA_KEY: json.dumps(full), "format": "pt"}
+    with writing(path, force=force) as temporary:
+        save_file(stored, temporary, metadata=metadata)
+    dense = len(save(plain, metadata={METADATA_KEY: json.dumps({**full, "sparse": {}})}))
+    return Artifact(
+        path=str(path),
+        format="safetensors, sparse" if shapes else "safetensors",
+        bytes=path.stat().st_size,
+        bytes_dense=dense,
+    )
