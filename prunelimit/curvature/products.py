@@ -156,21 +156,34 @@ class CurvatureProduct:
             return tensor
 
         inputs, targets = next(iter(self.split.batches(self.problem.batch_size)))
-        # The trial product also shows whether every operator can be differentiated twice.
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             batch = self._linearise(inputs, targets)
-            multiply = _hessian_product if self.kind == "hessian" else _ggn_product
-            try:
-                multiply(batch, batch.leaves, False)
-            except RuntimeError as error:
-                raise InputError(
-                    f"The network cannot be differentiated twice ({str(error).splitlines()[0]}); "
-                    "replace that operator, or use --curvature ggn if it is in the loss."
-                ) from error
+            _check_twice_differentiable(batch.first)
         parameters = sum(leaf.numel() * leaf.element_size() for leaf in batch.leaves)
         per_sample = max(0, sum(seen.values()) - 2 * parameters) / len(targets)
         batches = -(-self._count // self.problem.batch_size)
         return int(per_sample * self._count + parameters * batches)
+
+
+def _check_twice_differentiable(first: tuple[Tensor, ...]) -> None:
+    """Look for the nodes that torch leaves where an operator has no second derivative.
+
+    They only raise when backward passes through them, which it skips when nothing asked for lies
+    behind: the product would then silently lack that operator's share.
+    """
+    pending = [tensor.grad_fn for tensor in first if tensor.grad_fn is not None]
+    seen = set(pending)
+    while pending:
+        node = pending.pop()
+        if type(node).__name__.endswith("Error") or "NotImplemented" in type(node).__name__:
+            raise InputError(
+                "An operator of the network cannot be differentiated twice (it is marked "
+                "once_differentiable), so its curvature is unknown; replace it."
+            )
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                pending.append(following)
 
 
 def _hessian_product(

@@ -111,7 +111,8 @@ def _read_torch(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except Exception as error:
         wanted = re.findall(r"(?:GLOBAL|global) ([\w.]+)", str(error))
-        if wanted or "weights_only" in str(error).lower() and "unsupported" in str(error).lower():
+        blocked = "weights_only" in str(error).lower() and "unsupported" in str(error).lower()
+        if wanted or blocked:
             names = ", ".join(dict.fromkeys(wanted)) or "objects of its own"
             raise InputError(
                 f"{path} wants to run code on loading ({names}); save its state_dict instead, or "

@@ -188,7 +188,7 @@ def _check_arrays(spec: str, raw: Raw) -> int:
             raise InputError(f"{spec} has a NaN or infinity in {name} sample {first}; remove it.")
         if int(targets.min()) < 0:
             raise InputError(
-                f"{spec} has the label {int(targets.min())} in its {name} split; labels are 0, 1, ..."
+                f"{spec} has the label {int(targets.min())} in its {name} split; count from 0."
             )
     if raw[0].shape[1:] != raw[2].shape[1:]:
         raise InputError(
@@ -228,7 +228,7 @@ def _torchvision(name: str, config: DataConfig) -> Raw:
         except RuntimeError as error:
             if "download" in str(error):
                 raise InputError(
-                    f"{name} is not in {config.data_dir}; give --data-dir, or --download to fetch it."
+                    f"{name} is not in {config.data_dir}; give --data-dir or --download."
                 ) from None
             raise InputError(f"{name} cannot be read ({error}).") from error
         except OSError as error:
@@ -362,7 +362,7 @@ def _own(spec: str) -> Any:
             raise InputError(f"{spec} failed ({type(error).__name__}: {error}).") from error
     if not isinstance(found, (tuple, list)) or len(found) not in (2, 4):
         raise InputError(
-            f"{spec} should give (x_train, y_train, x_test, y_test) or (train_dataset, test_dataset)."
+            f"{spec} should give (x_train, y_train, x_test, y_test) or two data sets."
         )
     return _tensors(spec, found) if len(found) == 4 else tuple(found)
 

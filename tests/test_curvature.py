@@ -1,0 +1,189 @@
+"""Curvature products against the dense matrix, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracles import dense_ggn, dense_hessian, two_layer
+from prunelimit.curvature import CurvatureProduct, PyHessianProduct, curvature_product
+from prunelimit.errors import InputError, NumericalError, UsageError
+from prunelimit.inputs.load import problem_from_module
+from prunelimit.inputs.problem import Problem
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """A convolution, an eval-mode BatchNorm with statistics of its own, a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(3)
+        self.bn.running_mean = torch.tensor([0.1, -0.2, 0.3])
+        self.bn.running_var = torch.tensor([0.5, 2.0, 1.0])
+        self.linear = nn.Linear(3 * 16, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu(self.bn(self.conv(inputs))) + inputs
+        return self.linear(hidden.flatten(1))
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs - nn.functional.one_hot(targets, outputs.shape[1])) ** 2).sum(dim=1)
+
+
+def problem(case: str, **options: object) -> Problem:
+    """31 samples, so that batches of 7 leave a ragged last one."""
+    generator = torch.Generator().manual_seed(11)
+    torch.manual_seed(11)
+    shape = (31, 1, 4, 4) if case == "convolution" else (31, 6)
+    inputs = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    targets = torch.randint(0, 3, (31,), generator=generator)
+    network: nn.Module = {
+        "relu": lambda: two_layer(6, 8, 3, nn.ReLU()),
+        "tanh": lambda: two_layer(6, 8, 3, nn.Tanh()),
+        "linear": lambda: nn.Linear(6, 3),
+        "squared": lambda: two_layer(6, 8, 3, nn.Tanh()),
+        "convolution": Residual,
+    }[case]()
+    extra = {"loss": squared_error} if case == "squared" else {}
+    both = (inputs, targets)
+    return problem_from_module(
+        network, both, both, dtype="float64", batch_size=7, **extra, **options
+    )
+
+
+CASES = ("relu", "tanh", "linear", "squared", "convolution")
+
+
+def dense(product: CurvatureProduct | PyHessianProduct) -> Tensor:
+    unit = torch.eye(product.dimension, dtype=torch.float64)
+    return torch.stack([product(row) for row in unit])
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("memory", [0, None], ids=["rebuilt", "retained"])
+def test_hessian_and_ggn_are_the_dense_matrices(case: str, memory: int | None) -> None:
+    given = problem(case)
+    for kind, oracle in (("hessian", dense_hessian), ("ggn", dense_ggn)):
+        product = CurvatureProduct(given, given.train, kind, memory_bytes=memory)
+        assert product.retained == (memory is None)
+        torch.testing.assert_close(dense(product), oracle(given), rtol=1e-9, atol=1e-12)
+        assert product.products == product.dimension
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pyhessian_agrees(case: str) -> None:
+    given = problem(case)
+    product = PyHessianProduct(given, given.train)
+    torch.testing.assert_close(dense(product), dense_hessian(given), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["prunelimit", "pyhessian"])
+def test_batches_do_not_change_the_mean(backend: str) -> None:
+    whole, ragged = problem("tanh"), problem("tanh")
+    whole = problem_from_module(
+        whole.model, whole.train, whole.test, dtype="float64", batch_size=31
+    )
+    vector = torch.linspace(-1, 1, whole.layout.size, dtype=torch.float64)
+    one = curvature_product(whole, whole.train, "hessian", backend)(vector)
+    many = curvature_product(ragged, ragged.train, "hessian", backend)(vector)
+    torch.testing.assert_close(one, many, rtol=1e-12, atol=1e-14)
+
+
+def test_ggn_has_no_negative_eigenvalue_where_the_hessian_has() -> None:
+    given = problem("tanh")
+    hessian = torch.linalg.eigvalsh(dense(CurvatureProduct(given, given.train)))
+    ggn = torch.linalg.eigvalsh(dense(CurvatureProduct(given, given.train, "ggn")))
+    assert hessian[0] < -1e-4
+    assert ggn[0] > -1e-12
+
+
+def test_ggn_reads_no_labels_under_cross_entropy() -> None:
+    given = problem("relu")
+    inputs = next(iter(given.train.batches(31)))[0]
+    other = (inputs, torch.arange(31) % 3)
+    relabelled = problem_from_module(given.model, other, other, dtype="float64", batch_size=7)
+    vector = torch.ones(given.layout.size, dtype=torch.float64)
+    torch.testing.assert_close(
+        CurvatureProduct(given, given.train, "ggn")(vector),
+        CurvatureProduct(relabelled, relabelled.train, "ggn")(vector),
+    )
+
+
+def test_norm_and_excluded_parameters_are_no_part_of_the_matrix() -> None:
+    free = problem("convolution")
+    assert free.layout.names == ("conv.weight", "linear.weight", "linear.bias")
+    fewer = problem("convolution", exclude=("linear",))
+    assert fewer.layout.names == ("conv.weight",)
+    whole = dense_hessian(free)
+    part = dense(CurvatureProduct(fewer, fewer.train))
+    torch.testing.assert_close(part, whole[: len(part), : len(part)])
+
+
+def test_gradient_is_the_derivative_of_the_loss() -> None:
+    given = problem("convolution")
+    from oracles import _loss_of, all_samples
+
+    vector = given.vector().requires_grad_()
+    (expected,) = torch.autograd.grad(_loss_of(given, *all_samples(given), vector), vector)
+    torch.testing.assert_close(CurvatureProduct(given, given.train).gradient(), expected)
+
+
+def test_products_leave_the_network_as_it_was() -> None:
+    given = problem("convolution")
+    before = {name: tensor.clone() for name, tensor in given.model.state_dict().items()}
+    for product in (CurvatureProduct(given, given.train), PyHessianProduct(given, given.train)):
+        product(torch.ones(product.dimension, dtype=torch.float64))
+    assert not given.model.training
+    for name, tensor in given.model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+    assert all(p.requires_grad and p.grad is None for p in given.model.parameters())
+
+
+def test_senseless_requests_are_refused() -> None:
+    given = problem("relu")
+    with pytest.raises(UsageError, match="GGN"):
+        curvature_product(given, given.train, "ggn", "pyhessian")
+    with pytest.raises(UsageError, match="fisher"):
+        CurvatureProduct(given, given.train, "fisher")
+    with pytest.raises(UsageError, match="numpy"):
+        curvature_product(given, given.train, "hessian", "numpy")
+
+
+class Once(torch.autograd.Function):
+    """An operator that can be differentiated once only."""
+
+    @staticmethod
+    def forward(ctx, inputs):  # type: ignore[no-untyped-def]
+        return inputs.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        return gradient
+
+
+class Stubborn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(Once.apply(torch.tanh(self.first(inputs))))
+
+
+def test_operator_without_a_second_derivative_is_named() -> None:
+    both = (torch.randn(8, 6), torch.arange(8) % 3)
+    given = problem_from_module(Stubborn(), both, both)
+    with pytest.raises(InputError, match="differentiated twice"):
+        CurvatureProduct(given, given.train)
+
+
+def test_loss_that_overflows_is_told() -> None:
+    both = (torch.full((8, 6), 1e38), torch.arange(8) % 3)
+    network = two_layer(6, 4, 3, nn.ReLU())
+    nn.init.constant_(network[0].weight, 10.0)
+    given = problem_from_module(network, both, both)
+    with pytest.raises(NumericalError, match="not finite"):
+        CurvatureProduct(given, given.train).gradient()
