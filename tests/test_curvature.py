@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from oracles import dense_ggn, dense_hessian, two_layer
+from torch import Tensor, nn
+
 from prunelimit.curvature import CurvatureProduct, PyHessianProduct, curvature_product
 from prunelimit.errors import InputError, NumericalError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
-from torch import Tensor, nn
 
 
 class Residual(nn.Module):

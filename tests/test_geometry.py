@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import exact_spectrum, least_rise, random_rotation
+
 from prunelimit.lanczos import LanczosRun, lanczos
 from prunelimit.limit import (
     DirectionalSearch,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from prunelimit.errors import NumericalError, UsageError
 from prunelimit.lanczos import Outcome, lanczos
 from prunelimit.spectrum import SHALLOWER

@@ -8,6 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import brute_paper_limit, exact_spectrum, kept
+from test_lanczos import symmetric
+
 from prunelimit.lanczos import lanczos
 from prunelimit.limit import (
     DirectionalSearch,
@@ -21,7 +23,6 @@ from prunelimit.limit import (
     paper_width,
 )
 from prunelimit.spectrum import estimate_spectrum
-from test_lanczos import symmetric
 
 GENERATOR = np.random.default_rng(3)
 EIGENVALUES = np.concatenate([np.geomspace(1, 30, 12), np.geomspace(1e-5, 0.3, 288)])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from test_lanczos import symmetric
+
 from prunelimit.errors import UsageError
 from prunelimit.spectrum import estimate_spectrum, operator_values
-from test_lanczos import symmetric
 
 EIGENVALUES = np.concatenate([np.geomspace(1, 50, 10), np.geomspace(1e-5, 0.1, 190)])
 

@@ -1,0 +1,191 @@
+"""Checkpoints: read whatever others write, run none of it, write what reads back exactly."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from prunelimit.config import DataConfig, ModelConfig, RunConfig
+from prunelimit.errors import InputError, NumericalError, OutputError, UsageError
+from prunelimit.inputs.checkpoint import read_checkpoint, write_checkpoint
+from prunelimit.inputs.load import load, new, problem_from_module
+
+STATE = {"layers.0.weight": torch.arange(6.0).view(2, 3), "layers.0.bias": torch.ones(2)}
+DESCRIPTION = {"model": {"model": "lenet-300-100"}, "data": {"data": "digits"}}
+
+
+class Payload:
+    """Unpickling this would make a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("holder", [None, "state_dict", "model_state_dict", "model", "net"])
+def test_state_dicts_are_found_wherever_they_lie(
+    tmp_path: Path, prefix: str, holder: str | None
+) -> None:
+    state = {prefix + name: tensor for name, tensor in STATE.items()}
+    path = tmp_path / "file.pt"
+    torch.save(state if holder is None else {"epoch": 3, holder: state}, path)
+    read = read_checkpoint(path)
+    assert same(read.tensors, STATE)
+    assert read.description is None and len(read.sha256) == 64
+
+
+def test_a_prefix_of_only_some_keys_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file.pt"
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, path)
+    assert set(read_checkpoint(path).tensors) == {"module.a", "b"}
+
+
+@pytest.mark.parametrize("sparse", [(), ("layers.0.weight",)])
+def test_what_is_written_reads_back_exactly(tmp_path: Path, sparse: tuple[str, ...]) -> None:
+    path = tmp_path / "ours.safetensors"
+    artifact = write_checkpoint(path, STATE, DESCRIPTION, sparse=sparse)
+    read = read_checkpoint(path)
+    assert same(read.tensors, STATE)
+    assert read.description is not None
+    assert {k: read.description[k] for k in DESCRIPTION} == DESCRIPTION
+    assert artifact.bytes == path.stat().st_size
+    with pytest.raises(OutputError, match="--force"):
+        write_checkpoint(path, STATE, DESCRIPTION)
+
+
+def test_sparse_storage_is_smaller_and_the_dense_size_is_stated(tmp_path: Path) -> None:
+    weight = torch.zeros(400, 50)
+    weight[::20] = 1.5
+    state = {"weight": weight}
+    dense = write_checkpoint(tmp_path / "dense.safetensors", state, {})
+    sparse = write_checkpoint(tmp_path / "sparse.safetensors", state, {}, sparse=("weight",))
+    assert same(read_checkpoint(tmp_path / "sparse.safetensors").tensors, state)
+    assert sparse.bytes < 0.12 * sparse.bytes_dense
+    assert abs(sparse.bytes_dense - dense.bytes) < 200
+
+
+def test_pickle_that_wants_code_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
+    made = tmp_path / "made-by-the-pickle"
+    path = tmp_path / "evil.pt"
+    torch.save({"state_dict": STATE, "extra": Payload(str(made))}, path)
+    with pytest.raises(InputError, match=r"wants to run code .*mkdir.*--trust-pickle"):
+        read_checkpoint(path)
+    assert not made.exists()
+    assert same(read_checkpoint(path, trust_pickle=True).tensors, STATE)
+    assert made.exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("keep", [0, 5, 100, -20])
+def test_truncated_files_are_told(tmp_path: Path, suffix: str, keep: int) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".pt":
+        torch.save(STATE, whole)
+    else:
+        write_checkpoint(whole, STATE, DESCRIPTION)
+    path = tmp_path / f"part{suffix}"
+    path.write_bytes(whole.read_bytes()[:keep])
+    with pytest.raises(InputError, match="part") as caught:
+        read_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_without_a_state_dict_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint"):
+        read_checkpoint(tmp_path / "missing.pt")
+    with pytest.raises(InputError, match="folder"):
+        read_checkpoint(tmp_path)
+    torch.save({"epoch": 3, "best": 0.9}, tmp_path / "no.pt")
+    with pytest.raises(InputError, match=r"holds no state_dict \(it holds epoch, best\)"):
+        read_checkpoint(tmp_path / "no.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="holds a list"):
+        read_checkpoint(tmp_path / "list.pt")
+
+
+def trained(tmp_path: Path, **changes: torch.Tensor) -> Path:
+    """A fresh network's checkpoint, described."""
+    loaded = new(ModelConfig(model="lenet-300-100"), DataConfig(data="digits"), RunConfig(seed=4))
+    path = tmp_path / "net.safetensors"
+    state = {**loaded.problem.model.state_dict(), **changes}
+    write_checkpoint(path, state, loaded.description)
+    return path
+
+
+def test_described_checkpoint_needs_no_other_option(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    loaded = load(path, ModelConfig(), DataConfig(), RunConfig())
+    assert loaded.model_info.spec == "lenet-300-100"
+    assert loaded.data_info.spec == "digits"
+    assert loaded.model_info.prunable == 64 * 300 + 300 * 100 + 100 * 10
+    assert loaded.model_info.free == loaded.model_info.parameters
+    assert same(dict(loaded.problem.model.state_dict()), read_checkpoint(path).tensors)
+    assert not loaded.problem.model.training
+
+
+def test_given_options_win_and_misfits_name_the_first_keys(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    with pytest.raises(InputError, match=r"layers\.4\.weight.*not in the file"):
+        load(path, ModelConfig(model="fc5"), DataConfig(), RunConfig())
+    with pytest.raises(InputError, match=r"conv1\.weight.*not in the file.*layers\.0\.weight"):
+        load(path, ModelConfig(model="lenet5"), DataConfig(), RunConfig())
+
+
+def test_wrong_shape_is_named(tmp_path: Path) -> None:
+    path = trained(tmp_path, **{"layers.2.bias": torch.zeros(11)})
+    with pytest.raises(InputError, match=r"layers\.2\.bias has shape \(11,\) in the file, \(10,\)"):
+        load(path, ModelConfig(), DataConfig(), RunConfig())
+
+
+def test_nan_weights_are_named(tmp_path: Path) -> None:
+    path = trained(tmp_path, **{"layers.1.bias": torch.full((100,), float("nan"))})
+    with pytest.raises(NumericalError, match=r"layers\.1\.bias holds a NaN"):
+        load(path, ModelConfig(), DataConfig(), RunConfig())
+
+
+def test_foreign_checkpoint_needs_names(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "plain.pt")
+    with pytest.raises(UsageError, match="-m/--model"):
+        load(tmp_path / "plain.pt", ModelConfig(), DataConfig(), RunConfig())
+    with pytest.raises(UsageError, match="-d/--data"):
+        load(tmp_path / "plain.pt", ModelConfig(model="lenet5"), DataConfig(), RunConfig())
+
+
+def test_fresh_networks_follow_the_seed_and_leave_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    both = [
+        new(ModelConfig(model="lenet-300-100"), DataConfig(data="digits"), RunConfig(seed=s))
+        for s in (0, 0, 1)
+    ]
+    assert torch.equal(before, torch.random.get_rng_state())
+    first, again, other = (loaded.problem.vector() for loaded in both)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_live_module_is_copied_and_tied_weights_count_once() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
+    network[2].weight = network[0].weight
+    network.train()
+    both = (torch.randn(10, 4), torch.arange(10) % 4)
+    problem = problem_from_module(network, both, both)
+    assert problem.layout.names == ("0.weight", "0.bias", "2.bias")
+    assert problem.prunable == ("0.weight",)
+    assert network.training and problem.model is not network
+    with pytest.raises(UsageError, match="matches no module"):
+        problem_from_module(network, both, both, exclude=("head",))
+    with pytest.raises(UsageError, match="regular expression"):
+        problem_from_module(network, both, both, exclude=("(",))
+    with pytest.raises(UsageError, match="device"):
+        problem_from_module(network, both, both, device="abacus")

@@ -1,0 +1,199 @@
+"""Data by name: what is read is what lies there, and what cannot be used is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prunelimit.config import DataConfig, RunConfig
+from prunelimit.errors import InputError, PruneLimitError, UsageError
+from prunelimit.inputs.datasets import Data, load_data
+from prunelimit.inputs.splits import TensorSplit, draw
+
+
+def arrays(**changes: Any) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    made = {
+        "x_train": generator.normal(size=(12, 1, 2, 2)).astype(np.float32),
+        "y_train": np.arange(12) % 3,
+        "x_test": generator.normal(size=(6, 1, 2, 2)).astype(np.float32),
+        "y_test": np.arange(6) % 3,
+    }
+    return {**made, **changes}
+
+
+def saved(path: Path, **changes: Any) -> str:
+    np.savez(path / "data.npz", **arrays(**changes))
+    return f"npz:{path / 'data.npz'}"
+
+
+def read(spec: str, run: RunConfig | None = None, **options: Any) -> Data:
+    return load_data(DataConfig(data=spec, **options), run or RunConfig())
+
+
+def everything(split: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    pieces = list(split.batches(5))
+    return torch.cat([x for x, _ in pieces]), torch.cat([y for _, y in pieces])
+
+
+def test_npz_comes_back_in_order(tmp_path: Path) -> None:
+    data = read(saved(tmp_path))
+    inputs, targets = everything(data.train)
+    np.testing.assert_array_equal(inputs.numpy(), arrays()["x_train"])
+    np.testing.assert_array_equal(targets.numpy(), arrays()["y_train"])
+    assert (data.classes, data.input_shape) == (3, (1, 2, 2))
+
+
+def test_bytes_are_scaled_and_normalised(tmp_path: Path) -> None:
+    x = np.full((12, 1, 2, 2), 51, dtype=np.uint8)
+    data = read(saved(tmp_path, x_train=x, x_test=x[:6]), mean="0.1", std="0.5")
+    assert everything(data.train)[0].unique().tolist() == pytest.approx([0.2])
+
+
+def test_digits_are_embedded_and_split_once_for_all() -> None:
+    data = read("digits")
+    assert (len(data.train), len(data.test), data.classes) == (1437, 360, 10)
+    inputs, _ = everything(data.train)
+    assert inputs.min() == 0 and inputs.max() == 1
+    joined = torch.cat([inputs, everything(data.test)[0]]).flatten(1)
+    from sklearn.datasets import load_digits
+
+    whole = load_digits().data / 16
+    assert sorted(map(tuple, joined.tolist())) == sorted(map(tuple, whole.tolist()))
+
+
+def folder(root: Path, sizes: dict[str, tuple[int, int]] | None = None) -> str:
+    colours = {"ant": 10, "bee": 200}
+    for split in ("train", "val"):
+        for name, colour in colours.items():
+            place = root / split / name
+            place.mkdir(parents=True)
+            for index in range(3):
+                size = (sizes or {}).get(name, (4, 4))
+                Image.new("RGB", size, (colour, index, 0)).save(place / f"{index}.png")
+    return f"folder:{root}"
+
+
+def test_folder_of_classes_is_sorted_and_normalised_as_stated(tmp_path: Path) -> None:
+    data = read(folder(tmp_path))
+    inputs, targets = everything(data.train)
+    assert targets.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.mean == (0.485, 0.456, 0.406)
+    assert inputs[0, 0, 0, 0].item() == pytest.approx((10 / 255 - 0.485) / 0.229, rel=1e-5)
+    assert inputs[4, 1, 0, 0].item() == pytest.approx((1 / 255 - 0.456) / 0.224, rel=1e-5)
+
+
+def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
+    spec = folder(tmp_path, {"bee": (9, 6)})
+    with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give --image-size"):
+        read(spec)
+    assert read(spec, image_size=3).input_shape == (3, 3, 3)
+
+
+def test_users_own_data_in_both_forms(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(
+        "import torch\n"
+        "from torch.utils.data import TensorDataset\n"
+        "x, y = torch.arange(24.).view(8, 3), torch.arange(8) % 2\n"
+        "def four(): return x, y, x[:4], y[:4]\n"
+        "sets = (TensorDataset(x, y), TensorDataset(x[:4], y[:4]))\n"
+        "class Noisy(TensorDataset):\n"
+        "    def __getitem__(self, i):\n"
+        "        return torch.rand(3), self.tensors[1][i]\n"
+        "noisy = (Noisy(x, y), sets[1])\n"
+        "def fails(): raise OSError('disk')\n"
+        "one = 1\n"
+    )
+    for name in ("four", "sets"):
+        data = read(f"{path}:{name}")
+        torch.testing.assert_close(everything(data.train)[0], torch.arange(24.0).view(8, 3))
+        assert data.classes == 2
+    with pytest.raises(InputError, match="differ between two readings"):
+        read(f"{path}:noisy")
+    with pytest.raises(InputError, match="disk"):
+        read(f"{path}:fails")
+    with pytest.raises(InputError, match="should give"):
+        read(f"{path}:one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"y_train": np.arange(11) % 3}, "12 inputs but 11 labels"),
+        ({"x_train": np.zeros((0, 1, 2, 2)), "y_train": np.zeros(0, int)}, "empty train split"),
+        ({"y_train": np.zeros(12, int)}, "only one class"),
+        ({"y_train": np.arange(12) % 3 - 1}, "label -1"),
+        ({"y_test": np.arange(6)}, "label 5 in its test split"),
+        ({"x_train": np.full((12, 1, 2, 2), np.nan, np.float32)}, "NaN or infinity"),
+        ({"x_test": np.zeros((6, 1, 3, 3), np.float32)}, "make them the same"),
+        ({"y_train": np.linspace(0, 1, 12)}, "not whole numbers"),
+    ],
+)
+def test_arrays_that_make_no_sense_are_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read(saved(tmp_path, **changes))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "part.npz", x_train=np.zeros(2))
+    np.savez(tmp_path / "pickle.npz", **{k: np.array([{}]) for k in arrays()})
+    for spec, words in (
+        (f"npz:{tmp_path}/missing.npz", "no file"),
+        (f"npz:{tmp_path}/text.npz", "cannot be read"),
+        (f"npz:{tmp_path}/part.npz", "lacks y_train"),
+        (f"npz:{tmp_path}/pickle.npz", "cannot be read"),
+        (f"folder:{tmp_path}/missing", "no folder"),
+        (f"folder:{tmp_path}", "lacks train/"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read(spec)
+    with pytest.raises(InputError, match="--download"):
+        read("mnist", data_dir=str(tmp_path))
+
+
+def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
+    spec = saved(tmp_path)
+    cases: list[tuple[dict[str, Any], RunConfig, str]] = [
+        ({}, RunConfig(batch_size=13), "only 12 training samples"),
+        ({"mean": "0.5"}, RunConfig(), "give both"),
+        ({"mean": "a", "std": "1"}, RunConfig(), "numbers separated"),
+        ({"mean": "0,0", "std": "1,1"}, RunConfig(), "1 channels"),
+        ({"mean": "0", "std": "0"}, RunConfig(), "positive"),
+    ]
+    for options, run, words in cases:
+        with pytest.raises(UsageError, match=words):
+            read(spec, run, **options)
+    with pytest.raises(UsageError, match="did you mean mnist"):
+        read("minst")
+    with pytest.raises(PruneLimitError, match="-d/--data"):
+        load_data(DataConfig(), RunConfig())
+
+
+def test_subsets_are_seeded_nested_and_sorted() -> None:
+    small, large = draw(100, 10, seed=3), draw(100, 40, seed=3)
+    assert set(small.tolist()) < set(large.tolist())
+    assert large.tolist() == sorted(set(large.tolist()))
+    assert draw(100, 10, seed=4).tolist() != small.tolist()
+    assert len(draw(100, 0, seed=0)) == len(draw(100, 500, seed=0)) == 100
+
+
+def test_every_sample_comes_once_in_the_order_asked_for() -> None:
+    split = TensorSplit(
+        torch.arange(7.0)[:, None],
+        torch.arange(7),
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+    )
+    order = torch.tensor([6, 0, 3])
+    assert [y.tolist() for _, y in split.batches(3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [y.tolist() for _, y in split.batches(2, order=order)] == [[6, 0], [3]]
+    assert everything(split)[0].dtype == torch.float64
