@@ -1,0 +1,360 @@
+"""Accuracy and loss against sparsity, and the thresholds read from them, with their errors.
+
+A threshold is the largest sparsity that holds a rule *at every sparsity up to it*. Accuracy is
+only nearly monotone, so every crossing found by bisection is confirmed just below it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from .config import MeasureConfig
+from .epsilon import loss_tolerance, parse_tolerance
+from .errors import UsageError
+from .inputs.problem import Evaluation, Problem, evaluate
+from .progress import Progress, silent
+from .pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
+from .pruning.refit import refit
+from .results import Dense, Epsilon, MeasurePoint, Threshold
+
+__all__ = ["Measurement", "measure", "parse_sparsities", "parse_tolerance"]
+
+COARSE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+CONFIRMING = 3
+"""Points measured just below a crossing."""
+END_COARSENESS = 5
+"""The ends of an interval are found to this many times the resolution, rounded outwards."""
+MOST_SPARSITIES = 10_000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured; ``curve`` is in order of sparsity."""
+
+    dense: Dense
+    epsilon: Epsilon
+    curve: tuple[MeasurePoint, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One pruned network: accuracy drop (fraction) with its paired standard error, and loss."""
+
+    accuracy: float
+    drop: float
+    standard_error: float
+    loss: float
+    nonzero: int
+    feasible: bool
+
+
+_Rule = Callable[[_Point], bool]
+
+
+def parse_sparsities(text: str) -> tuple[float, ...]:
+    """``"0,0.5,0.9"`` or ``"START:STOP:STEP"`` (STOP included) as sorted fractions, each once.
+
+    Raises:
+        UsageError: it is neither, a value is not from 0 to 1, or there are too many.
+    """
+    form = "give fractions from 0 to 1 as 0,0.5,0.9 or START:STOP:STEP"
+    try:
+        if ":" in text:
+            start, stop, step = (float(part) for part in text.split(":"))
+            if not (0 <= start <= stop <= 1 and step > 0):
+                raise ValueError
+            count = (stop - start) / step
+            if count >= MOST_SPARSITIES:
+                raise UsageError(
+                    f"--sparsities {text} names more than {MOST_SPARSITIES} values; "
+                    "give a larger step."
+                )
+            steps = math.floor(count + 1e-9)
+            values = [min(1.0, round(start + step * i, 12)) for i in range(steps + 1)]
+        else:
+            values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--sparsities {text!r} is not understood; {form}.") from None
+    for value in values:
+        if not 0 <= value <= 1:
+            raise UsageError(f"--sparsities names {value}; {form}.")
+    return tuple(sorted(set(values)))
+
+
+def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = silent) -> Measurement:
+    """Measure the thresholds of global magnitude pruning on ``problem``.
+
+    ``one-shot`` evaluates the pruned networks as they are: thresholds ``accuracy`` for every
+    tolerance, ``dense-accuracy`` (the largest sparsity at least as accurate as dense) and ``loss``
+    (mean training loss within epsilon of dense). The interval of an accuracy threshold covers the
+    paired sampling error: the change of correctness of each test sample, normal at
+    ``config.confidence``. The interval of the loss threshold is the pair that brackets it.
+
+    ``refit`` trains the survivors of each mask first: threshold ``feasibility`` (loss within
+    epsilon of dense), whose interval is [last feasible, first infeasible], and ``accuracy`` of the
+    refitted networks. A training budget can fail where more of it would succeed, so the
+    feasibility threshold is a lower bound on the true one.
+
+    Explicit ``config.sparsities`` are measured alone, and the thresholds read from them.
+
+    Raises:
+        UsageError: a setting makes no sense, or nothing is prunable.
+    """
+    tolerances = _check(config)
+    wanted = None if config.sparsities is None else parse_sparsities(config.sparsities)
+    return _Measuring(problem, config, tolerances, progress).run(wanted)
+
+
+def _check(config: MeasureConfig) -> tuple[float, ...]:
+    if config.method not in ("one-shot", "refit"):
+        raise UsageError(f"There is no method {config.method!r}; choose one-shot or refit.")
+    if not 0 < config.confidence < 1:
+        raise UsageError(f"--confidence is {config.confidence}; give a level between 0 and 1.")
+    if not 0 < config.resolution < 1:
+        raise UsageError(
+            f"--resolution is {config.resolution}; give a fraction between 0 and 1, such as 0.001."
+        )
+    if config.method == "refit":
+        if config.refit_epochs < 0:
+            raise UsageError(f"--refit-epochs is {config.refit_epochs}; give 0 or more.")
+        if not 0 < config.refit_lr < math.inf:
+            raise UsageError(f"--refit-lr is {config.refit_lr}; give a number greater than 0.")
+        if config.refit_batch_size < 1:
+            raise UsageError(f"--refit-batch-size is {config.refit_batch_size}; give 1 or more.")
+    tolerances = tuple(dict.fromkeys(parse_tolerance(text) for text in config.tolerance))
+    if not tolerances:
+        raise UsageError("No --tolerance is given; give one such as 0.5pp.")
+    return tolerances
+
+
+class _Measuring:
+    """Points by number of removed weights, each measured once."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: MeasureConfig,
+        tolerances: tuple[float, ...],
+        progress: Progress,
+    ) -> None:
+        self.problem = problem
+        self.config = config
+        self.tolerances = tolerances
+        self.progress = progress
+        self.order = magnitude_order(problem)
+        self.prunable = len(self.order)
+        if not self.prunable:
+            raise UsageError("No weight of the network is prunable; give fewer --exclude patterns.")
+        self.step = max(1, math.floor(config.resolution * self.prunable))
+        train = evaluate(problem, problem.train)
+        self.test = evaluate(problem, problem.test)
+        self.dense = Dense(loss=train.loss, accuracy=self.test.accuracy)
+        self.epsilon = loss_tolerance(train.losses, config.epsilon, problem.seed)
+        # Float summation in another order must not make the dense network infeasible.
+        self.target = self.dense.loss + self.epsilon.value
+        self.z = NormalDist().inv_cdf(0.5 + config.confidence / 2)
+        weights = problem.vector()[problem.prunable_mask()]
+        self.points: dict[int, _Point] = {
+            0: _Point(
+                self.dense.accuracy, 0.0, 0.0, self.dense.loss, int((weights != 0).sum()), True
+            )
+        }
+        self.planned = 0
+        self.reported = -1
+
+    # -- points ----------------------------------------------------------------------------
+
+    def at(self, removed: int) -> _Point:
+        if removed not in self.points:
+            refits = self.config.method == "refit"
+            self.points[removed] = self._refitted(removed) if refits else self._one_shot(removed)
+            self._tell(removed)
+        return self.points[removed]
+
+    def _one_shot(self, removed: int) -> _Point:
+        problem = self.problem
+        mask = keep_mask(problem, self.order, removed)
+        weights = pruned_weights(problem, mask)
+        loss = evaluate(problem, problem.train, weights).loss
+        test = evaluate(problem, problem.test, weights)
+        nonzero = int((weights[problem.prunable_mask()] != 0).sum())
+        return self._point(test, loss, nonzero)
+
+    def _refitted(self, removed: int) -> _Point:
+        problem, config = self.problem, self.config
+        mask = keep_mask(problem, self.order, removed)
+        stage = f"refit at {removed / self.prunable:.2%}"
+
+        def named(_: str, done: int, total: int, note: str = "") -> None:
+            self.progress(stage, done, total, note)
+
+        found = refit(
+            problem,
+            mask,
+            target_loss=self.target,
+            epochs=config.refit_epochs,
+            lr=config.refit_lr,
+            batch_size=config.refit_batch_size,
+            seed=problem.seed,
+            progress=named,
+        )
+        test = evaluate(problem, problem.test, found.weights)
+        nonzero = int((found.weights[problem.prunable_mask()] != 0).sum())
+        return self._point(test, found.loss, nonzero)
+
+    def _point(self, test: Evaluation, loss: float, nonzero: int) -> _Point:
+        change = self.test.correct.astype(float) - test.correct.astype(float)
+        error = float(change.std(ddof=1)) / math.sqrt(len(change)) if len(change) > 1 else 0.0
+        feasible = loss <= self.target
+        return _Point(test.accuracy, float(change.mean()), error, loss, nonzero, feasible)
+
+    def _tell(self, removed: int) -> None:
+        if self.config.method == "refit":
+            return
+        done = len(self.points)
+        self.planned = max(self.planned, done + 1)
+        point = self.points[removed]
+        note = f"sparsity {removed / self.prunable:.2%}, accuracy {point.accuracy:.2%}"
+        self.progress("measuring", done, self.planned, note)
+
+    # -- searches --------------------------------------------------------------------------
+
+    def run(self, wanted: Sequence[float] | None) -> Measurement:
+        if wanted is not None:
+            counts = [removal_count(value, self.prunable) for value in wanted]
+            self.planned = len({0, *counts}) + 1
+            for removed in counts:
+                self.at(removed)
+        elif self.config.method == "refit":
+            counts = self._search_refit()
+        else:
+            counts = self._search_one_shot()
+        thresholds = self._thresholds()
+        if self.config.method == "one-shot":
+            self.progress("measuring", len(self.points), len(self.points))
+        chosen = sorted(self.points if wanted is None else set(counts))
+        curve = tuple(
+            MeasurePoint(
+                sparsity=removed / self.prunable,
+                accuracy=self.points[removed].accuracy,
+                loss=self.points[removed].loss,
+                nonzero=self.points[removed].nonzero,
+            )
+            for removed in chosen
+        )
+        return Measurement(self.dense, self.epsilon, curve, thresholds)
+
+    def _search_one_shot(self) -> list[int]:
+        coarse = sorted({removal_count(value, self.prunable) for value in COARSE})
+        bisections = math.ceil(math.log2(max(2.0, 0.1 / self.config.resolution)))
+        self.planned = len(coarse) + (bisections + CONFIRMING) * (len(self.tolerances) + 2)
+        for removed in coarse:
+            self.at(removed)
+        for tolerance in self.tolerances:
+            self._refine(self._within(tolerance, 0), confirm=True)
+            for sign in (1, -1):
+                self._refine(self._within(tolerance, sign), coarseness=END_COARSENESS)
+        self._refine(_feasible, confirm=True)
+        self._refine(self._within(0.0, 0), last=True)
+        return sorted(self.points)
+
+    def _search_refit(self) -> list[int]:
+        """Halve the survivors until infeasible, then bisect in the logarithm of survivors."""
+        kept = self.prunable
+        while kept:
+            smaller = kept // 2
+            if not self.at(self.prunable - smaller).feasible:
+                self._bisect_refit(smaller, kept)
+                break
+            kept = smaller
+        return sorted(self.points)
+
+    def _bisect_refit(self, failing: int, holding: int) -> None:
+        while holding - failing > max(self.step, 0.05 * holding):
+            middle = round(math.sqrt(max(failing, 0.5) * holding))
+            middle = min(holding - 1, max(failing + 1, middle))
+            if self.at(self.prunable - middle).feasible:
+                holding = middle
+            else:
+                failing = middle
+
+    def _within(self, tolerance: float, sign: int) -> _Rule:
+        """Drop within tolerance; by ``sign`` also when the sampling error is added or taken."""
+        # Shares of samples are sums of 1/n: a drop of exactly the tolerance must hold.
+        slack = 1e-12
+        return lambda p: p.drop + sign * self.z * p.standard_error <= tolerance + slack
+
+    def _crossing(self, rule: _Rule, *, last: bool = False) -> tuple[int, int | None]:
+        """Removed counts: the last that holds with all before it, and the one after (fails).
+
+        With ``last``, the largest that holds at all. The second is None when there is none after.
+        """
+        counts = sorted(self.points)
+        held = [rule(self.points[removed]) for removed in counts]
+        if last:
+            index = max(i for i, ok in enumerate(held) if ok)
+        else:
+            index = held.index(False) - 1 if False in held else len(held) - 1
+        return counts[index], counts[index + 1] if index + 1 < len(counts) else None
+
+    def _refine(
+        self, rule: _Rule, *, coarseness: int = 1, confirm: bool = False, last: bool = False
+    ) -> None:
+        """Measure points until the crossing is known to the resolution, and confirmed below."""
+        step = self.step * coarseness
+        while True:
+            low, high = self._crossing(rule, last=last)
+            if high is not None and high - low > step:
+                self.at((low + high) // 2)
+                continue
+            below = [low - k * self.step for k in range(1, CONFIRMING + 1)] if confirm else []
+            missing = [removed for removed in below if removed > 0 and removed not in self.points]
+            if not missing:
+                return
+            for removed in missing:
+                self.at(removed)
+
+    # -- thresholds ------------------------------------------------------------------------
+
+    def _thresholds(self) -> tuple[Threshold, ...]:
+        thresholds = []
+        if self.config.method == "refit":
+            thresholds.append(self._bracketed("feasibility"))
+        thresholds += [self._accuracy("accuracy", tolerance) for tolerance in self.tolerances]
+        if self.config.method == "one-shot":
+            thresholds.append(self._accuracy("dense-accuracy", 0.0, last=True))
+            thresholds.append(self._bracketed("loss"))
+        return tuple(thresholds)
+
+    def _bracketed(self, rule: str) -> Threshold:
+        low, high = self._crossing(_feasible)
+        return Threshold(
+            rule=rule,
+            tolerance=self.epsilon.value,
+            sparsity=low / self.prunable,
+            interval=(low / self.prunable, self._end(high)),
+        )
+
+    def _accuracy(self, rule: str, tolerance: float, *, last: bool = False) -> Threshold:
+        """The threshold with its interval, whose upper end is the first point beyond it."""
+        sparsity, _ = self._crossing(self._within(tolerance, 0), last=last)
+        low, _ = self._crossing(self._within(tolerance, 1), last=last)
+        _, high = self._crossing(self._within(tolerance, -1), last=last)
+        return Threshold(
+            rule=rule,
+            tolerance=tolerance,
+            sparsity=sparsity / self.prunable,
+            interval=(low / self.prunable, self._end(high)),
+        )
+
+    def _end(self, removed: int | None) -> float:
+        """A sparsity; 1 where nothing measured has failed."""
+        return 1.0 if removed is None else removed / self.prunable
+
+
+def _feasible(point: _Point) -> bool:
+    return point.feasible
