@@ -41,7 +41,7 @@ GATE_FAILED = 1
 """Exit code of a gate that failed."""
 
 OTHER_TOLERANCE = ("tolerance",)
-"""Accuracy tolerances do not enter the verdict: --tolerance is the gate's."""
+"""--tolerance is the gate's; those of accuracy keep their defaults."""
 
 MEASURE = Section("Measurement", MeasureConfig, without=OTHER_TOLERANCE)
 

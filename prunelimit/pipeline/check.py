@@ -15,7 +15,9 @@ from ..config import (
     ModelConfig,
     RunConfig,
 )
+from ..epsilon import parse_tolerance
 from ..inputs.load import load
+from ..measure import parse_sparsities
 from ..progress import Progress, silent
 from ..results import CheckResult, MeasureResult, PredictResult
 from .measure import measure_loaded
@@ -57,6 +59,9 @@ def check_checkpoint(
     """
     parts = (model, data, curvature, limit, measure, config)
     recorder = Recorder("check", run, *parts)
+    parse_tolerance(config.tolerance)
+    if measure.sparsities is not None:
+        parse_sparsities(measure.sparsities)
     loaded = load(checkpoint, model, data, run)
     predicted = predict_loaded(
         loaded, curvature, limit, Recorder("predict", run, *parts[:4]), progress=progress

@@ -127,7 +127,11 @@ def prune_loaded(
         },
     }
     artifact = write_checkpoint(
-        output, _pruned_tensors(loaded, mask), description, sparse=config.sparse, force=force
+        output,
+        _pruned_tensors(loaded, mask),
+        description,
+        sparse=problem.prunable if config.sparse else (),
+        force=force,
     )
     return PruneResult(
         provenance=recorder.finish(),

@@ -12,7 +12,7 @@ from ..files import check_writable
 from ..inputs.checkpoint import read_checkpoint, write_checkpoint
 from ..inputs.load import new
 from ..progress import Progress, silent
-from ..results import Artifact, Dense, TrainResult
+from ..results import Dense, TrainResult
 from .provenance import Recorder
 
 __all__ = ["resume_path", "train"]
@@ -61,13 +61,13 @@ def train(
         **loaded.description,
         "training": {**dataclasses.asdict(config), "seed": run.seed},
     }
-    size = write_checkpoint(output, loaded.problem.model.state_dict(), description, force=force)
+    artifact = write_checkpoint(output, loaded.problem.model.state_dict(), description, force=force)
     written = read_checkpoint(output)
     return TrainResult(
         provenance=recorder.finish(),
         model=dataclasses.replace(loaded.model_info, sha256=written.sha256),
         data=loaded.data_info,
         dense=Dense(loss=trained.loss, accuracy=trained.accuracy),
-        artifact=Artifact(path=str(output), format=written.format, bytes=size, bytes_dense=size),
+        artifact=artifact,
         history=trained.history,
     )
