@@ -154,7 +154,6 @@ class _Measuring:
         self.test = evaluate(problem, problem.test)
         self.dense = Dense(loss=train.loss, accuracy=self.test.accuracy)
         self.epsilon = loss_tolerance(train.losses, config.epsilon, problem.seed)
-        # Float summation in another order must not make the dense network infeasible.
         self.target = self.dense.loss + self.epsilon.value
         self.z = NormalDist().inv_cdf(0.5 + config.confidence / 2)
         weights = problem.vector()[problem.prunable_mask()]

@@ -43,7 +43,7 @@ def test_places_that_cannot_be_written_are_told_beforehand(tmp_path: Path) -> No
 def test_what_is_no_json_object_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "in.json"
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(InputError, match="in.json"):
+    with pytest.raises(InputError, match=r"in\.json"):
         read_json(path)
     with pytest.raises(InputError, match="no file"):
         read_json(tmp_path / "missing.json")

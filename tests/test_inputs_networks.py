@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def count(network: torch.nn.Module) -> int:
 
 
 def connected(*widths: int) -> int:
-    return sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(a * b + b for a, b in pairwise(widths))
 
 
 FC12 = (1000, 900, 800, 750, 700, 650, 600, 500, 400, 200, 100)
