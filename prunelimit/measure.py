@@ -99,7 +99,9 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     refitted networks. A training budget can fail where more of it would succeed, so the
     feasibility threshold is a lower bound on the true one.
 
-    Explicit ``config.sparsities`` are measured alone, and the thresholds read from them.
+    Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. The ends
+    of an interval are measured points, rounded outwards; the upper one is 1 where nothing that was
+    measured fails.
 
     Raises:
         UsageError: a setting makes no sense, or nothing is prunable.
@@ -163,7 +165,6 @@ class _Measuring:
             )
         }
         self.planned = 0
-        self.reported = -1
 
     # -- points ----------------------------------------------------------------------------
 
@@ -186,10 +187,10 @@ class _Measuring:
     def _refitted(self, removed: int) -> _Point:
         problem, config = self.problem, self.config
         mask = keep_mask(problem, self.order, removed)
-        stage = f"refit at {removed / self.prunable:.2%}"
+        where = f"at {removed / self.prunable:.2%}"
 
-        def named(_: str, done: int, total: int, note: str = "") -> None:
-            self.progress(stage, done, total, note)
+        def named(stage: str, done: int, total: int, note: str = "") -> None:
+            self.progress(f"{stage} {where}", done, total, note)
 
         found = refit(
             problem,

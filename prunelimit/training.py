@@ -205,7 +205,8 @@ def _save(
         "history": history,
     }
     with writing(path, force=True) as temporary:
-        torch.save(state, temporary)
+        with temporary.open("wb") as file:  # given a name, torch refuses some that are legal
+            torch.save(state, file)
 
 
 def _restore(

@@ -1,0 +1,260 @@
+"""Thresholds on networks whose whole curve is known, and settings that make no sense."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prunelimit.config import MeasureConfig, TrainConfig
+from prunelimit.errors import UsageError
+from prunelimit.inputs.load import problem_from_module
+from prunelimit.inputs.problem import Problem, evaluate
+from prunelimit.measure import Measurement, measure, parse_sparsities
+from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
+from prunelimit.pruning.refit import refit
+from prunelimit.results import Threshold
+from prunelimit.training import train
+
+WEIGHTS = 1000
+SAMPLES = 400
+CONFIG = MeasureConfig(epsilon="0.001")
+
+
+class Sign(nn.Module):
+    """Class 0 where the weighted sum of the inputs is positive: weight i is removed i-th."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WEIGHTS, 1, bias=False)
+        with torch.no_grad():
+            self.linear.weight.copy_(weight_values()[None])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        total = self.linear(inputs)
+        return torch.cat([total, torch.full_like(total, 1e-6)], dim=-1)
+
+
+def weight_values() -> Tensor:
+    return torch.arange(1, WEIGHTS + 1, dtype=torch.float64) / WEIGHTS
+
+
+def counting(*dips: tuple[int, int]) -> Problem:
+    """400 samples, the j-th of which is lost with weight 600 + j; and 20 more for every dip.
+
+    Those of a dip (a, b) are wrong while more than a and no more than b weights are removed.
+    """
+    inputs = torch.zeros(SAMPLES + 20 * len(dips), WEIGHTS, dtype=torch.float64)
+    inputs[torch.arange(SAMPLES), WEIGHTS - SAMPLES + torch.arange(SAMPLES)] = 1
+    weights = weight_values()
+    for i, (first, second) in enumerate(dips):
+        rows = slice(SAMPLES + 20 * i, SAMPLES + 20 * (i + 1))
+        for index, value in ((first, 2.0), (second, -1.0), (WEIGHTS - 1, 0.5)):
+            inputs[rows, index] = value / weights[index]
+    data = inputs, torch.zeros(len(inputs), dtype=torch.int64)
+    return problem_from_module(Sign(), data, data, dtype="float64")
+
+
+def threshold(found: Measurement, rule: str, tolerance: float | None = None) -> Threshold:
+    (one,) = [
+        each
+        for each in found.thresholds
+        if each.rule == rule and tolerance in (None, each.tolerance)
+    ]
+    return one
+
+
+def test_thresholds_of_a_known_curve_are_exact() -> None:
+    problem = counting()
+    found = measure(problem, CONFIG)
+    assert found.dense.accuracy == 1
+    assert threshold(found, "accuracy", 0.005).sparsity == 602 / WEIGHTS
+    assert threshold(found, "accuracy", 0.01).sparsity == 604 / WEIGHTS
+    assert threshold(found, "dense-accuracy").sparsity == 600 / WEIGHTS
+    for point in found.curve:
+        removed = round(point.sparsity * WEIGHTS)
+        assert point.nonzero == WEIGHTS - removed
+        assert point.accuracy == pytest.approx(1 - max(0, removed - 600) / SAMPLES)
+    assert [p.sparsity for p in found.curve] == sorted({p.sparsity for p in found.curve})
+
+
+def test_the_loss_threshold_is_that_of_trying_every_count() -> None:
+    problem = counting()
+    found = threshold(measure(problem, CONFIG), "loss")
+    softplus = np.log1p(np.exp(1e-6 - weight_values().numpy()[600:]))
+    rises = np.cumsum(np.log1p(np.exp(1e-6)) - softplus) / SAMPLES
+    expected = 600 + int((rises <= 0.001).sum())
+    assert found.tolerance == 0.001
+    assert found.sparsity == expected / WEIGHTS
+    assert found.interval == (expected / WEIGHTS, (expected + 1) / WEIGHTS)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_the_interval_covers_the_paired_error_and_is_rounded_outwards(confidence: float) -> None:
+    found = measure(counting(), dataclasses.replace(CONFIG, confidence=confidence))
+    z = {0.5: 0.67448975, 0.95: 1.95996398, 0.99: 2.57582930}[confidence]
+    for tolerance in (0.005, 0.01):
+        lost = np.arange(SAMPLES + 1)
+        drop = lost / SAMPLES
+        error = np.sqrt(drop * (1 - drop) / (SAMPLES - 1))
+        low = 600 + int(lost[drop + z * error <= tolerance].max())
+        high = 600 + int(lost[drop - z * error <= tolerance].max())
+        first, last = threshold(found, "accuracy", tolerance).interval
+        assert low - 5 <= round(first * WEIGHTS) <= low
+        assert high + 1 <= round(last * WEIGHTS) <= high + 5
+
+
+def test_a_dip_on_the_way_ends_the_threshold_but_not_the_paper_s() -> None:
+    found = measure(counting((490, 510)), CONFIG)
+    for tolerance in (0.005, 0.01):
+        assert threshold(found, "accuracy", tolerance).sparsity == 490 / WEIGHTS
+    assert threshold(found, "dense-accuracy").sparsity == 600 / WEIGHTS
+
+
+def test_a_dip_just_below_the_crossing_is_found_by_confirming() -> None:
+    found = measure(counting((601, 602)), CONFIG)
+    assert threshold(found, "accuracy", 0.01).sparsity == 601 / WEIGHTS
+
+
+def test_a_network_that_loses_nothing_can_lose_everything() -> None:
+    network = nn.Linear(20, 2)
+    with torch.no_grad():
+        network.weight.mul_(1e-3)
+        network.bias.copy_(torch.tensor([1.0, 0.0]))
+    data = torch.randn(30, 20), torch.zeros(30, dtype=torch.int64)
+    problem = problem_from_module(network, data, data)
+    for method in ("one-shot", "refit"):
+        found = measure(problem, dataclasses.replace(CONFIG, method=method, epsilon="0.1"))
+        assert all(t.sparsity == 1 and t.interval == (1, 1) for t in found.thresholds)
+
+
+def test_explicit_sparsities_are_measured_alone() -> None:
+    config = dataclasses.replace(CONFIG, sparsities="0.5,0.603,0.7")
+    found = measure(counting(), config)
+    assert [p.sparsity for p in found.curve] == [0.5, 0.603, 0.7]
+    assert threshold(found, "accuracy", 0.01).sparsity == 0.603
+    assert threshold(found, "accuracy", 0.005).sparsity == 0.5
+    assert threshold(found, "loss").interval == (0.5, 0.603)
+    nothing = measure(counting(), dataclasses.replace(CONFIG, sparsities="0.9"))
+    assert threshold(nothing, "accuracy", 0.01).sparsity == 0
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    problem = counting()
+    before = problem.vector()
+    measure(problem, dataclasses.replace(CONFIG, sparsities="0.9"))
+    assert torch.equal(before, problem.vector())
+
+
+@pytest.fixture(scope="module")
+def learned() -> Problem:
+    torch.manual_seed(0)
+    inputs = torch.randn(300, 10)
+    data = inputs, inputs[:, :3].argmax(1)
+    network = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 3))
+    problem = problem_from_module(network, data, data)
+    train(problem, TrainConfig(epochs=12, l1=1e-3), seed=0)
+    return problem
+
+
+def test_refit_brackets_what_can_be_reached(learned: Problem) -> None:
+    config = MeasureConfig(
+        method="refit", epsilon="0.05", refit_epochs=4, refit_lr=0.02, resolution=0.01
+    )
+    stages: list[str] = []
+    found = measure(learned, config, progress=lambda stage, *_: stages.append(stage))
+    feasible = threshold(found, "feasibility")
+    one_shot = threshold(measure(learned, dataclasses.replace(config, method="one-shot")), "loss")
+    assert one_shot.sparsity - 0.01 <= feasible.sparsity < 1
+    low, high = feasible.interval
+    assert low == feasible.sparsity < high
+    assert high - low <= max(0.01, 0.05 * (1 - low)) + 1 / 208
+    for sparsity, expected in ((low, True), (high, False)):
+        mask = keep_mask(learned, magnitude_order(learned), round(sparsity * 208))
+        again = refit(
+            learned,
+            mask,
+            target_loss=found.dense.loss + 0.05,
+            epochs=4,
+            lr=0.02,
+            batch_size=128,
+            seed=learned.seed,
+        )
+        assert again.feasible is expected
+    assert stages and all(stage.startswith("refit at ") for stage in stages)
+    assert {t.rule for t in found.thresholds} == {"feasibility", "accuracy"}
+
+
+def test_one_shot_points_are_those_of_the_mask(learned: Problem) -> None:
+    found = measure(learned, MeasureConfig(sparsities="0:1:0.25", epsilon="0.05"))
+    order = magnitude_order(learned)
+    for point, removed in zip(found.curve, (0, 52, 104, 156, 208), strict=True):
+        weights = pruned_weights(learned, keep_mask(learned, order, removed))
+        assert point.loss == evaluate(learned, learned.train, weights).loss
+        assert point.accuracy == evaluate(learned, learned.test, weights).accuracy
+
+
+def test_progress_ends_where_it_said(learned: Problem) -> None:
+    calls: list[tuple[int, int]] = []
+    measure(
+        learned,
+        MeasureConfig(epsilon="0.05"),
+        progress=lambda stage, done, total, note="": calls.append((done, total)),
+    )
+    assert calls[-1][0] == calls[-1][1]
+    assert all(done < total for done, total in calls[:-1])
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.5", (0.5,)),
+        ("0.9,0,0.5,0.9", (0.0, 0.5, 0.9)),
+        ("0:0.3:0.1", (0.0, 0.1, 0.2, 0.3)),
+        ("0.9:1:0.04", (0.9, 0.94, 0.98)),
+        ("1:1:0.1", (1.0,)),
+    ],
+)
+def test_sparsities_are_parsed(text: str, expected: tuple[float, ...]) -> None:
+    assert parse_sparsities(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "1.1", "-0.1", "nan", "0,,1", "0:1", "0:1:0", "1:0:0.1", "0:2:1", "0:1:1e-9"]
+)
+def test_other_sparsities_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--sparsities"):
+        parse_sparsities(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "two-shot"},
+        {"tolerance": ()},
+        {"tolerance": ("1",)},
+        {"confidence": 1.0},
+        {"confidence": math.nan},
+        {"resolution": 0.0},
+        {"sparsities": "2"},
+        {"epsilon": "much"},
+        {"method": "refit", "refit_epochs": -1},
+        {"method": "refit", "refit_lr": 0.0},
+        {"method": "refit", "refit_batch_size": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        measure(counting(), dataclasses.replace(CONFIG, **change))
+
+
+def test_nothing_prunable_is_told() -> None:
+    data = torch.randn(8, 4), torch.arange(8) % 2
+    problem = problem_from_module(nn.Linear(4, 2), data, data)
+    with pytest.raises(UsageError, match="No weight"):
+        measure(dataclasses.replace(problem, prunable=()), CONFIG)
