@@ -204,9 +204,9 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "history": history,
     }
-    with writing(path, force=True) as temporary:
-        with temporary.open("wb") as file:  # given a name, torch refuses some that are legal
-            torch.save(state, file)
+    # Given a name instead of a file, torch refuses some names that are legal.
+    with writing(path, force=True) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def _restore(
