@@ -54,6 +54,7 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         InputError: the file, the network or the data cannot be read or do not fit each other.
         NumericalError: a weight is NaN or infinite.
     """
+    _device(run.device)
     read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
     described = read.description or {}
     model = _complete(model, described.get("model", {}))
@@ -75,6 +76,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
         UsageError: no network or no data are named.
         InputError: the network or the data cannot be read.
     """
+    _device(run.device)
     if model.model is None:
         raise UsageError("No network is named; give -m/--model, for example -m lenet-300-100.")
     found = load_data(data, run)

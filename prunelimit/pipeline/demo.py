@@ -39,7 +39,7 @@ __all__ = ["demo"]
 
 MODEL = ModelConfig(model="lenet-300-100")
 DATA = DataConfig(data="digits")
-TRAIN = TrainConfig(l1=1e-4, epochs=60, lr=0.1, train_batch_size=64)
+TRAIN = TrainConfig(l1=3e-4, epochs=120, train_batch_size=64)
 CURVATURE = CurvatureConfig(samples=0)
 LIMIT = LimitConfig()
 PRUNE = PruneConfig(amount="auto")
