@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,9 +24,9 @@ class Interrupted(PruneLimitError):
     exit_code = 130
 
 
-def keep_on_interrupt(context: click.Context, sentence: str) -> None:
-    """What to tell a user who interrupts the command from now on."""
-    context.meta[_KEPT] = sentence
+def keep_on_interrupt(path: Path, clause: str) -> None:
+    """What to tell a user who interrupts the command from now on, if ``path`` is there by then."""
+    click.get_current_context().meta[_KEPT] = (path, clause)
 
 
 class Command(click.Command):
@@ -54,7 +55,9 @@ class Command(click.Command):
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
-            left = ctx.meta.get(_KEPT, "nothing was written")
+            path, clause = ctx.meta.get(_KEPT, (None, ""))
+            kept = path is not None and path.exists()
+            left = clause if kept else "nothing was written"
             raise Interrupted(f"Interrupted; {left}.") from None
         except Exception as error:
             if ctx.params.get("verbose"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
 from prunelimit.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 from .command import keep_on_interrupt
@@ -37,19 +35,19 @@ RESUME = flag("Training", "--resume", "Go on with an interrupted training, if th
     checkpoint_options("model.safetensors"),
     general_options(),
 )
-@click.pass_context
-def command(context: click.Context, output: Path, resume: bool, **given: Any) -> None:
+def command(output: Path, resume: bool, **given: Any) -> None:
     """Train a network with l1, for those without a checkpoint.
 
     SGD with momentum and a cosine schedule; the checkpoint names its own network and data, so that
     every other command needs nothing but its path.
     """
     outputs = Outputs.of(given, output)
-    from prunelimit.pipeline.train import train
+    from prunelimit.pipeline.train import resume_path, train
     from prunelimit.report.tables import train_table
 
     keep_on_interrupt(
-        context, "the epochs done are kept, run the same command with --resume to go on"
+        resume_path(output),
+        "the epochs done are kept; run the same command with --resume to go on",
     )
     with outputs.progress() as progress:
         result = train(

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 from conftest import Outcome
 
@@ -103,10 +102,10 @@ class TestFailures:
 
     @pytest.fixture
     def failing(self, prunelimit: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-        def run(error: BaseException, *arguments: str, kept: str | None = None) -> Outcome:
+        def run(error: BaseException, *arguments: str, kept: Path | None = None) -> Outcome:
             def body(**given: object) -> None:
                 if kept is not None:
-                    keep_on_interrupt(click.get_current_context(), kept)
+                    keep_on_interrupt(kept, "half of it is kept")
                 raise error
 
             command = cli_command("fail", general_options())(body)
@@ -157,5 +156,9 @@ class TestFailures:
         outcome = failing(KeyboardInterrupt())
         assert outcome.code == 130
         assert outcome.stderr == "Error: Interrupted; nothing was written.\n"
-        outcome = failing(KeyboardInterrupt(), kept="the epochs done are kept")
-        assert outcome.stderr == "Error: Interrupted; the epochs done are kept.\n"
+        state = Path("state")
+        outcome = failing(KeyboardInterrupt(), kept=state)
+        assert outcome.stderr == "Error: Interrupted; nothing was written.\n"
+        state.write_text("half")
+        outcome = failing(KeyboardInterrupt(), kept=state)
+        assert outcome.stderr == "Error: Interrupted; half of it is kept.\n"
