@@ -1,0 +1,225 @@
+"""Results as plots. Colours are those of Okabe and Ito, told apart by everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from ..files import writing
+from ..results import MeasureResult, PredictResult, SpectrumResult
+from .words import percent
+
+__all__ = ["plot_limit", "plot_measure", "plot_spectrum"]
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+METHODS = {"one-shot": BLUE, "refit": GREEN}
+
+
+@contextmanager
+def _figure(path: Path, rows: int = 1, height: float = 4.6, **options: Any) -> Iterator[Any]:
+    figure = Figure(figsize=(8.5, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 1, **options)
+    for axis in np.atleast_1d(axes):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(True, color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+    yield axes
+    kind = path.suffix.lstrip(".") or "png"
+    # Without the creation date the same result gives the same file.
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with writing(path, force=True) as temporary:
+        figure.savefig(temporary, format=kind, dpi=140, metadata=metadata)
+
+
+def plot_spectrum(result: SpectrumResult, path: Path) -> None:
+    """Spectral density on a symmetric logarithmic axis, smoothed for the eye alone.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    values = np.concatenate([np.asarray(each) for each in result.ritz_values])
+    weights = np.concatenate([np.asarray(each) for each in result.quadrature_weights])
+    weights = weights / weights.sum()
+    largest = max(float(np.abs(values).max()), 1e-300)
+    flat = 1e-6 * largest
+
+    def place(x: np.ndarray) -> np.ndarray:
+        """Decades above the flat level, with the sign."""
+        return np.asarray(np.sign(x) * np.log10(1 + np.abs(x) / flat))
+
+    grid = np.linspace(place(values.min()) - 0.5, place(values.max()) + 0.5, 1200)
+    width = 0.07
+    bumps = np.exp(-0.5 * ((grid[:, None] - place(values)[None]) / width) ** 2)
+    heights = bumps @ weights / (width * np.sqrt(2 * np.pi))
+    found = result.curvature
+    with _figure(path) as axes:
+        floor = 0.1 / result.model.free
+        axes.fill_between(grid, floor, np.maximum(heights, floor), color=BLUE, alpha=0.25)
+        axes.plot(grid, np.maximum(heights, floor), color=BLUE, linewidth=1.3)
+        axes.vlines(place(values), floor, np.maximum(weights, floor), color=GREY, linewidth=0.7)
+        axes.set_yscale("log")
+        axes.set_ylim(floor, None)
+        axes.set_ylabel("share of eigenvalues per decade")
+        top = int(np.ceil(np.log10(largest)))
+        ticks = [0.0] + [s * 10.0**k for k in range(top - 6, top + 1) for s in (-1, 1)]
+        ticks = [t for t in ticks if grid[0] <= place(np.array(t)) <= grid[-1]]
+        axes.xaxis.set_major_locator(FixedLocator([float(place(np.array(t))) for t in ticks]))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: _power(np.sign(x) * (10 ** abs(x) - 1) * flat))
+        )
+        axes.set_xlabel("eigenvalue")
+        axes.set_title(
+            f"{found.kind} of {result.model.spec} on {result.data.spec}\n"
+            f"{found.probes} probe(s) of {found.steps} Lanczos steps; "
+            f"{percent(found.negative_mass)} of the eigenvalues negative",
+            loc="left",
+            fontsize=10,
+        )
+        axes.text(
+            0.99, 0.97, "bars: Ritz values and their weights\ncurve: the same, smoothed",
+            transform=axes.transAxes, ha="right", va="top", fontsize=8, color=GREY,
+        )  # fmt: skip
+
+
+def _power(value: float) -> str:
+    if abs(value) < 1e-30:
+        return "0"
+    exponent = round(np.log10(abs(value)))
+    return f"${'-' if value < 0 else ''}10^{{{exponent}}}$"
+
+
+def plot_limit(result: PredictResult, path: Path) -> None:
+    """Removable parameters and removed ones against the removed radius; they cross at the limit.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    limit, prunable = result.limit, result.model.prunable
+    radius = np.array([point.radius for point in result.curve])
+    removed = np.array([point.sparsity * prunable for point in result.curve])
+    width = np.array([point.width for point in result.curve])
+    at = limit.sparsity * prunable
+    with _figure(path, height=5.2) as axes:
+        names = {"paper": "squared Gaussian width", "isotropic": "removable (isotropic)"}
+        name = names.get(limit.formula, "removable (directional)")
+        low, high = (bound * prunable for bound in limit.band)
+        axes.axhspan(low, high, color=GREY, alpha=0.13, label="ALMT transition band")
+        low, high = (bound * prunable for bound in limit.interval)
+        axes.axhspan(low, high, color=ORANGE, alpha=0.45, label=f"{limit.confidence:.0%} interval")
+        axes.plot(radius, width, color=BLUE, linewidth=2, label=f"{name} at radius R")
+        axes.plot(radius, removed, color=GREEN, linewidth=2, label="removed at radius R, m(R)")
+        axes.plot([limit.radius], [at], "o", color=RED, markersize=8, zorder=5,
+                  label=f"limit: {percent(limit.sparsity)} of prunable weights")  # fmt: skip
+        top = 1.06 * max(prunable, at)
+        axes.set_ylim(0, top)
+        axes.set_xlim(0, max(1.6 * limit.radius, 1e-12) if limit.radius > 0 else None)
+        axes.set_xlabel("R, l2 norm of the removed weights")
+        axes.set_ylabel("parameters")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
+        right = axes.secondary_yaxis(
+            "right", functions=(lambda y: 100 * y / prunable, lambda s: s * prunable / 100)
+        )
+        right.set_ylabel("% of prunable weights")
+        axes.set_title(
+            f"Pruning limit of {result.model.spec} on {result.data.spec}, "
+            f"epsilon {result.epsilon.value:.3g}",
+            loc="left",
+            fontsize=10,
+        )
+        axes.figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8,
+            frameon=False,
+        )  # fmt: skip
+
+
+def plot_measure(
+    results: Sequence[MeasureResult], predicted: PredictResult | None, path: Path
+) -> None:
+    """Accuracy and loss against sparsity, with what was predicted and what was measured.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    with _figure(path, 2, 6.4, sharex=True) as (upper, lower):
+        smallest = min(
+            (1 - p.sparsity for r in results for p in r.curve if p.sparsity < 1), default=0.01
+        )
+        floor = max(smallest / 1.5, 1e-4)
+        dense = results[0].dense
+        for result in results:
+            colour = METHODS.get(result.method, GREY)
+            kept = [max(1 - point.sparsity, floor) for point in result.curve]
+            label = f"measured, {result.method}"
+            style: dict[str, Any] = {"color": colour, "marker": ".", "linewidth": 1.3}
+            upper.plot(kept, [100 * p.accuracy for p in result.curve], label=label, **style)
+            lower.plot(kept, [p.loss for p in result.curve], **style)
+        _thresholds(results, upper, lower, floor)
+        upper.axhline(100 * dense.accuracy, color=GREY, linewidth=0.8)
+        target = dense.loss + results[0].epsilon.value
+        lower.axhline(target, color=GREY, linewidth=0.8)
+        lower.annotate(
+            "dense loss + epsilon", (1, target), xytext=(2, 3), textcoords="offset points",
+            fontsize=8, color=GREY,
+        )  # fmt: skip
+        if predicted is not None:
+            limit = predicted.limit
+            low, high = (max(1 - bound, floor) for bound in limit.interval)
+            for axes in (upper, lower):
+                axes.axvspan(high, low, color=ORANGE, alpha=0.3, linewidth=0)
+                axes.axvline(
+                    max(1 - limit.sparsity, floor), color=ORANGE, linewidth=2,
+                    label=f"predicted limit {percent(limit.sparsity)}" if axes is upper else None,
+                )  # fmt: skip
+        upper.set_ylabel("test accuracy, %")
+        lower.set_ylabel("mean training loss, nats")
+        lower.set_yscale("log")
+        _sparsity_axis(lower, floor)
+        upper.set_title(
+            f"{results[0].model.spec} on {results[0].data.spec}", loc="left", fontsize=10
+        )
+        upper.figure.legend(
+            *upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
+            frameon=False,
+        )  # fmt: skip
+
+
+def _thresholds(results: Sequence[MeasureResult], upper: Axes, lower: Axes, floor: float) -> None:
+    """Mark the first accuracy threshold and the loss threshold of every method."""
+    for result in results:
+        colour = METHODS.get(result.method, GREY)
+        accuracy = next((t for t in result.thresholds if t.rule == "accuracy"), None)
+        if accuracy is not None and result.method == "one-shot":
+            upper.axvline(
+                max(1 - accuracy.sparsity, floor), color=colour, linestyle="--", linewidth=1.2,
+                label=f"accuracy within {100 * accuracy.tolerance:g} pp to "
+                f"{percent(accuracy.sparsity)}",
+            )  # fmt: skip
+        loss = next((t for t in result.thresholds if t.rule in ("loss", "feasibility")), None)
+        if loss is not None:
+            words = "loss" if loss.rule == "loss" else "feasible"
+            kept = max(1 - loss.sparsity, floor)
+            lower.axvline(kept, color=colour, linestyle=":", linewidth=1.6)
+            upper.plot(
+                [], [], color=colour, linestyle=":", linewidth=1.6,
+                label=f"{words} ({result.method}) to {percent(loss.sparsity)}",
+            )  # fmt: skip
+
+
+def _sparsity_axis(axes: Axes, floor: float) -> None:
+    """Surviving fraction on a logarithmic axis, labelled with the sparsity."""
+    axes.set_xscale("log")
+    axes.set_xlim(1.0, floor)
+    ticks = [s for s in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999) if 1 - s >= floor]
+    axes.xaxis.set_major_locator(FixedLocator([1 - s for s in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - x):.3g}%"))
+    axes.set_xlabel("sparsity, % of prunable weights removed (log of what survives)")
