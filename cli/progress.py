@@ -33,7 +33,7 @@ def reporting(quiet: bool) -> Iterator[Progress]:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             transient=True,
         )
@@ -74,7 +74,11 @@ class _Lines:
             return
         self._last = now
         passed, units = now - self._begin, done - self._first
-        left = f", {_duration(passed * (total - done) / units)} left" if units > 0 else ""
+        left = (
+            f", {_duration(passed * (total - done) / units)} left"
+            if units > 0 and done < total
+            else ""
+        )
         state = f", {note}" if note else ""
         self._console.print(
             f"{stage}: {done} of {total}{left}{state}", highlight=False, markup=False

@@ -78,4 +78,4 @@ def test_bars_on_a_terminal_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch
             for step in range(4):
                 progress(stage, step, 3, "[not markup]")
     text = stream.getvalue()
-    assert "two" in text and "\x1b[2K" in text
+    assert "two" in text and "[not markup]" in text and "\x1b[2K" in text
