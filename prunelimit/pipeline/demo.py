@@ -25,6 +25,7 @@ from ..errors import OutputError
 from ..files import write_json
 from ..inputs.load import load
 from ..progress import Progress, silent
+from ..report.page import write_page
 from ..report.plots import plot_limit, plot_measure, plot_spectrum
 from ..results import DemoResult, to_json
 from .check import check_results
@@ -95,6 +96,18 @@ def _tell(
     plot_spectrum(curvature, folder / "spectrum.png")
     plot_limit(predicted, folder / "limit.png")
     plot_measure([one_shot, refit], predicted, folder / "measure.png")
+    write_page(
+        folder / "report.html",
+        predicted,
+        [one_shot, refit],
+        pruned=cut,
+        check=verdict,
+        plots={
+            "Predicted limit": folder / "limit.png",
+            "Predicted and measured": folder / "measure.png",
+            "Spectrum": folder / "spectrum.png",
+        },
+    )
     documents: dict[str, Any] = {
         "train": trained,
         "spectrum": curvature,
