@@ -119,8 +119,9 @@ def plot_limit(result: PredictResult, path: Path) -> None:
         axes.plot(radius, removed, color=GREEN, linewidth=2, label="removed at radius R, m(R)")
         axes.plot([limit.radius], [at], "o", color=RED, markersize=8, zorder=5,
                   label=f"limit: {percent(limit.sparsity)} of prunable weights")  # fmt: skip
-        top = 1.06 * max(prunable, at)
-        axes.set_ylim(0, top)
+        # Near a high limit the axis begins below it, so that the crossing can be read.
+        bottom = max(0.0, at - 5 * max(prunable - at, 0.02 * prunable))
+        axes.set_ylim(bottom, max(prunable, at) + 0.06 * (prunable - bottom))
         axes.set_xlim(0, max(1.6 * limit.radius, 1e-12) if limit.radius > 0 else None)
         axes.set_xlabel("R, l2 norm of the removed weights")
         axes.set_ylabel("parameters")
