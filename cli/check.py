@@ -88,11 +88,11 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
         )
     if junit is not None:
         write_junit(result, junit, force=outputs.force)
+    outputs.document(result, outputs.output)
+    outputs.show(check_table(result))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         append_summary(result, Path(summary))
-    outputs.document(result, outputs.output)
-    outputs.show(check_table(result))
     if not result.passed:
         return GATE_FAILED
     outputs.demand(result.reliability)

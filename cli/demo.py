@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +58,37 @@ def command(directory: Path, seed: int, **given: Any) -> None:
 def _story(result: DemoResult) -> str:
     """What happened, for people; percentages of the prunable weights."""
     low, high = result.interval
-    model, file = result.model, result.artifact
+    model, file = result.model, result.sparse_artifact
     lines = [
         f"Trained {model.spec} on {result.data.spec}: {model.parameters:,} parameters, "
         f"{result.dense.accuracy:.1%} of the test samples right.",
         f"Predicted: {result.predicted:.2%} of its prunable weights can go "
         f"({low:.2%} to {high:.2%}).",
-        f"Pruned at {result.pruned_sparsity:.2%} in one shot: {result.pruned_accuracy:.1%} right.",
-        *(f"Measured, {_rule(each)}: {each.sparsity:.2%}." for each in result.thresholds),
+        f"Pruned there in one shot: {result.pruned_accuracy:.1%} of the test samples right.",
+        *_measured("in one shot", result.one_shot, "accuracy", "loss"),
+        *_measured("with the surviving weights trained", result.refit, "feasibility"),
         f"The prediction {'holds' if result.passed else 'FAILS'}: it is "
-        f"{result.difference_pp:+.2f} percentage points from the measured feasibility "
+        f"{result.difference_pp:+.2f} percentage points from what training the survivors reaches "
         f"(tolerance {result.tolerance_pp:g}).",
-        f"The pruned checkpoint takes {file.bytes:,} bytes of {file.bytes_dense:,}; "
-        "unstructured zeros do not make a CPU or GPU faster.",
+        f"Stored sparse, the pruned network takes {file.bytes:,} bytes instead of "
+        f"{file.bytes_dense:,}; unstructured zeros do not make a CPU or GPU faster.",
     ]
     if not result.reliability.ok:
-        lines.append(f"Not to be trusted blindly: {' '.join(result.reliability.reasons)}")
+        lines.append(f"The estimate is not reliable: {' '.join(result.reliability.reasons)}")
     lines.append(f"Everything is in {result.directory}; begin with {result.directory}/report.html.")
     return "\n".join(lines)
 
 
-def _rule(threshold: Threshold) -> str:
+def _measured(how: str, thresholds: Sequence[Threshold], *rules: str) -> list[str]:
+    return [
+        f"Measured {how}: {each.sparsity:.2%} until {_broken(each)}."
+        for each in thresholds
+        if each.rule in rules
+    ]
+
+
+def _broken(threshold: Threshold) -> str:
+    """What happens beyond a threshold."""
     if threshold.rule == "accuracy":
-        return f"accuracy within {100 * threshold.tolerance:g} pp"
-    return {
-        "dense-accuracy": "accuracy at least that of the dense network",
-        "loss": "loss within epsilon, one-shot",
-        "feasibility": "loss within epsilon once the survivors are trained",
-    }.get(threshold.rule, threshold.rule)
+        return f"{100 * threshold.tolerance:g} pp of accuracy are lost"
+    return "the loss has risen by epsilon"

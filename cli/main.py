@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -80,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo("Error: Interrupted; nothing was written.", err=True)
         return 130
     finally:
-        sys.path.remove(here)
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
     return outcome if isinstance(outcome, int) else 0
 
 

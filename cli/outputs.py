@@ -99,7 +99,7 @@ class Outputs:
         if not self.quiet:
             console = Console(stderr=True)
             for each in renderables:
-                console.print(each, highlight=False)
+                console.print(each, highlight=False, markup=False, soft_wrap=isinstance(each, str))
 
     def demand(self, reliability: Reliability | None) -> None:
         """Hold ``--strict``; call it last, when everything is written.

@@ -342,7 +342,11 @@ class TrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """The demonstration in a few numbers; ``files`` are names within ``directory``."""
+    """The demonstration in a few numbers; ``files`` are names within ``directory``.
+
+    ``one_shot`` and ``refit`` are the thresholds by either method; ``sparse_artifact`` holds the
+    same network as ``artifact``.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.demo/1"
     provenance: Provenance
@@ -353,10 +357,12 @@ class DemoResult:
     dense: Dense
     predicted: float
     interval: tuple[float, float]
-    thresholds: tuple[Threshold, ...]
+    one_shot: tuple[Threshold, ...]
+    refit: tuple[Threshold, ...]
     pruned_sparsity: float
     pruned_accuracy: float
     artifact: Artifact
+    sparse_artifact: Artifact
     difference_pp: float
     tolerance_pp: float
     passed: bool

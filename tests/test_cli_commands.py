@@ -118,6 +118,24 @@ class TestTrain:
         assert all(torch.equal(whole[key], half[key]) for key in whole)
         assert not resume.exists()
 
+    @pytest.mark.parametrize("spec", ["own_network.py:Small", "own_network:Small"])
+    def test_a_network_of_the_users_own(self, prunelimit: Run, spec: str) -> None:
+        Path("own_network.py").write_text(
+            "import torch\n\n\n"
+            "class Small(torch.nn.Module):\n"
+            "    def __init__(self, width=3):\n"
+            "        super().__init__()\n"
+            "        self.inner = torch.nn.Linear(64, width)\n"
+            "        self.outer = torch.nn.Linear(width, 10)\n\n"
+            "    def forward(self, x):\n"
+            "        return self.outer(torch.relu(self.inner(x.flatten(1))))\n"
+        )
+        options = ("-m", spec, "--model-arg", "width=5", "-d", "digits", "--epochs", "2", "-q")
+        assert prunelimit("train", *options, "-o", "own.safetensors").code == 0
+        document = prunelimit("predict", "own.safetensors", *QUICK, "--json", "-q").document
+        assert document["model"]["spec"] == spec
+        assert document["model"]["prunable"] == 64 * 5 + 5 * 10
+
     def test_never_overwrites_unasked(self, prunelimit: Run) -> None:
         Path("a.safetensors").write_text("mine")
         message = one_sentence(prunelimit("train", *self.OPTIONS, "-o", "a.safetensors"), 2)

@@ -42,7 +42,7 @@ def test_leaves_everything_a_reader_needs(prunelimit: Run) -> None:
     assert sorted(path.name for path in Path("there").iterdir()) == document["files"]
     suffixes = [Path(name).suffix for name in document["files"]]
     assert suffixes.count(".png") == 3
-    assert suffixes.count(".safetensors") == 2
+    assert suffixes.count(".safetensors") == 3
     assert "report.html" in document["files"]
     for path in Path("there").glob("*.json"):
         content = json.loads(path.read_text())

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 TEST_COMMAND = "python -m pip install -e '.[test]' && pytest"
 DEMO_COMMAND = "python -m pip install . && prunelimit demo"
 
-IMPORT_NAMES = {"scikit-learn": "sklearn"}
+IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 
 
 @pytest.fixture(scope="module")

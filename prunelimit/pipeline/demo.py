@@ -79,20 +79,26 @@ def _tell(
     predicted = predict_loaded(
         loaded, CURVATURE, LIMIT, recording("predict", CURVATURE, LIMIT), progress=progress
     )
-    cut = prune_loaded(
-        loaded,
-        PRUNE,
-        predicted.limit.sparsity,
-        folder / "pruned.safetensors",
-        recording("prune", CURVATURE, LIMIT, PRUNE),
-        reliability=predicted.reliability,
+    cut, sparse = (
+        prune_loaded(
+            loaded,
+            config,
+            predicted.limit.sparsity,
+            folder / name,
+            recording("prune", CURVATURE, LIMIT, config),
+            reliability=predicted.reliability,
+        )
+        for name, config in (
+            ("pruned.safetensors", PRUNE),
+            ("pruned-sparse.safetensors", dataclasses.replace(PRUNE, sparse=True)),
+        )
     )
     one_shot, refit = (
         measure_loaded(loaded, config, recording("measure", config), progress=progress)
         for config in (ONE_SHOT, REFIT)
     )
     verdict = check_results(predicted, refit, CHECK)
-    trained, cut = _moved(trained, directory), _moved(cut, directory)
+    trained, cut, sparse = (_moved(each, directory) for each in (trained, cut, sparse))
     plot_spectrum(curvature, folder / "spectrum.png")
     plot_limit(predicted, folder / "limit.png")
     plot_measure([one_shot, refit], predicted, folder / "measure.png")
@@ -128,10 +134,12 @@ def _tell(
         dense=predicted.dense,
         predicted=predicted.limit.sparsity,
         interval=predicted.limit.interval,
-        thresholds=(*one_shot.thresholds, *refit.thresholds),
+        one_shot=one_shot.thresholds,
+        refit=refit.thresholds,
         pruned_sparsity=cut.sparsity,
         pruned_accuracy=cut.accuracy_after,
         artifact=cut.artifact,
+        sparse_artifact=sparse.artifact,
         difference_pp=verdict.difference_pp,
         tolerance_pp=verdict.tolerance_pp,
         passed=verdict.passed,
