@@ -3,7 +3,7 @@
     python benchmarks/depth.py CKPT ... [--steps 320] [--samples 10000]
 
 One run of the largest depth per checkpoint (each must describe itself, as those of
-``prunelimit train`` do); shallower depths are read from its leading steps. Prints one row per depth.
+``prunelimit train`` do); shallower depths are read from its leading steps. Prints a row per depth.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     options = parser.parse_args()
     print(
-        "| network | operator | steps | directional | isotropic | paper |\n|---|---|---|---|---|---|"
+        "| network | operator | steps | directional | isotropic | paper |\n"
+        "|---|---|---|---|---|---|"
     )
     for checkpoint in options.checkpoints:
         for kind in OPERATORS:
