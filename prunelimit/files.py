@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +23,27 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         OutputError: ``path`` exists and ``force`` is not given, or its folder cannot be written.
     """
     path = Path(path)
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}; give another name."
+        ) from error
+    if mode is not None and stat.S_ISDIR(mode):
         raise OutputError(f"{path} is a folder; give the name of a file to write.")
-    if path.exists() and not force:
+    if mode is not None and not stat.S_ISREG(mode):
+        raise OutputError(f"{path} is no ordinary file; give the name of a file to write.")
+    if mode is not None and not force:
         raise OutputError(f"{path} exists; give --force to replace it.")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"{path} cannot be written: {folder} is no folder; make it first.")
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no permission to write in {folder}.")
+        raise OutputError(
+            f"{path} cannot be written: no permission to write in {folder}; choose another."
+        )
 
 
 @contextmanager
@@ -47,7 +60,9 @@ def writing(path: Path, *, force: bool = False) -> Iterator[Path]:
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}; give another name."
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -58,7 +73,9 @@ def writing(path: Path, *, force: bool = False) -> Iterator[Path]:
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; choose another place."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -84,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no file {path}; check the name.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); give a result file.") from error
     if not isinstance(document, dict):
         raise InputError(f"{path} does not hold a JSON object; give a result file.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ def test_places_that_cannot_be_written_are_told_beforehand(tmp_path: Path) -> No
         check_writable(tmp_path / "missing" / "out.json")
     with pytest.raises(OutputError, match="is a folder"):
         check_writable(tmp_path, force=True)
+    with pytest.raises(OutputError, match="no ordinary file"):
+        check_writable(Path(os.devnull), force=True)
+    with pytest.raises(OutputError, match="cannot be written"), writing(tmp_path / ("x" * 300)):
+        pass
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\x80"])

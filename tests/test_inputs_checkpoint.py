@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,8 +17,12 @@ from prunelimit.config import DataConfig, ModelConfig, RunConfig
 from prunelimit.errors import InputError, NumericalError, OutputError, UsageError
 from prunelimit.inputs.checkpoint import read_checkpoint, write_checkpoint
 from prunelimit.inputs.load import load, new, problem_from_module
+from prunelimit.inputs.pickles import wanted_globals
 
-STATE = {"layers.0.weight": torch.arange(6.0).view(2, 3), "layers.0.bias": torch.ones(2)}
+STATE = {
+    "layers.0.weight": torch.tensor([[0.0, -0.0, 1.0], [2.0, 0.0, -3.0]]),
+    "layers.0.bias": torch.ones(2),
+}
 DESCRIPTION = {"model": {"model": "lenet-300-100"}, "data": {"data": "digits"}}
 
 
@@ -29,7 +37,11 @@ class Payload:
 
 
 def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+    """Equal bit for bit, negative zeros included."""
+    return left.keys() == right.keys() and all(
+        torch.equal(left[k], right[k]) and torch.equal(left[k].signbit(), right[k].signbit())
+        for k in left
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
@@ -84,6 +96,30 @@ def test_pickle_that_wants_code_is_refused_by_name_and_not_run(tmp_path: Path) -
     assert not made.exists()
     assert same(read_checkpoint(path, trust_pickle=True).tensors, STATE)
     assert made.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_blocked_name_is_told(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "run.pt"
+    content = {"state_dict": STATE, "options": Namespace(lr=0.1), "extra": Payload(str(tmp_path))}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"\(argparse\.Namespace, \w+\.mkdir\)"):
+        read_checkpoint(path)
+    path.write_bytes(pickle.dumps(content["extra"]))
+    with pytest.raises(InputError, match=r"\(\w+\.mkdir\)"):
+        read_checkpoint(path)
+    assert wanted_globals(path) != []
+    torch.save({"state_dict": STATE}, path, _use_new_zipfile_serialization=zipped)
+    assert wanted_globals(path) == []
+
+
+def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_text("hello world, this is text")
+    (tmp_path / "zeros.pt").write_bytes(bytes(100))
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps([1, 2]))
+    for name in ("text.pt", "zeros.pt", "plain.pt"):
+        with pytest.raises(InputError, match="damaged or not a checkpoint"):
+            read_checkpoint(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -154,6 +190,83 @@ def test_nan_weights_are_named(tmp_path: Path) -> None:
         load(path, ModelConfig(), DataConfig(), RunConfig())
 
 
+def rewritten(path: Path, **parts: Any) -> Path:
+    """The checkpoint with parts of its description replaced."""
+    read = read_checkpoint(path)
+    assert read.description is not None
+    other = path.with_name("rewritten.safetensors")
+    write_checkpoint(other, read.tensors, {**read.description, **parts}, force=True)
+    return other
+
+
+def test_descriptions_cannot_make_the_reader_run_code(tmp_path: Path) -> None:
+    path, made = trained(tmp_path), tmp_path / "made"
+    code = {"model": "os:mkdir", "model_arg": [f"path={made}"]}
+    with pytest.raises(UsageError, match="names your own code as its network; give -m os:mkdir"):
+        load(rewritten(path, model=code), ModelConfig(), DataConfig(), RunConfig())
+    with pytest.raises(UsageError, match="names your own code as its data; give -d os:getcwd"):
+        load(rewritten(path, data={"data": "os:getcwd"}), ModelConfig(), DataConfig(), RunConfig())
+    with pytest.raises(InputError, match="gives a"):
+        load(rewritten(path, model=code), ModelConfig(trust_pickle=True), DataConfig(), RunConfig())
+    assert made.exists()  # so the first refusal was what kept it from being made
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"model": []},
+        {"model": {"model": 3}},
+        {"model": {"model": "lenet5", "model_arg": [1]}},
+        {"data": {"data": "digits", "mean": 0.5}},
+    ],
+)
+def test_broken_descriptions_are_told(tmp_path: Path, parts: dict[str, Any]) -> None:
+    path = rewritten(trained(tmp_path), **parts)
+    with pytest.raises(InputError, match="write it anew"):
+        load(path, ModelConfig(), DataConfig(), RunConfig())
+
+
+def test_labels_out_of_the_networks_range_are_told(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    x, y = np.zeros((24, 1, 8, 8), np.float32), np.arange(24) % 12
+    np.savez(tmp_path / "twelve.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    np.savez(tmp_path / "three.npz", x_train=x, y_train=y % 3, x_test=x, y_test=y % 3)
+    twelve, three = (DataConfig(data=f"npz:{tmp_path}/{name}.npz") for name in ("twelve", "three"))
+    with pytest.raises(InputError, match=r"label 11 .*out of range.*10 classes"):
+        load(path, ModelConfig(), twelve, RunConfig())
+    assert load(path, ModelConfig(), three, RunConfig()).problem.model.layers[-1].out_features == 10
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    data = (torch.from_numpy(x), torch.from_numpy(y))
+    with pytest.raises(InputError, match="label 11 is out of range"):
+        problem_from_module(network, data, data)
+
+
+def test_harness_prefix_is_stripped_when_the_network_says_so(tmp_path: Path) -> None:
+    loaded = load(trained(tmp_path), ModelConfig(), DataConfig(), RunConfig())
+    state = loaded.problem.model.state_dict()
+    torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}}, tmp_path / "run.ckpt")
+    again = load(
+        tmp_path / "run.ckpt",
+        ModelConfig(model="lenet-300-100"),
+        DataConfig(data="digits"),
+        RunConfig(),
+    )
+    assert torch.equal(again.problem.vector(), loaded.problem.vector())
+
+
+def test_excluded_modules_are_counted_and_held_even_when_tied(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    info = load(path, ModelConfig(exclude=(r"layers\.2",)), DataConfig(), RunConfig()).model_info
+    assert (info.excluded, info.free) == (1010, info.parameters - 1010)
+    network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))
+    network[2].weight = network[0].weight
+    both = (torch.randn(10, 4, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 4)
+    problem = problem_from_module(network, both, both, exclude=("2",))
+    assert problem.layout.names == ("0.bias", "3.weight", "3.bias")
+    with pytest.raises(UsageError, match="No weight is left to prune"):
+        problem_from_module(network, both, both, exclude=("",))
+
+
 def test_foreign_checkpoint_needs_names(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "plain.pt")
     with pytest.raises(UsageError, match="-m/--model"):
@@ -178,7 +291,7 @@ def test_live_module_is_copied_and_tied_weights_count_once() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
     network[2].weight = network[0].weight
     network.train()
-    both = (torch.randn(10, 4), torch.arange(10) % 4)
+    both = (torch.randn(10, 4, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 4)
     problem = problem_from_module(network, both, both)
     assert problem.layout.names == ("0.weight", "0.bias", "2.bias")
     assert problem.prunable == ("0.weight",)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from prunelimit.config import DataConfig, RunConfig
 from prunelimit.errors import InputError, PruneLimitError, UsageError
+from prunelimit.inputs import datasets, splits
 from prunelimit.inputs.datasets import Data, load_data
-from prunelimit.inputs.splits import TensorSplit, draw
+from prunelimit.inputs.splits import DatasetSplit, TensorSplit, draw
 
 
 def arrays(**changes: Any) -> dict[str, np.ndarray]:
@@ -93,6 +94,45 @@ def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give --image-size"):
         read(spec)
     assert read(spec, image_size=3).input_shape == (3, 3, 3)
+    with pytest.raises(UsageError, match="--image-size is 0"):
+        read(spec, image_size=0)
+
+
+def test_images_too_many_for_memory_are_read_as_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = folder(tmp_path)
+    held = read(spec)
+    monkeypatch.setattr(datasets, "MEMORY_BYTES", 0)
+    before = torch.random.get_rng_state()
+    streamed = read(spec)
+    assert type(streamed.train) is DatasetSplit and type(held.train) is TensorSplit
+    for a, b in zip(everything(held.train), everything(streamed.train), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    few = [everything(data.train.subset(3, seed=1)) for data in (held, streamed)]
+    assert torch.equal(few[0][0], few[1][0]) and torch.equal(few[0][1], few[1][1])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_folders_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    spec = folder(tmp_path)
+    (tmp_path / "train" / ".hidden").mkdir()
+    assert read(spec).classes == 2
+    (tmp_path / "train" / "cat").mkdir()
+    with pytest.raises(InputError, match="cat holds no images"):
+        read(spec)
+    (tmp_path / "train" / "cat").rmdir()
+    (tmp_path / "val" / "cat").mkdir()
+    with pytest.raises(InputError, match="has the class cat, which train/ lacks"):
+        read(spec)
+    (tmp_path / "val" / "cat").rmdir()
+    for name in ("0.png", "2.png"):  # the first image is read on its own, for its size
+        image = tmp_path / "train" / "ant" / name
+        whole = image.read_bytes()
+        image.write_bytes(whole[:40])
+        with pytest.raises(InputError, match=rf"{name} cannot be read as an image"):
+            read(spec)
+        image.write_bytes(whole)
 
 
 def test_users_own_data_in_both_forms(tmp_path: Path) -> None:
@@ -108,31 +148,54 @@ def test_users_own_data_in_both_forms(tmp_path: Path) -> None:
         "        return torch.rand(3), self.tensors[1][i]\n"
         "noisy = (Noisy(x, y), sets[1])\n"
         "def fails(): raise OSError('disk')\n"
+        "class Breaks(TensorDataset):\n"
+        "    def __getitem__(self, i):\n"
+        "        raise KeyError('lost')\n"
+        "breaks = (Breaks(x, y), sets[1])\n"
+        "none = (TensorDataset(x[:0], y[:0]), sets[1])\n"
+        "same = (TensorDataset(x, y * 0), sets[1])\n"
+        "below = (TensorDataset(x, y - 1), sets[1])\n"
+        "above = (sets[0], TensorDataset(x, y + 7))\n"
+        "nans = (TensorDataset(x * float('nan'), y), sets[1])\n"
+        "bare = (x, x)\n"
         "one = 1\n"
     )
     for name in ("four", "sets"):
         data = read(f"{path}:{name}")
         torch.testing.assert_close(everything(data.train)[0], torch.arange(24.0).view(8, 3))
         assert data.classes == 2
-    with pytest.raises(InputError, match="differ between two readings"):
-        read(f"{path}:noisy")
-    with pytest.raises(InputError, match="disk"):
-        read(f"{path}:fails")
-    with pytest.raises(InputError, match="should give"):
-        read(f"{path}:one")
+    for name, words in (
+        ("noisy", "differ between two readings"),
+        ("fails", "disk"),
+        ("one", "gives a int; it should give"),
+        ("breaks", "KeyError: 'lost'"),
+        ("none", "empty train split"),
+        ("same", "only one class"),
+        ("below", "label -1 in its train split"),
+        ("above", "label 8 in its test split"),
+        ("nans", "NaN"),
+        ("bare", "does not give"),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            read(f"{path}:{name}")
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"y_train": np.arange(11) % 3}, "12 inputs but 11 labels"),
-        ({"x_train": np.zeros((0, 1, 2, 2)), "y_train": np.zeros(0, int)}, "empty train split"),
+        ({"x_train": np.zeros((0, 1, 2, 2)), "y_train": np.zeros(0, int)}, r"\(train\) is empty"),
         ({"y_train": np.zeros(12, int)}, "only one class"),
         ({"y_train": np.arange(12) % 3 - 1}, "label -1"),
         ({"y_test": np.arange(6)}, "label 5 in its test split"),
         ({"x_train": np.full((12, 1, 2, 2), np.nan, np.float32)}, "NaN or infinity"),
         ({"x_test": np.zeros((6, 1, 3, 3), np.float32)}, "make them the same"),
         ({"y_train": np.linspace(0, 1, 12)}, "not whole numbers"),
+        ({"y_train": np.where(np.arange(12) == 5, 10**9, 0)}, "label 1000000000 among 12"),
+        ({"x_train": np.arange(12.0)}, "one row per sample"),
+        ({"x_train": np.float32(1)}, "one row per sample"),
+        ({"y_test": np.array(["a"] * 6)}, "four numeric arrays"),
     ],
 )
 def test_arrays_that_make_no_sense_are_refused(
@@ -164,9 +227,16 @@ def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
     spec = saved(tmp_path)
     cases: list[tuple[dict[str, Any], RunConfig, str]] = [
         ({}, RunConfig(batch_size=13), "only 12 training samples"),
+        ({"train_samples": 5}, RunConfig(batch_size=6), "only 5 training samples"),
+        ({"train_samples": -1}, RunConfig(), "--train-samples is -1"),
+        ({"image_size": 8}, RunConfig(), "--image-size applies to folder"),
+        ({}, RunConfig(batch_size=0), "--batch-size is 0"),
+        ({}, RunConfig(workers=-1), "--workers is -1"),
+        ({}, RunConfig(device="abacus"), "device 'abacus'"),
+        ({}, RunConfig(dtype="float8"), "no type 'float8'"),
         ({"mean": "0.5"}, RunConfig(), "give both"),
         ({"mean": "a", "std": "1"}, RunConfig(), "numbers separated"),
-        ({"mean": "0,0", "std": "1,1"}, RunConfig(), "1 channels"),
+        ({"mean": "0,0", "std": "1,1"}, RunConfig(), "for each channel"),
         ({"mean": "0", "std": "0"}, RunConfig(), "positive"),
     ]
     for options, run, words in cases:
@@ -184,6 +254,22 @@ def test_subsets_are_seeded_nested_and_sorted() -> None:
     assert large.tolist() == sorted(set(large.tolist()))
     assert draw(100, 10, seed=4).tolist() != small.tolist()
     assert len(draw(100, 0, seed=0)) == len(draw(100, 500, seed=0)) == 100
+
+
+def test_bytes_kept_as_bytes_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.arange(120, dtype=torch.uint8).view(10, 3, 2, 2)
+    options: dict[str, Any] = {
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+        "mean": (0.1, 0.2, 0.3),
+        "std": (0.5, 0.6, 0.7),
+    }
+    converted = TensorSplit(images, torch.arange(10), **options)
+    monkeypatch.setattr(splits, "FLOAT_BYTES", 0)
+    kept = TensorSplit(images, torch.arange(10), **options)
+    assert torch.equal(everything(converted)[0], everything(kept)[0])
+    assert torch.equal(everything(converted.subset(4, 0))[0], everything(kept.subset(4, 0))[0])
+    assert images.flatten().tolist() == list(range(120))
 
 
 def test_every_sample_comes_once_in_the_order_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,7 +81,9 @@ def test_users_own_file_gives_module_class_or_instance(tmp_path: Path) -> None:
     options = {"input_shape": (1, 2, 2), "classes": 4}
     made = build_network(f"{path}:make", arguments={"width": 6}, **options)
     assert made[1].out_features == 6
-    assert build_network(f"{path}:instance", **options) is resolve_attribute(f"{path}:instance")
+    mine = resolve_attribute(f"{path}:instance")
+    copied = build_network(f"{path}:instance", **options)
+    assert torch.equal(copied.weight, mine.weight) and copied is not mine
     with pytest.raises(InputError, match="neither a network"):
         build_network(f"{path}:number", **options)
     with pytest.raises(InputError, match="did you mean instance"):
@@ -106,6 +109,21 @@ def test_names_and_shapes_that_do_not_fit_are_told(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         build_network(spec, input_shape=shape, classes=10)
+
+
+def test_users_files_see_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net_a1.py").write_text("from part_a1 import width\n")
+    (tmp_path / "part_a1.py").write_text("width = 7\n")
+    (tmp_path / "net_a2.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert resolve_attribute("./net_a1.py:width") == 7
+    assert resolve_attribute("part_a1:width") == 7
+    with pytest.raises(InputError, match="SystemExit"):
+        resolve_attribute("net_a2.py:width")
+    with pytest.raises(InputError, match="ModuleNotFoundError"):
+        resolve_attribute("net_a3:width")
+    assert sys.path == before
 
 
 def test_arguments_are_read_as_what_they_look_like() -> None:

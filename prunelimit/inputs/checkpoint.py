@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import math
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..files import writing
 from ..results import Artifact
+from .pickles import wanted_globals
+from .resolve import reason
 
 __all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
 
@@ -62,14 +65,17 @@ def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoi
             ``trust_pickle`` is not given), or it holds no state_dict.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the checkpoint file itself.")
     try:
-        head = path.open("rb").read(9)
+        with path.open("rb") as stream:
+            head = stream.read(9)
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint {path}; check the name.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give the checkpoint file itself.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
     description = None
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         tensors, description = _read_safetensors(path)
@@ -94,33 +100,47 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
             metadata = stream.metadata() or {}
             stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}).") from error
-    description = None
+        raise InputError(
+            f"{path} is not a whole safetensors file ({reason(error)}); get it again."
+        ) from error
     if METADATA_KEY in metadata:
         try:
             description = json.loads(metadata[METADATA_KEY])
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} describes itself in broken JSON ({error}).") from error
-        if description.get("format_version", 0) > FORMAT_VERSION:
+            newer = description["format_version"] > FORMAT_VERSION
+            sparse = dict(description["sparse"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
+                "write it anew."
+            ) from error
+        if newer:
             raise InputError(f"{path} was written by a newer prunelimit; upgrade to read it.")
-    return _unpack(stored, (description or {}).get("sparse", {}), path), description
+        return _unpack(stored, sparse, path), description
+    return stored, None
 
 
 def _read_torch(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+        # What torch warns of, an unusual pickle protocol, is told below if it matters.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except Exception as error:
-        wanted = re.findall(r"(?:GLOBAL|global) ([\w.]+)", str(error))
-        blocked = "weights_only" in str(error).lower() and "unsupported" in str(error).lower()
-        if wanted or blocked:
-            names = ", ".join(dict.fromkeys(wanted)) or "objects of its own"
+        if "TorchScript" in str(error):
             raise InputError(
-                f"{path} wants to run code on loading ({names}); save its state_dict instead, or "
-                "give --trust-pickle if you made the file yourself."
+                f"{path} is a TorchScript archive; save the network's state_dict instead."
             ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        wanted = [] if trust_pickle else wanted_globals(path)
+        if wanted:
+            more = f" and {len(wanted) - 5} more" if len(wanted) > 5 else ""
+            raise InputError(
+                f"{path} wants to run code on loading ({', '.join(wanted[:5])}{more}); save its "
+                "state_dict instead, or give --trust-pickle if you made the file yourself."
+            ) from None
+        detail = f" ({reason(error)})" if trust_pickle else ""
         raise InputError(
-            f"{path} is damaged or not a torch checkpoint ({reason[:120].rstrip('.')})."
+            f"{path} is damaged or not a checkpoint{detail}; give a whole file saved by torch.save "
+            "or as safetensors."
         ) from None
     return _find_state(loaded, path)
 
@@ -170,7 +190,8 @@ def _pack(tensors: Mapping[str, Tensor], sparse: Collection[str]) -> tuple[dict[
             stored[name] = tensor
             continue
         flat = tensor.reshape(-1)
-        kept = flat != 0
+        # The sign bit keeps negative zeros, so that every tensor reads back bit for bit.
+        kept = (flat != 0) | flat.signbit()
         bits = np.packbits(kept.numpy())
         stored[name + MASK_SUFFIX] = torch.from_numpy(bits)
         stored[name + VALUES_SUFFIX] = flat[kept]
@@ -189,13 +210,17 @@ def _unpack(
     for name, shape in shapes.items():
         try:
             bits, values = stored[name + MASK_SUFFIX], stored[name + VALUES_SUFFIX]
-            size = int(np.prod(shape))
+            size = math.prod(shape)
+            if len(bits) != -(-size // 8):
+                raise ValueError(f"{len(bits)} bytes for {size} entries")
             kept = torch.from_numpy(np.unpackbits(bits.numpy(), count=size).astype(bool))
             flat = torch.zeros(size, dtype=values.dtype)
             flat[kept] = values
             tensors[name] = flat.view(shape)
-        except (KeyError, RuntimeError, IndexError) as error:
-            raise InputError(f"{path} does not hold {name} whole ({error}).") from error
+        except (KeyError, RuntimeError, IndexError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{path} does not hold {name} whole ({reason(error)}); get it again."
+            ) from error
     return tensors
 
 
@@ -210,7 +235,8 @@ def write_checkpoint(
     """Write ``tensors`` with their ``description`` as safetensors.
 
     Tensors named in ``sparse`` are stored as a bit mask and their nonzero values; they read back
-    as the same dense tensors (a negative zero reads back as zero).
+    as the same dense tensors, bit for bit. ``bytes_dense`` of the result is the size of the same
+    file without that.
 
     Raises:
         OutputError: ``path`` exists and ``force`` is not given, or cannot be written.
@@ -222,11 +248,17 @@ def write_checkpoint(
     full = {**description, "format_version": FORMAT_VERSION, "sparse": shapes}
     metadata = {METADATA_KEY: json.dumps(full), "format": "pt"}
     with writing(path, force=force) as temporary:
-        save_file(stored, temporary, metadata=metadata)
-    dense = len(save(plain, metadata={METADATA_KEY: json.dumps({**full, "sparse": {}})}))
+        try:
+            save_file(stored, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise OutputError(f"{path} cannot be written: {reason(error)}.") from error
+    size = path.stat().st_size
+    dense = size
+    if shapes:
+        dense = len(save(plain, metadata={METADATA_KEY: json.dumps({**full, "sparse": {}})}))
     return Artifact(
         path=str(path),
         format="safetensors, sparse" if shapes else "safetensors",
-        bytes=path.stat().st_size,
+        bytes=size,
         bytes_dense=dense,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from torch.utils.data import Dataset
 
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
+from .folders import MEMORY_BYTES, read_folder
+from .placement import device_of, dtype_of
 from .problem import Split
-from .resolve import did_you_mean, is_attribute, resolve_attribute
-from .splits import DatasetSplit, TensorSplit, check_deterministic
+from .resolve import did_you_mean, is_attribute, reason, resolve_attribute
+from .splits import DatasetSplit, TensorSplit, check_deterministic, labels_of
 
 __all__ = ["Data", "load_data", "split_of"]
 
@@ -31,8 +34,9 @@ TORCHVISION: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] 
 """Class in torchvision.datasets, and the channel means and deviations usual for the set."""
 
 FORMS = ("digits", *TORCHVISION, "folder:PATH", "npz:PATH", "package.module:attr", "file.py:attr")
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 DIGITS_TEST = 360
+MOST_CLASSES = 10_000
+"""Labels beyond this many, and beyond the number of samples, count no classes."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Data:
 
 
 Raw = tuple[Tensor, Tensor, Tensor, Tensor]
+Sets = tuple[Dataset[Any], Dataset[Any]]
+Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 Moments = tuple[Sequence[float], Sequence[float]] | None
 
 
@@ -63,17 +69,49 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
         raise UsageError("No data are named; give -d/--data, for example -d mnist.")
     if config.train_samples < 0:
         raise UsageError(f"--train-samples is {config.train_samples}; give 0 for all, or more.")
+    if config.image_size is not None and not config.data.startswith("folder:"):
+        raise UsageError(
+            f"--image-size applies to folder:PATH, not to {config.data}; leave it out."
+        )
+    if run.workers < 0:
+        raise UsageError(f"--workers is {run.workers}; give 0 or more.")
+    if run.batch_size is not None and run.batch_size < 1:
+        raise UsageError(f"--batch-size is {run.batch_size}; give 1 or more.")
+    device, dtype = device_of(run.device), dtype_of(run.dtype)
     spec = config.data
-    reader, moments = _reader(spec, config)
-    found = reader()
-    moments = _moments(config, moments)
-    device, dtype = torch.device(run.device), getattr(torch, run.dtype)
-    if isinstance(found[0], Tensor):
-        return _in_memory(spec, found, moments, config, run, device, dtype)
-    return _behind_datasets(spec, found, config, run, device, dtype)
+    read, usual = _reader(spec, config)
+    moments = _moments(config, usual)
+    found = read()
+    mean, std = moments if moments is not None else (None, None)
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "mean": mean, "std": std}
+    if len(found) == 4:
+        whole, test, shapes = _in_memory(spec, found, options)
+    else:
+        whole, test, shapes = _behind_datasets(spec, found, options, run.workers)
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"{spec} has inputs of shape {shapes[0]} for training but {shapes[1]} for test; make "
+            "them the same."
+        )
+    classes = _classes(spec, labels_of(whole), labels_of(test))
+    train = whole.subset(config.train_samples, run.seed)
+    if run.batch_size is not None and run.batch_size > len(train):
+        raise UsageError(
+            f"--batch-size is {run.batch_size}, but there are only {len(train)} training samples; "
+            "lower it or leave it out."
+        )
+    return Data(
+        train=train,
+        test=test,
+        classes=classes,
+        input_shape=shapes[0],
+        spec=spec,
+        mean=None if mean is None else tuple(mean),
+        std=None if std is None else tuple(std),
+    )
 
 
-def _reader(spec: str, config: DataConfig) -> tuple[Callable[[], Any], Moments]:
+def _reader(spec: str, config: DataConfig) -> tuple[Callable[[], Raw | Sets], Moments]:
     if spec == "digits":
         return _digits, None
     if spec in TORCHVISION:
@@ -106,102 +144,82 @@ def _numbers(flag: str, text: str) -> tuple[float, ...]:
         raise UsageError(f"{flag} is {text!r}; give numbers separated by commas.") from None
 
 
-def _in_memory(
-    spec: str,
-    raw: Raw,
-    moments: Moments,
-    config: DataConfig,
-    run: RunConfig,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Data:
-    x_train, y_train, x_test, y_test = raw
-    classes = _check_arrays(spec, raw)
-    channels = x_train.shape[1] if x_train.ndim > 1 else 1
-    mean, std = moments if moments is not None else (None, None)
-    if mean is not None and len(mean) not in (1, channels):
-        raise UsageError(
-            f"--mean has {len(mean)} numbers, but {spec} has {channels} channels; give one each."
-        )
-    options: dict[str, Any] = {"device": device, "dtype": dtype, "mean": mean, "std": std}
-    train = TensorSplit(x_train, y_train, **options).subset(config.train_samples, run.seed)
-    test = TensorSplit(x_test, y_test, **options)
-    _check_batch(run, len(train))
-    return Data(
-        train=train,
-        test=test,
-        classes=classes,
-        input_shape=tuple(x_train.shape[1:]),
-        spec=spec,
-        mean=None if mean is None else tuple(mean),
-        std=None if std is None else tuple(std),
+def _in_memory(spec: str, found: Raw, options: dict[str, Any]) -> tuple[Split, Split, Shapes]:
+    x_train, y_train, x_test, y_test = found
+    _check_arrays(f"{spec} (train)", x_train, y_train)
+    _check_arrays(f"{spec} (test)", x_test, y_test)
+    _check_channels(spec, options["mean"], tuple(x_train.shape[1:]))
+    _check_channels(spec, options["mean"], tuple(x_test.shape[1:]))
+    return (
+        TensorSplit(x_train, y_train, **options),
+        TensorSplit(x_test, y_test, **options),
+        (tuple(x_train.shape[1:]), tuple(x_test.shape[1:])),
     )
 
 
 def _behind_datasets(
-    spec: str,
-    found: tuple[Dataset[Any], Dataset[Any]],
-    config: DataConfig,
-    run: RunConfig,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Data:
-    if config.mean is not None:
-        raise UsageError(f"--mean and --std do not apply to {spec}; normalise in the data set.")
-    whole, test = (
-        DatasetSplit(each, device=device, dtype=dtype, workers=run.workers) for each in found
-    )
-    if not len(whole) or not len(test):
-        raise InputError(f"{spec} has an empty split; both need at least one sample.")
-    train = whole.subset(config.train_samples, run.seed)
-    _check_batch(run, len(train))
-    check_deterministic(train, min(64, len(train)))
-    highest = max(int(targets.max()) for _, targets in whole.batches(500))
-    classes = highest + 1
-    if classes < 2:
-        raise InputError(f"{spec} has only one class; at least two are needed.")
-    inputs, _ = next(iter(test.batches(1)))
-    return Data(train, test, classes, tuple(inputs.shape[1:]), spec, None, None)
-
-
-def _check_batch(run: RunConfig, samples: int) -> None:
-    if run.batch_size is not None and run.batch_size > samples:
-        raise UsageError(
-            f"--batch-size is {run.batch_size}, but there are only {samples} training samples; "
-            "lower it or leave it out."
-        )
-
-
-def _check_arrays(spec: str, raw: Raw) -> int:
-    """Number of classes, once the arrays are known to make sense."""
-    for name, inputs, targets in (("train", raw[0], raw[1]), ("test", raw[2], raw[3])):
-        if len(inputs) != len(targets):
-            raise InputError(
-                f"{spec} has {len(inputs)} inputs but {len(targets)} labels in its {name} split."
-            )
-        if not len(inputs):
+    spec: str, found: Sets, options: dict[str, Any], workers: int
+) -> tuple[Split, Split, Shapes]:
+    splits = [DatasetSplit(each, workers=workers, **options) for each in found]
+    shapes = []
+    for name, split in zip(("train", "test"), splits, strict=True):
+        if not len(split):
             raise InputError(f"{spec} has an empty {name} split; give at least one sample.")
-        if targets.is_floating_point() or targets.ndim != 1:
-            raise InputError(f"{spec} has labels that are not whole numbers, one per sample.")
-        if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
-            first = int((~torch.isfinite(inputs.flatten(1)).all(dim=1)).nonzero()[0])
-            raise InputError(f"{spec} has a NaN or infinity in {name} sample {first}; remove it.")
-        if int(targets.min()) < 0:
-            raise InputError(
-                f"{spec} has the label {int(targets.min())} in its {name} split; count from 0."
-            )
-    if raw[0].shape[1:] != raw[2].shape[1:]:
-        raise InputError(
-            f"{spec} has inputs of shape {tuple(raw[0].shape[1:])} for training but "
-            f"{tuple(raw[2].shape[1:])} for test; make them the same."
+        bare = DatasetSplit(split.dataset, device=options["device"], dtype=options["dtype"])
+        shapes.append(tuple(next(iter(bare.batches(1)))[0].shape[1:]))
+        _check_channels(spec, options["mean"], shapes[-1])
+        check_deterministic(split, min(64, len(split)))
+    return splits[0], splits[1], (shapes[0], shapes[1])
+
+
+def _check_channels(spec: str, mean: Sequence[float] | None, shape: tuple[int, ...]) -> None:
+    if mean is not None and len(mean) not in (1, *shape[:1]):
+        raise UsageError(
+            f"--mean has {len(mean)} numbers, but inputs of {spec} have shape {shape}; give one "
+            "for each channel."
         )
-    classes = int(raw[1].max()) + 1
-    if len(raw[1].unique()) < 2:
-        raise InputError(f"{spec} has only one class in its train split; at least two are needed.")
-    if int(raw[3].max()) >= classes:
+
+
+def _check_arrays(where: str, inputs: Tensor, targets: Tensor) -> None:
+    if inputs.ndim < 2 or targets.ndim < 1:
         raise InputError(
-            f"{spec} has the label {int(raw[3].max())} in its test split, but training labels end "
-            f"at {classes - 1}."
+            f"{where} has inputs of shape {tuple(inputs.shape)}; give one row per sample."
+        )
+    if len(inputs) != len(targets):
+        raise InputError(
+            f"{where} has {len(inputs)} inputs but {len(targets)} labels; give one label each."
+        )
+    if not inputs.numel():
+        raise InputError(f"{where} is empty; give at least one sample.")
+    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+        first = int((~torch.isfinite(inputs.flatten(1)).all(dim=1)).nonzero()[0])
+        raise InputError(f"{where} has a NaN or infinity in sample {first}; remove it.")
+
+
+def _classes(spec: str, train: Tensor, test: Tensor) -> int:
+    """Number of classes, once the labels are known to make sense."""
+    for name, labels in (("train", train), ("test", test)):
+        if labels.is_floating_point() or labels.is_complex() or labels.ndim != 1:
+            raise InputError(
+                f"{spec} has {name} labels that are not whole numbers, one per sample; give class "
+                "numbers from 0."
+            )
+        if int(labels.min()) < 0:
+            raise InputError(
+                f"{spec} has the label {int(labels.min())} in its {name} split; count classes "
+                "from 0."
+            )
+    if len(train.unique()) < 2:
+        raise InputError(f"{spec} has only one class in its train split; at least two are needed.")
+    classes = int(train.max()) + 1
+    if classes > max(MOST_CLASSES, len(train)):
+        raise InputError(
+            f"{spec} has the label {classes - 1} among {len(train)} samples; count classes from 0."
+        )
+    if int(test.max()) >= classes:
+        raise InputError(
+            f"{spec} has the label {int(test.max())} in its test split, but training labels end "
+            f"at {classes - 1}; make them the same classes."
         )
     return classes
 
@@ -224,103 +242,32 @@ def _torchvision(name: str, config: DataConfig) -> Raw:
     pieces: list[Tensor] = []
     for train in (True, False):
         try:
-            found = getattr(datasets, name)(config.data_dir, train=train, download=config.download)
-        except RuntimeError as error:
-            if "download" in str(error):
+            # Some versions of torchvision print while downloading; standard output is for results.
+            with contextlib.redirect_stdout(sys.stderr):
+                found = getattr(datasets, name)(
+                    config.data_dir, train=train, download=config.download
+                )
+        except Exception as error:
+            if not config.download and "download" in str(error):
                 raise InputError(
                     f"{name} is not in {config.data_dir}; give --data-dir or --download."
                 ) from None
-            raise InputError(f"{name} cannot be read ({error}).") from error
-        except OSError as error:
-            raise InputError(f"{name} in {config.data_dir} cannot be read ({error}).") from error
+            verb = "had from the network" if config.download else "read"
+            raise InputError(
+                f"{name} in {config.data_dir} cannot be {verb} ({reason(error)}); replace its "
+                "files."
+            ) from error
         images = torch.as_tensor(np.asarray(found.data))
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
         pieces += [images, torch.as_tensor(np.asarray(found.targets), dtype=torch.int64)]
     return pieces[0], pieces[1], pieces[2], pieces[3]
 
 
-def _folder(root: Path, image_size: int | None) -> Raw:
-    if not root.is_dir():
-        raise InputError(
-            f"There is no folder {root}; give folder:PATH with train/ and test/ in it."
-        )
-    train = root / "train"
-    tests = [root / name for name in ("test", "val") if (root / name).is_dir()]
-    if not train.is_dir() or not tests:
-        raise InputError(
-            f"{root} lacks train/ and test/ (or val/) with a folder per class in each."
-        )
-    names = sorted(path.name for path in train.iterdir() if path.is_dir())
-    if not names:
-        raise InputError(f"{train} has no class folders; put each class's images in a folder.")
-    size = _image_size(train, names, image_size)
-    x_train, y_train = _class_folders(train, names, size)
-    x_test, y_test = _class_folders(tests[0], names, size)
-    return x_train, y_train, x_test, y_test
-
-
-def _files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
-
-
-def _image_size(folder: Path, names: list[str], image_size: int | None) -> tuple[int, int, bool]:
-    """Width, height, and whether images are to be resized to it."""
-    from PIL import Image
-
-    if image_size is not None:
-        if image_size < 1:
-            raise UsageError(f"--image-size is {image_size}; give 1 or more.")
-        return image_size, image_size, True
-    for name in names:
-        for path in _files_of(folder / name)[:1]:
-            with Image.open(path) as image:
-                return image.width, image.height, False
-    raise InputError(f"{folder} holds no images ({', '.join(IMAGES)}).")
-
-
-def _class_folders(
-    folder: Path, names: list[str], size: tuple[int, int, bool]
-) -> tuple[Tensor, Tensor]:
-    from PIL import Image, UnidentifiedImageError
-
-    unknown = {path.name for path in folder.iterdir() if path.is_dir()} - set(names)
-    if unknown:
-        raise InputError(f"{folder} has the class {min(unknown)}, which train/ lacks.")
-    labelled = [
-        (path, label) for label, name in enumerate(names) for path in _files_of(folder / name)
-    ]
-    if not labelled:
-        raise InputError(f"{folder} holds no images ({', '.join(IMAGES)}).")
-    width, height, resize = size
-    images = np.empty((len(labelled), 3, height, width), dtype=np.uint8)
-
-    def read(index: int) -> None:
-        path = labelled[index][0]
-        try:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
-            raise InputError(f"{path} cannot be read as an image ({error}).") from error
-        if resize:
-            image = _resize(image, width)
-        if image.size != (width, height):
-            raise InputError(
-                f"{path} is {image.width}x{image.height} pixels and others are {width}x{height}; "
-                "give --image-size."
-            )
-        images[index] = np.asarray(image).transpose(2, 0, 1)
-
-    with ThreadPoolExecutor(4) as pool:
-        for _ in pool.map(read, range(len(labelled)), chunksize=64):
-            pass
-    return torch.from_numpy(images), torch.tensor([label for _, label in labelled])
-
-
-def _resize(image: Any, side: int) -> Any:
-    scale = side / min(image.size)
-    wide, high = (max(side, round(length * scale)) for length in image.size)
-    left, top = (wide - side) // 2, (high - side) // 2
-    return image.resize((wide, high)).crop((left, top, left + side, top + side))
+def _folder(root: Path, image_size: int | None) -> Raw | Sets:
+    train, test = read_folder(root, image_size)
+    if train.nbytes + test.nbytes > MEMORY_BYTES:
+        return train, test
+    return (*train.tensors(), *test.tensors())
 
 
 def _npz(path: Path) -> Raw:
@@ -329,42 +276,58 @@ def _npz(path: Path) -> Raw:
             keys = ("x_train", "y_train", "x_test", "y_test")
             missing = [key for key in keys if key not in archive]
             if missing:
-                raise InputError(f"{path} lacks {missing[0]}; it needs {', '.join(keys)}.")
+                raise InputError(f"{path} lacks {missing[0]}; give {', '.join(keys)}.")
             arrays = [archive[key] for key in keys]
     except FileNotFoundError:
         raise InputError(f"There is no file {path}; check the name.") from None
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} cannot be read as an .npz archive ({error}).") from error
+        raise InputError(
+            f"{path} cannot be read as an .npz archive of plain arrays ({reason(error)}); save it "
+            "with numpy.savez."
+        ) from error
     return _tensors(str(path), arrays)
 
 
 def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
     try:
-        x_train, y_train, x_test, y_test = (torch.as_tensor(np.asarray(each)) for each in arrays)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{spec} does not hold four numeric arrays ({error}).") from error
-    labels = [y if y.is_floating_point() else y.to(torch.int64) for y in (y_train, y_test)]
-    inputs = [
-        x if x.is_floating_point() or x.dtype == torch.uint8 else x.to(torch.float32)
-        for x in (x_train, x_test)
-    ]
-    return inputs[0], labels[0], inputs[1], labels[1]
+        x_train, y_train, x_test, y_test = (
+            each if isinstance(each, Tensor) else torch.as_tensor(np.asarray(each))
+            for each in arrays
+        )
+        return _inputs(x_train), y_train.detach(), _inputs(x_test), y_test.detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{spec} does not hold four numeric arrays ({reason(error)}); give x_train, y_train, "
+            "x_test, y_test."
+        ) from error
 
 
-def _own(spec: str) -> Any:
+def _inputs(inputs: Tensor) -> Tensor:
+    keep = inputs.is_floating_point() or inputs.dtype == torch.uint8
+    return inputs.detach() if keep else inputs.to(torch.float32)
+
+
+def _own(spec: str) -> Raw | Sets:
     found = resolve_attribute(spec)
     if callable(found) and not isinstance(found, Dataset):
         try:
             found = found()
         except Exception as error:
-            raise InputError(f"{spec} failed ({type(error).__name__}: {error}).") from error
-    if not isinstance(found, (tuple, list)) or len(found) not in (2, 4):
-        raise InputError(
-            f"{spec} should give (x_train, y_train, x_test, y_test) or two data sets."
-        )
-    return _tensors(spec, found) if len(found) == 4 else tuple(found)
+            raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
+    if isinstance(found, (tuple, list)) and len(found) == 4:
+        return _tensors(spec, found)
+    if isinstance(found, (tuple, list)) and len(found) == 2 and all(map(_is_dataset, found)):
+        return found[0], found[1]
+    raise InputError(
+        f"{spec} gives a {type(found).__name__}; it should give (x_train, y_train, x_test, y_test) "
+        "or two map-style data sets."
+    )
+
+
+def _is_dataset(data: Any) -> bool:
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
 def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: int = 0) -> Split:
@@ -376,9 +339,12 @@ def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: in
     if hasattr(data, "batches") and hasattr(data, "subset"):
         return data  # type: ignore[no-any-return]
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        inputs, targets = (torch.as_tensor(each) for each in data)
+        inputs, targets = (torch.as_tensor(each).detach() for each in data)
+        _check_arrays("The data", inputs, targets)
         return TensorSplit(inputs, targets, device=device, dtype=dtype)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+    if _is_dataset(data):
+        if not len(data):
+            raise InputError("A data set is empty; give at least one sample.")
         split = DatasetSplit(data, device=device, dtype=dtype, workers=workers)
         check_deterministic(split, min(64, len(split)))
         return split

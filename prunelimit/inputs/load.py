@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,16 @@ from ..errors import InputError, NumericalError, UsageError
 from ..results import DataInfo, ModelInfo
 from .checkpoint import Checkpoint, read_checkpoint
 from .datasets import Data, load_data, split_of
+from .description import complete, describe, kept_description, known_classes
 from .networks import build_network
+from .placement import device_of, dtype_of
 from .problem import Layout, Problem, SampleLoss, cross_entropy
-from .resolve import parse_arguments
+from .resolve import parse_arguments, reason
+from .splits import labels_of
 
 __all__ = ["Loaded", "load", "model_info", "new", "problem_from_module"]
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd)
 NORMS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
@@ -33,6 +35,7 @@ NORMS = (
     *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
 )
 DEFAULT_BATCH = 500
+HARNESS_PREFIXES = ("model.", "net.", "network.")
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,21 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         InputError: the file, the network or the data cannot be read or do not fit each other.
         NumericalError: a weight is NaN or infinite.
     """
-    _device(run.device)
+    device_of(run.device)
     read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
-    described = read.description or {}
-    model = _complete(model, described.get("model", {}))
-    data = _complete(data, described.get("data", {}))
+    model, data = complete(model, data, read)
     if model.model is None:
         raise UsageError(f"{read.path} does not say which network it belongs to; give -m/--model.")
     if data.data is None:
         raise UsageError(f"{read.path} does not say which data it belongs to; give -d/--data.")
     found = load_data(data, run)
-    network = _network(model, found, run)
+    classes = known_classes(read)
+    if classes is not None and found.classes > classes:
+        raise InputError(
+            f"The label {found.classes - 1} of {found.spec} is out of range: the network of "
+            f"{read.path} knows {classes} classes; check -d/--data."
+        )
+    network = _network(model, found, run, classes or found.classes)
     _fill(network, read, model.model)
     return _loaded(network, model, data, found, run, read)
 
@@ -76,11 +83,11 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
         UsageError: no network or no data are named.
         InputError: the network or the data cannot be read.
     """
-    _device(run.device)
+    device_of(run.device)
     if model.model is None:
         raise UsageError("No network is named; give -m/--model, for example -m lenet-300-100.")
     found = load_data(data, run)
-    return _loaded(_network(model, found, run), model, data, found, run, None)
+    return _loaded(_network(model, found, run, found.classes), model, data, found, run, None)
 
 
 def problem_from_module(
@@ -105,72 +112,47 @@ def problem_from_module(
         InputError: the data cannot be used.
         NumericalError: a weight is NaN or infinite.
     """
-    where, kind = _device(device), _dtype(dtype)
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; give 1 or more.")
+    where, kind = device_of(device), dtype_of(dtype)
     splits = [split_of(each, device=where, dtype=kind) for each in (train, test)]
-    if not len(splits[0]) or not len(splits[1]):
-        raise InputError("A split is empty; give at least one sample for training and for test.")
     network = copy.deepcopy(model).to(where, kind).eval()
-    _check_finite(network)
-    held = _held(network, exclude)
-    layout, prunable = _free(network, held)
-    _, targets = next(iter(splits[0].batches(len(splits[0]))))
-    classes = 0 if targets.is_floating_point() else int(targets.max()) + 1
-    return Problem(
+    _check_finite(network, "the network")
+    layout, prunable = _free(network, _held(network, exclude))
+    labels = labels_of(splits[0])
+    problem = Problem(
         model=network,
         loss=loss,
         train=splits[0],
         test=splits[1],
         layout=layout,
         prunable=prunable,
-        classes=classes,
+        classes=0 if labels.is_floating_point() else int(labels.max()) + 1,
         device=where,
         dtype=kind,
         batch_size=min(batch_size, len(splits[0])),
         seed=seed,
     )
+    if loss is cross_entropy:
+        _check_outputs(problem, "The network")
+    return problem
 
 
-def _complete(config: Any, described: dict[str, Any]) -> Any:
-    """``config`` with fields left at their defaults taken from ``described``."""
-    changes = {}
-    for field in dataclasses.fields(config):
-        if field.name in described and getattr(config, field.name) == field.default:
-            value = described[field.name]
-            changes[field.name] = tuple(value) if isinstance(value, list) else value
-    return dataclasses.replace(config, **changes)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"The device {name!r} cannot be used ({reason}); try cpu.") from None
-    return device
-
-
-def _dtype(name: str) -> torch.dtype:
-    kinds = {"float32": torch.float32, "float64": torch.float64}
-    if name not in kinds:
-        raise UsageError(f"There is no type {name!r}; choose float32 or float64.")
-    return kinds[name]
-
-
-def _network(model: ModelConfig, data: Data, run: RunConfig) -> nn.Module:
+def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn.Module:
     assert model.model is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         return build_network(
             model.model,
             input_shape=data.input_shape,
-            classes=data.classes,
+            classes=classes,
             arguments=parse_arguments(model.model_arg),
         )
 
 
 def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
-    wanted, given = network.state_dict(), checkpoint.tensors
+    wanted = {n: t for n, t in network.state_dict().items() if isinstance(t, Tensor)}
+    given = _inner(checkpoint.tensors, wanted)
     missing = [name for name in wanted if name not in given]
     # Older files lack the batch counter of BatchNorm, which nothing here reads.
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
@@ -190,63 +172,89 @@ def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
             f"{path} does not fit {spec}: {name} has shape {tuple(given[name].shape)} in the file, "
             f"{tuple(wanted[name].shape)} in the network; check -m/--model and -d/--data."
         )
-    network.load_state_dict(given, strict=False)
+    try:
+        network.load_state_dict(given, strict=False)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} does not fit {spec} ({reason(error)}); check -m/--model."
+        ) from error
 
 
-def _check_finite(network: nn.Module) -> None:
+def _inner(given: dict[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """``given`` without the attribute name under which a training harness held the network."""
+    for prefix in HARNESS_PREFIXES:
+        if all(name.startswith(prefix) for name in given):
+            bare = {name[len(prefix) :]: tensor for name, tensor in given.items()}
+            if not bare.keys().isdisjoint(wanted):
+                return bare
+    return given
+
+
+def _check_finite(network: nn.Module, where: str) -> None:
     for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        finite = not isinstance(tensor, Tensor) or bool(torch.isfinite(tensor).all())
+        if not finite:
             raise NumericalError(
-                f"The tensor {name} holds a NaN or infinity; use a checkpoint from before that."
+                f"The tensor {name} holds a NaN or infinity in {where}; use weights from before "
+                "that."
             )
 
 
-def _held(network: nn.Module, exclude: Iterable[str]) -> set[str]:
-    """Names of parameters in modules that match an expression."""
+def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
+    """Identities of the parameters in modules that match an expression."""
     patterns = []
     for text in exclude:
         try:
             patterns.append(re.compile(text))
         except re.error as error:
             raise UsageError(f"--exclude {text!r} is no regular expression ({error}).") from None
-    held: set[str] = set()
+    held: set[int] = set()
     for pattern in patterns:
         modules = [(n, m) for n, m in network.named_modules() if n and pattern.search(n)]
         if not modules:
             raise UsageError(f"--exclude {pattern.pattern!r} matches no module; check the name.")
-        for name, module in modules:
-            held |= {f"{name}.{inner}" for inner, _ in module.named_parameters()}
+        # By identity, since a tied parameter has one name and several owners.
+        held |= {id(parameter) for _, module in modules for parameter in module.parameters()}
     return held
 
 
-def _free(network: nn.Module, held: set[str]) -> tuple[Layout, tuple[str, ...]]:
-    norms: set[int] = set()
+def _free(network: nn.Module, held: set[int]) -> tuple[Layout, tuple[str, ...]]:
+    held = set(held)
     weights: set[int] = set()
     for module in network.modules():
         if isinstance(module, NORMS):
-            norms |= {id(parameter) for parameter in module.parameters(recurse=False)}
+            held |= {id(parameter) for parameter in module.parameters(recurse=False)}
         if isinstance(module, PRUNABLE):
             weights.add(id(module.weight))
     free = {
         name: parameter
         for name, parameter in network.named_parameters()
-        if parameter.requires_grad and id(parameter) not in norms and name not in held
+        if parameter.requires_grad and id(parameter) not in held
     }
     layout = Layout(tuple(free), tuple(parameter.shape for parameter in free.values()))
-    return layout, tuple(name for name, each in free.items() if id(each) in weights)
+    prunable = tuple(name for name, each in free.items() if id(each) in weights)
+    if not prunable:
+        raise UsageError(
+            "No weight is left to prune; give a network with trainable linear layers or "
+            "convolutions, or a narrower --exclude."
+        )
+    return layout, prunable
 
 
-def model_info(network: nn.Module, problem: Problem, spec: str, sha256: str | None) -> ModelInfo:
+def model_info(
+    problem: Problem, spec: str, sha256: str | None, exclude: Iterable[str] = ()
+) -> ModelInfo:
     """The counts that every result states."""
-    total = sum(parameter.numel() for parameter in network.parameters())
-    sizes = dict(zip(problem.layout.names, problem.layout.sizes, strict=True))
+    held = _held(problem.model, exclude)
+    sizes = {id(each): each.numel() for each in problem.model.parameters()}
+    free = dict(zip(problem.layout.names, problem.layout.sizes, strict=True))
     return ModelInfo(
         spec=spec,
         sha256=sha256,
-        parameters=total,
+        parameters=sum(sizes.values()),
         free=problem.layout.size,
-        prunable=sum(sizes[name] for name in problem.prunable),
-        excluded=total - problem.layout.size,
+        prunable=sum(free[name] for name in problem.prunable),
+        excluded=sum(size for key, size in sizes.items() if key in held),
     )
 
 
@@ -259,11 +267,10 @@ def _loaded(
     checkpoint: Checkpoint | None,
 ) -> Loaded:
     assert model.model is not None
-    network = network.to(_device(run.device), _dtype(run.dtype)).eval()
-    _check_finite(network)
+    device, dtype = device_of(run.device), dtype_of(run.dtype)
+    network = network.to(device, dtype).eval()
+    _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))
     layout, prunable = _free(network, _held(network, model.exclude))
-    if run.batch_size is not None and run.batch_size < 1:
-        raise UsageError(f"--batch-size is {run.batch_size}; give 1 or more.")
     problem = Problem(
         model=network,
         loss=cross_entropy,
@@ -272,25 +279,16 @@ def _loaded(
         layout=layout,
         prunable=prunable,
         classes=found.classes,
-        device=torch.device(run.device),
-        dtype=_dtype(run.dtype),
+        device=device,
+        dtype=dtype,
         batch_size=min(run.batch_size or DEFAULT_BATCH, len(found.train)),
         seed=run.seed,
     )
     _check_outputs(problem, model.model)
-    described = (
-        {} if checkpoint is None or checkpoint.description is None else checkpoint.description
-    )
-    description = {
-        **{k: v for k, v in described.items() if k in ("training", "pruning")},
-        "model": {"model": model.model, "model_arg": list(model.model_arg)},
-        "data": dataclasses.asdict(data) | {"download": False},
-    }
+    sha256 = None if checkpoint is None else checkpoint.sha256
     return Loaded(
         problem=problem,
-        model_info=model_info(
-            network, problem, model.model, None if checkpoint is None else checkpoint.sha256
-        ),
+        model_info=model_info(problem, model.model, sha256, model.exclude),
         data_info=DataInfo(
             spec=found.spec,
             split="train",
@@ -299,24 +297,28 @@ def _loaded(
             test_samples=len(found.test),
         ),
         checkpoint=checkpoint,
-        description=description,
+        description={**kept_description(checkpoint), **describe(model, data, found)},
     )
 
 
 def _check_outputs(problem: Problem, spec: str) -> None:
     """One sample through the network, so that a misfit is told before any work."""
-    inputs, _ = next(iter(problem.train.batches(1)))
+    inputs, targets = next(iter(problem.train.batches(1)))
     try:
         with torch.no_grad():
-            outputs: Tensor = problem.model(inputs)
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+            outputs: Any = problem.model(inputs)
+    except Exception as error:
         raise InputError(
-            f"{spec} cannot take inputs of shape {tuple(inputs.shape[1:])} ({reason}); "
+            f"{spec} cannot take inputs of shape {tuple(inputs.shape[1:])} ({reason(error)}); "
             "check -m/--model and -d/--data."
         ) from error
-    if outputs.ndim != 2 or outputs.shape[1] < problem.classes:
+    if not isinstance(outputs, Tensor) or outputs.ndim != targets.ndim + 1:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InputError(
-            f"The data have {problem.classes} classes but {spec} gives outputs of shape "
-            f"{tuple(outputs.shape[1:])}; labels would be out of range."
+            f"{spec} gives {shape} for one sample; classification needs one row of logits."
+        )
+    if outputs.shape[1] < problem.classes:
+        raise InputError(
+            f"The label {problem.classes - 1} is out of range: {spec} has {outputs.shape[1]} "
+            "outputs; check -d/--data."
         )

@@ -7,14 +7,15 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..errors import InputError, UsageError
 
-__all__ = ["did_you_mean", "is_attribute", "parse_arguments", "resolve_attribute"]
+__all__ = ["did_you_mean", "is_attribute", "parse_arguments", "reason", "resolve_attribute"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -22,6 +23,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
+
+
+def reason(error: BaseException) -> str:
+    """The error's kind and the first line of its text, without a full stop."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
+@contextmanager
+def _importable(folder: Path, *, first: bool) -> Iterator[None]:
+    """``folder`` on the import path, for files that import their neighbours."""
+    place = str(folder.resolve())
+    sys.path.insert(0 if first else len(sys.path), place)
+    try:
+        yield
+    finally:
+        if place in sys.path:
+            sys.path.remove(place)
 
 
 def is_attribute(spec: str) -> bool:
@@ -58,19 +77,23 @@ def _from_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with _importable(path.parent, first=True):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise InputError(f"{path} cannot be imported ({type(error).__name__}: {error}).") from error
+        raise InputError(f"{path} cannot be imported ({reason(error)}); correct it.") from error
     return module
 
 
 def _from_package(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
-    except Exception as error:
+        # Installed commands, unlike python -m, do not look in the working folder; last, so that
+        # nothing in it hides an installed package.
+        with _importable(Path.cwd(), first=False):
+            return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
         raise InputError(
-            f"The module {name} cannot be imported ({type(error).__name__}: {error})."
+            f"The module {name} cannot be imported ({reason(error)}); check the name."
         ) from error
 
 
@@ -84,7 +107,7 @@ def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise UsageError(f"--model-arg {pair!r} is not of the form key=value.")
+            raise UsageError(f"--model-arg {pair!r} is not of the form key=value; give it so.")
         arguments[key] = _value(text)
     return arguments
 

@@ -11,11 +11,14 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import InputError
 from .problem import Split
+from .resolve import reason
 
-__all__ = ["DatasetSplit", "TensorSplit", "check_deterministic", "draw"]
+__all__ = ["DatasetSplit", "TensorSplit", "check_deterministic", "draw", "labels_of"]
 
 FLOAT_BYTES = 2**29
 """Bytes images may take once converted; larger sets stay 8-bit and are converted by batch."""
+
+SCAN_BATCH = 500
 
 
 def draw(length: int, count: int, seed: int) -> Tensor:
@@ -26,12 +29,30 @@ def draw(length: int, count: int, seed: int) -> Tensor:
     return order[:count].sort().values
 
 
+def _convert(
+    inputs: Tensor,
+    dtype: torch.dtype,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Tensor:
+    """Inputs (n, channels, ...) as ``dtype``: bytes divided by 255, channels normalised."""
+    scaled = inputs.to(dtype)
+    if inputs.dtype == torch.uint8:
+        scaled.div_(255)
+    if mean is None or std is None:
+        return scaled
+    shape = (1, -1) + (1,) * (inputs.ndim - 2)
+    shift = torch.tensor(mean, dtype=dtype, device=inputs.device).view(shape)
+    scale = torch.tensor(std, dtype=dtype, device=inputs.device).view(shape)
+    return (scaled - shift).div_(scale)
+
+
 class TensorSplit:
     """Samples held in memory.
 
     ``inputs`` (n, ...) is floating point, or uint8 images (n, channels, ...) that are divided by
-    255; ``mean`` and ``std`` (channels,) normalise both. ``targets`` is (n,) int64, or floating
-    point for regression.
+    255; ``mean`` and ``std`` (channels,) normalise both. Large sets of bytes stay bytes, converted
+    batch by batch. ``targets`` is (n,) int64, or floating point for regression.
     """
 
     def __init__(
@@ -48,39 +69,29 @@ class TensorSplit:
         self._mean, self._std = mean, std
         size = inputs.numel() * torch.finfo(dtype).bits // 8
         if inputs.dtype != torch.uint8 or size <= FLOAT_BYTES:
-            inputs = self._convert(inputs)
+            inputs = _convert(inputs, dtype, mean, std)
             self._mean = self._std = None
         self._inputs = inputs.to(device)
-        if targets.is_floating_point():
-            targets = targets.to(dtype)
-        self._targets = targets.to(device)
+        self.targets = targets.to(device, dtype if targets.is_floating_point() else torch.int64)
 
     def __len__(self) -> int:
-        return len(self._targets)
-
-    def _convert(self, inputs: Tensor) -> Tensor:
-        scaled = inputs.to(self._dtype) / 255 if inputs.dtype == torch.uint8 else inputs
-        scaled = scaled.to(self._dtype)
-        if self._mean is None or self._std is None:
-            return scaled
-        shape = (1, -1) + (1,) * (inputs.ndim - 2)
-        mean = torch.tensor(self._mean, dtype=self._dtype, device=inputs.device).view(shape)
-        std = torch.tensor(self._std, dtype=self._dtype, device=inputs.device).view(shape)
-        return (scaled - mean) / std
+        return len(self.targets)
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`~prunelimit.inputs.problem.Split`."""
-        count = len(self) if order is None else len(order)
-        for begin in range(0, count, batch_size):
-            chosen: Any = slice(begin, begin + batch_size)
-            if order is not None:
-                chosen = order[chosen].to(self._device)
-            inputs = self._inputs[chosen]
+        order = None if order is None else order.to(self._device)
+        for begin in range(0, len(self) if order is None else len(order), batch_size):
+            end = begin + batch_size
+            if order is None:
+                inputs, targets = self._inputs[begin:end], self.targets[begin:end]
+            else:
+                inputs = self._inputs.index_select(0, order[begin:end])
+                targets = self.targets.index_select(0, order[begin:end])
             if inputs.dtype == torch.uint8:
-                inputs = self._convert(inputs)
-            yield inputs, self._targets[chosen]
+                inputs = _convert(inputs, self._dtype, self._mean, self._std)
+            yield inputs, targets
 
     def subset(self, count: int, seed: int) -> TensorSplit:
         """See :class:`~prunelimit.inputs.problem.Split`."""
@@ -89,7 +100,7 @@ class TensorSplit:
         chosen = draw(len(self), count, seed).to(self._device)
         return TensorSplit(
             self._inputs[chosen],
-            self._targets[chosen],
+            self.targets[chosen],
             device=self._device,
             dtype=self._dtype,
             mean=self._mean,
@@ -98,36 +109,86 @@ class TensorSplit:
 
 
 class DatasetSplit:
-    """Samples of a map-style data set, loaded as they are needed."""
+    """Samples of a map-style data set of (input, target) pairs, loaded as they are needed.
+
+    Inputs are converted as in :class:`TensorSplit`. ``workers`` processes load them.
+    """
 
     def __init__(
-        self, dataset: Dataset[Any], *, device: torch.device, dtype: torch.dtype, workers: int = 0
+        self,
+        dataset: Dataset[Any],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        workers: int = 0,
     ) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._device, self._dtype, self._workers = device, dtype, workers
+        self._mean, self._std = mean, std
 
     def __len__(self) -> int:
-        return len(self._dataset)  # type: ignore[arg-type]
+        return len(self.dataset)  # type: ignore[arg-type]
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """See :class:`~prunelimit.inputs.problem.Split`."""
-        dataset = self._dataset if order is None else Subset(self._dataset, order.tolist())
+        """See :class:`~prunelimit.inputs.problem.Split`.
+
+        Raises:
+            InputError: the data set fails, or gives something else than pairs of tensors.
+        """
+        dataset = self.dataset if order is None else Subset(self.dataset, order.tolist())
+        # A loader without a generator of its own draws from the global one.
         loader: DataLoader[Any] = DataLoader(
-            dataset, batch_size=batch_size, num_workers=self._workers
+            dataset,
+            batch_size=batch_size,
+            num_workers=self._workers,
+            generator=torch.Generator().manual_seed(0),
         )
-        for inputs, targets in loader:
-            if targets.is_floating_point():
-                targets = targets.to(self._dtype)
-            yield inputs.to(self._device, self._dtype), targets.to(self._device)
+        batches = iter(loader)
+        while True:
+            try:
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                inputs, targets = (torch.as_tensor(piece) for piece in batch)
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(
+                    f"A {type(self.dataset).__name__} does not give (input, target) pairs of "
+                    f"tensors ({reason(error)}); correct it."
+                ) from error
+            kind = self._dtype if targets.is_floating_point() else torch.int64
+            converted = _convert(inputs.to(self._device), self._dtype, self._mean, self._std)
+            yield converted, targets.to(self._device, kind)
 
     def subset(self, count: int, seed: int) -> DatasetSplit:
         """See :class:`~prunelimit.inputs.problem.Split`."""
         if count == 0 or count >= len(self):
             return self
-        chosen = Subset(self._dataset, draw(len(self), count, seed).tolist())
-        return DatasetSplit(chosen, device=self._device, dtype=self._dtype, workers=self._workers)
+        return DatasetSplit(
+            Subset(self.dataset, draw(len(self), count, seed).tolist()),
+            device=self._device,
+            dtype=self._dtype,
+            mean=self._mean,
+            std=self._std,
+            workers=self._workers,
+        )
+
+
+def labels_of(split: Split) -> Tensor:
+    """All targets of ``split``, in order; without reading the inputs where that can be."""
+    if isinstance(split, TensorSplit):
+        return split.targets
+    if isinstance(split, DatasetSplit):
+        known = getattr(split.dataset, "targets", None)
+        changed = getattr(split.dataset, "target_transform", None) is not None
+        if isinstance(known, (list, Tensor)) and len(known) == len(split) and not changed:
+            return torch.as_tensor(known)
+    return torch.cat([targets for _, targets in split.batches(SCAN_BATCH)])
 
 
 def check_deterministic(split: Split, batch_size: int) -> None:
@@ -138,6 +199,8 @@ def check_deterministic(split: Split, batch_size: int) -> None:
     """
     first = next(iter(split.batches(batch_size)))
     again = next(iter(split.batches(batch_size)))
+    if not bool(torch.isfinite(first[0]).all()):
+        raise InputError("The data hold a NaN or infinity; remove it.")
     if not all(torch.equal(a, b) for a, b in zip(first, again, strict=True)):
         raise InputError(
             "The training data differ between two readings; remove random augmentation from the "

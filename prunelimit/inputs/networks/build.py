@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from ...errors import InputError, UsageError
-from ..resolve import did_you_mean, is_attribute, resolve_attribute
+from ..resolve import did_you_mean, is_attribute, reason, resolve_attribute
 from .dense import FullyConnected, LeNet5
 from .plain import AlexNet, Vgg16
 from .residual import NarrowResNet, WideStemResNet
@@ -73,8 +72,8 @@ def _built_in(
         return NETWORKS[name](shape, classes)
     if len(shape) != 3:
         raise UsageError(
-            f"{name} is convolutional and needs images, but inputs have shape {shape}; choose a "
-            "fully connected network such as lenet-300-100."
+            f"{name} is convolutional, but inputs have shape {shape}; give images of shape "
+            "(channels, height, width) or choose a fully connected network such as lenet-300-100."
         )
     smallest = SMALLEST_SIDE.get(name, 4)
     if min(shape[1:]) < smallest:
@@ -95,22 +94,28 @@ def _torchvision(name: str, classes: int, arguments: dict[str, Any]) -> nn.Modul
         network: nn.Module = models.get_model(
             name, weights=None, **{"num_classes": classes, **arguments}
         )
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"torchvision:{name} cannot be made: {error}.") from error
+    except Exception as error:
+        raise UsageError(
+            f"torchvision:{name} cannot be made ({reason(error)}); check --model-arg."
+        ) from error
     return network
 
 
 def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
     found = resolve_attribute(spec)
     if isinstance(found, nn.Module):
-        return found
+        # Loading a checkpoint into it must not change the user's own object.
+        return copy.deepcopy(found)
     if not callable(found):
-        raise InputError(f"{spec} is neither a network nor a function that makes one.")
+        raise InputError(f"{spec} is neither a network nor a function that makes one; name one.")
     try:
-        inspect.signature(found).bind(**arguments)
         network = found(**arguments)
     except Exception as error:
-        raise InputError(f"{spec} cannot be made ({type(error).__name__}: {error}).") from error
-    if not isinstance(network, torch.nn.Module):
-        raise InputError(f"{spec} gives a {type(network).__name__}, not a torch.nn.Module.")
+        raise InputError(
+            f"{spec} cannot be made ({reason(error)}); correct it or give --model-arg."
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{spec} gives a {type(network).__name__}, not a torch.nn.Module; return one."
+        )
     return network

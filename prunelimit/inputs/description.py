@@ -1,0 +1,122 @@
+"""What a checkpoint of ours says of its network and data, and how far that is believed.
+
+A file is only data: whatever it says, reading it must not run code. A description may therefore
+name built-in networks and data, but the user's own code is run only when the user names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ..config import DataConfig, ModelConfig
+from ..errors import InputError, UsageError
+from .checkpoint import Checkpoint
+from .datasets import TORCHVISION, Data
+from .networks import NETWORKS
+
+__all__ = ["complete", "describe", "kept_description", "known_classes"]
+
+MODEL_FIELDS = ("model", "model_arg")
+DATA_FIELDS = ("data", "data_dir", "mean", "std", "train_samples", "image_size")
+OF_THE_NETWORK = ("mean", "std")
+"""Data fields that belong to how the network was trained, and hold for other data too."""
+
+Config = TypeVar("Config", ModelConfig, DataConfig)
+
+
+def describe(model: ModelConfig, data: DataConfig, found: Data) -> dict[str, Any]:
+    """The description of a problem, as plain JSON values."""
+    described_data = {name: getattr(data, name) for name in DATA_FIELDS}
+    return {
+        "model": {
+            "model": model.model,
+            "model_arg": list(model.model_arg),
+            "input_shape": list(found.input_shape),
+            "classes": found.classes,
+        },
+        "data": described_data,
+    }
+
+
+def kept_description(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """The history (training, pruning) that a checkpoint made from ``checkpoint`` carries on."""
+    described = {} if checkpoint is None else checkpoint.description or {}
+    return {key: described[key] for key in ("training", "pruning") if key in described}
+
+
+def known_classes(checkpoint: Checkpoint) -> int | None:
+    """The number of classes the network was made for, where the file says so."""
+    described = _part(checkpoint, "model").get("classes")
+    return described if isinstance(described, int) and described > 0 else None
+
+
+def complete(
+    model: ModelConfig, data: DataConfig, checkpoint: Checkpoint
+) -> tuple[ModelConfig, DataConfig]:
+    """Both configurations with what was not given taken from the file's own description.
+
+    When another network or other data are named, what belonged to the described ones is left.
+
+    Raises:
+        InputError: the description names code and ``model.trust_pickle`` is not given, or it
+            holds values of a wrong type.
+    """
+    described_model, described_data = _part(checkpoint, "model"), _part(checkpoint, "data")
+    names = MODEL_FIELDS if model.model in (None, described_model.get("model")) else ()
+    completed_model = _fill(model, described_model, names, checkpoint)
+    same = data.data in (None, described_data.get("data"))
+    completed_data = _fill(
+        data, described_data, DATA_FIELDS if same else OF_THE_NETWORK, checkpoint
+    )
+    if not model.trust_pickle:
+        if model.model is None and _is_code(completed_model.model, NETWORKS, ("torchvision:",)):
+            raise UsageError(
+                f"{checkpoint.path} names your own code as its network; give "
+                f"-m {completed_model.model} to run it."
+            )
+        known = ("digits", *TORCHVISION)
+        if data.data is None and _is_code(completed_data.data, known, ("folder:", "npz:")):
+            raise UsageError(
+                f"{checkpoint.path} names your own code as its data; give "
+                f"-d {completed_data.data} to run it."
+            )
+    return completed_model, completed_data
+
+
+def _is_code(spec: str | None, names: Any, prefixes: tuple[str, ...]) -> bool:
+    return spec is not None and spec not in names and not spec.startswith(prefixes)
+
+
+def _part(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
+    part = (checkpoint.description or {}).get(name, {})
+    if not isinstance(part, dict):
+        raise InputError(f"{checkpoint.path} describes its {name} in a broken way; write it anew.")
+    return part
+
+
+def _fill(
+    config: Config, described: Mapping[str, Any], names: tuple[str, ...], checkpoint: Checkpoint
+) -> Config:
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        if field.name not in names or field.name not in described:
+            continue
+        value = described[field.name]
+        value = tuple(value) if isinstance(value, list) else value
+        if not _fits(value, str(field.type)):
+            raise InputError(
+                f"{checkpoint.path} describes {field.name} as {value!r}, which is none; write it "
+                "anew."
+            )
+        if getattr(config, field.name) == field.default:
+            changes[field.name] = value
+    return dataclasses.replace(config, **changes)
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    if isinstance(value, tuple):
+        return annotation.startswith("tuple") and all(isinstance(item, str) for item in value)
+    kinds = [piece.strip() for piece in annotation.split("|")]
+    return ("None" if value is None else type(value).__name__) in kinds

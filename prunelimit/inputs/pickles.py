@@ -1,0 +1,65 @@
+"""What a pickle would import, read from its opcodes without running any of them."""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+__all__ = ["wanted_globals"]
+
+PICKLES = 5
+"""Pickles in a row in a torch file of the old format; plain pickles are one."""
+
+TENSORS = re.compile(
+    r"collections\.OrderedDict|torch\.\w+|torch\._(utils|tensor)\._rebuild\w+"
+    r"|torch\.storage\.\w+|torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout"
+)
+"""Names that tensors and their containers are rebuilt with; all else is code."""
+
+
+def wanted_globals(path: Path) -> list[str]:
+    """Dotted names in a torch file or pickle beyond those tensors need, in order, each once.
+
+    Empty when there are none or when the file is no pickle.
+    """
+    names: dict[str, None] = {}
+    for stream in _pickles(path):
+        for _ in range(PICKLES):
+            try:
+                names |= dict.fromkeys(_globals(stream))
+            except Exception:
+                # Opcodes that make no sense: the pickles have ended, or never began.
+                break
+    return [name for name in names if not TENSORS.fullmatch(name)]
+
+
+def _pickles(path: Path) -> list[BytesIO]:
+    try:
+        if not zipfile.is_zipfile(path):
+            return [BytesIO(path.read_bytes())]
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            return [BytesIO(archive.read(name)) for name in inside]
+    except (OSError, zipfile.BadZipFile, RuntimeError):
+        return []
+
+
+def _globals(stream: BytesIO) -> list[str]:
+    found: list[str] = []
+    texts: list[str] = []
+    stored: dict[int, str] = {}
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("GLOBAL", "INST"):
+            found.append(str(argument).replace(" ", "."))
+        elif opcode.name == "STACK_GLOBAL" and len(texts) > 1:
+            found.append(".".join(texts[-2:]))
+        elif isinstance(argument, str):
+            texts.append(argument)
+        elif opcode.name == "MEMOIZE" and texts:
+            stored[len(stored)] = texts[-1]
+        elif opcode.name in ("BINGET", "LONG_BINGET") and argument in stored:
+            texts.append(stored[argument])
+    return found

@@ -1,0 +1,37 @@
+"""Where tensors live and of which type: names turned into torch's own objects."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import UsageError
+
+__all__ = ["device_of", "dtype_of"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def device_of(name: str) -> torch.device:
+    """The device ``name``, once it is known to hold a tensor.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"The device {name!r} cannot be used ({reason}); try cpu.") from None
+    return device
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The floating-point type ``name``.
+
+    Raises:
+        UsageError: it is neither float32 nor float64.
+    """
+    if name not in DTYPES:
+        raise UsageError(f"There is no type {name!r}; choose float32 or float64.")
+    return DTYPES[name]
