@@ -72,8 +72,5 @@ def command(checkpoint: Path, output: Path, **given: Any) -> None:
             progress=progress,
         )
     outputs.document(result)
-    outputs.show(
-        prune_table(result),
-        "Unstructured zeros save disk space only: they do not make a CPU or GPU faster.",
-    )
+    outputs.show(prune_table(result))
     outputs.demand(result.reliability)
