@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from ..epsilon import loss_tolerance
 from ..errors import UsageError
-from ..inputs.load import Loaded, load
+from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, evaluate
 from ..lanczos import LanczosRun, lanczos
 from ..limit import (
@@ -30,12 +31,12 @@ from ..limit import (
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..reliability import judge
-from ..results import CurvePoint, Dense, Limit, PathPoint, PredictResult, Variant
+from ..results import CurvePoint, DataInfo, Dense, Limit, PathPoint, PredictResult, Variant
 from ..spectrum import OPERATORS
 from .provenance import Recorder
 from .spectrum import Curvature, measure_curvature
 
-__all__ = ["predict", "predict_loaded"]
+__all__ = ["predict", "predict_loaded", "predict_problem"]
 
 CURVE_POINTS = 101
 
@@ -73,6 +74,47 @@ def predict(
     """
     recorder = Recorder("predict", run, model, data, curvature, limit)
     loaded = load(checkpoint, model, data, run)
+    return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
+
+
+def predict_problem(
+    problem: Problem,
+    curvature: CurvatureConfig | None = None,
+    limit: LimitConfig | None = None,
+    *,
+    name: str = "module",
+    exclude: Iterable[str] = (),
+    progress: Progress = silent,
+) -> PredictResult:
+    """The pruning limit of a live module's problem.
+
+    ``name`` is what the result calls network and data; ``exclude``, as the problem was made with
+    it, lets the result count what was left out.
+
+    Raises:
+        PruneLimitError: see its subclasses.
+    """
+    curvature, limit = curvature or CurvatureConfig(), limit or LimitConfig()
+    run = RunConfig(
+        batch_size=problem.batch_size,
+        seed=problem.seed,
+        device=str(problem.device),
+        dtype=str(problem.dtype).removeprefix("torch."),
+    )
+    loaded = Loaded(
+        problem=problem,
+        model_info=model_info(problem, name, None, exclude),
+        data_info=DataInfo(
+            spec=name,
+            split="train",
+            samples=len(problem.train),
+            classes=problem.classes,
+            test_samples=len(problem.test),
+        ),
+        checkpoint=None,
+        description={},
+    )
+    recorder = Recorder("predict", run, curvature, limit)
     return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
 
 
