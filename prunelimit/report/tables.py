@@ -151,8 +151,7 @@ def prune_table(result: PruneResult) -> RenderableType:
             ("dense, same format", f"{file.bytes_dense:,} bytes"),
         ],
     )
-    note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
-    return Group(head, note, Text(""), _layers(result.layers))
+    return Group(head, Text(""), _layers(result.layers))
 
 
 def measure_table(result: MeasureResult) -> RenderableType:
