@@ -162,9 +162,9 @@ def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
     if missing or unexpected:
         parts = []
         if missing:
-            parts.append(f"the network's {', '.join(missing[:3])} is not in the file")
+            parts.append(f"the network's {_first(missing)} not in the file")
         if unexpected:
-            parts.append(f"the file's {', '.join(unexpected[:3])} is not in the network")
+            parts.append(f"the file's {_first(unexpected)} not in the network")
         raise InputError(f"{path} does not fit {spec}: {'; '.join(parts)}; check -m/--model.")
     if shaped:
         name = shaped[0]
@@ -178,6 +178,14 @@ def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
         raise InputError(
             f"{path} does not fit {spec} ({reason(error)}); check -m/--model."
         ) from error
+
+
+def _first(names: list[str]) -> str:
+    """``"a is"``, ``"a, b are"``, or the first three of more."""
+    shown = ", ".join(names[:3])
+    if len(names) > 3:
+        shown += f" and {len(names) - 3} more"
+    return shown + (" is" if len(names) == 1 else " are")
 
 
 def _inner(given: dict[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
