@@ -21,7 +21,7 @@ from prunelimit.limit import (
 )
 from prunelimit.spectrum import Spectrum, estimate_spectrum
 
-EPSILON = 0.01
+EPSILON = 1e-4
 
 
 def trained(scale: float = 1.0, order: torch.Tensor | None = None) -> Problem:
@@ -104,6 +104,7 @@ def test_limit_from_slq_covers_the_limit_from_the_exact_spectrum(
 ) -> None:
     values = torch.linalg.eigvalsh(hessian).numpy()
     truth = {k: t.removed for k, t in limits(problem, hessian, exact_spectrum(values)).items()}
+    assert all(1000 < removed < 1860 for removed in truth.values())
     inside = dict.fromkeys(truth, 0)
     seeds = 20
     for seed in range(seeds):
@@ -145,4 +146,5 @@ def test_ggn_is_positive_semidefinite_and_gives_a_limit(problem: Problem) -> Non
     effective = EffectiveDimension(exact_spectrum(np.maximum(values, 0)), "ggn", 0.95)
     # 100 samples of 3 classes carry at most 200 curved directions.
     assert effective.bound(1e-12) <= 200 + 1e-6
-    assert isotropic_transition(geometry_of(problem), effective).removed > 1925 - 280 - 130
+    # As many survivors reach any loss that the flat directions allow.
+    assert isotropic_transition(geometry_of(problem), effective).removed >= 1925 - 200
