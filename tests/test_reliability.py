@@ -1,0 +1,69 @@
+"""The verdict follows the evidence, and each reason says what to do or what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from prunelimit.reliability import judge, nonquadraticity
+from prunelimit.results import Limit, PathPoint, Variant
+
+LIMIT = Limit(
+    sparsity=0.9,
+    of="prunable",
+    sparsity_of_all=0.89,
+    kept=100,
+    radius=1.0,
+    formula="directional",
+    operator="absolute",
+    interval=(0.895, 0.905),
+    confidence=0.95,
+    band=(0.8, 1.0),
+    errors={"probe": 0.001, "depth": 0.004},
+)
+GOOD = PathPoint(sparsity=0.8, loss_rise=0.011, quadratic_rise=0.008, linear_rise=0.002)
+
+
+def variant(sparsity: float, formula: str = "directional") -> Variant:
+    return Variant(
+        formula=formula, operator="negatives-as-flat", sparsity=sparsity, interval=(0.0, 1.0)
+    )
+
+
+def test_good_evidence_is_reliable() -> None:
+    verdict = judge(LIMIT, [variant(0.91), variant(0.5, "paper")], GOOD, [GOOD])
+    assert verdict.ok and verdict.reasons == ()
+    assert verdict.nonquadraticity == pytest.approx(1.1)
+    assert verdict.path == (GOOD,)
+
+
+@pytest.mark.parametrize(("source", "remedy"), [("probe", "--probes"), ("depth", "--steps")])
+def test_wide_interval_names_its_source_and_remedy(source: str, remedy: str) -> None:
+    errors = {"probe": 0.001, "depth": 0.001} | {source: 0.04}
+    wide = dataclasses.replace(LIMIT, interval=(0.85, 0.93), errors=errors)
+    verdict = judge(wide, [], GOOD, [])
+    assert not verdict.ok
+    assert f"8.0 percentage points, most of it from {source}; raise {remedy}" in verdict.reasons[0]
+
+
+def test_operators_that_disagree_are_told() -> None:
+    verdict = judge(LIMIT, [variant(0.95)], GOOD, [])
+    assert "moves the limit by 5.0 percentage points" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("rise", [0.001, 0.1])
+def test_loss_that_is_not_quadratic_is_told(rise: float) -> None:
+    verdict = judge(LIMIT, [], dataclasses.replace(GOOD, loss_rise=rise), [])
+    assert not verdict.ok and "not quadratic" in verdict.reasons[0]
+
+
+def test_rise_where_the_model_falls_has_no_ratio_and_is_told() -> None:
+    odd = dataclasses.replace(GOOD, linear_rise=-0.02)
+    verdict = judge(LIMIT, [], odd, [])
+    assert verdict.nonquadraticity is None and "says it falls" in verdict.reasons[0]
+
+
+def test_path_that_never_reaches_epsilon_is_no_evidence_against() -> None:
+    assert nonquadraticity(None) is None
+    assert judge(LIMIT, [], None, []).ok
