@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..files import writing
-from ..results import MeasureResult, PredictResult, SpectrumResult
-from .words import percent
+from ..results import Limit, MeasureResult, PredictResult, SpectrumResult
+from .words import count, interval, matrix, percent
 
 __all__ = ["plot_limit", "plot_measure", "plot_spectrum"]
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+BLACK = "#222222"
+FORMULAS = {"paper": "^", "isotropic": "s", "directional": "o"}
+WIDTHS = {"paper": "squared Gaussian width"}
+TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 METHODS = {"one-shot": BLUE, "refit": GREEN}
 
 
@@ -34,9 +39,9 @@ def _figure(path: Path, rows: int = 1, height: float = 4.6, **options: Any) -> I
         axis.set_axisbelow(True)
     yield axes
     kind = path.suffix.lstrip(".") or "png"
-    # Without the creation date the same result gives the same file.
+    # Without the creation date and random names the same result gives the same file.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with writing(path, force=True) as temporary:
+    with writing(path, force=True) as temporary, rc_context({"svg.hashsalt": "prunelimit"}):
         figure.savefig(temporary, format=kind, dpi=140, metadata=metadata)
 
 
@@ -57,7 +62,7 @@ def plot_spectrum(result: SpectrumResult, path: Path) -> None:
         return np.asarray(np.sign(x) * np.log10(1 + np.abs(x) / flat))
 
     grid = np.linspace(place(values.min()) - 0.5, place(values.max()) + 0.5, 1200)
-    width = 0.07
+    width = 0.1
     bumps = np.exp(-0.5 * ((grid[:, None] - place(values)[None]) / width) ** 2)
     heights = bumps @ weights / (width * np.sqrt(2 * np.pi))
     found = result.curvature
@@ -78,14 +83,14 @@ def plot_spectrum(result: SpectrumResult, path: Path) -> None:
         )
         axes.set_xlabel("eigenvalue")
         axes.set_title(
-            f"{found.kind} of {result.model.spec} on {result.data.spec}\n"
-            f"{found.probes} probe(s) of {found.steps} Lanczos steps; "
+            f"Spectrum of the {matrix(found.kind)} of {result.model.spec} on {result.data.spec}\n"
+            f"{count(found.probes, 'probe')} of {found.steps} Lanczos steps; "
             f"{percent(found.negative_mass)} of the eigenvalues negative",
             loc="left",
             fontsize=10,
         )
         axes.text(
-            0.99, 0.97, "bars: Ritz values and their weights\ncurve: the same, smoothed",
+            0.99, 0.97, "bars: Ritz values and their shares\ncurve: the same, smoothed",
             transform=axes.transAxes, ha="right", va="top", fontsize=8, color=GREY,
         )  # fmt: skip
 
@@ -100,46 +105,65 @@ def _power(value: float) -> str:
 def plot_limit(result: PredictResult, path: Path) -> None:
     """Removable parameters and removed ones against the removed radius; they cross at the limit.
 
+    Every other formula and operator crosses m(R) elsewhere: the thin marks.
+
     Raises:
         OutputError: ``path`` cannot be written.
     """
     limit, prunable = result.limit, result.model.prunable
+    sparsity = np.array([point.sparsity for point in result.curve])
     radius = np.array([point.radius for point in result.curve])
-    removed = np.array([point.sparsity * prunable for point in result.curve])
+    removed = sparsity * prunable
     width = np.array([point.width for point in result.curve])
     at = limit.sparsity * prunable
-    with _figure(path, height=5.2) as axes:
-        names = {"paper": "squared Gaussian width", "isotropic": "removable (isotropic)"}
-        name = names.get(limit.formula, "removable (directional)")
+    others = [v for v in result.variants if (v.formula, v.operator) != _headline(limit)]
+    places = [(float(np.interp(v.sparsity, sparsity, radius)), v.sparsity) for v in others]
+    with _figure(path, height=5.6) as axes:
         low, high = (bound * prunable for bound in limit.band)
-        axes.axhspan(low, high, color=GREY, alpha=0.13, label="ALMT transition band")
+        axes.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="ALMT transition band")
         low, high = (bound * prunable for bound in limit.interval)
-        axes.axhspan(low, high, color=ORANGE, alpha=0.45, label=f"{limit.confidence:.0%} interval")
-        axes.plot(radius, width, color=BLUE, linewidth=2, label=f"{name} at radius R")
+        label = f"{100 * limit.confidence:g}% interval"
+        axes.axhspan(low, high, color=ORANGE, alpha=0.35, linewidth=0, label=label)
+        label = f"removable at radius R ({WIDTHS.get(limit.formula, limit.formula)})"
+        axes.plot(radius, width, color=BLUE, linewidth=2, label=label)
         axes.plot(radius, removed, color=GREEN, linewidth=2, label="removed at radius R, m(R)")
-        axes.plot([limit.radius], [at], "o", color=RED, markersize=8, zorder=5,
-                  label=f"limit: {percent(limit.sparsity)} of prunable weights")  # fmt: skip
-        # Near a high limit the axis begins below it, so that the crossing can be read.
-        bottom = max(0.0, at - 5 * max(prunable - at, 0.02 * prunable))
-        axes.set_ylim(bottom, max(prunable, at) + 0.06 * (prunable - bottom))
-        axes.set_xlim(0, max(1.6 * limit.radius, 1e-12) if limit.radius > 0 else None)
+        axes.plot([limit.radius], [at], "o", color=RED, markersize=9, zorder=5,
+                  label=f"limit, {percent(limit.sparsity)} of prunable weights")  # fmt: skip
+        for variant, (x, y) in zip(others, places, strict=True):
+            solid = variant.operator == limit.operator
+            axes.plot(
+                [x], [y * prunable], FORMULAS.get(variant.formula, "D"), color=BLACK, markersize=6,
+                markerfacecolor=BLACK if solid else "white", markeredgewidth=0.8, linestyle="none",
+                zorder=4,
+                label=f"{variant.formula}, {variant.operator}: {percent(variant.sparsity)}",
+            )  # fmt: skip
+        # Where little survives the axis begins high, so that the crossing can be read.
+        lowest = prunable * min([limit.sparsity, *(y for _, y in places)])
+        bottom = max(0.0, lowest - max(3 * (prunable - lowest), 0.03 * prunable))
+        axes.set_ylim(bottom, prunable + 0.06 * (prunable - bottom))
+        right = max([1.4 * limit.radius, *(1.05 * x for x, _ in places)])
+        axes.set_xlim(0, right if right > 0 else None)
         axes.set_xlabel("R, l2 norm of the removed weights")
         axes.set_ylabel("parameters")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
-        right = axes.secondary_yaxis(
+        scale = axes.secondary_yaxis(
             "right", functions=(lambda y: 100 * y / prunable, lambda s: s * prunable / 100)
         )
-        right.set_ylabel("% of prunable weights")
+        scale.set_ylabel("% of prunable weights")
         axes.set_title(
-            f"Pruning limit of {result.model.spec} on {result.data.spec}, "
-            f"epsilon {result.epsilon.value:.3g}",
+            f"Pruning limit of {result.model.spec} on {result.data.spec}\n"
+            f"loss tolerance epsilon {result.epsilon.value:.3g} nats",
             loc="left",
             fontsize=10,
         )
         axes.figure.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8,
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
             frameon=False,
         )  # fmt: skip
+
+
+def _headline(limit: Limit) -> tuple[str, str]:
+    return limit.formula, limit.operator
 
 
 def plot_measure(
@@ -147,25 +171,27 @@ def plot_measure(
 ) -> None:
     """Accuracy and loss against sparsity, with what was predicted and what was measured.
 
+    Both axes of the upper half are logarithmic in what is lost: surviving weights and errors.
+
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    dense = results[0].dense
+    target = dense.loss + results[0].epsilon.value
+    curves = [p for r in results for p in r.curve if p.sparsity < 1]
+    floor = max(min((1 - p.sparsity for p in curves), default=0.01) / 1.3, 1e-4)
+    fewest = min([1 - p.accuracy for p in curves if p.accuracy < 1] or [0.01])
     with _figure(path, 2, 6.4, sharex=True) as (upper, lower):
-        smallest = min(
-            (1 - p.sparsity for r in results for p in r.curve if p.sparsity < 1), default=0.01
-        )
-        floor = max(smallest / 1.5, 1e-4)
-        dense = results[0].dense
         for result in results:
             colour = METHODS.get(result.method, GREY)
-            kept = [max(1 - point.sparsity, floor) for point in result.curve]
-            label = f"measured, {result.method}"
+            points = [p for p in result.curve if 1 - p.sparsity >= floor]
+            kept = [1 - p.sparsity for p in points]
+            errors = [max(1 - p.accuracy, fewest / 2) for p in points]
             style: dict[str, Any] = {"color": colour, "marker": ".", "linewidth": 1.3}
-            upper.plot(kept, [100 * p.accuracy for p in result.curve], label=label, **style)
-            lower.plot(kept, [p.loss for p in result.curve], **style)
+            upper.plot(kept, errors, label=f"measured, {result.method}", **style)
+            lower.plot(kept, [p.loss for p in points], **style)
         _thresholds(results, upper, lower, floor)
-        upper.axhline(100 * dense.accuracy, color=GREY, linewidth=0.8)
-        target = dense.loss + results[0].epsilon.value
+        upper.axhline(max(1 - dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
         lower.axhline(target, color=GREY, linewidth=0.8)
         lower.annotate(
             "dense loss + epsilon", (1, target), xytext=(2, 3), textcoords="offset points",
@@ -176,21 +202,34 @@ def plot_measure(
             low, high = (max(1 - bound, floor) for bound in limit.interval)
             for axes in (upper, lower):
                 axes.axvspan(high, low, color=ORANGE, alpha=0.3, linewidth=0)
-                axes.axvline(
-                    max(1 - limit.sparsity, floor), color=ORANGE, linewidth=2,
-                    label=f"predicted limit {percent(limit.sparsity)}" if axes is upper else None,
-                )  # fmt: skip
+                axes.axvline(max(1 - limit.sparsity, floor), color=ORANGE, linewidth=2)
+            upper.plot(
+                [], [], color=ORANGE, linewidth=2,
+                label=f"predicted limit {interval(limit.sparsity, limit.interval)}",
+            )  # fmt: skip
         upper.set_ylabel("test accuracy, %")
+        _accuracy_axis(upper, fewest / 2)
         lower.set_ylabel("mean training loss, nats")
         lower.set_yscale("log")
         _sparsity_axis(lower, floor)
         upper.set_title(
-            f"{results[0].model.spec} on {results[0].data.spec}", loc="left", fontsize=10
-        )
+            f"Sparsity of {results[0].model.spec} on {results[0].data.spec}", loc="left",
+            fontsize=10,
+        )  # fmt: skip
         upper.figure.legend(
             *upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
             frameon=False,
         )  # fmt: skip
+
+
+def _accuracy_axis(axes: Axes, fewest: float) -> None:
+    """Share of errors on a logarithmic axis that grows downwards, labelled with the accuracy."""
+    axes.set_yscale("log")
+    axes.set_ylim(1.0, fewest / 1.2)
+    ticks = [t for t in TICKS if 1 - t >= fewest]
+    axes.yaxis.set_major_locator(FixedLocator([1 - t for t in ticks]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - y):.3g}"))
 
 
 def _thresholds(results: Sequence[MeasureResult], upper: Axes, lower: Axes, floor: float) -> None:
@@ -219,7 +258,7 @@ def _sparsity_axis(axes: Axes, floor: float) -> None:
     """Surviving fraction on a logarithmic axis, labelled with the sparsity."""
     axes.set_xscale("log")
     axes.set_xlim(1.0, floor)
-    ticks = [s for s in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999) if 1 - s >= floor]
+    ticks = [s for s in TICKS if 1 - s >= floor]
     axes.xaxis.set_major_locator(FixedLocator([1 - s for s in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - x):.3g}%"))

@@ -1,8 +1,8 @@
-"""Results as tables for a terminal."""
+"""Results as tables for a terminal: rich renderables, printed by whoever asked for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,6 +10,9 @@ from rich.text import Text
 
 from ..results import (
     CheckResult,
+    CurvatureSummary,
+    Dense,
+    Epsilon,
     LayerResult,
     MeasureResult,
     PredictResult,
@@ -18,7 +21,7 @@ from ..results import (
     SpectrumResult,
     TrainResult,
 )
-from .words import interval, percent, rule
+from .words import accuracy, count, digits, interval, matrix, percent, rule
 
 __all__ = [
     "check_table",
@@ -29,34 +32,98 @@ __all__ = [
     "train_table",
 ]
 
+BLANK = Text("")
 
-def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2))
+
+def _titled(title: str, table: Table) -> Group:
+    # A table's own title is wrapped to the table's width.
+    return Group(Text(title, style="bold"), table)
+
+
+def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> Group:
+    table = Table(show_header=False, box=None, padding=(0, 2))
     for name, value in rows:
-        table.add_row(name, value)
-    return table
+        table.add_row(Text(name), Text(value))
+    return _titled(title, table)
 
 
-def _grid(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
+def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:
+    """A table whose first column is of words, the others of numbers."""
+    table = Table(box=None, padding=(0, 2))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    return table
+        table.add_column(column, justify="left" if index == 0 else "right", header_style="dim")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return _titled(title, table)
 
 
-def _layers(layers: Iterable[LayerResult]) -> Table:
-    table = _grid("Layers", "weight", "shape", "kept", "sparsity")
-    for layer in layers:
-        shape = "x".join(str(size) for size in layer.shape)
-        table.add_row(layer.name, shape, f"{layer.kept:,}", percent(layer.sparsity))
-    return table
+def _layers(layers: Sequence[LayerResult]) -> Group:
+    places = digits(layer.sparsity for layer in layers)
+    return _grid(
+        "Layers",
+        ("weight", "shape", "kept", "sparsity"),
+        (
+            (
+                layer.name,
+                "x".join(str(size) for size in layer.shape),
+                f"{layer.kept:,}",
+                percent(layer.sparsity, places),
+            )
+            for layer in layers
+        ),
+    )
 
 
-def _verdict(reliability: Reliability) -> RenderableType:
-    text = Text("Reliable: " + ("yes" if reliability.ok else "NO"))
-    for reason in reliability.reasons:
-        text.append(f"\n  - {reason}")
-    return text
+def _reliability(reliability: Reliability) -> Group:
+    """The verdict, its reasons and the losses it rests on."""
+    parts: list[RenderableType] = []
+    if reliability.ok:
+        parts.append(Text("Reliable: yes", style="bold green"))
+    else:
+        parts.append(Text("Reliable: NO", style="bold red"))
+    parts += [_point(reason) for reason in reliability.reasons]
+    if reliability.ok and reliability.nonquadraticity is not None:
+        parts.append(
+            _point(
+                "Where the loss has risen by epsilon, it is "
+                f"{reliability.nonquadraticity:.2g} times what the second-order model says."
+            )
+        )
+    places = digits(point.sparsity for point in reliability.path)
+    path = _grid(
+        "Loss rise along the pruning path, nats",
+        ("sparsity", "actual", "quadratic part", "linear part"),
+        (
+            (
+                percent(point.sparsity, places),
+                f"{point.loss_rise:.2e}",
+                f"{point.quadratic_rise:.2e}",
+                f"{point.linear_rise:.2e}",
+            )
+            for point in reliability.path
+        ),
+    )
+    return Group(*parts, BLANK, path) if reliability.path else Group(*parts)
+
+
+def _point(text: str) -> RenderableType:
+    """One of a list; what is wrapped is indented."""
+    row = Table.grid(padding=(0, 1))
+    row.add_row(Text("  -"), Text(text))
+    return row
+
+
+def _dense(dense: Dense) -> tuple[str, str]:
+    return "dense network", f"loss {dense.loss:.4g}, test accuracy {accuracy(dense.accuracy)}"
+
+
+def _tolerance(epsilon: Epsilon) -> tuple[str, str]:
+    return "loss tolerance", f"{epsilon.value:.4g} nats ({epsilon.rule})"
+
+
+def _products(found: CurvatureSummary) -> str:
+    products = count(found.products, "product")
+    return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
 
 
 def train_table(result: TrainResult) -> RenderableType:
@@ -64,8 +131,8 @@ def train_table(result: TrainResult) -> RenderableType:
     return _pairs(
         f"{result.model.spec} trained on {result.data.spec}",
         [
-            ("test accuracy", percent(result.dense.accuracy)),
-            ("training loss", f"{result.dense.loss:.4g}"),
+            ("test accuracy", accuracy(result.dense.accuracy)),
+            ("training loss", f"{result.dense.loss:.4g} nats"),
             ("parameters", f"{result.model.parameters:,}"),
             ("prunable weights", f"{result.model.prunable:,}"),
             ("checkpoint", f"{result.artifact.path} ({result.artifact.bytes:,} bytes)"),
@@ -76,15 +143,17 @@ def train_table(result: TrainResult) -> RenderableType:
 def spectrum_table(result: SpectrumResult) -> RenderableType:
     """The spectrum in a few numbers."""
     found = result.curvature
+    # One probe says nothing of its own error.
+    error = f" +- {found.trace_standard_error:.2g} (one sd)" if found.probes > 1 else ""
     return _pairs(
-        f"{found.kind} of {result.model.spec} on {result.data.spec}",
+        f"Spectrum of the {matrix(found.kind)} of {result.model.spec} on {result.data.spec}",
         [
             ("free parameters", f"{result.model.free:,}"),
             ("samples", f"{found.samples:,}"),
-            ("probes x Lanczos steps", f"{found.probes} x {found.steps}"),
+            ("probes", f"{found.probes} of {found.steps} Lanczos steps"),
             ("largest eigenvalue", f"{found.lambda_max:.5g}"),
             ("smallest eigenvalue", f"{found.lambda_min:.5g}"),
-            ("trace", f"{found.trace:.5g} +- {found.trace_standard_error:.2g} (one sd)"),
+            ("trace", f"{found.trace:.5g}{error}"),
             ("negative eigenvalues", percent(found.negative_mass)),
             ("seconds per product", f"{found.product_seconds:.3g}"),
             ("seconds per gradient", f"{found.gradient_seconds:.3g}"),
@@ -93,7 +162,7 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
 
 
 def predict_table(result: PredictResult) -> RenderableType:
-    """The limit, its variants, the evidence and the layers."""
+    """The limit, the same by other formulas and operators, the evidence and the layers."""
     limit = result.limit
     head = _pairs(
         f"Pruning limit of {result.model.spec} on {result.data.spec}",
@@ -101,38 +170,26 @@ def predict_table(result: PredictResult) -> RenderableType:
             (
                 "limit",
                 f"{interval(limit.sparsity, limit.interval)} of prunable weights, "
-                f"{limit.kept:,} kept",
+                f"{limit.kept:,} of {result.model.prunable:,} kept",
             ),
             ("", f"{percent(limit.sparsity_of_all)} of all parameters"),
             ("formula", f"{limit.formula}, {limit.operator}, {100 * limit.confidence:g}% interval"),
             ("ALMT band", " to ".join(percent(bound) for bound in limit.band)),
-            ("loss tolerance", f"{result.epsilon.value:.4g} ({result.epsilon.rule})"),
-            (
-                "dense",
-                f"loss {result.dense.loss:.4g}, test accuracy {percent(result.dense.accuracy)}",
-            ),
-            (
-                "curvature",
-                f"{result.curvature.products} products on {result.curvature.samples:,} samples",
-            ),
+            _tolerance(result.epsilon),
+            _dense(result.dense),
+            ("cost", _products(result.curvature)),
         ],
     )
-    variants = _grid("By formula and operator", "formula", "operator", "limit")
-    for each in result.variants:
-        variants.add_row(each.formula, each.operator, interval(each.sparsity, each.interval))
-    path = _grid("Along the pruning path", "sparsity", "loss rise", "quadratic part", "linear part")
-    for point in result.reliability.path:
-        path.add_row(
-            percent(point.sparsity),
-            f"{point.loss_rise:.3g}",
-            f"{point.quadratic_rise:.3g}",
-            f"{point.linear_rise:.3g}",
-        )
-    blank = Text("")
-    return Group(
-        head, blank, variants, blank, path, blank, _verdict(result.reliability), blank,
-        _layers(result.layers),
-    )  # fmt: skip
+    variants = _grid(
+        "By formula and operator, of prunable weights",
+        ("formula", "operator", "limit"),
+        (
+            (each.formula, each.operator, interval(each.sparsity, each.interval))
+            for each in result.variants
+        ),
+    )
+    evidence = _reliability(result.reliability)
+    return Group(head, BLANK, variants, BLANK, evidence, BLANK, _layers(result.layers))
 
 
 def prune_table(result: PruneResult) -> RenderableType:
@@ -141,52 +198,68 @@ def prune_table(result: PruneResult) -> RenderableType:
     head = _pairs(
         f"{result.model.spec} pruned by {result.method}",
         [
-            ("sparsity", f"{percent(result.sparsity)} of prunable weights"),
-            ("weights that are not zero", f"{result.nonzero:,}"),
+            (
+                "sparsity",
+                f"{percent(result.sparsity)} of prunable weights, "
+                f"{result.nonzero:,} of {result.model.prunable:,} not zero",
+            ),
             (
                 "test accuracy",
-                f"{percent(result.accuracy_before)} before, {percent(result.accuracy_after)} after",
+                f"{accuracy(result.accuracy_before)} before, "
+                f"{accuracy(result.accuracy_after)} after",
             ),
             ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
             ("dense, same format", f"{file.bytes_dense:,} bytes"),
         ],
     )
-    return Group(head, Text(""), _layers(result.layers))
+    note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
+    parts: list[RenderableType] = [head, note, BLANK]
+    if result.reliability is not None:
+        parts += [_reliability(result.reliability), BLANK]
+    return Group(*parts, _layers(result.layers))
 
 
 def measure_table(result: MeasureResult) -> RenderableType:
     """The thresholds, then the curve."""
-    thresholds = _grid(
-        f"Thresholds of {result.model.spec} by {result.method} "
-        f"(dense accuracy {percent(result.dense.accuracy)})",
-        "largest sparsity with",
-        "of prunable weights",
+    head = _pairs(
+        f"Measured sparsity of {result.model.spec} on {result.data.spec}, {result.method}",
+        [_dense(result.dense), _tolerance(result.epsilon)],
     )
-    for each in result.thresholds:
-        thresholds.add_row(rule(each), interval(each.sparsity, each.interval))
-    curve = _grid("Measured", "sparsity", "accuracy", "loss", "weights kept")
-    for point in result.curve:
-        curve.add_row(
-            percent(point.sparsity),
-            percent(point.accuracy),
-            f"{point.loss:.4g}",
-            f"{point.nonzero:,}",
-        )
-    return Group(thresholds, Text(""), curve)
+    thresholds = _grid(
+        "Thresholds, of prunable weights",
+        ("largest sparsity with", "sparsity"),
+        ((rule(each), interval(each.sparsity, each.interval)) for each in result.thresholds),
+    )
+    curve = _grid(
+        "Curve",
+        ("sparsity", "test accuracy", "training loss", "weights not zero"),
+        (
+            (
+                percent(point.sparsity, 2),
+                accuracy(point.accuracy),
+                f"{point.loss:.4g}",
+                f"{point.nonzero:,}",
+            )
+            for point in result.curve
+        ),
+    )
+    return Group(head, BLANK, thresholds, BLANK, curve)
 
 
 def check_table(result: CheckResult) -> RenderableType:
     """The verdict."""
-    head = _pairs(
-        f"{'PASSED' if result.passed else 'FAILED'}: {result.model.spec}",
+    verdict = (
+        Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
+    )
+    rows = _pairs(
+        f"Predicted against measured sparsity of {result.model.spec}, of prunable weights",
         [
             ("predicted", interval(result.predicted, result.predicted_interval)),
             (
                 f"measured ({result.rule})",
                 interval(result.measured, result.measured_interval),
             ),
-            ("difference", f"{result.difference_pp:+.2f} pp"),
-            ("tolerance", f"{result.tolerance_pp:g} pp"),
+            ("difference", f"{result.difference_pp:+.2f} pp (tolerance {result.tolerance_pp:g})"),
         ],
     )
-    return Group(head, *(Text(f"  - {reason}") for reason in result.reasons))
+    return Group(verdict, rows, *(_point(reason) for reason in result.reasons))

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..results import Threshold
 
-__all__ = ["interval", "percent", "rule"]
+__all__ = ["accuracy", "count", "digits", "interval", "matrix", "percent", "rule"]
 
 
-def percent(fraction: float) -> str:
-    """A fraction as a percentage, finer where little survives."""
-    digits = 2 if fraction > 0.98 and fraction < 1 else 1
-    return f"{100 * fraction:.{digits}f}%"
+def digits(fractions: Iterable[float]) -> int:
+    """Decimals that percentages shown together need: more where little survives."""
+    least = min((1 - each for each in fractions if each < 1), default=1.0)
+    return 1 if least > 0.02 else 2 if least > 0.001 else 3
+
+
+def percent(fraction: float, places: int | None = None) -> str:
+    """A fraction as a percentage with ``places`` decimals; by default, what it needs alone."""
+    return f"{100 * fraction:.{digits([fraction]) if places is None else places}f}%"
+
+
+def accuracy(fraction: float) -> str:
+    """An accuracy: two decimals, as on test sets of ten thousand."""
+    return f"{100 * fraction:.2f}%"
 
 
 def interval(fraction: float, bounds: tuple[float, float]) -> str:
-    """A fraction with its interval, as ``93.7% (93.1-94.2)``."""
-    low, high = (percent(bound).rstrip("%") for bound in bounds)
-    return f"{percent(fraction)} ({low}-{high})"
+    """A fraction with its interval, as ``93.7% (93.1-94.2)``: all of the same precision."""
+    places = digits([fraction, bounds[0]])
+    low, high = (percent(bound, places).rstrip("%") for bound in bounds)
+    return f"{percent(fraction, places)} ({low}-{high})"
+
+
+def count(number: int, singular: str) -> str:
+    """A number of things, in the plural unless it is one."""
+    return f"{number:,} {singular}{'' if number == 1 else 's'}"
+
+
+def matrix(kind: str) -> str:
+    """The name of a curvature matrix."""
+    return {"hessian": "Hessian", "ggn": "GGN"}.get(kind, kind)
 
 
 def rule(threshold: Threshold) -> str:
