@@ -96,8 +96,9 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
 
     ``refit`` trains the survivors of each mask first: threshold ``feasibility`` (loss within
     epsilon of dense), whose interval is [last feasible, first infeasible], and ``accuracy`` of the
-    refitted networks. A training budget can fail where more of it would succeed, so the
-    feasibility threshold is a lower bound on the true one.
+    refitted networks, read from the points that feasibility was searched at and no finer. A
+    training budget can fail where more of it would succeed, so the feasibility threshold is a
+    lower bound on the true one.
 
     Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. The ends
     of an interval are measured points, rounded outwards; the upper one is 1 where nothing that was

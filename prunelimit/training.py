@@ -52,7 +52,10 @@ def train(
     """Train all trainable parameters of ``problem.model`` in place; it ends in eval mode.
 
     SGD with momentum on the mean loss plus ``l1`` times the l1 norm of the prunable weights
-    (subgradient sign(w)); the learning rate falls to zero along a cosine, step by step.
+    (subgradient sign(w)); the learning rate falls to zero along a cosine, step by step. As in
+    torch's SGD, ``weight_decay`` acts on every trained parameter, biases and norm layers too.
+    Excluded modules are trained like the others, but not drawn to zero by l1: being excluded is
+    about what may be pruned. The network trains in train mode (batch statistics, dropout).
 
     With ``resume_path`` the state after every epoch lies there until training ends; if a state is
     there at the start, training goes on from it and reaches the same numbers bit for bit.

@@ -69,6 +69,49 @@ def test_one_step_is_the_subgradient_step() -> None:
     assert found.loss == evaluate(problem, problem.train).loss
 
 
+def test_weight_decay_acts_on_biases_too_and_excluded_modules_learn_without_l1() -> None:
+    torch.manual_seed(0)
+    data = torch.randn(20, 4, dtype=torch.float64), torch.arange(20) % 3
+    network = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3)).double()
+    problem = problem_from_module(network, data, data, dtype="float64", exclude=("^1$",))
+    nn.functional.cross_entropy(network(data[0]), data[1]).backward()
+    config = TrainConfig(epochs=1, lr=0.3, l1=0.01, weight_decay=0.1, train_batch_size=20)
+    train(problem, config, seed=0)
+    after = dict(problem.model.named_parameters())
+    for name, before in network.named_parameters():
+        assert before.grad is not None
+        slope = before.grad + 0.1 * before + (0.01 * before.sign() if name == "0.weight" else 0)
+        torch.testing.assert_close(after[name], before - 0.3 * slope, rtol=1e-12, atol=1e-12)
+
+
+def test_the_learning_rate_falls_along_one_cosine_over_all_epochs() -> None:
+    torch.manual_seed(0)
+    data = torch.randn(20, 4, dtype=torch.float64), torch.arange(20) % 3
+    network = nn.Linear(4, 3, bias=False).double()
+    problem = problem_from_module(network, data, data, dtype="float64")
+    config = TrainConfig(epochs=3, lr=0.3, l1=0.0, momentum=0.0, train_batch_size=20)
+    train(problem, config, seed=0)
+    weight = network.weight.detach()
+    for rate in (0.3, 0.225, 0.075):  # (1 + cos(pi t)) / 2 at t = 0, 1/3, 2/3
+        weight.requires_grad_()
+        loss = nn.functional.cross_entropy(data[0] @ weight.T, data[1])
+        (slope,) = torch.autograd.grad(loss, weight)
+        weight = (weight - rate * slope).detach()
+    torch.testing.assert_close(problem.model.weight.detach(), weight, rtol=1e-12, atol=1e-12)
+
+
+def test_norm_layers_gather_statistics_and_dropout_acts() -> None:
+    problem = fresh()
+    train(problem, CONFIG, seed=0)
+    norm = problem.model[1]
+    assert int(norm.num_batches_tracked) == 4 * 3  # the lone last sample of 97 is left out
+    assert not torch.equal(norm.running_mean, torch.zeros(16))
+    undropped = fresh()
+    undropped.model[3].p = 0.0
+    train(undropped, CONFIG, seed=0)
+    assert not same(state(problem), state(undropped))
+
+
 def test_it_learns_and_says_so() -> None:
     problem = fresh(300)
     before = evaluate(problem, problem.train).loss
