@@ -1,0 +1,139 @@
+"""Every example runs, by the commands that it gives itself."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from prunelimit.inputs.checkpoint import read_checkpoint
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT / "examples").rglob("*")
+    if path.is_file() and "__pycache__" not in path.parts
+)
+SCRIPTS = [path for path in EXAMPLES if path.suffix == ".py"]
+GATE = Path("examples/ci-gate")
+
+Said = dict[str, list[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the examples and nothing else of the repository."""
+    folder = tmp_path_factory.mktemp("place")
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=ignore)
+    return folder
+
+
+def run(command: list[str], folder: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """A command as a user of this interpreter's environment would give it."""
+    scripts = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": scripts, "OMP_NUM_THREADS": "1", **extra}
+    if "GITHUB_STEP_SUMMARY" not in extra:
+        environment.pop("GITHUB_STEP_SUMMARY", None)
+    if command[0] == "python":
+        command = [sys.executable, *command[1:]]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def commands(script: Path) -> list[list[str]]:
+    """The indented lines of a script's docstring."""
+    text = ast.get_docstring(ast.parse((ROOT / script).read_text())) or ""
+    return [shlex.split(line) for line in re.findall(r"(?m)^    (\S.*)$", text)]
+
+
+def test_there_is_nothing_that_no_test_runs() -> None:
+    others = {path for path in EXAMPLES if path not in SCRIPTS}
+    assert others == {GATE / name for name in ("gate.sh", "lenet.safetensors", "prune-gate.yml")}
+    assert SCRIPTS
+
+
+@pytest.fixture(scope="module")
+def said(place: Path) -> Said:
+    """What the commands of every script left; each is run once, those of prunelimit with JSON."""
+    return {
+        script.stem: [
+            run([*command, *(["--json"] if command[0] == "prunelimit" else [])], place)
+            for command in commands(script)
+        ]
+        for script in SCRIPTS
+    }
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
+def test_a_script_does_what_it_says(script: Path, said: Said) -> None:
+    assert ["python", str(script)] in [command[:2] for command in commands(script)]
+    for done in said[script.stem]:
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_network_of_ones_own_is_predicted_with_its_own_data(said: Said) -> None:
+    document = json.loads(said["own_network"][-1].stdout)
+    layers = [30 * 64, 64 * 32, 32 * 2]
+    assert document["model"]["prunable"] == sum(layers)
+    assert document["model"]["parameters"] == sum(layers) + 64 + 32 + 2
+    assert (document["data"]["samples"], document["data"]["classes"]) == (450, 2)
+
+
+def test_a_live_module_ends_with_the_zeros_it_was_promised(said: Said) -> None:
+    printed = said["live_module"][0].stdout
+    (limit,) = re.findall(r"limit: ([\d.]+)%", printed)
+    ((zeros, prunable),) = re.findall(r"(\d+) of (\d+) prunable", printed)
+    assert int(prunable) == 64 * 100 + 100 * 10
+    assert abs(100 * int(zeros) / int(prunable) - float(limit)) <= 0.06
+    ((loss, allowed),) = re.findall(r"loss ([\d.]+), allowed ([\d.]+)\.", printed)
+    assert float(loss) <= float(allowed)
+
+
+def test_the_gate_passes_without_training(place: Path) -> None:
+    job = (ROOT / GATE / "prune-gate.yml").read_text()
+    (line,) = re.findall(r"- run: (\S*gate\.sh.*)", job)
+    summary = place / "summary.md"
+    before = (place / GATE / "lenet.safetensors").read_bytes()
+    done = run(shlex.split(line), place, GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == 0, done.stderr
+    assert (place / GATE / "lenet.safetensors").read_bytes() == before
+    kept = place / re.search(r"(?m)^\s+path: (\S+)", job)[1]
+    assert {path.name for path in kept.iterdir()} == {
+        *("predict.json", "limit.png", "measure.json", "measure.png", "check.json", "check.xml")
+    }
+    verdict = json.loads((kept / "check.json").read_text())
+    assert verdict["passed"] and abs(verdict["difference_pp"]) <= verdict["tolerance_pp"]
+    assert ET.parse(kept / "check.xml").getroot().get("failures") == "0"
+    assert "passed" in summary.read_text()
+
+
+def test_the_gate_does_not_pass_what_it_cannot_read(place: Path) -> None:
+    done = run([str(GATE / "gate.sh"), "nothing.safetensors", "empty"], place)
+    assert done.returncode == 3
+    assert "nothing.safetensors" in done.stderr
+    assert not list((place / "empty").iterdir())
+
+
+def test_the_gate_needs_nothing_but_its_checkpoint() -> None:
+    path = ROOT / GATE / "lenet.safetensors"
+    assert path.stat().st_size < 300_000
+    description = read_checkpoint(path).description
+    assert description is not None
+    job = (ROOT / GATE / "prune-gate.yml").read_text()
+    (lines,) = re.findall(r"#\s+(prunelimit train .*\\\n#.*)", job)
+    command = shlex.split(lines.replace("\\\n#", " "))
+    assert command[command.index("-m") + 1] == description["model"]["model"]
+    assert command[command.index("-d") + 1] == description["data"]["data"]
+    for name in ("l1", "epochs", "train_batch_size"):
+        flag = f"--{name.replace('_', '-')}"
+        assert float(command[command.index(flag) + 1]) == description["training"][name]
