@@ -10,66 +10,100 @@ from jinja2 import Environment
 
 from ..files import writing
 from ..results import CheckResult, MeasureResult, PredictResult, PruneResult
-from .words import interval, percent, rule
+from .command import command_line
+from .words import accuracy, count, interval, matrix, percent, rule
 
 __all__ = ["write_page"]
 
 TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>prunelimit: {{ p.model.spec }}</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>prunelimit: {{ p.model.spec }}</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem;
-  color: #222; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text-align: left; }
-td + td, th + th { font-variant-numeric: tabular-nums; } th { border-bottom: 1px solid #bbb; }
-img { max-width: 100%; } .big { font-size: 1.25rem; } .no { color: #b33; } .yes { color: #08604a; }
-code { background: #f3f3f3; padding: 0 .2rem; }
+  color: #222; background: #fff; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; } td, th { padding: .2rem 1.2rem .2rem 0; text-align: left; }
+.n { text-align: right; font-variant-numeric: tabular-nums; } th { border-bottom: 1px solid #bbb; }
+img { max-width: 100%; } .big { font-size: 1.25rem; }
+.no { color: #a32020; } .yes { color: #08604a; }
+code, pre { background: #f3f3f3; padding: 0 .2rem; overflow-wrap: anywhere; }
+pre { padding: .6rem; white-space: pre-wrap; }
 </style></head><body>
 <h1>How sparse can {{ p.model.spec }} on {{ p.data.spec }} be made in one shot?</h1>
 <p class="big">Predicted: <b>{{ interval(p.limit.sparsity, p.limit.interval) }}</b> of its
-{{ "{:,}".format(p.model.prunable) }} prunable weights
-({{ percent(p.limit.sparsity_of_all) }} of all parameters).</p>
-{% if c %}<p class="{{ 'yes' if c.passed else 'no' }}">Measured ({{ c.rule }}):
+{{ "{:,}".format(p.model.prunable) }} prunable weights,
+{{ percent(p.limit.sparsity_of_all) }} of all {{ "{:,}".format(p.model.parameters) }}
+parameters.</p>
+{% if c %}<p class="big {{ 'yes' if c.passed else 'no' }}">Measured ({{ c.rule }}):
 {{ interval(c.measured, c.measured_interval) }}; the prediction is off by
 {{ "%+.2f"|format(c.difference_pp) }} percentage points (tolerance
-{{ "%g"|format(c.tolerance_pp) }}): {{ "holds" if c.passed else "fails" }}.</p>{% endif %}
+{{ "%g"|format(c.tolerance_pp) }}): {{ "holds" if c.passed else "fails" }}.</p>
+{% if c.reasons %}<ul>{% for reason in c.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>{% endif %}
+{% endif %}
+<p>In brackets: the {{ "%g"|format(100 * p.limit.confidence) }}% interval. The dense network has
+{{ accuracy(p.dense.accuracy) }} test accuracy and a mean training loss of
+{{ "%.4g"|format(p.dense.loss) }} nats; epsilon, the loss tolerance, is
+{{ "%.4g"|format(p.epsilon.value) }} nats ({{ p.epsilon.rule }}).</p>
 <h2>Is the estimate reliable? {{ "Yes." if p.reliability.ok else "No." }}</h2>
 <ul>{% for reason in p.reliability.reasons %}<li>{{ reason }}</li>{% else %}
 <li>No reason against it was found.</li>{% endfor %}</ul>
-<table><tr><th>sparsity</th><th>loss rise</th><th>quadratic part</th><th>linear part</th></tr>
-{% for x in p.reliability.path %}<tr><td>{{ percent(x.sparsity) }}</td>
-<td>{{ "%.3g"|format(x.loss_rise) }}</td><td>{{ "%.3g"|format(x.quadratic_rise) }}</td>
-<td>{{ "%.3g"|format(x.linear_rise) }}</td></tr>{% endfor %}</table>
+{% if p.reliability.path %}<p>The evidence: how far the loss rises along the pruning path, in nats,
+and what the second-order model says of it.</p>
+<table><tr><th class="n">sparsity</th><th class="n">actual</th><th class="n">quadratic part</th>
+<th class="n">linear part</th></tr>
+{% for x in p.reliability.path %}<tr><td class="n">{{ percent(x.sparsity) }}</td>
+<td class="n">{{ "%.2e"|format(x.loss_rise) }}</td>
+<td class="n">{{ "%.2e"|format(x.quadratic_rise) }}</td>
+<td class="n">{{ "%.2e"|format(x.linear_rise) }}</td></tr>
+{% endfor %}</table>{% endif %}
 {% for title, picture in pictures %}<h2>{{ title }}</h2>
-<img alt="{{ title }}" src="data:image/png;base64,{{ picture }}">{% endfor %}
+<img alt="{{ title }}" src="data:image/png;base64,{{ picture }}">
+{% endfor %}
 <h2>The limit by formula and operator</h2>
-<table><tr><th>formula</th><th>operator</th><th>limit</th></tr>
+<table><tr><th>formula</th><th>operator</th><th class="n">of prunable weights</th></tr>
 {% for v in p.variants %}<tr><td>{{ v.formula }}</td><td>{{ v.operator }}</td>
-<td>{{ interval(v.sparsity, v.interval) }}</td></tr>{% endfor %}</table>
-<h2>Measured thresholds</h2>
-<table><tr><th>method</th><th>largest sparsity with</th><th>of prunable weights</th></tr>
+<td class="n">{{ interval(v.sparsity, v.interval) }}</td></tr>
+{% endfor %}</table>
+{% if measured %}<h2>Measured thresholds</h2>
+<table><tr><th>method</th><th>largest sparsity with</th><th class="n">of prunable weights</th></tr>
 {% for m in measured %}{% for t in m.thresholds %}<tr><td>{{ m.method }}</td><td>{{ rule(t) }}</td>
-<td>{{ interval(t.sparsity, t.interval) }}</td></tr>{% endfor %}{% endfor %}</table>
+<td class="n">{{ interval(t.sparsity, t.interval) }}</td></tr>
+{% endfor %}{% endfor %}</table>{% endif %}
 {% if cut %}<h2>Pruned checkpoint</h2>
 <p>{{ percent(cut.sparsity) }} of the prunable weights are zero; test accuracy
-{{ percent(cut.accuracy_before) }} before and {{ percent(cut.accuracy_after) }} after, with nothing
-trained in between. The file has {{ "{:,}".format(cut.artifact.bytes) }} bytes; dense, it would
-have {{ "{:,}".format(cut.artifact.bytes_dense) }}. Unstructured zeros do not make a CPU or GPU
-faster.</p>{% endif %}
+{{ accuracy(cut.accuracy_before) }} before and {{ accuracy(cut.accuracy_after) }} after, with
+nothing trained in between. The file has {{ "{:,}".format(cut.artifact.bytes) }} bytes; dense, it
+would have {{ "{:,}".format(cut.artifact.bytes_dense) }}. Unstructured zeros do not make a CPU or
+GPU faster.</p>{% endif %}
 <h2>Layers at the limit</h2>
-<table><tr><th>weight</th><th>shape</th><th>kept</th><th>sparsity</th></tr>
+<table><tr><th>weight</th><th>shape</th><th class="n">kept</th><th class="n">sparsity</th></tr>
 {% for l in p.layers %}<tr><td>{{ l.name }}</td><td>{{ l.shape|join(" x ") }}</td>
-<td>{{ "{:,}".format(l.kept) }}</td><td>{{ percent(l.sparsity) }}</td></tr>{% endfor %}</table>
+<td class="n">{{ "{:,}".format(l.kept) }}</td><td class="n">{{ percent(l.sparsity) }}</td></tr>
+{% endfor %}</table>
 <h2>To obtain this again</h2>
+{% if p.model.sha256 %}<p>With CKPT the checkpoint whose SHA-256 is
+<code>{{ p.model.sha256 }}</code>:</p>
+<pre>{{ command_line(p.provenance, "CKPT") }}
+{% for m in measured %}{{ command_line(m.provenance, "CKPT") }}
+{% endfor %}</pre>{% endif %}
 <p>prunelimit {{ p.provenance.tool_version }}, seed {{ p.provenance.seed }}, device
 {{ p.provenance.device }}, {{ p.provenance.created }};
 {% for name, version in p.provenance.versions.items() %}{{ name }} {{ version }}{{ ", " if not
-loop.last }}{% endfor %}. Loss tolerance {{ "%.5g"|format(p.epsilon.value) }}
-({{ p.epsilon.rule }}); {{ p.curvature.products }} products of the {{ p.curvature.kind }} on
-{{ "{:,}".format(p.curvature.samples) }} samples. Checkpoint SHA-256 <code>{{ p.model.sha256 }}
-</code>.</p>
+loop.last }}{% endfor %}. {{ count(p.curvature.products, "product") }} of the
+{{ matrix(p.curvature.kind) }} on {{ "{:,}".format(p.curvature.samples) }} samples;
+{{ "%.3g"|format(p.provenance.wall_seconds) }} seconds to predict.</p>
 </body></html>
 """
+WORDS = {
+    "accuracy": accuracy,
+    "command_line": command_line,
+    "count": count,
+    "interval": interval,
+    "matrix": matrix,
+    "percent": percent,
+    "rule": rule,
+}
 
 
 def write_page(
@@ -90,8 +124,7 @@ def write_page(
     pictures = [
         (title, base64.b64encode(plot.read_bytes()).decode()) for title, plot in plots.items()
     ]
-    words = {"interval": interval, "percent": percent, "rule": rule}
-    page = Environment(autoescape=True).from_string(TEMPLATE, globals=words)
+    page = Environment(autoescape=True).from_string(TEMPLATE, globals=WORDS)
     with writing(path, force=force) as temporary:
         text = page.render(p=predicted, measured=measured, cut=pruned, c=check, pictures=pictures)
         temporary.write_text(text, encoding="utf-8")

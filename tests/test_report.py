@@ -1,0 +1,627 @@
+"""Tables, plots and the page: what people read is what the results say."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+import shlex
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+from rich.console import Console
+
+from prunelimit.cli.main import main
+from prunelimit.errors import InputError, OutputError
+from prunelimit.report import page, plots, tables, words
+from prunelimit.report.command import CONFIGS, command_line
+from prunelimit.results import (
+    Artifact,
+    CheckResult,
+    CurvatureSummary,
+    CurvePoint,
+    DataInfo,
+    Dense,
+    Epsilon,
+    LayerResult,
+    Limit,
+    MeasurePoint,
+    MeasureResult,
+    ModelInfo,
+    PathPoint,
+    PredictResult,
+    Provenance,
+    PruneResult,
+    Reliability,
+    SpectrumResult,
+    Threshold,
+    TrainResult,
+    Variant,
+)
+
+PRUNABLE, PARAMETERS = 9_000, 10_000
+PROVENANCE = Provenance(
+    tool_version="0.1.0",
+    command="predict",
+    created="2024-01-02T03:04:05+00:00",
+    seed=17,
+    device="cpu",
+    versions={"python": "3.12.0", "torch": "2.4.0"},
+    wall_seconds=1.5,
+    peak_bytes=10**8,
+    config={},
+)
+MODEL = ModelInfo(
+    spec="net<1>",
+    sha256="ab" * 32,
+    parameters=PARAMETERS,
+    free=9_900,
+    prunable=PRUNABLE,
+    excluded=0,
+)
+DATA = DataInfo(spec="own & data", split="train", samples=500, classes=3, test_samples=100)
+CURVATURE = CurvatureSummary(
+    kind="hessian", backend="prunelimit", probes=1, steps=8, samples=500, products=8,
+    lambda_max=12.5, lambda_min=-0.25, trace=40.0, trace_standard_error=0.0, negative_mass=0.125,
+    gradient_seconds=0.01, product_seconds=0.02,
+)  # fmt: skip
+DENSE, EPSILON = Dense(loss=0.01, accuracy=0.95), Epsilon(value=0.002, rule="batch-std")
+HEAD: dict[str, Any] = {"provenance": PROVENANCE, "model": MODEL, "data": DATA}
+LAYERS = (
+    LayerResult(name="first.weight", shape=(80, 100), kept=500, sparsity=0.9375),
+    LayerResult(name="last.weight", shape=(10, 100), kept=76, sparsity=0.924),
+)
+RELIABLE = Reliability(
+    ok=True,
+    reasons=(),
+    nonquadraticity=1.25,
+    path=(PathPoint(sparsity=0.9, loss_rise=0.002, quadratic_rise=0.0015, linear_rise=1e-4),),
+)
+UNRELIABLE = dataclasses.replace(
+    RELIABLE, ok=False, reasons=("The spectrum is not resolved.", "Negative curvature matters.")
+)
+ARTIFACT = Artifact(path="cut.safetensors", format="safetensors", bytes=4_321, bytes_dense=40_123)
+
+
+def predicted(sparsity: float = 0.936, **changes: Any) -> PredictResult:
+    """A prediction whose curve crosses m(R) at ``sparsity``; radius is the sparsity's square."""
+    places = np.linspace(0, 1, 51)
+    width = [PRUNABLE * min(1.1, max(0.0, sparsity + 3 * (sparsity - x))) for x in places]
+    limit = Limit(
+        sparsity=sparsity,
+        of="prunable",
+        sparsity_of_all=sparsity * PRUNABLE / PARAMETERS,
+        kept=PRUNABLE - round(sparsity * PRUNABLE),
+        radius=sparsity**2,
+        formula="directional",
+        operator="absolute",
+        interval=(max(0.0, sparsity - 0.006), min(1.0, sparsity + 0.005)),
+        confidence=0.95,
+        band=(max(0.0, sparsity - 0.03), min(1.0, sparsity + 0.03)),
+        errors={"probe": 0.001, "depth": 0.002},
+    )
+    variants = tuple(
+        Variant(formula=f, operator=o, sparsity=s, interval=(s - 0.01, min(1.0, s + 0.01)))
+        for f, o, s in (
+            ("paper", "absolute", 0.905),
+            ("isotropic", "absolute", 0.9712),
+            ("directional", "absolute", sparsity),
+            ("directional", "negatives-as-flat", 0.948),
+        )
+    )
+    curve = tuple(
+        CurvePoint(sparsity=float(x), radius=float(x) ** 2, width=w)
+        for x, w in zip(places, width, strict=True)
+    )
+    settings: dict[str, Any] = {
+        "dense": DENSE, "epsilon": EPSILON, "curvature": CURVATURE, "limit": limit,
+        "variants": variants, "reliability": RELIABLE, "layers": LAYERS, "curve": curve,
+    }  # fmt: skip
+    return PredictResult(**{**HEAD, **settings, **changes})
+
+
+def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
+    """Accuracy and loss that fall apart near 95%."""
+    places = (0.0, 0.5, 0.9, 0.93, 0.94, 0.96, 0.99, 1.0)
+    curve = tuple(
+        MeasurePoint(
+            sparsity=x,
+            accuracy=0.95 if x < 0.93 else 0.95 - 10 * (x - 0.93),
+            loss=0.01 * 10 ** max(0.0, 20 * (x - 0.92)),
+            nonzero=round(PRUNABLE * (1 - x)),
+        )
+        for x in places
+    )
+    rule = "feasibility" if method == "refit" else "loss"
+    thresholds = (
+        Threshold(rule="accuracy", tolerance=0.005, sparsity=0.93, interval=(0.92, 0.94)),
+        Threshold(rule=rule, tolerance=0.002, sparsity=0.9345, interval=(0.934, 0.935)),
+    )
+    settings: dict[str, Any] = {
+        "method": method, "dense": DENSE, "epsilon": EPSILON, "curve": curve,
+        "thresholds": thresholds,
+    }  # fmt: skip
+    return MeasureResult(**{**HEAD, **settings, **changes})
+
+
+def spectrum(probes: int = 2) -> SpectrumResult:
+    """Bulk at zero, two outliers, a negative side; every probe finds the same."""
+    nodes = (-0.25, -1e-3, 1e-9, 2e-3, 0.1, 3.0, 12.5)
+    weights = (0.0249, 0.1, 0.7, 0.15, 0.02, 5e-3, 1e-4)
+    return SpectrumResult(
+        **HEAD,
+        curvature=dataclasses.replace(CURVATURE, probes=probes, trace_standard_error=0.125),
+        ritz_values=(nodes,) * probes,
+        quadrature_weights=(weights,) * probes,
+        outcomes=("complete",) * probes,
+    )
+
+
+def verdict(passed: bool = True) -> CheckResult:
+    return CheckResult(
+        provenance=PROVENANCE,
+        model=MODEL,
+        predicted=0.936,
+        predicted_interval=(0.93, 0.941),
+        measured=0.9345 if passed else 0.8,
+        measured_interval=(0.934, 0.935) if passed else (0.79, 0.81),
+        rule="feasibility",
+        difference_pp=0.15 if passed else 13.6,
+        tolerance_pp=2.0,
+        passed=passed,
+        reasons=() if passed else ("The prediction lies 13.6 pp above.",),
+        reliability=RELIABLE,
+    )
+
+
+PRUNED = PruneResult(
+    **HEAD, method="magnitude", amount="auto", sparsity=0.936, nonzero=576, layers=LAYERS,
+    artifact=ARTIFACT, accuracy_before=0.95, accuracy_after=0.9412,
+)  # fmt: skip
+TRAINED = TrainResult(**HEAD, dense=DENSE, artifact=ARTIFACT)
+
+
+def text(renderable: Any, width: int = 120) -> str:
+    """A table as a terminal of this width shows it."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+# -- numbers as words --------------------------------------------------------------------------
+
+
+def test_percentages_are_as_fine_as_what_survives() -> None:
+    assert words.percent(0.5) == "50.0%"
+    assert words.percent(0.936) == "93.6%"
+    assert words.percent(0.9888) == "98.88%"
+    assert words.percent(0.99961) == "99.961%"
+    assert (words.percent(0.0), words.percent(1.0)) == ("0.0%", "100.0%")
+    assert words.interval(0.937, (0.931, 0.942)) == "93.7% (93.1-94.2)"
+    assert words.interval(0.981, (0.979, 1.0)) == "98.10% (97.90-100.00)"
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted))
+def test_an_interval_is_of_one_precision_and_true(ordered: list[float]) -> None:
+    low, middle, high = ordered
+    found = re.fullmatch(r"([\d.]+)% \(([\d.]+)-([\d.]+)\)", words.interval(middle, (low, high)))
+    assert found is not None
+    places = {len(each.partition(".")[2]) for each in found.groups()}
+    assert len(places) == 1
+    step = 10.0 ** -places.pop()
+    for said, meant in zip(found.groups(), (middle, low, high), strict=True):
+        assert abs(float(said) - 100 * meant) <= 0.501 * step
+
+
+@given(st.floats(0.5, 0.999))
+def test_two_percent_of_the_survivors_are_seen(sparsity: float) -> None:
+    fewer = 1 - 0.6 * (1 - sparsity)
+    assert words.percent(sparsity) != words.percent(fewer)
+
+
+def test_counts_have_a_plural() -> None:
+    assert (words.count(1, "probe"), words.count(1_200, "probe")) == ("1 probe", "1,200 probes")
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+TABLES: list[tuple[Callable[[Any], Any], Any]] = [
+    (tables.train_table, TRAINED),
+    (tables.spectrum_table, spectrum()),
+    (tables.predict_table, predicted()),
+    (tables.predict_table, predicted(reliability=UNRELIABLE)),
+    (tables.prune_table, PRUNED),
+    (tables.measure_table, measured()),
+    (tables.measure_table, measured("refit")),
+    (tables.check_table, verdict()),
+    (tables.check_table, verdict(False)),
+]
+
+
+@pytest.mark.parametrize(("table", "result"), TABLES)
+def test_a_table_is_returned_not_printed_and_names_the_network(
+    table: Callable[[Any], Any], result: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = table(result)
+    assert capsys.readouterr() == ("", "")
+    # The title is not wrapped to the width of what stands below it.
+    assert any(MODEL.spec in line for line in text(shown).splitlines()[:2])
+    assert all(len(line) <= 60 for line in text(shown, 60).splitlines())
+
+
+def test_names_are_shown_as_they_are() -> None:
+    odd = dataclasses.replace(MODEL, spec="net[red]")
+    layers = (dataclasses.replace(LAYERS[0], name="[bold]w"),)
+    shown = text(tables.predict_table(predicted(model=odd, layers=layers)))
+    assert "net[red]" in shown and "[bold]w" in shown
+
+
+def test_a_limit_names_both_denominators() -> None:
+    shown = text(tables.predict_table(predicted()))
+    assert "93.6% (93.0-94.1) of prunable weights, 576 of 9,000 kept" in shown
+    assert "84.2% of all parameters" in shown
+    assert "90.6% to 96.6%" in shown
+    for variant in predicted().variants:
+        assert words.interval(variant.sparsity, variant.interval) in shown
+    assert "80x100" in shown and "93.8%" in shown
+
+
+def test_reliability_comes_with_reasons_and_evidence() -> None:
+    good = text(tables.predict_table(predicted()))
+    bad = text(tables.predict_table(predicted(reliability=UNRELIABLE)))
+    assert "Reliable: yes" in good and "1.2 times" in good
+    assert "Reliable: NO" in bad
+    for reason in UNRELIABLE.reasons:
+        assert reason in bad
+    for shown in (good, bad):
+        assert re.search(r"90\.0% +2\.00e-03 +1\.50e-03 +1\.00e-04", shown)
+
+
+def test_a_long_reason_is_indented_where_it_wraps() -> None:
+    long = dataclasses.replace(UNRELIABLE, reasons=("word " * 30,))
+    shown = text(tables.predict_table(predicted(reliability=long)), 60)
+    lines = [line for line in shown.splitlines() if "word" in line]
+    assert len(lines) > 1
+    assert lines[0].startswith("  - word")
+    assert all(line.startswith("    word") for line in lines[1:])
+
+
+def test_the_error_of_one_probe_is_not_claimed() -> None:
+    assert "+-" not in text(tables.spectrum_table(spectrum(1)))
+    assert "40 +- 0.12 (one sd)" in text(tables.spectrum_table(spectrum(2)))
+
+
+def test_what_a_file_saves_is_beside_the_dense_size() -> None:
+    shown = text(tables.prune_table(PRUNED))
+    assert "4,321 bytes" in shown and "40,123 bytes" in shown and "faster" in shown
+    assert "95.00% before, 94.12% after" in shown
+    reliable = dataclasses.replace(PRUNED, reliability=UNRELIABLE)
+    assert "Reliable: NO" in text(tables.prune_table(reliable))
+
+
+def test_every_measured_point_and_threshold_is_shown() -> None:
+    shown = text(tables.measure_table(measured("refit")))
+    for point in measured().curve:
+        row = rf"{100 * point.sparsity:.2f}% +{100 * point.accuracy:.2f}% .* {point.nonzero:,}"
+        assert re.search(row, shown)
+    assert "accuracy within 0.5 pp of dense" in shown and "survivors trained" in shown
+    assert "loss within epsilon" in text(tables.measure_table(measured()))
+
+
+def test_a_verdict_is_said_first_and_explained() -> None:
+    assert text(tables.check_table(verdict())).startswith("PASSED")
+    failed = text(tables.check_table(verdict(False)))
+    assert failed.startswith("FAILED")
+    assert "+13.60 pp (tolerance 2)" in failed and "lies 13.6 pp above" in failed
+
+
+# -- plots -------------------------------------------------------------------------------------
+
+PLOTS: dict[str, Callable[[Path], None]] = {
+    "spectrum": lambda path: plots.plot_spectrum(spectrum(), path),
+    "limit": lambda path: plots.plot_limit(predicted(), path),
+    "measure": lambda path: plots.plot_measure([measured(), measured("refit")], predicted(), path),
+}
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Axes]]:
+    """Draws a plot and gives its axes, each with what is on it."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(self: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(self)
+        save(self, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+
+    def draw(plot: Callable[..., None], *arguments: Any) -> list[Axes]:
+        plot(*arguments, tmp_path / "plot.png")
+        return figures[-1].axes
+
+    return draw
+
+
+def line(axes: Axes, label: str) -> Line2D:
+    """The one line whose label begins so."""
+    (found,) = [each for each in axes.lines if str(each.get_label()).startswith(label)]
+    return found
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_same_result_gives_the_same_file(name: str, kind: str, tmp_path: Path) -> None:
+    settings = dict(matplotlib.rcParams)
+    files = [tmp_path / f"{turn}.{kind}" for turn in ("first", "second")]
+    for path in files:
+        PLOTS[name](path)
+    first, second = (path.read_bytes() for path in files)
+    assert first == second
+    assert dict(matplotlib.rcParams) == settings
+    if kind == "png":
+        with Image.open(files[0]) as image:
+            assert min(image.size) >= 500
+            assert len(image.convert("L").getcolors()) > 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in files]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_plot_goes_nowhere_else(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        PLOTS[name](tmp_path / "nowhere" / "plot.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_limit_is_where_the_curves_cross(drawn: Callable[..., list[Axes]]) -> None:
+    result = predicted()
+    (axes,) = drawn(plots.plot_limit, result)
+    x, y = (float(each[0]) for each in line(axes, "limit").get_data())
+    assert (x, y) == (result.limit.radius, result.limit.sparsity * PRUNABLE)
+    for label in ("removable", "removed"):
+        radius, value = line(axes, label).get_data()
+        assert np.interp(x, radius, value) == pytest.approx(y, rel=2e-3)
+    radius, removed = line(axes, "removed").get_data()
+    marks = [
+        each for each in axes.lines if "," in str(each.get_label()) and each.get_marker() in "^so"
+    ]
+    marks = [each for each in marks if not str(each.get_label()).startswith("limit")]
+    assert len(marks) == len(result.variants) - 1
+    for mark in marks:
+        at, height = (float(each[0]) for each in mark.get_data())
+        assert np.interp(at, radius, removed) == pytest.approx(height)
+        assert axes.get_xlim()[0] <= at <= axes.get_xlim()[1]
+        assert axes.get_ylim()[0] <= height <= axes.get_ylim()[1]
+    (percent,) = axes.child_axes
+    low, high = percent.get_ylim()
+    assert (low, high) == pytest.approx([100 * each / PRUNABLE for each in axes.get_ylim()])
+    assert axes.get_xlabel() and "parameters" in axes.get_ylabel() and "%" in percent.get_ylabel()
+
+
+def test_interval_and_band_are_shaded_where_they_are(drawn: Callable[..., list[Axes]]) -> None:
+    result = predicted()
+    (axes,) = drawn(plots.plot_limit, result)
+    spans = {str(each.get_label()): each.get_extents() for each in axes.patches}
+    shaded = {}
+    for label, box in spans.items():
+        inside = box.transformed(axes.transData.inverted())
+        shaded[label] = (inside.y0 / PRUNABLE, inside.y1 / PRUNABLE)
+    assert shaded["95% interval"] == pytest.approx(result.limit.interval)
+    assert shaded["ALMT transition band"] == pytest.approx(result.limit.band)
+
+
+def test_the_spectrum_is_a_whole_measure(drawn: Callable[..., list[Axes]]) -> None:
+    (axes,) = drawn(plots.plot_spectrum, spectrum())
+    (curve,) = axes.lines
+    place, height = curve.get_data()
+    areas = np.diff(place) * (height[1:] + height[:-1]) / 2
+    assert areas.sum() == pytest.approx(1, abs=0.01)
+    assert areas[place[1:] < -0.5].sum() == pytest.approx(0.1249, abs=0.01)
+    (bars,) = axes.collections[1:]
+    tips = sorted(segment[-1][1] for segment in bars.get_segments())
+    assert tips[-1] == pytest.approx(0.35)
+    assert axes.get_yscale() == "log" and axes.get_xlabel() == "eigenvalue"
+    labels = [each.get_text() for each in axes.get_xticklabels()]
+    assert "0" in labels and "$10^{1}$" in labels and "$-10^{-1}$" in labels
+
+
+def test_probes_that_agree_change_nothing_of_the_shape(drawn: Callable[..., list[Axes]]) -> None:
+    heights = [
+        drawn(plots.plot_spectrum, spectrum(probes))[0].lines[0].get_ydata() for probes in (1, 3)
+    ]
+    np.testing.assert_allclose(heights[0], heights[1], rtol=1e-12)
+
+
+def test_measured_and_predicted_are_where_they_are(drawn: Callable[..., list[Axes]]) -> None:
+    result, limit = measured(), predicted()
+    upper, lower = drawn(plots.plot_measure, [result, measured("refit")], limit)
+    seen = [point for point in result.curve if point.sparsity < 1]
+    kept, errors = line(upper, "measured, one-shot").get_data()
+    np.testing.assert_allclose(kept, [1 - point.sparsity for point in seen])
+    np.testing.assert_allclose(errors, [1 - point.accuracy for point in seen])
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), [point.loss for point in seen])
+    places = [float(each.get_xdata()[0]) for each in lower.lines if len(each.get_xdata()) == 2]
+    assert 1 - limit.limit.sparsity in places
+    assert places.count(pytest.approx(1 - 0.9345)) == 2
+    levels = [float(each.get_ydata()[0]) for each in lower.lines if len(each.get_xdata()) == 2]
+    assert DENSE.loss + EPSILON.value in levels
+    (box,) = [each.get_extents() for each in lower.patches]
+    inside = box.transformed(lower.transData.inverted())
+    assert sorted((1 - inside.x0, 1 - inside.x1)) == pytest.approx(limit.limit.interval)
+    for place, label in zip(lower.get_xticks(), lower.get_xticklabels(), strict=True):
+        assert float(label.get_text().rstrip("%")) == pytest.approx(100 * (1 - place))
+    for place, label in zip(upper.get_yticks(), upper.get_yticklabels(), strict=True):
+        assert float(label.get_text()) == pytest.approx(100 * (1 - place))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 1.0])
+def test_extremes_are_drawn(sparsity: float, tmp_path: Path) -> None:
+    nothing = tuple(dataclasses.replace(point, radius=0.0) for point in predicted(sparsity).curve)
+    flat = dataclasses.replace(predicted(sparsity).limit, radius=0.0)
+    result = predicted(sparsity, variants=())
+    plots.plot_limit(result, tmp_path / "one.png")
+    plots.plot_limit(dataclasses.replace(result, limit=flat, curve=nothing), tmp_path / "two.png")
+    perfect = tuple(dataclasses.replace(point, accuracy=1.0) for point in measured().curve)
+    plots.plot_measure(
+        [measured(curve=perfect, dense=Dense(loss=0.01, accuracy=1.0))], result, tmp_path / "m.png"
+    )
+    plots.plot_measure([measured(curve=measured().curve[:1])], None, tmp_path / "n.png")
+    plots.plot_measure([measured(curve=measured().curve[-1:])], None, tmp_path / "o.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_flat_spectrum_is_drawn(tmp_path: Path) -> None:
+    flat = dataclasses.replace(
+        spectrum(), ritz_values=((0.0,),), quadrature_weights=((1.0,),), outcomes=("complete",)
+    )
+    plots.plot_spectrum(flat, tmp_path / "plot.png")
+
+
+# -- page --------------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """The words of a page and what it refers to; refuses tags that are not closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.references: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.references += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def said(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def written(tmp_path: Path, **changes: Any) -> Reader:
+    """The page with one picture."""
+    picture = tmp_path / "picture.png"
+    PLOTS["limit"](picture)
+    settings: dict[str, Any] = {"pruned": PRUNED, "check": verdict()} | changes
+    result = settings.pop("predicted", predicted())
+    measurements = settings.pop("measured", [measured(), measured("refit")])
+    plots_ = {"A picture": picture}
+    page.write_page(tmp_path / "page.html", result, measurements, plots=plots_, **settings)
+    return Reader((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
+def test_a_page_is_whole_and_alone(tmp_path: Path) -> None:
+    read = written(tmp_path)
+    head = "data:image/png;base64,"
+    assert [each[: len(head)] for each in read.references] == [head]
+    picture = base64.b64decode(read.references[0][len(head) :])
+    assert picture == (tmp_path / "picture.png").read_bytes()
+    for said in (
+        "How sparse can net<1> on own & data be made",
+        "93.6% (93.0-94.1) of its 9,000 prunable weights, 84.2% of all 10,000 parameters",
+        "Measured (feasibility): 93.5% (93.4-93.5)",
+        "+0.15 percentage points (tolerance 2): holds",
+        "Is the estimate reliable? Yes.",
+        "1.50e-03",
+        "4,321 bytes; dense, it would have 40,123",
+        "seed 17",
+        "torch 2.4.0",
+        "ab" * 32,
+        "prunelimit predict CKPT",
+    ):
+        assert said in read.said, said
+
+
+def test_a_page_hides_no_reason(tmp_path: Path) -> None:
+    read = written(tmp_path, predicted=predicted(reliability=UNRELIABLE), check=verdict(False))
+    assert "Is the estimate reliable? No." in read.said
+    for reason in (*UNRELIABLE.reasons, *verdict(False).reasons):
+        assert reason in read.said
+    assert "fails" in read.said
+
+
+def test_a_page_of_a_prediction_alone(tmp_path: Path) -> None:
+    live = predicted(model=dataclasses.replace(MODEL, sha256=None))
+    read = written(tmp_path, predicted=live, measured=[], pruned=None, check=None)
+    assert "Measured" not in read.said and "CKPT" not in read.said and "None" not in read.said
+
+
+def test_a_page_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("mine")
+    with pytest.raises(OutputError):
+        page.write_page(path, predicted(), [], plots={})
+    assert path.read_text() == "mine"
+    page.write_page(path, predicted(), [], plots={}, force=True)
+    assert path.read_text() != "mine"
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
+# -- the way back ------------------------------------------------------------------------------
+
+
+def parsed(tokens: list[str], monkeypatch: pytest.MonkeyPatch, command: str) -> dict[str, Any]:
+    """The configuration that the real command line makes of its arguments."""
+    caught: dict[str, Any] = {}
+
+    def catch(*configs: Any, **_: Any) -> Any:
+        for config in configs:
+            if dataclasses.is_dataclass(config) and not isinstance(config, type):
+                caught.update(dataclasses.asdict(config))
+        raise InputError("Caught.")
+
+    monkeypatch.setattr(f"prunelimit.pipeline.{command}.{command}", catch)
+    assert main(tokens) == InputError.exit_code
+    return caught
+
+
+@pytest.mark.parametrize(
+    ("command", "changes"),
+    [
+        ("predict", {}),
+        ("predict", {"samples": 0, "epsilon": "5%", "model": "a file.py:net", "seed": 3}),
+        ("predict", {"exclude": ("head$", "first one"), "download": True, "mean": "0.1,-0.2"}),
+        ("measure", {"method": "refit", "tolerance": ("1pp", "2pp"), "batch_size": 7}),
+        ("spectrum", {"curvature": "ggn", "steps": 7, "dtype": "float64", "workers": 1}),
+    ],
+)
+def test_a_result_names_the_command_that_makes_it(
+    command: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "a b.pt"
+    checkpoint.touch()
+    config: dict[str, Any] = {}
+    for kind in CONFIGS[command]:
+        config |= dataclasses.asdict(kind())
+    config |= changes
+    # As it comes back from JSON, where tuples are lists.
+    stored = {name: list(v) if isinstance(v, tuple) else v for name, v in config.items()}
+    provenance = dataclasses.replace(PROVENANCE, command=command, config=stored)
+    tokens = shlex.split(command_line(provenance, str(checkpoint)))
+    assert tokens[0] == "prunelimit"
+    monkeypatch.chdir(tmp_path)
+    assert parsed(tokens[1:], monkeypatch, command) == config
