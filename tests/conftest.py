@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Small tensors gain nothing from threads, and on a busy machine lose most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..config import (
     CheckConfig,
     CurvatureConfig,
@@ -60,7 +62,7 @@ def demo(
         OutputError: ``directory`` holds something and ``force`` was not given, or cannot be made.
     """
     recorder = Recorder("demo", RunConfig(seed=seed), MODEL, DATA, TRAIN)
-    with _whole(directory, force=force) as folder:
+    with _whole(directory, force=force) as folder, _one_thread():
         return _tell(folder, directory, RunConfig(seed=seed), recorder, progress)
 
 
@@ -155,6 +157,17 @@ def _moved(result: Any, directory: Path) -> Any:
     return dataclasses.replace(
         result, artifact=dataclasses.replace(result.artifact, path=str(path))
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from threads, and on a busy machine lose most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
