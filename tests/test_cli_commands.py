@@ -85,9 +85,8 @@ class TestTrain:
         for name, seed in (("a", 0), ("b", 0), ("c", 1)):
             command = ("train", *self.OPTIONS, "--seed", seed, "-q", "-o", f"{name}.safetensors")
             assert prunelimit(*command).code == 0
-        a, b, c = (load_file(f"{name}.safetensors") for name in "abc")
-        assert all(torch.equal(a[key], b[key]) for key in a)
-        assert not torch.equal(a["layers.0.weight"], c["layers.0.weight"])
+        a, b, c = (Path(f"{name}.safetensors").read_bytes() for name in "abc")
+        assert a == b != c
 
     def test_an_interrupted_training_goes_on_to_the_same_network(
         self, prunelimit: Run, monkeypatch: pytest.MonkeyPatch
@@ -114,8 +113,7 @@ class TestTrain:
         assert resume.exists() and not Path("half.safetensors").exists()
         assert "--resume" in one_sentence(prunelimit(*command, "half.safetensors"), 2)
         assert prunelimit(*command, "half.safetensors", "-q", "--resume").code == 0
-        whole, half = load_file("whole.safetensors"), load_file("half.safetensors")
-        assert all(torch.equal(whole[key], half[key]) for key in whole)
+        assert Path("half.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
         assert not resume.exists()
 
     @pytest.mark.parametrize("spec", ["own_network.py:Small", "own_network:Small"])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError, OutputError
@@ -246,19 +246,30 @@ def write_checkpoint(
     plain = {name: tensor.clone() for name, tensor in plain.items()}
     stored, shapes = _pack(plain, sparse)
     full = {**description, "format_version": FORMAT_VERSION, "sparse": shapes}
-    metadata = {METADATA_KEY: json.dumps(full), "format": "pt"}
+    try:
+        content = _serialised(stored, full)
+        dense = len(_serialised(plain, {**full, "sparse": {}})) if shapes else len(content)
+    except SafetensorError as error:
+        raise OutputError(f"{path} cannot be written: {reason(error)}.") from error
     with writing(path, force=force) as temporary:
-        try:
-            save_file(stored, temporary, metadata=metadata)
-        except SafetensorError as error:
-            raise OutputError(f"{path} cannot be written: {reason(error)}.") from error
-    size = path.stat().st_size
-    dense = size
-    if shapes:
-        dense = len(save(plain, metadata={METADATA_KEY: json.dumps({**full, "sparse": {}})}))
+        temporary.write_bytes(content)
     return Artifact(
         path=str(path),
         format="safetensors, sparse" if shapes else "safetensors",
-        bytes=size,
+        bytes=len(content),
         bytes_dense=dense,
     )
+
+
+def _serialised(tensors: dict[str, Tensor], description: Mapping[str, Any]) -> bytes:
+    """A safetensors file, the same bytes for the same content.
+
+    The library writes the metadata in an order that changes from run to run, and the sha256 of a
+    checkpoint with it; the header is therefore written again with its keys sorted. Offsets count
+    from its end, which stays a multiple of eight bytes.
+    """
+    content = save(tensors, metadata={METADATA_KEY: json.dumps(description), "format": "pt"})
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
