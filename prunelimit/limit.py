@@ -183,7 +183,7 @@ def _transition(feasible: Callable[[int, int, tuple[str, ...]], bool], top: int)
 
 
 def paper_width(geometry: Geometry, effective: EffectiveDimension, radius: float) -> float:
-    """Squared Gaussian width, in parameters, from distance ``radius``: D - d_eff(2 epsilon / R^2)."""
+    """Squared Gaussian width (parameters) at distance ``radius``: D - d_eff(2 epsilon / R^2)."""
     return geometry.dimension - effective.bound(_paper_ridge(geometry, radius))
 
 
