@@ -5,8 +5,9 @@
 ``--mnist`` holds torchvision's MNIST, ``--cifar10`` class folders train/ and test/, and
 ``--checkpoints`` the public ResNets (resnet20-12fca82f.th, resnet32-d509ac18.th). Networks that are
 not public are trained first. Every step's JSON stays under ``--work`` and is not made again, so
-the command can be interrupted; ``--only`` takes a regular expression of network names;
-``--table`` only writes the table from what is there, into README.md between its markers.
+the command can be interrupted; ``--only`` takes a regular expression of network names, ``--stages``
+measure or predict does one half alone, and ``--table`` writes the table from what is there into
+README.md between its markers.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Case:
     steps: int = 240
     directional_steps: int = 40
     refit_epochs: int = 6
+    resolution: float = 0.001
 
 
 def cases(options: argparse.Namespace) -> list[Case]:
@@ -97,6 +99,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
                 samples=4_000,
                 steps=160,
+                refit_epochs=3,
             )
         )
         for depth, digest in ((20, "12fca82f"), (32, "d509ac18")):
@@ -104,12 +107,13 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 Case(
                     f"ResNet-{depth} CIFAR-10 public",
                     ModelConfig(model=f"resnet{depth}"),
-                    cifar,
+                    dataclasses.replace(cifar, train_samples=5_000),
                     checkpoint=options.checkpoints / f"resnet{depth}-{digest}.th",
                     samples=1_000,
                     steps=50,
                     directional_steps=20,
-                    refit_epochs=1,
+                    refit_epochs=3,
+                    resolution=0.005,
                 )
             )
     return found
@@ -127,14 +131,27 @@ def once(path: Path, make: Callable[[], object]) -> None:
         write_json(path, to_json(make()))
 
 
-def run(case: Case, work: Path) -> None:
-    """Train, predict by both matrices, measure one-shot and refit."""
+def run(case: Case, work: Path, stages: str) -> None:
+    """Train, then measure one-shot and refit, then predict by both matrices, as ``stages`` say."""
     print(case.name, file=sys.stderr, flush=True)
     stem = re.sub(r"[^\w.-]+", "_", case.name)
     where = RunConfig(seed=case.seed)
     checkpoint = case.checkpoint or work / f"{stem}.safetensors"
     if case.training is not None and not checkpoint.exists():
         train(case.model, case.data, where, case.training, checkpoint, resume=True, progress=show)
+    if "measure" in stages:
+        for method in ("one-shot", "refit"):
+            config = MeasureConfig(
+                method=method, refit_epochs=case.refit_epochs, resolution=case.resolution
+            )
+            once(
+                work / f"{stem}.{method}.json",
+                lambda config=config: measure(
+                    checkpoint, case.model, case.data, where, config, progress=show
+                ),
+            )
+    if "predict" not in stages:
+        return
     limit = LimitConfig(directional_steps=case.directional_steps)
     for kind in ("hessian", "ggn"):
         curvature = CurvatureConfig(curvature=kind, samples=case.samples, steps=case.steps)
@@ -142,14 +159,6 @@ def run(case: Case, work: Path) -> None:
             work / f"{stem}.{kind}.json",
             lambda curvature=curvature: predict(
                 checkpoint, case.model, case.data, where, curvature, limit, progress=show
-            ),
-        )
-    for method in ("one-shot", "refit"):
-        config = MeasureConfig(method=method, refit_epochs=case.refit_epochs)
-        once(
-            work / f"{stem}.{method}.json",
-            lambda config=config: measure(
-                checkpoint, case.model, case.data, where, config, progress=show
             ),
         )
 
@@ -246,17 +255,18 @@ def main() -> None:
     for name in ("work", "mnist", "cifar10", "checkpoints"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--only", default="")
+    parser.add_argument("--stages", default="measure,predict")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if not options.table:
         for case in cases(options):
             if re.search(options.only, case.name):
-                run(dataclasses.replace(case), options.work)
+                run(case, options.work, options.stages)
     written = table(options)
     print(written)
-    text = README.read_text(encoding="utf-8")
-    if all(marker in text for marker in MARKERS):
+    if options.table:
+        text = README.read_text(encoding="utf-8")
         before, rest = text.split(MARKERS[0])
         after = rest.split(MARKERS[1])[1]
         README.write_text(f"{before}{MARKERS[0]}\n{written}\n{MARKERS[1]}{after}", encoding="utf-8")
