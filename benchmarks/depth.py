@@ -12,13 +12,13 @@ import argparse
 from pathlib import Path
 
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from prunelimit.effective import EffectiveDimension
 from prunelimit.epsilon import loss_tolerance
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import evaluate
 from prunelimit.lanczos import LanczosRun, Outcome, lanczos
 from prunelimit.limit import (
     DirectionalSearch,
-    EffectiveDimension,
     Geometry,
     isotropic_transition,
     paper_transition,

@@ -50,7 +50,7 @@ class Case:
     training: TrainConfig | None = None
     checkpoint: Path | None = None
     samples: int = 10_000
-    steps: int = 240
+    steps: int = 120
     directional_steps: int = 40
     refit_epochs: int = 6
     resolution: float = 0.001
@@ -88,7 +88,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 cifar,
                 training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
                 samples=4_000,
-                steps=160,
+                steps=120,
             )
         )
         found.append(
@@ -98,7 +98,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 cifar,
                 training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
                 samples=4_000,
-                steps=160,
+                steps=120,
                 refit_epochs=3,
             )
         )

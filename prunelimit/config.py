@@ -123,7 +123,7 @@ class CurvatureConfig:
         "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
     )
     probes: int = option(1, "Random probe vectors.", metavar="N")
-    steps: int = option(240, "Lanczos steps per probe.", metavar="N")
+    steps: int = option(120, "Lanczos steps per probe.", metavar="N")
     samples: int = option(
         10_000,
         "Training samples whose mean loss the curvature belongs to; 0 takes all of them.",
@@ -149,6 +149,11 @@ class LimitConfig:
     confidence: float = option(0.95, "Level of every interval.", metavar="P")
     directional_steps: int = option(
         40, "Lanczos steps from the removed weights, per candidate sparsity.", metavar="N"
+    )
+    no_drift: bool = option(
+        False,
+        "Do not repeat the estimate on half of the samples; the interval then leaves out what "
+        "comes of using samples.",
     )
 
 

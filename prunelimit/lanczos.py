@@ -1,14 +1,16 @@
 """The Lanczos process with full reorthogonalisation, for any symmetric matrix-vector product.
 
-Source: Paige 1972; Golub and Meurant, "Matrices, Moments and Quadrature", 2010, for the
-quadrature read from the tridiagonal matrix.
+Sources: Paige 1972; Golub 1973 and Golub and Meurant, "Matrices, Moments and Quadrature", 2010,
+for the quadrature read from the tridiagonal matrix.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from .errors import NumericalError, UsageError
 
-__all__ = ["LanczosRun", "Matvec", "Outcome", "Quadrature", "lanczos"]
+__all__ = ["Bracket", "LanczosRun", "Matvec", "Outcome", "Quadrature", "lanczos", "pool"]
 
 Matvec = Callable[[Tensor], Tensor]
 """Maps a vector (D,) to a vector (D,) of the same dtype and device."""
@@ -39,6 +41,38 @@ class Quadrature:
 
 
 @dataclass(frozen=True)
+class Bracket:
+    """Two readings of one spectral measure that close in on it as the depth grows.
+
+    ``gauss`` has no prescribed node, ``radau`` one at zero. For a positive semi-definite matrix
+    and f(lambda) = lambda / (lambda + k), the second is never above the integral and the first
+    never below it (Golub and Meurant 2010, section 6).
+    """
+
+    gauss: Quadrature
+    radau: Quadrature
+
+
+AVERAGED = 0.75
+"""A bracket averages its rules over the depths from this share of the steps to all of them.
+
+One Gauss rule of an indefinite matrix depends on where its node nearest zero happens to fall,
+which changes from step to step; the average does not.
+"""
+
+MOST_AVERAGED = 32
+"""Depths averaged at most, spread evenly."""
+
+
+def pool(rules: Sequence[Quadrature]) -> Quadrature:
+    """The mean of several rules as one rule, its nodes in order."""
+    values = np.concatenate([rule.ritz_values for rule in rules])
+    weights = np.concatenate([rule.weights for rule in rules]) / len(rules)
+    order = np.argsort(values, kind="stable")
+    return Quadrature(values[order], weights[order])
+
+
+@dataclass(frozen=True)
 class LanczosRun:
     """The tridiagonal matrix T of one process.
 
@@ -51,7 +85,9 @@ class LanczosRun:
     beta: np.ndarray
     norm: float
     outcome: Outcome
-    _rules: dict[int, Quadrature] = field(default_factory=dict, repr=False, compare=False)
+    _rules: dict[tuple[str, int], Quadrature] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def num_steps(self) -> int:
@@ -61,11 +97,48 @@ class LanczosRun:
     def quadrature(self, num_steps: int | None = None) -> Quadrature:
         """Gauss quadrature of the start vector's spectral measure from the first ``num_steps``."""
         k = self.num_steps if num_steps is None else min(num_steps, self.num_steps)
-        if k not in self._rules:
-            values, vectors = eigh_tridiagonal(self.alpha[:k], self.beta[: k - 1])
+        return self._rule("gauss", k, float(self.alpha[k - 1]))
+
+    def radau(self, num_steps: int | None = None) -> Quadrature:
+        """Gauss-Radau quadrature with one node at zero, from the first ``num_steps``.
+
+        The last diagonal entry is replaced by the one that makes T singular (Golub 1973).
+        """
+        k = self.num_steps if num_steps is None else min(num_steps, self.num_steps)
+        if k == 1:
+            return Quadrature(np.zeros(1), np.ones(1))
+        # The last pivot of T_{k-1}; where it vanishes, the replacement is as good as infinite.
+        tiny = 1e-30 * max(float(np.abs(self.alpha[:k]).max()), float(self.beta[: k - 1].max()))
+        pivot = float(self.alpha[0])
+        for step in range(1, k - 1):
+            pivot = self.alpha[step] - self.beta[step - 1] ** 2 / _away_from_zero(pivot, tiny)
+        last = float(self.beta[k - 2] ** 2 / _away_from_zero(pivot, tiny))
+        return self._rule("radau", k, last)
+
+    @cached_property
+    def bracket(self) -> Bracket:
+        """Both rules, averaged over the last depths; equal where the Krylov space is exhausted."""
+        if self.outcome is Outcome.INVARIANT:
+            return Bracket(self.quadrature(), self.quadrature())
+        first = max(1, round(AVERAGED * self.num_steps))
+        spread = np.linspace(first, self.num_steps, MOST_AVERAGED).round().astype(int)
+        depths = [int(depth) for depth in np.unique(spread)]
+        return Bracket(
+            pool([self.quadrature(depth) for depth in depths]),
+            pool([self.radau(depth) for depth in depths]),
+        )
+
+    def _rule(self, kind: str, k: int, last: float) -> Quadrature:
+        if (kind, k) not in self._rules:
+            diagonal = np.append(self.alpha[: k - 1], last)
+            values, vectors = eigh_tridiagonal(diagonal, self.beta[: k - 1])
             weights = vectors[0] ** 2
-            self._rules[k] = Quadrature(values, weights / weights.sum())
-        return self._rules[k]
+            self._rules[kind, k] = Quadrature(values, weights / weights.sum())
+        return self._rules[kind, k]
+
+
+def _away_from_zero(pivot: float, tiny: float) -> float:
+    return pivot if abs(pivot) > tiny else math.copysign(tiny or 1.0, pivot)
 
 
 def lanczos(

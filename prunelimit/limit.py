@@ -19,25 +19,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
+from .effective import SOURCES, EffectiveDimension, kept
 from .lanczos import LanczosRun, Quadrature
-from .spectrum import SHALLOWER, Spectrum, operator_values
+from .spectrum import operator_values
 
 __all__ = [
     "DirectionalSearch",
-    "EffectiveDimension",
     "Geometry",
     "Transition",
     "almt_band",
+    "between",
     "isotropic_transition",
     "isotropic_width",
     "paper_transition",
     "paper_width",
+    "widened",
 ]
-
-SOURCES = ("probe", "depth")
-"""What the interval of a transition covers: the choice of probes, and the Lanczos depth."""
 
 
 @dataclass(frozen=True)
@@ -77,89 +75,11 @@ class Transition:
     errors: dict[str, float]
 
 
-class EffectiveDimension:
-    """d_eff(k) = D * mean of lambda / (lambda + k), with its error, and its inverse.
-
-    ``side`` +1 and -1 give the upper and lower end of the interval at ``confidence``; ``sources``
-    says which errors it covers.
-    """
-
-    def __init__(self, spectrum: Spectrum, operator: str, confidence: float) -> None:
-        self.spectrum = spectrum
-        self.operator = operator
-        self.dimension = spectrum.dimension
-        self._z = float(norm.ppf(0.5 + confidence / 2))
-        self._rule = self._read(spectrum.quadrature())
-        exhausted = all(run.outcome.name == "INVARIANT" for run in spectrum.runs)
-        shares = () if exhausted else SHALLOWER
-        self._shallower = [self._read(spectrum.quadrature(share)) for share in shares]
-
-    def _read(self, rule: Quadrature) -> Quadrature:
-        return Quadrature(operator_values(rule.ritz_values, self.operator), rule.weights)
-
-    def fraction(self, ridge: float) -> float:
-        """Mean of lambda / (lambda + ridge), in [0, 1]."""
-        return _mean_kept(self._rule, ridge)
-
-    def error(self, ridge: float, sources: tuple[str, ...] = SOURCES) -> float:
-        """Half-width of the interval of :meth:`fraction`."""
-        total = 0.0
-        if "probe" in sources:
-            total += self._z * self.spectrum.probe_deviation(
-                lambda values: _kept(operator_values(values, self.operator), ridge)
-            )
-        if "depth" in sources and self._shallower:
-            deepest = self.fraction(ridge)
-            total += max(abs(_mean_kept(rule, ridge) - deepest) for rule in self._shallower)
-        return total
-
-    def bound(self, ridge: float, side: int = 0, sources: tuple[str, ...] = SOURCES) -> float:
-        """d_eff at ``ridge``, or an end of its interval."""
-        fraction = self.fraction(ridge)
-        if side:
-            fraction += side * self.error(ridge, sources)
-        return self.dimension * min(1.0, max(0.0, fraction))
-
-    def ridge(self, survivors: float, side: int = 0, sources: tuple[str, ...] = SOURCES) -> float:
-        """k with d_eff(k) = ``survivors``; 0 when even k -> 0 gives fewer, inf for none."""
-        if survivors <= 0:
-            return math.inf
-        values = self._rule.ritz_values
-        positive = values[values > 0]
-        if not positive.size:
-            return 0.0
-        low = math.log(float(positive.min())) - 40.0
-        high = math.log(float(positive.max())) + math.log(self.dimension / survivors + 1) + 40.0
-        if self.bound(math.exp(low), side, sources) <= survivors:
-            return 0.0
-        if self.bound(math.exp(high), side, sources) > survivors:
-            return math.inf
-        for _ in range(64):
-            middle = (low + high) / 2
-            if self.bound(math.exp(middle), side, sources) > survivors:
-                low = middle
-            else:
-                high = middle
-        return math.exp((low + high) / 2)
-
-
-def _kept(values: np.ndarray, ridge: float) -> np.ndarray:
-    if math.isinf(ridge):
-        return np.zeros_like(values)
-    if ridge <= 0:
-        return (values > 0).astype(np.float64)
-    return values / (values + ridge)
-
-
-def _mean_kept(rule: Quadrature, ridge: float) -> float:
-    return float(_kept(rule.ritz_values, ridge) @ rule.weights)
-
-
 def _saturated(values: np.ndarray, ridge: float) -> np.ndarray:
     """lambda k / (lambda + k), and its limits at k = 0 and infinity."""
     if math.isinf(ridge):
         return values
-    return ridge * _kept(values, ridge)
+    return ridge * kept(values, ridge)
 
 
 def _largest(feasible: Callable[[int], bool], top: int) -> int:
@@ -171,6 +91,21 @@ def _largest(feasible: Callable[[int], bool], top: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if feasible(middle) else (low, middle)
     return low
+
+
+def widened(transition: Transition, other: Transition, source: str, top: int) -> Transition:
+    """``transition`` with its distance from ``other`` added to the interval, as that ``source``;
+    no end is beyond ``top``."""
+    apart = abs(transition.removed - other.removed)
+    low, high = transition.interval
+    interval = max(0, low - apart), min(top, high + apart)
+    return Transition(transition.removed, interval, {**transition.errors, source: apart})
+
+
+def between(geometry: Geometry, first: Transition, second: Transition) -> int:
+    """The number removed half way between two limits, in the logarithm of the survivors."""
+    survivors = [max(1, geometry.dimension - each.removed) for each in (first, second)]
+    return geometry.dimension - round(math.sqrt(survivors[0] * survivors[1]))
 
 
 def _transition(feasible: Callable[[int, int, tuple[str, ...]], bool], top: int) -> Transition:
@@ -208,12 +143,8 @@ def isotropic_width(geometry: Geometry, effective: EffectiveDimension, radius: f
     def rise(ridge: float) -> float:
         return 0.5 * radius**2 * ridge * effective.fraction(ridge)
 
-    ridge = _solve_ridge(rise, geometry.epsilon, 0.5 * radius**2 * _mean(effective))
+    ridge = _solve_ridge(rise, geometry.epsilon, 0.5 * radius**2 * effective.mean())
     return geometry.dimension - effective.bound(ridge)
-
-
-def _mean(effective: EffectiveDimension) -> float:
-    return effective.spectrum.mean(lambda v: operator_values(v, effective.operator))
 
 
 def _solve_ridge(rise: Callable[[float], float], epsilon: float, most: float) -> float:
@@ -237,7 +168,7 @@ def isotropic_transition(geometry: Geometry, effective: EffectiveDimension) -> T
         if radius == 0 or ridge == 0:
             return True
         if math.isinf(ridge):
-            return 0.5 * radius**2 * _mean(effective) <= geometry.epsilon
+            return 0.5 * radius**2 * effective.mean() <= geometry.epsilon
         return 0.5 * radius**2 * ridge * survivors / geometry.dimension <= geometry.epsilon
 
     return _transition(feasible, geometry.prunable)
@@ -260,7 +191,7 @@ class DirectionalSearch:
         geometry: Geometry,
         run_at: Callable[[int], LanczosRun],
         *,
-        resolution: float = 0.0005,
+        resolution: float = 0.001,
     ) -> None:
         self.geometry = geometry
         self.runs: dict[int, LanczosRun] = {}
@@ -300,7 +231,7 @@ class DirectionalSearch:
 
     def _served(self, removed: int) -> bool:
         survivors = self.geometry.dimension - removed
-        near = min(self._resolution * self.geometry.prunable, 0.02 * survivors)
+        near = min(self._resolution * self.geometry.prunable, 0.05 * survivors)
         return any(abs(removed - at) <= near for at in self.runs)
 
     def _feasible(
@@ -334,15 +265,14 @@ class DirectionalSearch:
 def _log_saturated(
     run: LanczosRun, operator: str, ridge: float, side: int, sources: tuple[str, ...]
 ) -> float:
-    def at(share: float) -> float:
-        rule = run.quadrature(max(1, round(share * run.num_steps)))
-        mean = float(_saturated(operator_values(rule.ritz_values, operator), ridge) @ rule.weights)
-        return math.log(max(mean, 1e-300))
+    def mean(rule: Quadrature) -> float:
+        return float(_saturated(operator_values(rule.ritz_values, operator), ridge) @ rule.weights)
 
-    deepest = at(1.0)
-    if side and "depth" in sources and run.outcome.name != "INVARIANT":
-        return deepest + side * max(abs(at(share) - deepest) for share in SHALLOWER)
-    return deepest
+    gauss, radau = mean(run.bracket.gauss), mean(run.bracket.radau)
+    value = (gauss + radau) / 2
+    if side and "depth" in sources:
+        value += side * abs(gauss - radau) / 2
+    return math.log(max(value, 1e-300))
 
 
 def almt_band(dimension: int, confidence: float) -> float:

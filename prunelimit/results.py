@@ -102,7 +102,8 @@ class CurvatureSummary:
     """The spectrum in a few numbers.
 
     ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
-    the share of eigenvalues below zero; ``products`` counts matrix-vector products spent.
+    the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
+    those on half of the samples too.
     """
 
     kind: str

@@ -1,29 +1,27 @@
 """Stochastic Lanczos quadrature: the spectrum of any symmetric matvec, with its errors.
 
-Sources: Ubaru, Chen, Saad 2017; Chen, Trogdon, Ubaru 2021. The quadrature is integrated as it
-is, never smoothed or binned.
+Sources: Ubaru, Chen, Saad 2017; Chen, Trogdon, Ubaru 2021. The rules are integrated as they are,
+never smoothed or binned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .errors import UsageError
-from .lanczos import LanczosRun, Matvec, Quadrature, lanczos
+from .lanczos import Bracket, LanczosRun, Matvec, Quadrature, lanczos, pool
 from .progress import Progress, silent
 
 __all__ = ["OPERATORS", "Spectrum", "estimate_spectrum", "operator_values", "rademacher"]
 
 OPERATORS = {"hessian": ("absolute", "negatives-as-flat"), "ggn": ("ggn",)}
 """How the eigenvalues of each curvature matrix may be read; the first is the headline's."""
-
-SHALLOWER = (0.5, 0.625, 0.75, 0.875)
-"""Shares of the depth at which a value is read again to see whether it has settled."""
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -53,24 +51,21 @@ class Spectrum:
 
     dimension: int
     runs: tuple[LanczosRun, ...]
-    _rules: dict[float, Quadrature] = field(default_factory=dict, repr=False, compare=False)
 
-    def quadrature(self, share: float = 1.0) -> Quadrature:
-        """All probes' nodes and weights in one measure, from ``share`` of each run's depth."""
-        if share not in self._rules:
-            self._rules[share] = self._pool(share)
-        return self._rules[share]
+    @cached_property
+    def bracket(self) -> Bracket:
+        """The brackets of all probes in one (:attr:`LanczosRun.bracket`)."""
+        each = [run.bracket for run in self.runs]
+        return Bracket(pool([b.gauss for b in each]), pool([b.radau for b in each]))
 
-    def _pool(self, share: float) -> Quadrature:
-        rules = [run.quadrature(max(1, round(share * run.num_steps))) for run in self.runs]
-        values = np.concatenate([rule.ritz_values for rule in rules])
-        weights = np.concatenate([rule.weights for rule in rules]) / len(rules)
-        order = np.argsort(values, kind="stable")
-        return Quadrature(values[order], weights[order])
+    @property
+    def quadrature(self) -> Quadrature:
+        """The averaged Gauss rules of all probes."""
+        return self.bracket.gauss
 
-    def mean(self, function: Function, share: float = 1.0) -> float:
-        """Estimate of the mean of ``function`` over the eigenvalues."""
-        rule = self.quadrature(share)
+    def mean(self, function: Function) -> float:
+        """Estimate of the mean of ``function`` over the eigenvalues by the Gauss rules."""
+        rule = self.quadrature
         return float(function(rule.ritz_values) @ rule.weights)
 
     def probe_deviation(self, function: Function) -> float:
@@ -80,37 +75,27 @@ class Spectrum:
         2 (||A||_F^2 - sum_i A_ii^2) / D^2 and Jensen's inequality on the diagonal; known without a
         second probe. With several probes the larger of this and the empirical one is taken.
         """
-        rule = self.quadrature()
+        rule = self.quadrature
         values = function(rule.ritz_values)
         mean = float(values @ rule.weights)
         square = float((values - mean) ** 2 @ rule.weights)
         deviation = np.sqrt(2 * square / (self.dimension * len(self.runs)))
         if len(self.runs) > 2:
-            rules = [run.quadrature() for run in self.runs]
+            rules = [run.bracket.gauss for run in self.runs]
             each = [float(function(rule.ritz_values) @ rule.weights) for rule in rules]
             deviation = max(deviation, np.std(each, ddof=1) / np.sqrt(len(each)))
         return float(deviation)
 
-    def depth_drift(self, function: Function) -> float:
-        """How far :meth:`mean` still moves with depth: the largest change from shallower rules.
-
-        Zero when every run exhausted its Krylov space.
-        """
-        if all(run.outcome.name == "INVARIANT" for run in self.runs):
-            return 0.0
-        deepest = self.mean(function)
-        return max(abs(self.mean(function, share) - deepest) for share in SHALLOWER)
-
     @property
     def extremes(self) -> tuple[float, float]:
         """Smallest and largest Ritz value."""
-        values = self.quadrature().ritz_values
+        values = self.quadrature.ritz_values
         return float(values[0]), float(values[-1])
 
     @property
     def negative_mass(self) -> float:
         """Share of eigenvalues below zero, beyond rounding (1e-6 of the largest magnitude)."""
-        rule = self.quadrature()
+        rule = self.quadrature
         noise = 1e-6 * float(np.abs(rule.ritz_values).max(initial=0.0))
         return float(rule.weights[rule.ritz_values < -noise].sum())
 

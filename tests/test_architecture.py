@@ -22,6 +22,7 @@ ROOMS = (
     "curvature",
     "lanczos",
     "spectrum",
+    "effective",
     "limit",
     "reliability",
     "pruning",

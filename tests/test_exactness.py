@@ -9,12 +9,12 @@ from oracles import dense_ggn, dense_hessian, exact_spectrum, two_layer
 from torch import nn
 
 from prunelimit.curvature import CurvatureProduct
+from prunelimit.effective import EffectiveDimension
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.lanczos import LanczosRun, lanczos
 from prunelimit.limit import (
     DirectionalSearch,
-    EffectiveDimension,
     Geometry,
     isotropic_transition,
     paper_transition,
@@ -133,7 +133,7 @@ def test_permuting_hidden_units_changes_nothing(problem: Problem, hessian: torch
 
 def test_rescaling_a_relu_network_moves_the_limit(problem: Problem, hessian: torch.Tensor) -> None:
     # The function is the same but magnitudes and curvature are not: the limit speaks of weights.
-    other = trained(scale=3.0)
+    other = trained(scale=10.0)
     spectrum = exact_spectrum(torch.linalg.eigvalsh(dense_hessian(other)).numpy())
     base = exact_spectrum(torch.linalg.eigvalsh(hessian).numpy())
     moved = limits(other, dense_hessian(other), spectrum)["directional"].removed

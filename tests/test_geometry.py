@@ -12,10 +12,10 @@ import pytest
 import torch
 from oracles import exact_spectrum, least_rise, random_rotation
 
+from prunelimit.effective import EffectiveDimension
 from prunelimit.lanczos import LanczosRun, lanczos
 from prunelimit.limit import (
     DirectionalSearch,
-    EffectiveDimension,
     Geometry,
     almt_band,
     isotropic_transition,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from oracles import brute_paper_limit, exact_spectrum, kept
 from test_lanczos import symmetric
 
+from prunelimit.effective import EffectiveDimension
 from prunelimit.lanczos import lanczos
 from prunelimit.limit import (
     DirectionalSearch,
-    EffectiveDimension,
     Geometry,
     Transition,
     almt_band,

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from ..effective import EffectiveDimension
 from ..epsilon import loss_tolerance
 from ..errors import UsageError
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, evaluate
-from ..lanczos import LanczosRun, lanczos
 from ..limit import (
     DirectionalSearch,
-    EffectiveDimension,
     Geometry,
-    Transition,
     almt_band,
-    isotropic_transition,
     isotropic_width,
-    paper_transition,
     paper_width,
 )
 from ..progress import Progress, silent
@@ -33,28 +27,13 @@ from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..reliability import judge
 from ..results import CurvePoint, DataInfo, Dense, Limit, PathPoint, PredictResult, Variant
 from ..spectrum import OPERATORS
+from .limits import PruningPath, find_limits
 from .provenance import Recorder
 from .spectrum import Curvature, measure_curvature
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
 
 CURVE_POINTS = 101
-
-
-@dataclass(frozen=True)
-class _Path:
-    """The pruning path of a problem: m -> displacement, on the samples of the curvature."""
-
-    problem: Problem
-    order: Tensor
-    weights: Tensor
-
-    def displacement(self, removed: int) -> Tensor:
-        """d = w_m - w*, shape (D,)."""
-        vector = torch.zeros_like(self.weights)
-        gone = self.order[:removed]
-        vector[gone] = -self.weights[gone]
-        return vector
 
 
 def predict(
@@ -134,22 +113,12 @@ def predict_loaded(
     epsilon = loss_tolerance(train.losses, limit.epsilon, problem.seed)
     found = measure_curvature(problem, curvature, progress)
     order = magnitude_order(problem)
-    path = _Path(problem, order, problem.vector())
+    path = PruningPath(problem, order, problem.vector())
     magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
-    readings = {
-        name: EffectiveDimension(found.spectrum, name, limit.confidence)
-        for name in OPERATORS[curvature.curvature]
-    }
-    search = _search(path, geometry, found, limit, progress)
-    transitions: dict[tuple[str, str], Transition] = {}
-    for operator, effective in readings.items():
-        transitions["paper", operator] = paper_transition(geometry, effective)
-        isotropic = isotropic_transition(geometry, effective)
-        transitions["isotropic", operator] = isotropic
-        transitions["directional", operator] = search.locate(effective, isotropic.removed)
+    limits = find_limits(path, geometry, found, limit, progress)
     headline = OPERATORS[curvature.curvature][0]
-    chosen = transitions[limit.formula, headline]
+    chosen = limits.transitions[limit.formula, headline]
     prunable = geometry.prunable
     band = almt_band(geometry.dimension, limit.confidence)
     answer = Limit(
@@ -175,7 +144,7 @@ def predict_loaded(
             sparsity=each.removed / prunable,
             interval=_fractions(each.interval, prunable),
         )
-        for (formula, operator), each in transitions.items()
+        for (formula, operator), each in limits.transitions.items()
     )
     crossing, points = _evidence(path, found, epsilon.value, chosen.removed, progress)
     others = [v for v in variants if (v.formula, v.operator) != (limit.formula, headline)]
@@ -185,12 +154,14 @@ def predict_loaded(
         data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
         dense=dense,
         epsilon=epsilon,
-        curvature=found.summary(),
+        curvature=dataclasses.replace(
+            found.summary(), products=found.product.products + limits.products_on_half
+        ),
         limit=answer,
         variants=variants,
         reliability=judge(answer, others, crossing, points),
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
-        curve=_curve(geometry, readings[headline], search, limit.formula),
+        curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
     )
 
 
@@ -205,30 +176,8 @@ def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:
     return interval[0] / prunable, interval[1] / prunable
 
 
-def _search(
-    path: _Path, geometry: Geometry, found: Curvature, limit: LimitConfig, progress: Progress
-) -> DirectionalSearch:
-    runs = 0
-
-    def run_at(removed: int) -> LanczosRun:
-        nonlocal runs
-        runs += 1
-        stage = f"directional {runs}"
-        steps = limit.directional_steps
-        result = lanczos(
-            found.product,
-            path.displacement(removed),
-            steps,
-            on_step=lambda step: progress(stage, step, steps),
-        )
-        progress(stage, steps, steps)
-        return result
-
-    return DirectionalSearch(geometry, run_at)
-
-
 def _evidence(
-    path: _Path, found: Curvature, epsilon: float, limit: int, progress: Progress
+    path: PruningPath, found: Curvature, epsilon: float, limit: int, progress: Progress
 ) -> tuple[PathPoint | None, tuple[PathPoint, ...]]:
     """Actual and modelled loss along the pruning path, up to the limit.
 
