@@ -152,12 +152,13 @@ def run(case: Case, work: Path, stages: str) -> None:
             )
     if "predict" not in stages:
         return
-    limit = LimitConfig(directional_steps=case.directional_steps)
     for kind in ("hessian", "ggn"):
+        # The drift with samples is wanted for the headline, which is the Hessian's.
+        limit = LimitConfig(directional_steps=case.directional_steps, no_drift=kind == "ggn")
         curvature = CurvatureConfig(curvature=kind, samples=case.samples, steps=case.steps)
         once(
             work / f"{stem}.{kind}.json",
-            lambda curvature=curvature: predict(
+            lambda curvature=curvature, limit=limit: predict(
                 checkpoint, case.model, case.data, where, curvature, limit, progress=show
             ),
         )
