@@ -206,7 +206,12 @@ class MeasureConfig:
         0.001, "Spacing of sparsities, as a fraction, to which thresholds are found.", metavar="F"
     )
     refit_epochs: int = option(6, "Passes over the training set that refit may spend.", metavar="N")
-    refit_lr: float = option(1e-3, "Peak learning rate of refit (Adam, cosine).", metavar="LR")
+    refit_lr: float | None = option(
+        None,
+        "Peak learning rate of refit (Adam, cosine); default: found by doubling and halving at the "
+        "first sparsity that fails.",
+        metavar="LR",
+    )
     refit_batch_size: int = option(128, "Mini-batch of refit.", metavar="N")
 
 

@@ -17,7 +17,7 @@ from .errors import UsageError
 from .inputs.problem import Evaluation, Problem, evaluate
 from .progress import Progress, silent
 from .pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
-from .pruning.refit import refit
+from .pruning.refit import RefitResult, refit
 from .results import Dense, Epsilon, MeasurePoint, Threshold
 
 __all__ = ["Measurement", "measure", "parse_sparsities", "parse_tolerance"]
@@ -27,17 +27,21 @@ CONFIRMING = 3
 """Points measured just below a crossing."""
 END_COARSENESS = 5
 """The ends of an interval are found to this many times the resolution, rounded outwards."""
+FIRST_LR = 2e-3
+"""Peak learning rate of refit that the search for a better one begins at."""
 MOST_SPARSITIES = 10_000
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured; ``curve`` is in order of sparsity."""
+    """What was measured; ``curve`` is in order of sparsity. ``refit_lr`` is the peak learning rate
+    that survivors were refitted with, None for one-shot."""
 
     dense: Dense
     epsilon: Epsilon
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
+    refit_lr: float | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     epsilon of dense), whose interval is [last feasible, first infeasible], and ``accuracy`` of the
     refitted networks, read from the points that feasibility was searched at and no finer. A
     training budget can fail where more of it would succeed, so the feasibility threshold is a
-    lower bound on the true one.
+    lower bound on the true one. Unless the learning rate is given, the one that reaches the least
+    loss, by factors of two, is found at the first sparsity that fails and used from there on.
 
     Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. The ends
     of an interval are measured points, rounded outwards; the upper one is 1 where nothing that was
@@ -124,7 +129,7 @@ def _check(config: MeasureConfig) -> tuple[float, ...]:
     if config.method == "refit":
         if config.refit_epochs < 0:
             raise UsageError(f"--refit-epochs is {config.refit_epochs}; give 0 or more.")
-        if not 0 < config.refit_lr < math.inf:
+        if config.refit_lr is not None and not 0 < config.refit_lr < math.inf:
             raise UsageError(f"--refit-lr is {config.refit_lr}; give a number greater than 0.")
         if config.refit_batch_size < 1:
             raise UsageError(f"--refit-batch-size is {config.refit_batch_size}; give 1 or more.")
@@ -166,6 +171,8 @@ class _Measuring:
             )
         }
         self.planned = 0
+        self.lr = FIRST_LR if config.refit_lr is None else config.refit_lr
+        self.climbs = config.refit_lr is None
 
     # -- points ----------------------------------------------------------------------------
 
@@ -186,26 +193,45 @@ class _Measuring:
         return self._point(test, loss, nonzero)
 
     def _refitted(self, removed: int) -> _Point:
+        problem = self.problem
+        found = self._refit(removed, self.lr)
+        if self.climbs and not found.feasible:
+            self.climbs = False
+            found = self._climb(removed, found)
+        test = evaluate(problem, problem.test, found.weights)
+        nonzero = int((found.weights[problem.prunable_mask()] != 0).sum())
+        return self._point(test, found.loss, nonzero)
+
+    def _refit(self, removed: int, lr: float) -> RefitResult:
         problem, config = self.problem, self.config
-        mask = keep_mask(problem, self.order, removed)
         where = f"at {removed / self.prunable:.2%}"
 
         def named(stage: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{stage} {where}", done, total, note)
 
-        found = refit(
+        return refit(
             problem,
-            mask,
+            keep_mask(problem, self.order, removed),
             target_loss=self.target,
             epochs=config.refit_epochs,
-            lr=config.refit_lr,
+            lr=lr,
             batch_size=config.refit_batch_size,
             seed=problem.seed,
             progress=named,
         )
-        test = evaluate(problem, problem.test, found.weights)
-        nonzero = int((found.weights[problem.prunable_mask()] != 0).sum())
-        return self._point(test, found.loss, nonzero)
+
+    def _climb(self, removed: int, found: RefitResult) -> RefitResult:
+        """Double or halve the learning rate while that reaches a lower loss."""
+        for factor in (2.0, 0.5):
+            climbed = False
+            while not found.feasible:
+                other = self._refit(removed, self.lr * factor)
+                if not other.loss < found.loss:
+                    break
+                self.lr, found, climbed = self.lr * factor, other, True
+            if climbed:
+                break
+        return found
 
     def _point(self, test: Evaluation, loss: float, nonzero: int) -> _Point:
         change = self.test.correct.astype(float) - test.correct.astype(float)
@@ -247,7 +273,8 @@ class _Measuring:
             )
             for removed in chosen
         )
-        return Measurement(self.dense, self.epsilon, curve, thresholds)
+        lr = self.lr if self.config.method == "refit" else None
+        return Measurement(self.dense, self.epsilon, curve, thresholds, lr)
 
     def _search_one_shot(self) -> list[int]:
         coarse = sorted({removal_count(value, self.prunable) for value in COARSE})

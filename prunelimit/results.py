@@ -293,7 +293,10 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureResult:
-    """Accuracy and loss against sparsity, and the thresholds read from them."""
+    """Accuracy and loss against sparsity, and the thresholds read from them.
+
+    ``refit_lr`` is the peak learning rate that survivors were refitted with; None for one-shot.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
     provenance: Provenance
@@ -304,6 +307,7 @@ class MeasureResult:
     epsilon: Epsilon
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
+    refit_lr: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

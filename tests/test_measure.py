@@ -14,7 +14,7 @@ from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.measure import Measurement, measure, parse_sparsities
+from prunelimit.measure import FIRST_LR, Measurement, measure, parse_sparsities
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.pruning.refit import refit
 from prunelimit.results import Threshold
@@ -189,6 +189,26 @@ def test_refit_brackets_what_can_be_reached(learned: Problem) -> None:
         assert again.feasible is expected
     assert stages and all(stage.startswith("refit at ") for stage in stages)
     assert {t.rule for t in found.thresholds} == {"feasibility", "accuracy"}
+
+
+def test_refit_climbs_to_a_learning_rate_that_no_neighbour_beats(learned: Problem) -> None:
+    config = MeasureConfig(method="refit", epsilon="0.01", refit_epochs=3, resolution=0.01)
+    found = measure(learned, config)
+    assert found.refit_lr is not None
+    assert math.log2(found.refit_lr / FIRST_LR) == int(math.log2(found.refit_lr / FIRST_LR))
+    first = measure(learned, dataclasses.replace(config, refit_lr=FIRST_LR))
+    assert first.refit_lr == FIRST_LR
+    # This network starts to fail where half of its weights are gone; survivors there:
+    failing = min(p.sparsity for p in first.curve if p.loss > found.dense.loss + 0.01)
+
+    def reached(lr: float) -> float:
+        at = dataclasses.replace(config, refit_lr=lr, sparsities=str(failing))
+        return measure(learned, at).curve[-1].loss
+
+    assert reached(found.refit_lr) <= min(reached(found.refit_lr * f) for f in (0.5, 2.0))
+    assert reached(found.refit_lr) < reached(FIRST_LR)
+    assert threshold(found, "feasibility").sparsity >= threshold(first, "feasibility").sparsity
+    assert measure(learned, MeasureConfig(sparsities="0.5")).refit_lr is None
 
 
 def test_one_shot_points_are_those_of_the_mask(learned: Problem) -> None:

@@ -151,7 +151,7 @@ def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
     )
     settings: dict[str, Any] = {
         "method": method, "dense": DENSE, "epsilon": EPSILON, "curve": curve,
-        "thresholds": thresholds,
+        "thresholds": thresholds, "refit_lr": 0.004 if method == "refit" else None,
     }  # fmt: skip
     return MeasureResult(**{**HEAD, **settings, **changes})
 

@@ -51,4 +51,5 @@ def measure_loaded(
         epsilon=found.epsilon,
         curve=found.curve,
         thresholds=found.thresholds,
+        refit_lr=found.refit_lr,
     )

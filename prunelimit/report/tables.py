@@ -221,9 +221,13 @@ def prune_table(result: PruneResult) -> RenderableType:
 
 def measure_table(result: MeasureResult) -> RenderableType:
     """The thresholds, then the curve."""
+    facts = [_dense(result.dense), _tolerance(result.epsilon)]
+    if result.refit_lr is not None:
+        epochs = result.provenance.config.get("refit_epochs", "some")
+        text = f"at most {epochs} epochs of Adam, learning rate {result.refit_lr:.2g}"
+        facts.append(("survivors trained", text))
     head = _pairs(
-        f"Measured sparsity of {result.model.spec} on {result.data.spec}, {result.method}",
-        [_dense(result.dense), _tolerance(result.epsilon)],
+        f"Measured sparsity of {result.model.spec} on {result.data.spec}, {result.method}", facts
     )
     thresholds = _grid(
         "Thresholds, of prunable weights",
