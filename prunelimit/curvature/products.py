@@ -17,9 +17,13 @@ from torch import Tensor
 
 from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
+from .folding import fold
 from .memory import available_bytes
 
 __all__ = ["CurvatureProduct"]
+
+EXAMPLE = 32
+"""Samples on which a network with folded normalisations is compared with the original."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,11 @@ class _Linearised:
 class CurvatureProduct:
     """v -> H v or G v for the mean loss of ``split``; a matvec over the flat free parameters.
 
-    The differentiated graph of every batch is kept between products while all of them fit into
-    ``memory_bytes`` (default: half of what is free), and rebuilt for each product otherwise; both
-    give the same numbers. ``products`` counts the calls.
+    Normalisation layers are folded into the layers before them where that is the same function
+    (:func:`~prunelimit.curvature.folding.fold`). The differentiated graph of every batch is kept
+    between products while all of them fit into ``memory_bytes`` (default: half of what is free),
+    and rebuilt for each product otherwise; both give the same numbers.
+    ``products`` counts the calls.
 
     Raises:
         UsageError: ``kind`` is neither "hessian" nor "ggn".
@@ -73,6 +79,8 @@ class CurvatureProduct:
             for name, tensor in problem.model.named_parameters()
             if name not in set(problem.layout.names)
         }
+        example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
+        self._folded = fold(problem.model, set(problem.layout.names), example)
         self._kept: list[_Linearised] | None = None
         budget = available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         if self._bytes_of_all_graphs() <= budget:
@@ -122,9 +130,10 @@ class CurvatureProduct:
 
     def _forward(self, inputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         leaves = {n: p.detach().requires_grad_() for n, p in self.problem.parameters().items()}
-        outputs = torch.func.functional_call(
-            self.problem.model, {**self._fixed, **leaves}, (inputs,)
-        )
+        model, tensors = self.problem.model, {**self._fixed, **leaves}
+        if self._folded is not None:
+            model, tensors = self._folded.model, self._folded.tensors(tensors)
+        outputs = torch.func.functional_call(model, tensors, (inputs,))
         return tuple(leaves.values()), outputs
 
     def _linearise(self, inputs: Tensor, targets: Tensor) -> _Linearised:
