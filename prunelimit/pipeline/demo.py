@@ -47,7 +47,7 @@ CURVATURE = CurvatureConfig(samples=0)
 LIMIT = LimitConfig()
 PRUNE = PruneConfig(amount="auto")
 ONE_SHOT = MeasureConfig(method="one-shot")
-REFIT = MeasureConfig(method="refit", refit_epochs=20)
+REFIT = MeasureConfig(method="refit")
 CHECK = CheckConfig()
 
 
