@@ -97,7 +97,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 ModelConfig(model="fc5"),
                 cifar,
                 training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
-                samples=4_000,
+                samples=1_000,
                 steps=120,
                 refit_epochs=3,
             )
@@ -167,8 +167,14 @@ def run(case: Case, work: Path, stages: str) -> None:
 HEADER = (
     "| network | dense accuracy | limit: directional, abs(H) | isotropic, abs(H) | paper, abs(H) "
     "| directional / isotropic / paper, GGN | one-shot, loss | one-shot, 0.5 pp | refit feasible "
-    "| limit - refit | limit - 0.5 pp | reliable | predict / one-shot / refit seconds |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| limit - refit | limit - 0.5 pp | reliable |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+COSTS = (
+    "| network | parameters | samples | products | seconds to predict | peak GiB "
+    "| product / gradient | seconds to measure one-shot | by refit |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -191,21 +197,24 @@ class Row:
 
     name: str
     line: str
+    cost: str
     to_refit: float
     to_accuracy: float
 
 
 def row(case: Case, work: Path) -> Row | None:
-    """The finished row of one network; None while a step is missing."""
+    """The finished row of one network; None while a step but the GGN is missing."""
     stem = re.sub(r"[^\w.-]+", "_", case.name)
     paths = {k: work / f"{stem}.{k}.json" for k in ("hessian", "ggn", "one-shot", "refit")}
-    if not all(path.exists() for path in paths.values()):
+    if not all(path.exists() for kind, path in paths.items() if kind != "ggn"):
         return None
     hessian = from_json(PredictResult, read_json(paths["hessian"]))
-    ggn = from_json(PredictResult, read_json(paths["ggn"]))
+    both = list(hessian.variants)
+    if paths["ggn"].exists():
+        both += from_json(PredictResult, read_json(paths["ggn"])).variants
     shot = from_json(MeasureResult, read_json(paths["one-shot"]))
     refit = from_json(MeasureResult, read_json(paths["refit"]))
-    by = {(v.formula, v.operator): v.sparsity for v in (*hessian.variants, *ggn.variants)}
+    by = {(each.formula, each.operator): percent(each.sparsity) for each in both}
     low, high = hessian.limit.interval
     feasible = threshold(refit, "feasibility")
     accurate = threshold(shot, "accuracy", 0.005)
@@ -215,18 +224,33 @@ def row(case: Case, work: Path) -> Row | None:
         case.name,
         f"{100 * hessian.dense.accuracy:.2f}",
         f"{percent(hessian.limit.sparsity)} ({percent(low)}-{percent(high)})",
-        percent(by["isotropic", "absolute"]),
-        percent(by["paper", "absolute"]),
-        " / ".join(percent(by[f, "ggn"]) for f in ("directional", "isotropic", "paper")),
+        by["isotropic", "absolute"],
+        by["paper", "absolute"],
+        " / ".join(by.get((f, "ggn"), "-") for f in ("directional", "isotropic", "paper")),
         percent(threshold(shot, "loss")),
         percent(accurate),
         percent(feasible),
         f"{to_refit:+.1f}",
         f"{to_accuracy:+.1f}",
         "yes" if hessian.reliability.ok else "no",
-        " / ".join(f"{each.provenance.wall_seconds:.0f}" for each in (hessian, shot, refit)),
     ]
-    return Row(case.name, "| " + " | ".join(cells) + " |", to_refit, to_accuracy)
+    curvature = hessian.curvature
+    costs = [
+        case.name,
+        f"{hessian.model.parameters:,}",
+        f"{curvature.samples:,}",
+        f"{curvature.products}",
+        f"{hessian.provenance.wall_seconds:.0f}",
+        f"{hessian.provenance.peak_bytes / 2**30:.1f}",
+        f"{curvature.product_seconds / curvature.gradient_seconds:.1f}",
+        f"{shot.provenance.wall_seconds:.0f}",
+        f"{refit.provenance.wall_seconds:.0f}",
+    ]
+    return Row(case.name, _line(cells), _line(costs), to_refit, to_accuracy)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def table(options: argparse.Namespace) -> str:
@@ -241,12 +265,17 @@ def table(options: argparse.Namespace) -> str:
         f"{len(done)} of {len(rows)} networks. Mean distance of the directional limit from refit "
         f"feasibility: {mean:.2f} pp."
     )
+    lines.append(
+        f"With the sign: {sum(each.to_refit for each in done) / len(done):+.2f} pp; the largest is "
+        f"{max((each.to_refit for each in done), key=abs):+.1f} pp."
+    )
     sparse = [each for each in done if " l1 " in each.name]
     if sparse:
         mean = sum(abs(each.to_accuracy) for each in sparse) / len(sparse)
         lines.append(
             f"On the {len(sparse)} l1-trained ones, from one-shot at 0.5 pp: {mean:.2f} pp."
         )
+    lines += ["", "What it cost, on two busy cores:", "", COSTS, *(each.cost for each in done)]
     return "\n".join(lines)
 
 

@@ -47,7 +47,7 @@ def main() -> None:
 
     # The problem holds a copy of the module: nothing below changes yours until you say so.
     problem = problem_from_module(model, train, test)
-    predicted = predict_problem(problem, CurvatureConfig(samples=0, steps=500))
+    predicted = predict_problem(problem, CurvatureConfig(samples=0))
     limit, reliability = predicted.limit, predicted.reliability
     low, high = limit.interval
     print(f"Predicted limit: {limit.sparsity:.1%} ({low:.1%} to {high:.1%}) of prunable weights.")
