@@ -77,7 +77,9 @@ class DataConfig:
         flags=("-d", "--data"),
         metavar="SPEC",
     )
-    data_dir: str = option("data", "Where torchvision's data sets lie on disk.", metavar="DIR")
+    data_dir: str | None = option(
+        None, "Where torchvision's data sets lie on disk (default: data).", metavar="DIR"
+    )
     download: bool = option(False, "Fetch the data set into --data-dir when it is not there.")
     mean: str | None = option(
         None, "Channel means that inputs are normalised with, comma-separated.", metavar="M,..."
@@ -85,9 +87,9 @@ class DataConfig:
     std: str | None = option(
         None, "Channel deviations that inputs are normalised with.", metavar="S,..."
     )
-    train_samples: int = option(
-        0,
-        "Training samples that make up the training loss, drawn by seed; 0 takes all.",
+    train_samples: int | None = option(
+        None,
+        "Training samples that make up the training loss, drawn by seed (default: all; 0 too).",
         metavar="N",
     )
     image_size: int | None = option(

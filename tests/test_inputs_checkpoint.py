@@ -211,6 +211,16 @@ def test_descriptions_cannot_make_the_reader_run_code(tmp_path: Path) -> None:
     assert made.exists()  # so the first refusal was what kept it from being made
 
 
+def test_what_is_given_wins_over_the_description_even_where_it_is_the_usual(
+    tmp_path: Path,
+) -> None:
+    path = rewritten(trained(tmp_path), data={"data": "digits", "train_samples": 700})
+    assert len(load(path, ModelConfig(), DataConfig(), RunConfig()).problem.train) == 700
+    for given, expected in ((0, 1437), (900, 900)):
+        data = DataConfig(train_samples=given)
+        assert len(load(path, ModelConfig(), data, RunConfig()).problem.train) == expected
+
+
 @pytest.mark.parametrize(
     "parts",
     [

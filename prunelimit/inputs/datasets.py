@@ -34,6 +34,9 @@ TORCHVISION: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] 
 """Class in torchvision.datasets, and the channel means and deviations usual for the set."""
 
 FORMS = ("digits", *TORCHVISION, "folder:PATH", "npz:PATH", "package.module:attr", "file.py:attr")
+DATA_DIR = "data"
+"""Where torchvision's data sets lie when nothing else is said."""
+
 DIGITS_TEST = 360
 MOST_CLASSES = 10_000
 """Labels beyond this many, and beyond the number of samples, count no classes."""
@@ -67,8 +70,9 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
     """
     if config.data is None:
         raise UsageError("No data are named; give -d/--data, for example -d mnist.")
-    if config.train_samples < 0:
-        raise UsageError(f"--train-samples is {config.train_samples}; give 0 for all, or more.")
+    train_samples = config.train_samples or 0
+    if train_samples < 0:
+        raise UsageError(f"--train-samples is {train_samples}; give 0 for all, or more.")
     if config.image_size is not None and not config.data.startswith("folder:"):
         raise UsageError(
             f"--image-size applies to folder:PATH, not to {config.data}; leave it out."
@@ -94,7 +98,7 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
             "them the same."
         )
     classes = _classes(spec, labels_of(whole), labels_of(test))
-    train = whole.subset(config.train_samples, run.seed)
+    train = whole.subset(train_samples, run.seed)
     if run.batch_size is not None and run.batch_size > len(train):
         raise UsageError(
             f"--batch-size is {run.batch_size}, but there are only {len(train)} training samples; "
@@ -239,23 +243,21 @@ def _digits() -> Raw:
 def _torchvision(name: str, config: DataConfig) -> Raw:
     from torchvision import datasets
 
+    data_dir = config.data_dir or DATA_DIR
     pieces: list[Tensor] = []
     for train in (True, False):
         try:
             # Some versions of torchvision print while downloading; standard output is for results.
             with contextlib.redirect_stdout(sys.stderr):
-                found = getattr(datasets, name)(
-                    config.data_dir, train=train, download=config.download
-                )
+                found = getattr(datasets, name)(data_dir, train=train, download=config.download)
         except Exception as error:
             if not config.download and "download" in str(error):
                 raise InputError(
-                    f"{name} is not in {config.data_dir}; give --data-dir or --download."
+                    f"{name} is not in {data_dir}; give --data-dir or --download."
                 ) from None
             verb = "had from the network" if config.download else "read"
             raise InputError(
-                f"{name} in {config.data_dir} cannot be {verb} ({reason(error)}); replace its "
-                "files."
+                f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files."
             ) from error
         images = torch.as_tensor(np.asarray(found.data))
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
