@@ -87,7 +87,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 ModelConfig(model="lenet5"),
                 cifar,
                 training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
-                samples=4_000,
+                samples=1_000,
                 steps=120,
             )
         )
@@ -100,6 +100,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 samples=1_000,
                 steps=120,
                 refit_epochs=3,
+                resolution=0.005,
             )
         )
         for depth, digest in ((20, "12fca82f"), (32, "d509ac18")):
