@@ -1,9 +1,12 @@
 """How the limit settles with Lanczos depth: the evidence behind the default of --steps.
 
-    python benchmarks/depth.py CKPT ... [--steps 320] [--samples 10000]
+    python benchmarks/depth.py CKPT ... [--steps 480] [--samples 10000]
 
 One run of the largest depth per checkpoint (each must describe itself, as those of
-``prunelimit train`` do); shallower depths are read from its leading steps. Prints a row per depth.
+``prunelimit train`` do); shallower depths are read from its leading steps. Prints, for abs(H), the
+limit as the tool reads it, from Gauss and Gauss-Radau rules averaged over depths, beside the limit
+from the single Gauss rule of that depth, as is usual. Directional runs are as deep as half of the
+probe's, at most 60.
 """
 
 from __future__ import annotations
@@ -17,75 +20,81 @@ from prunelimit.epsilon import loss_tolerance
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import evaluate
 from prunelimit.lanczos import LanczosRun, Outcome, lanczos
-from prunelimit.limit import (
-    DirectionalSearch,
-    Geometry,
-    isotropic_transition,
-    paper_transition,
-)
+from prunelimit.limit import DirectionalSearch, Geometry, Transition, paper_transition
 from prunelimit.pipeline.spectrum import measure_curvature
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
-from prunelimit.spectrum import OPERATORS, Spectrum
+from prunelimit.spectrum import Spectrum
 
-DEPTHS = (60, 100, 160, 240, 320, 480, 640)
-
-
-def shallow(run: LanczosRun, depth: int) -> LanczosRun:
-    """The first ``depth`` steps of ``run``."""
-    return LanczosRun(run.alpha[:depth], run.beta[:depth], run.norm, Outcome.COMPLETE)
+DEPTHS = (30, 60, 90, 120, 160, 240, 320, 480)
+DEEPEST_DIRECTIONAL = 60
 
 
-def rows(checkpoint: Path, kind: str, options: argparse.Namespace) -> None:
+def leading(run: LanczosRun, depth: int, averaged: bool) -> LanczosRun:
+    """The first ``depth`` steps of ``run``; not ``averaged``, it is read by its own Gauss rule."""
+    outcome = Outcome.COMPLETE if averaged else Outcome.INVARIANT
+    return LanczosRun(run.alpha[:depth], run.beta[:depth], run.norm, outcome)
+
+
+def cell(found: Transition, geometry: Geometry, *, interval: bool) -> str:
+    """The limit in percent, with its interval where it has one."""
+    low, middle, high = (
+        100 * m / geometry.prunable for m in (found.interval[0], found.removed, found.interval[1])
+    )
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})" if interval else f"{middle:.2f}"
+
+
+def rows(checkpoint: Path, options: argparse.Namespace) -> None:
     """Print the limits of one checkpoint by depth."""
     loaded = load(checkpoint, ModelConfig(), DataConfig(), RunConfig())
     problem = loaded.problem
     losses = evaluate(problem, problem.train).losses
     epsilon = loss_tolerance(losses, LimitConfig().epsilon, problem.seed).value
-    config = CurvatureConfig(curvature=kind, samples=options.samples, steps=options.steps)
-    found = measure_curvature(problem, config)
+    found = measure_curvature(
+        problem, CurvatureConfig(samples=options.samples, steps=options.steps)
+    )
     order, weights = magnitude_order(problem), problem.vector()
     geometry = Geometry.of(problem.layout.size, weights[order].double().numpy(), epsilon)
+    deep: dict[int, LanczosRun] = {}
 
     def run_at(removed: int) -> LanczosRun:
-        displacement = pruned_weights(problem, keep_mask(problem, order, removed)) - weights
-        return lanczos(found.product, displacement, LimitConfig().directional_steps)
+        if removed not in deep:
+            displacement = pruned_weights(problem, keep_mask(problem, order, removed)) - weights
+            deep[removed] = lanczos(found.product, displacement, DEEPEST_DIRECTIONAL)
+        return deep[removed]
 
-    search = DirectionalSearch(geometry, run_at)
     deepest = found.spectrum.runs[0]
-    for operator in OPERATORS[kind]:
-        for depth in (d for d in DEPTHS if d <= deepest.num_steps):
-            spectrum = Spectrum(problem.layout.size, (shallow(deepest, depth),))
-            effective = EffectiveDimension(spectrum, operator, 0.95)
-            isotropic = isotropic_transition(geometry, effective)
-            found_limits = [
-                search.locate(effective, isotropic.removed),
-                isotropic,
-                paper_transition(geometry, effective),
-            ]
-            cells = []
-            for each in found_limits:
-                low, middle, high = (
-                    100 * m / geometry.prunable
-                    for m in (each.interval[0], each.removed, each.interval[1])
-                )
-                cells.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")
-            print(f"| {checkpoint.stem} | {operator} | {depth} | {' | '.join(cells)} |", flush=True)
+    guess = round(0.95 * geometry.prunable)
+    for depth in (d for d in DEPTHS if d <= deepest.num_steps):
+        cells = []
+        for averaged in (True, False):
+            spectrum = Spectrum(problem.layout.size, (leading(deepest, depth, averaged),))
+            effective = EffectiveDimension(spectrum, "absolute", 0.95)
+            inner = min(depth // 2, DEEPEST_DIRECTIONAL)
+            search = DirectionalSearch(
+                geometry,
+                lambda m, inner=inner, averaged=averaged: leading(run_at(m), inner, averaged),  # type: ignore[misc]
+            )
+            directional = search.locate(effective, guess)
+            if averaged:
+                guess = directional.removed
+            paper = paper_transition(geometry, effective)
+            cells += [cell(each, geometry, interval=averaged) for each in (directional, paper)]
+        print(f"| {checkpoint.stem} | {depth} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoints", type=Path, nargs="+")
-    parser.add_argument("--steps", type=int, default=320)
+    parser.add_argument("--steps", type=int, default=480)
     parser.add_argument("--samples", type=int, default=10_000)
     options = parser.parse_args()
     print(
-        "| network | operator | steps | directional | isotropic | paper |\n"
-        "|---|---|---|---|---|---|"
+        "| network | steps | directional | paper | directional, one Gauss rule "
+        "| paper, one Gauss rule |\n|---|---|---|---|---|---|"
     )
     for checkpoint in options.checkpoints:
-        for kind in OPERATORS:
-            rows(checkpoint, kind, options)
+        rows(checkpoint, options)
 
 
 if __name__ == "__main__":
