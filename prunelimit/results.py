@@ -127,7 +127,8 @@ class Limit:
 
     ``sparsity`` is of the prunable weights, ``sparsity_of_all`` of all parameters; ``kept``
     counts surviving prunable weights; ``radius`` is the l2 norm of what is removed.
-    ``interval`` covers, at ``confidence``, the error of estimating the spectrum;
+    ``interval`` covers, at ``confidence``, the choice of probes, the Lanczos depth and the samples
+    that stand in for all; ``errors`` holds half the width that each alone gives.
     ``band`` is the ALMT transition band [necessary side, sufficient side].
     """
 

@@ -14,6 +14,7 @@ from ..results import (
     Dense,
     Epsilon,
     LayerResult,
+    Limit,
     MeasureResult,
     PredictResult,
     PruneResult,
@@ -121,6 +122,11 @@ def _tolerance(epsilon: Epsilon) -> tuple[str, str]:
     return "loss tolerance", f"{epsilon.value:.4g} nats ({epsilon.rule})"
 
 
+def _sources(limit: Limit) -> str:
+    parts = (f"{source} {100 * error:.2f}" for source, error in limit.errors.items())
+    return f"{', '.join(parts)} pp to either side"
+
+
 def _products(found: CurvatureSummary) -> str:
     products = count(found.products, "product")
     return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
@@ -173,7 +179,8 @@ def predict_table(result: PredictResult) -> RenderableType:
                 f"{limit.kept:,} of {result.model.prunable:,} kept",
             ),
             ("", f"{percent(limit.sparsity_of_all)} of all parameters"),
-            ("formula", f"{limit.formula}, {limit.operator}, {100 * limit.confidence:g}% interval"),
+            ("formula", f"{limit.formula}, {limit.operator}"),
+            (f"{100 * limit.confidence:g}% interval", _sources(limit)),
             ("ALMT band", " to ".join(percent(bound) for bound in limit.band)),
             _tolerance(result.epsilon),
             _dense(result.dense),
