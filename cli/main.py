@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -61,16 +65,20 @@ def group() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit code.
 
-    0 done, 1 a gate failed, 2 usage, 3 an input cannot be read, 4 unreliable under ``--strict``,
-    130 interrupted.
+    0 done, 1 a gate failed, 2 usage (also no arguments at all, which shows the help), 3 an input
+    cannot be read, 4 unreliable under ``--strict``, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        group.main(args=["--help"], prog_name="prunelimit", standalone_mode=False)
+        return 2
     # A user's own package.module:attr lies in the current folder, which a script does not search;
     # last in the list, it cannot hide an installed package.
     here = str(Path.cwd())
     sys.path.append(here)
     try:
-        outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
+        with _tidy_when_ended():
+            outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
     except PruneLimitError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
@@ -86,6 +94,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
+@contextlib.contextmanager
+def _tidy_when_ended() -> Iterator[None]:
+    """Let SIGTERM, with which jobs are ended, clean up as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Only the main thread may say what a signal does.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _usage(error: click.ClickException) -> str:
     """click's complaint as one sentence that says where help is."""
     context = getattr(error, "ctx", None)
@@ -95,10 +121,20 @@ def _usage(error: click.ClickException) -> str:
             known = [name for each in context.command.get_params(context) for name in each.opts]
         message = f"There is no option {error.option_name}{nearest(error.option_name, known)}"
     else:
-        message = " ".join(error.format_message().split())
+        message = " ".join(error.format_message().split()).rstrip(".") + _near_choice(error)
     if message.endswith("?") or context is None:
         return message
     return f"{message.rstrip('.')}; see {context.command_path} --help."
+
+
+def _near_choice(error: click.ClickException) -> str:
+    """What was probably meant where one of a few words was expected, else nothing."""
+    kind = getattr(getattr(error, "param", None), "type", None)
+    # click's message begins with the value that it does not know, in quotes.
+    given = re.match(r"'(.*?)' is not", getattr(error, "message", ""))
+    if not isinstance(kind, click.Choice) or given is None:
+        return ""
+    return nearest(given[1], map(str, kind.choices)).rstrip(".")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from prunelimit.cli.command import keep_on_interrupt
 from prunelimit.cli.main import COMMANDS
 from prunelimit.cli.options import cli_command, general_options
 from prunelimit.errors import InputError, NumericalError, OutputError, UnreliableError, UsageError
+from prunelimit.files import writing
 
 Run = Callable[..., Outcome]
 
@@ -55,6 +57,12 @@ def test_help_lists_every_command_with_its_summary(prunelimit: Run) -> None:
         assert re.search(rf"^  {name} +[A-Z].*\.$", text, re.MULTILINE), name
 
 
+def test_nothing_at_all_shows_the_help(prunelimit: Run) -> None:
+    outcome = prunelimit()
+    assert (outcome.code, outcome.stderr) == (2, "")
+    assert outcome.stdout == prunelimit("--help").stdout
+
+
 def test_every_module_of_a_command_is_listed() -> None:
     folder = Path(prunelimit.cli.main.__file__).parent
     with_command = {
@@ -74,6 +82,8 @@ def test_every_module_of_a_command_is_listed() -> None:
         (["predict", "x.pt", "--sampels", "3"], "did you mean --samples?"),
         (["predict", "x.pt", "--steps", "many"], "--steps"),
         (["predict", "x.pt", "--curvature", "fisher"], "ggn"),
+        (["predict", "x.pt", "--formula", "directed"], "did you mean directional?"),
+        (["measure", "x.pt", "--method", "xyzzy"], "'refit'; see prunelimit measure --help."),
         (["predict", "x.pt", "y.pt"], "y.pt"),
         (["check"], "check takes"),
         (["check", "a", "b", "c"], "3 files"),
@@ -151,6 +161,23 @@ class TestFailures:
         outcome = failing(error)
         assert outcome.code == 3
         assert "--batch-size" in outcome.stderr
+
+    def test_a_job_that_is_ended_cleans_up_like_an_interrupted_one(
+        self, prunelimit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def body(**given: object) -> None:
+            with writing(tmp_path / "out.json"):
+                signal.raise_signal(signal.SIGTERM)
+
+        command = cli_command("fail", general_options())(body)
+        group = sys.modules["prunelimit.cli.main"].group
+        monkeypatch.setattr(group, "get_command", lambda context, name: command)
+        before = signal.getsignal(signal.SIGTERM)
+        outcome = prunelimit("predict")
+        assert outcome.code == 130
+        assert outcome.stderr == "Error: Interrupted; nothing was written.\n"
+        assert not list(tmp_path.iterdir())
+        assert signal.getsignal(signal.SIGTERM) == before
 
     def test_interruption_says_what_is_left(self, failing: Callable[..., Outcome]) -> None:
         outcome = failing(KeyboardInterrupt())
