@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 from argparse import Namespace
@@ -16,6 +17,7 @@ from torch import nn
 from prunelimit.config import DataConfig, ModelConfig, RunConfig
 from prunelimit.errors import InputError, NumericalError, OutputError, UsageError
 from prunelimit.inputs.checkpoint import read_checkpoint, write_checkpoint
+from prunelimit.inputs.description import DATA_FIELDS, MODEL_FIELDS
 from prunelimit.inputs.load import load, new, problem_from_module
 from prunelimit.inputs.pickles import wanted_globals
 
@@ -45,7 +47,7 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
-@pytest.mark.parametrize("holder", [None, "state_dict", "model_state_dict", "model", "net"])
+@pytest.mark.parametrize("holder", [None, "state_dict", "model", "module", "own"])
 def test_state_dicts_are_found_wherever_they_lie(
     tmp_path: Path, prefix: str, holder: str | None
 ) -> None:
@@ -55,6 +57,18 @@ def test_state_dicts_are_found_wherever_they_lie(
     read = read_checkpoint(path)
     assert same(read.tensors, STATE)
     assert read.description is None and len(read.sha256) == 64
+
+
+def test_of_several_state_dicts_none_is_guessed(tmp_path: Path) -> None:
+    torch.save({"student": STATE, "teacher": STATE}, tmp_path / "two.pt")
+    with pytest.raises(InputError, match=r"no state_dict \(it holds student, teacher\)"):
+        read_checkpoint(tmp_path / "two.pt")
+
+
+def test_sparse_tensors_of_others_are_the_weights_they_stand_for(tmp_path: Path) -> None:
+    weight = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
+    torch.save({"weight": weight.to_sparse()}, tmp_path / "sparse.pt")
+    assert torch.equal(read_checkpoint(tmp_path / "sparse.pt").tensors["weight"], weight)
 
 
 def test_a_prefix_of_only_some_keys_stays(tmp_path: Path) -> None:
@@ -211,6 +225,13 @@ def test_descriptions_cannot_make_the_reader_run_code(tmp_path: Path) -> None:
     assert made.exists()  # so the first refusal was what kept it from being made
 
 
+def test_no_option_can_be_given_that_reads_as_not_given() -> None:
+    """What a file describes stands in for a default: no command line may be able to name one."""
+    for kind, names in ((ModelConfig, MODEL_FIELDS), (DataConfig, DATA_FIELDS)):
+        for field in dataclasses.fields(kind):
+            assert field.name not in names or field.default in (None, ())
+
+
 def test_what_is_given_wins_over_the_description_even_where_it_is_the_usual(
     tmp_path: Path,
 ) -> None:
@@ -251,17 +272,25 @@ def test_labels_out_of_the_networks_range_are_told(tmp_path: Path) -> None:
         problem_from_module(network, data, data)
 
 
-def test_harness_prefix_is_stripped_when_the_network_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["model.", "net.", "model._orig_mod.", "_orig_mod.model."])
+@pytest.mark.parametrize("beside", [(), ("criterion.weight", "metric.total")])
+def test_a_training_harness_holds_the_network_under_a_name(
+    tmp_path: Path, prefix: str, beside: tuple[str, ...]
+) -> None:
     loaded = load(trained(tmp_path), ModelConfig(), DataConfig(), RunConfig())
-    state = loaded.problem.model.state_dict()
-    torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}}, tmp_path / "run.ckpt")
-    again = load(
-        tmp_path / "run.ckpt",
-        ModelConfig(model="lenet-300-100"),
-        DataConfig(data="digits"),
-        RunConfig(),
-    )
+    state = {f"{prefix}{k}": v for k, v in loaded.problem.model.state_dict().items()}
+    others = {name: torch.ones(3) for name in beside}
+    content = {"state_dict": {**state, **others}, "pytorch-lightning_version": "2.4", "epoch": 1}
+    if beside and prefix.startswith("_orig_mod."):
+        content["state_dict"] = {**state, **{f"_orig_mod.{k}": v for k, v in others.items()}}
+    torch.save(content, tmp_path / "run.ckpt")
+    named = ModelConfig(model="lenet-300-100"), DataConfig(data="digits"), RunConfig()
+    again = load(tmp_path / "run.ckpt", *named)
     assert torch.equal(again.problem.vector(), loaded.problem.vector())
+    del content["state_dict"][f"{prefix}layers.1.bias"]
+    torch.save(content, tmp_path / "part.ckpt")
+    with pytest.raises(InputError, match="does not fit lenet-300-100"):
+        load(tmp_path / "part.ckpt", *named)
 
 
 def test_excluded_modules_are_counted_and_held_even_when_tied(tmp_path: Path) -> None:

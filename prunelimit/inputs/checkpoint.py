@@ -26,7 +26,7 @@ from ..results import Artifact
 from .pickles import wanted_globals
 from .resolve import reason
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint", "strip_prefixes", "write_checkpoint"]
 
 FORMAT_VERSION = 1
 METADATA_KEY = "prunelimit"
@@ -35,6 +35,7 @@ HOLDERS = (
     "model_state_dict",
     "model_state",
     "model",
+    "module",
     "net",
     "network",
     "ema",
@@ -82,7 +83,12 @@ def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoi
         kind = "safetensors"
     else:
         tensors, kind = _read_torch(path, trust_pickle), "torch"
-    return Checkpoint(path, _strip(tensors), description, kind, _sha256(path))
+    # Weights that another pruning tool stored as sparse tensors.
+    tensors = {
+        name: tensor if tensor.layout == torch.strided else tensor.to_dense()
+        for name, tensor in tensors.items()
+    }
+    return Checkpoint(path, strip_prefixes(tensors), description, kind, _sha256(path))
 
 
 def _sha256(path: Path) -> str:
@@ -165,12 +171,16 @@ def _find_state(loaded: Any, path: Path) -> dict[str, Tensor]:
                 return dict(loaded[name])
             if isinstance(loaded.get(name), torch.nn.Module):
                 return dict(loaded[name].state_dict())
+        states = [value for value in loaded.values() if _is_state(value)]
+        if len(states) == 1:
+            return dict(states[0])
         keys = ", ".join(str(key) for key in list(loaded)[:5]) or "nothing"
         raise InputError(f"{path} holds no state_dict (it holds {keys}); save one in it.")
     raise InputError(f"{path} holds a {type(loaded).__name__}, not a state_dict; save one instead.")
 
 
-def _strip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` without the prefixes that wrappers of the whole network gave every key."""
     while tensors:
         for prefix in PREFIXES:
             if all(name.startswith(prefix) for name in tensors):

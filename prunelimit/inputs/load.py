@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError
 from ..results import DataInfo, ModelInfo
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
 from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
 from .networks import build_network
@@ -189,12 +189,17 @@ def _first(names: list[str]) -> str:
 
 
 def _inner(given: dict[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
-    """``given`` without the attribute name under which a training harness held the network."""
+    """What a training harness held of the network under one of its attributes.
+
+    Tensors beside it are the harness's own, of a loss or a metric; they are left out only where
+    the rest is the network whole.
+    """
     for prefix in HARNESS_PREFIXES:
-        if all(name.startswith(prefix) for name in given):
-            bare = {name[len(prefix) :]: tensor for name, tensor in given.items()}
-            if not bare.keys().isdisjoint(wanted):
-                return bare
+        held = {n[len(prefix) :]: t for n, t in given.items() if n.startswith(prefix)}
+        bare = strip_prefixes(held)
+        alone = len(held) == len(given) and not bare.keys().isdisjoint(wanted)
+        if alone or (bare and bare.keys() == set(wanted)):
+            return bare
     return given
 
 
@@ -215,7 +220,10 @@ def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
         try:
             patterns.append(re.compile(text))
         except re.error as error:
-            raise UsageError(f"--exclude {text!r} is no regular expression ({error}).") from None
+            raise UsageError(
+                f"--exclude {text!r} is no regular expression ({error}); give a name or a pattern "
+                "of one."
+            ) from None
     held: set[int] = set()
     for pattern in patterns:
         modules = [(n, m) for n, m in network.named_modules() if n and pattern.search(n)]
