@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,8 @@ def test_users_own_data_in_both_forms(tmp_path: Path) -> None:
         ({"y_test": np.arange(6)}, "label 5 in its test split"),
         ({"x_train": np.full((12, 1, 2, 2), np.nan, np.float32)}, "NaN or infinity"),
         ({"x_test": np.zeros((6, 1, 3, 3), np.float32)}, "make them the same"),
-        ({"y_train": np.linspace(0, 1, 12)}, "not whole numbers"),
+        ({"y_train": np.linspace(0, 1, 12)}, "train labels that are not integers"),
+        ({"y_test": (np.arange(6) % 3)[:, None]}, r"test labels .*shape is \(6, 1\)"),
         ({"y_train": np.where(np.arange(12) == 5, 10**9, 0)}, "label 1000000000 among 12"),
         ({"x_train": np.arange(12.0)}, "one row per sample"),
         ({"x_train": np.float32(1)}, "one row per sample"),
@@ -221,6 +223,73 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
             read(spec)
     with pytest.raises(InputError, match="--download"):
         read("mnist", data_dir=str(tmp_path))
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The format of MNIST's files: big-endian sizes, then bytes."""
+    return b"".join(
+        [
+            bytes([0, 0, 8, array.ndim]),
+            *(n.to_bytes(4, "big") for n in array.shape),
+            array.tobytes(),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("spec", "place"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_mnist_as_torchvision_keeps_it(tmp_path: Path, spec: str, place: str) -> None:
+    raw = tmp_path / place / "raw"
+    raw.mkdir(parents=True)
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    labels = (np.arange(20) % 10).astype(np.uint8)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    data = read(spec, data_dir=str(tmp_path))
+    inputs, targets = everything(data.train)
+    (mean,), (std,) = datasets.TORCHVISION[spec][1]
+    np.testing.assert_allclose(inputs[:, 0], (images / 255 - mean) / std, rtol=1e-5, atol=1e-6)
+    assert targets.tolist() == labels.tolist()
+    (raw / "train-images-idx3-ubyte").write_bytes(idx(images)[:-1])
+    with pytest.raises(InputError, match=f"{place} in .* cannot be read .*; replace its files"):
+        read(spec, data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("spec", "place", "files", "key"),
+    [
+        ("cifar10", "cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "labels"),
+        ("cifar100", "cifar-100-python", ["train"], "fine_labels"),
+    ],
+)
+def test_cifar_as_torchvision_keeps_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: str,
+    place: str,
+    files: list[str],
+    key: str,
+) -> None:
+    import torchvision
+
+    name = datasets.TORCHVISION[spec][0]
+    folder = tmp_path / place
+    folder.mkdir()
+    rows = np.random.default_rng(0).integers(0, 256, (10, 3072), dtype=np.uint8)
+    for file in (*files, "test_batch" if spec == "cifar10" else "test"):
+        (folder / file).write_bytes(pickle.dumps({"data": rows, key: list(range(10))}))
+    # Files other than the published ones are not so much as opened: they are pickles.
+    with pytest.raises(InputError, match="--data-dir or --download"):
+        read(spec, data_dir=str(tmp_path))
+    monkeypatch.setattr(getattr(torchvision.datasets, name), "_check_integrity", lambda self: True)
+    monkeypatch.setattr(getattr(torchvision.datasets, name), "_load_meta", lambda self: None)
+    data = read(spec, data_dir=str(tmp_path))
+    inputs, targets = everything(data.train)
+    mean, std = (np.array(each)[:, None, None] for each in datasets.TORCHVISION[spec][1])
+    expected = (rows.reshape(10, 3, 32, 32) / 255 - mean) / std
+    np.testing.assert_allclose(inputs[:10], expected, rtol=1e-5, atol=1e-5)
+    assert targets.tolist() == list(range(10)) * len(files)
+    assert (data.input_shape, len(data.test)) == ((3, 32, 32), 10)
 
 
 def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:

@@ -205,8 +205,8 @@ def _classes(spec: str, train: Tensor, test: Tensor) -> int:
     for name, labels in (("train", train), ("test", test)):
         if labels.is_floating_point() or labels.is_complex() or labels.ndim != 1:
             raise InputError(
-                f"{spec} has {name} labels that are not whole numbers, one per sample; give class "
-                "numbers from 0."
+                f"{spec} has {name} labels that are not integers, one per sample (their shape is "
+                f"{tuple(labels.shape)}); give class numbers from 0 of an integer type."
             )
         if int(labels.min()) < 0:
             raise InputError(
