@@ -78,7 +78,10 @@ def _table(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The configuration file {path} cannot be read: {error}.") from error
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(
+            f"The configuration file {path} cannot be read ({why}); check its name."
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML ({error}); correct it.") from error
     tool = document.get("tool")

@@ -111,6 +111,13 @@ def test_names_and_shapes_that_do_not_fit_are_told(
         build_network(spec, input_shape=shape, classes=10)
 
 
+def test_a_file_alone_does_not_say_what_in_it_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("")
+    with pytest.raises(UsageError, match=r"own\.py:ATTR\."):
+        build_network(str(path), input_shape=(1, 8, 8), classes=10)
+
+
 def test_users_files_see_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net_a1.py").write_text("from part_a1 import width\n")
     (tmp_path / "part_a1.py").write_text("width = 7\n")

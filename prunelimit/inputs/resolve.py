@@ -19,7 +19,9 @@ __all__ = ["did_you_mean", "is_attribute", "parse_arguments", "reason", "resolve
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"did you mean NAME?"`` for the nearest of ``known``, or all of them."""
+    """What to do about an unknown ``name``: the nearest of ``known``, or all of them."""
+    if name.endswith(".py") and Path(name).is_file():
+        return f"say which attribute of the file it is: {name}:ATTR."
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
