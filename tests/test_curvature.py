@@ -30,7 +30,8 @@ class Residual(nn.Module):
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return ((outputs - nn.functional.one_hot(targets, outputs.shape[1])) ** 2).sum(dim=1)
+    aims = torch.eye(outputs.shape[1], dtype=outputs.dtype)[targets]
+    return ((outputs - aims) ** 2).sum(dim=1)
 
 
 def problem(case: str, **options: object) -> Problem:
@@ -62,15 +63,42 @@ def dense(product: CurvatureProduct | PyHessianProduct) -> Tensor:
     return torch.stack([product(row) for row in unit])
 
 
+ROUTES = ("double-backward", "taped")
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("memory", [0, None], ids=["rebuilt", "retained"])
-def test_hessian_and_ggn_are_the_dense_matrices(case: str, memory: int | None) -> None:
+@pytest.mark.parametrize("route", ROUTES)
+def test_hessian_and_ggn_are_the_dense_matrices(case: str, memory: int | None, route: str) -> None:
     given = problem(case)
     for kind, oracle in (("hessian", dense_hessian), ("ggn", dense_ggn)):
-        product = CurvatureProduct(given, given.train, kind, memory_bytes=memory)
+        product = CurvatureProduct(given, given.train, kind, memory_bytes=memory, route=route)
+        assert product.route == route
         assert product.retained == (memory is None)
         torch.testing.assert_close(dense(product), oracle(given), rtol=1e-9, atol=1e-12)
         assert product.products == product.dimension
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("memory", [0, None], ids=["rebuilt", "retained"])
+def test_a_block_of_vectors_is_each_of_them(route: str, memory: int | None) -> None:
+    given = problem("convolution")
+    product = CurvatureProduct(given, given.train, memory_bytes=memory, route=route)
+    block = torch.randn(3, given.layout.size, dtype=torch.float64)
+    together = product(block)
+    assert product.products == 3
+    torch.testing.assert_close(together, torch.stack([product(row) for row in block]))
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_what_fits_is_kept_and_the_rest_made_anew(route: str) -> None:
+    given = problem("convolution")
+    whole = CurvatureProduct(given, given.train, route=route)
+    half = sum(prepared.bytes for prepared in whole._kept) // 2
+    part = CurvatureProduct(given, given.train, route=route, memory_bytes=half)
+    assert 0 < len(part._kept) < len(whole._kept)
+    vector = torch.ones(given.layout.size, dtype=torch.float64)
+    torch.testing.assert_close(part(vector), whole(vector), rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -146,6 +174,8 @@ def test_senseless_requests_are_refused() -> None:
     given = problem("relu")
     with pytest.raises(UsageError, match="GGN"):
         curvature_product(given, given.train, "ggn", "pyhessian")
+    with pytest.raises(UsageError, match="sideways"):
+        CurvatureProduct(given, given.train, route="sideways")
     with pytest.raises(UsageError, match="fisher"):
         CurvatureProduct(given, given.train, "fisher")
     with pytest.raises(UsageError, match="numpy"):

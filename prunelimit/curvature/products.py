@@ -1,61 +1,61 @@
 """Exact products of the Hessian or the generalised Gauss-Newton matrix with vectors.
 
 Both belong to the mean loss over a split in eval mode: every sample weighs the same whatever the
-batches. Sources: Pearlmutter 1994 (Hessian products by double backward); Schraudolph 2002 (GGN
-products J^T B J v, with B the Hessian of the loss in the outputs).
+batches.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError, NumericalError, UsageError
+from ..errors import NumericalError, UsageError
 from ..inputs.problem import Problem, Split
-from .folding import fold
+from .double_backward import DoubleBackward
+from .function import NetworkFunction
 from .memory import available_bytes
+from .tape import Unrecordable
+from .taped import Taped
 
 __all__ = ["CurvatureProduct"]
 
-EXAMPLE = 32
-"""Samples on which a network with folded normalisations is compared with the original."""
+WORTH_RECORDING = 64 * 2**20
+"""Bytes that the graphs of all batches hold from which on products are recorded.
+
+Recording takes torch seconds to get ready for; below this a hundred products take less.
+"""
 
 
-@dataclass(frozen=True)
-class _Linearised:
-    """One batch, ready for products: differentiable outputs of its graph.
+class _Route(Protocol):
+    """A way to multiply: batches and vectors are made ready, then combined.
 
-    For the Hessian ``first`` holds the gradient of the batch's share of the mean loss. For the
-    GGN it holds J^T u as a function of the dummy ``cotangent`` u, ``outputs`` the network's
-    outputs and ``output_gradient`` the gradient of the loss in the ``detached`` outputs.
+    What ``prepare`` makes of a batch tells its memory in ``bytes``.
     """
 
-    leaves: tuple[Tensor, ...]
-    first: tuple[Tensor, ...]
-    outputs: Tensor | None = None
-    cotangent: Tensor | None = None
-    detached: Tensor | None = None
-    output_gradient: Tensor | None = None
+    def prepare(self, inputs: Tensor, targets: Tensor) -> Any: ...
+
+    def direction(self, pieces: Sequence[Tensor]) -> Any: ...
+
+    def multiply(self, prepared: Any, direction: Any, keep: bool) -> Sequence[Tensor]: ...
 
 
 class CurvatureProduct:
     """v -> H v or G v for the mean loss of ``split``; a matvec over the flat free parameters.
 
-    Normalisation layers are folded into the layers before them where that is the same function
-    (:func:`~prunelimit.curvature.folding.fold`). The differentiated graph of every batch is kept
-    between products while all of them fit into ``memory_bytes`` (default: half of what is free),
-    and rebuilt for each product otherwise; both give the same numbers.
-    ``products`` counts the calls.
+    ``route`` is "taped" (forward over reverse, recorded and replayed: fastest), "double-backward"
+    (possible with every network) or "auto": the first where the work is worth it and the network
+    allows, else the second. What does not depend on v is kept between products for as many
+    batches as fit into ``memory_bytes`` (default: half of what is free) and made anew for the
+    rest; either way the numbers are the same. ``products`` counts the vectors.
 
     Raises:
-        UsageError: ``kind`` is neither "hessian" nor "ggn".
-        InputError: an operator of the network cannot be differentiated twice (named).
-        NumericalError: the gradient is not finite.
+        UsageError: ``kind`` is neither "hessian" nor "ggn", or there is no such ``route``.
+        InputError: an operator of the network cannot be differentiated twice.
+        Unrecordable: ``route`` is "taped" and the network cannot be recorded.
     """
 
     def __init__(
@@ -65,26 +65,32 @@ class CurvatureProduct:
         kind: str = "hessian",
         *,
         memory_bytes: int | None = None,
+        route: str = "auto",
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise UsageError(f"There is no curvature {kind!r}; choose hessian or ggn.")
+        if route not in ("auto", "taped", "double-backward"):
+            raise UsageError(f"There is no route {route!r}; choose auto, taped or double-backward.")
         self.problem = problem
         self.split = split
         self.kind = kind
         self.products = 0
         self.seconds = 0.0
-        self._count = len(split)
-        self._fixed = {
-            name: tensor.detach()
-            for name, tensor in problem.model.named_parameters()
-            if name not in set(problem.layout.names)
-        }
-        example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
-        self._folded = fold(problem.model, set(problem.layout.names), example)
-        self._kept: list[_Linearised] | None = None
-        budget = available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
-        if self._bytes_of_all_graphs() <= budget:
-            self._kept = list(self._linearise_all())
+        self._function = NetworkFunction.of(problem, split)
+        self._batches = -(-len(split) // problem.batch_size)
+        self._budget = (
+            available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
+        )
+        self._route: _Route = DoubleBackward(self._function, self._parameters(), kind)
+        self._kept: list[Any] = []
+        if route == "taped" or (route == "auto" and self._worth_recording()):
+            try:
+                self._record()
+            except Unrecordable:
+                if route == "taped":
+                    raise
+        if not self._kept:
+            self._kept = self._keep(self._route)
 
     @property
     def dimension(self) -> int:
@@ -92,23 +98,35 @@ class CurvatureProduct:
         return self.problem.layout.size
 
     @property
-    def retained(self) -> bool:
-        """Whether the graphs are kept between products."""
-        return self._kept is not None
+    def route(self) -> str:
+        """The route taken: "taped" or "double-backward"."""
+        return "taped" if isinstance(self._route, Taped) else "double-backward"
 
-    def __call__(self, vector: Tensor) -> Tensor:
-        """The product with ``vector`` (D,), in the problem's dtype."""
+    @property
+    def retained(self) -> bool:
+        """Whether what does not depend on the vector is kept for every batch."""
+        return len(self._kept) == self._batches
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """The product with one vector (D,) or with each row of (k, D), in the problem's dtype.
+
+        The rows of a block share what has to be made anew.
+        """
         begin = time.perf_counter()
-        pieces = tuple(self.problem.layout.unflatten(vector).values())
-        total = torch.zeros_like(vector)
-        retain = self._kept is not None
-        for batch in self._kept if self._kept is not None else self._linearise_all():
-            multiply = _hessian_product if self.kind == "hessian" else _ggn_product
-            result = multiply(batch, pieces, retain)
-            total += torch.cat([piece.reshape(-1) for piece in result])
-        self.products += 1
+        rows = vectors.reshape(-1, self.dimension)
+        directions = [
+            self._route.direction(tuple(self.problem.layout.unflatten(row).values()))
+            for row in rows
+        ]
+        total = torch.zeros_like(rows)
+        for prepared, kept in self._prepared():
+            for place, direction in enumerate(directions):
+                keep = kept or place + 1 < len(directions)
+                pieces = self._route.multiply(prepared, direction, keep)
+                total[place] += torch.cat([piece.reshape(-1) for piece in pieces])
+        self.products += len(rows)
         self.seconds += time.perf_counter() - begin
-        return total
+        return total.view_as(vectors)
 
     def gradient(self) -> Tensor:
         """Gradient of the mean loss, shape (D,).
@@ -118,8 +136,8 @@ class CurvatureProduct:
         """
         total = torch.zeros(self.dimension, dtype=self.problem.dtype, device=self.problem.device)
         for inputs, targets in self.split.batches(self.problem.batch_size):
-            leaves, outputs = self._forward(inputs)
-            share = self.problem.loss(outputs, targets).sum() / self._count
+            leaves = [p.detach().requires_grad_() for p in self._parameters()]
+            share = self._function.share(self._function.outputs(leaves, inputs), targets)
             pieces = torch.autograd.grad(share, leaves, materialize_grads=True)
             total += torch.cat([piece.reshape(-1) for piece in pieces])
         if not bool(torch.isfinite(total).all()):
@@ -128,97 +146,52 @@ class CurvatureProduct:
             )
         return total
 
-    def _forward(self, inputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        leaves = {n: p.detach().requires_grad_() for n, p in self.problem.parameters().items()}
-        model, tensors = self.problem.model, {**self._fixed, **leaves}
-        if self._folded is not None:
-            model, tensors = self._folded.model, self._folded.tensors(tensors)
-        outputs = torch.func.functional_call(model, tensors, (inputs,))
-        return tuple(leaves.values()), outputs
+    def _parameters(self) -> list[Tensor]:
+        return list(self.problem.parameters().values())
 
-    def _linearise(self, inputs: Tensor, targets: Tensor) -> _Linearised:
-        leaves, outputs = self._forward(inputs)
-        if self.kind == "hessian":
-            share = self.problem.loss(outputs, targets).sum() / self._count
-            first = torch.autograd.grad(share, leaves, create_graph=True, materialize_grads=True)
-            return _Linearised(leaves, first)
-        cotangent = torch.zeros_like(outputs, requires_grad=True)
-        first = torch.autograd.grad(
-            outputs, leaves, cotangent, create_graph=True, materialize_grads=True
-        )
-        detached = outputs.detach().requires_grad_()
-        share = self.problem.loss(detached, targets).sum() / self._count
-        (output_gradient,) = torch.autograd.grad(share, detached, create_graph=True)
-        return _Linearised(leaves, first, outputs, cotangent, detached, output_gradient)
+    def _worth_recording(self) -> bool:
+        batch = next(iter(self.split.batches(self.problem.batch_size)))
+        return bool(self._route.prepare(*batch).bytes * self._batches >= WORTH_RECORDING)
 
-    def _linearise_all(self) -> Iterator[_Linearised]:
+    def _record(self) -> None:
+        """Take the taped route.
+
+        Raises:
+            Unrecordable: the network does not allow it; nothing has changed.
+        """
+        taped = Taped(self._function, self._parameters(), self.kind)
+        for batch in self._examples():
+            taped.prepare(*batch)
+        self._kept = self._keep(taped)
+        self._route = taped
+
+    def _examples(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first, the second and the last batch: every shape that there is."""
+        size, count = self.problem.batch_size, len(self.split)
+        for start in sorted({0, min(size, (self._batches - 1) * size), (self._batches - 1) * size}):
+            chosen = torch.arange(start, min(start + size, count))
+            yield from self.split.batches(size, order=chosen)
+
+    def _keep(self, route: _Route) -> list[Any]:
+        """Prepared batches, from the first on, as many as fit."""
+        kept: list[Any] = []
+        room = self._budget
         for inputs, targets in self.split.batches(self.problem.batch_size):
-            yield self._linearise(inputs, targets)
+            if room <= 0:
+                break
+            prepared = route.prepare(inputs, targets)
+            room -= prepared.bytes
+            if room < 0:
+                break
+            kept.append(prepared)
+        return kept
 
-    def _bytes_of_all_graphs(self) -> int:
-        """Bytes that the graphs of all batches would hold, from those of the first batch."""
-        seen: dict[int, int] = {}
-
-        def note(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        inputs, targets = next(iter(self.split.batches(self.problem.batch_size)))
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            batch = self._linearise(inputs, targets)
-            _check_twice_differentiable(batch.first)
-        parameters = sum(leaf.numel() * leaf.element_size() for leaf in batch.leaves)
-        per_sample = max(0, sum(seen.values()) - 2 * parameters) / len(targets)
-        batches = -(-self._count // self.problem.batch_size)
-        return int(per_sample * self._count + parameters * batches)
-
-
-def _check_twice_differentiable(first: tuple[Tensor, ...]) -> None:
-    """Look for the nodes that torch leaves where an operator has no second derivative.
-
-    They only raise when backward passes through them, which it skips when nothing asked for lies
-    behind: the product would then silently lack that operator's share.
-    """
-    pending = [tensor.grad_fn for tensor in first if tensor.grad_fn is not None]
-    seen = set(pending)
-    while pending:
-        node = pending.pop()
-        if type(node).__name__.endswith("Error") or "NotImplemented" in type(node).__name__:
-            raise InputError(
-                "An operator of the network cannot be differentiated twice (it is marked "
-                "once_differentiable), so its curvature is unknown; replace it."
-            )
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                pending.append(following)
-
-
-def _hessian_product(
-    batch: _Linearised, pieces: tuple[Tensor, ...], retain: bool
-) -> tuple[Any, ...]:
-    used = [(g, v) for g, v in zip(batch.first, pieces, strict=True) if g.requires_grad]
-    if not used:
-        return tuple(torch.zeros_like(leaf) for leaf in batch.leaves)
-    first, vectors = zip(*used, strict=True)
-    return torch.autograd.grad(
-        first, batch.leaves, vectors, retain_graph=retain, materialize_grads=True
-    )
-
-
-def _ggn_product(batch: _Linearised, pieces: tuple[Tensor, ...], retain: bool) -> tuple[Any, ...]:
-    assert batch.cotangent is not None and batch.detached is not None
-    assert batch.output_gradient is not None and batch.outputs is not None
-    # J v by differentiating J^T u in u, in which it is linear.
-    (forward,) = torch.autograd.grad(
-        batch.first, batch.cotangent, pieces, retain_graph=True, materialize_grads=True
-    )
-    if not batch.output_gradient.requires_grad:
-        return tuple(torch.zeros_like(leaf) for leaf in batch.leaves)
-    (curved,) = torch.autograd.grad(
-        batch.output_gradient, batch.detached, forward, retain_graph=retain
-    )
-    return torch.autograd.grad(
-        batch.outputs, batch.leaves, curved, retain_graph=retain, materialize_grads=True
-    )
+    def _prepared(self) -> Iterator[tuple[Any, bool]]:
+        """Every batch, and whether it is kept."""
+        for prepared in self._kept:
+            yield prepared, True
+        if self.retained:
+            return
+        for place, batch in enumerate(self.split.batches(self.problem.batch_size)):
+            if place >= len(self._kept):
+                yield self._route.prepare(*batch), False

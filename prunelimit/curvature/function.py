@@ -1,0 +1,60 @@
+"""The network as a function of its free parameters, in the form that derivatives are taken of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..inputs.problem import Problem, SampleLoss, Split
+from .folding import Folded, fold
+
+__all__ = ["NetworkFunction"]
+
+EXAMPLE = 32
+"""Samples on which a network with folded normalisations is compared with the original."""
+
+
+@dataclass(frozen=True)
+class NetworkFunction:
+    """Outputs and share of the mean loss of a batch, for given free parameters.
+
+    ``count`` is the number of samples that the loss is a mean over, ``names`` are those of the
+    free parameters, ``fixed`` the other parameters. Normalisation layers are folded into the
+    layers before them where that is the same function (:func:`.folding.fold`).
+    """
+
+    model: nn.Module
+    loss: SampleLoss
+    count: int
+    names: tuple[str, ...]
+    fixed: dict[str, Tensor]
+    folded: Folded | None
+
+    @staticmethod
+    def of(problem: Problem, split: Split) -> NetworkFunction:
+        """The function whose mean over ``split`` is the loss of ``problem``."""
+        names = problem.layout.names
+        fixed = {
+            name: tensor.detach()
+            for name, tensor in problem.model.named_parameters()
+            if name not in set(names)
+        }
+        example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
+        folded = fold(problem.model, set(names), example)
+        return NetworkFunction(problem.model, problem.loss, len(split), names, fixed, folded)
+
+    def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
+        """Outputs for ``inputs`` with the free parameters ``free``, in the order of ``names``."""
+        model = self.model
+        tensors = {**self.fixed, **dict(zip(self.names, free, strict=True))}
+        if self.folded is not None:
+            model, tensors = self.folded.model, self.folded.tensors(tensors)
+        outputs: Tensor = torch.func.functional_call(model, tensors, (inputs,))
+        return outputs
+
+    def share(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What a batch with these ``outputs`` adds to the mean loss; a scalar."""
+        return self.loss(outputs, targets).sum() / self.count

@@ -1,0 +1,156 @@
+"""Products by forward over reverse, recorded once and replayed: the fast route.
+
+The Hessian's is the derivative of the gradient along v; the GGN's is J^T B J v with J v by
+forward mode and J^T by backward. Against double backward it saves what convolutions lose there
+(torch differentiates their backward by convolutions with swapped dimensions), and of the graph's
+own work all that does not depend on v.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .double_backward import DoubleBackward
+from .function import NetworkFunction
+from .tape import Tape, Unrecordable, record
+
+__all__ = ["Taped"]
+
+VERIFIED = 2
+"""Batches of each shape on which a tape is held against double backward."""
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """A vector by parameters, and what each tape makes of it alone."""
+
+    pieces: Sequence[Tensor]
+    transformed: dict[Tape, list[Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """One batch: its tape, what of the tape does not depend on the vector, and its memory."""
+
+    tape: Tape
+    values: list[Tensor]
+    bytes: int
+
+
+class Taped:
+    """Products with the Hessian ("hessian") or the GGN ("ggn") of ``function``, by batches.
+
+    Batches of a new shape are recorded; the first two of each shape are also multiplied by double
+    backward, which must agree.
+    """
+
+    def __init__(self, function: NetworkFunction, parameters: Sequence[Tensor], kind: str) -> None:
+        self.function = function
+        self.kind = kind
+        self._parameters = [parameter.detach() for parameter in parameters]
+        self._oracle = DoubleBackward(function, parameters, kind)
+        self._tapes: dict[tuple[torch.Size, torch.Size], Tape] = {}
+        self._verified: dict[Tape, int] = {}
+
+    def prepare(self, inputs: Tensor, targets: Tensor) -> _Prepared:
+        """Do what of the products with this batch does not depend on the vector.
+
+        Raises:
+            Unrecordable: the network's derivatives cannot be replayed, or come out different.
+        """
+        shape = (inputs.shape, targets.shape)
+        if shape not in self._tapes:
+            self._tapes[shape] = self._record(inputs, targets)
+        tape = self._tapes[shape]
+        values = tape.prepare(inputs, targets)
+        own = {t.untyped_storage().data_ptr() for t in (*self._parameters, inputs, targets)}
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in values}
+        size = sum(bytes for place, bytes in storages.items() if place not in own)
+        prepared = _Prepared(tape, values, size)
+        if self._verified.get(tape, 0) < VERIFIED:
+            self._verify(prepared, inputs, targets)
+            self._verified[tape] = self._verified.get(tape, 0) + 1
+        return prepared
+
+    def direction(self, pieces: Sequence[Tensor]) -> _Direction:
+        """A vector, one tensor per parameter, made ready."""
+        return _Direction(pieces)
+
+    def multiply(self, prepared: _Prepared, direction: _Direction, keep: bool) -> Sequence[Tensor]:
+        """The batch's share of the product with ``direction``, one tensor per parameter."""
+        tape = prepared.tape
+        if tape not in direction.transformed:
+            direction.transformed[tape] = tape.transform(*direction.pieces)
+        return tape.combine(*prepared.values, *direction.transformed[tape])
+
+    def _record(self, inputs: Tensor, targets: Tensor) -> Tape:
+        function = self._hessian_product if self.kind == "hessian" else self._ggn_product
+        direction = [torch.ones_like(parameter) for parameter in self._parameters]
+        with warnings.catch_warnings():
+            # Forward mode has torch compile some of its formulas by means that it deprecates.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                return record(function, self._parameters, (inputs, targets), direction)
+            except Unrecordable:
+                raise
+            except Exception as error:  # an operator, or a user's own, that has no forward mode
+                raise Unrecordable(str(error)) from error
+
+    def _hessian_product(
+        self, free: Sequence[Tensor], batch: Sequence[Tensor], direction: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        inputs, targets = batch
+
+        def share(*free: Tensor) -> Tensor:
+            return self.function.share(self.function.outputs(free, inputs), targets)
+
+        gradient = torch.func.grad(share, argnums=tuple(range(len(free))))
+        derivative: Any = torch.func.jvp(
+            lambda *free: tuple(gradient(*free)), tuple(free), tuple(direction)
+        )
+        product: tuple[Tensor, ...] = derivative[1]
+        return product
+
+    def _ggn_product(
+        self, free: Sequence[Tensor], batch: Sequence[Tensor], direction: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        inputs, targets = batch
+
+        def both(*free: Tensor) -> Any:
+            """The outputs, and their derivative along the direction beside them."""
+            return torch.func.jvp(
+                lambda *free: self.function.outputs(free, inputs), free, tuple(direction)
+            )
+
+        outputs, pull, forward = torch.func.vjp(both, *free, has_aux=True)  # type: ignore[misc]
+        gradient = torch.func.grad(lambda outputs: self.function.share(outputs, targets))
+        curved: Any = torch.func.jvp(gradient, (outputs,), (forward,))
+        product: tuple[Tensor, ...] = pull(curved[1])
+        return product
+
+    def _verify(self, prepared: _Prepared, inputs: Tensor, targets: Tensor) -> None:
+        generator = torch.Generator().manual_seed(0)
+        pieces = [
+            torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
+            for p in self._parameters
+        ]
+        found = self.multiply(prepared, self.direction(pieces), keep=False)
+        graph = self._oracle.prepare(inputs, targets)
+        expected = self._oracle.multiply(graph, pieces, keep=False)
+        error, size = (
+            torch.stack([each.double().norm() for each in tensors]).norm()
+            for tensors in (
+                [f - e for f, e in zip(found, expected, strict=True)],
+                expected,
+            )
+        )
+        slack = torch.finfo(pieces[0].dtype).eps ** 0.5
+        if not bool(error <= slack * size):
+            raise Unrecordable("the replayed product differs from double backward's")

@@ -1,0 +1,186 @@
+"""Recording and replaying: the same numbers for other batches and vectors, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prunelimit.curvature import CurvatureProduct
+from prunelimit.curvature.tape import Unrecordable, record
+from prunelimit.inputs.load import problem_from_module
+from prunelimit.inputs.networks import build_network
+
+Tensors = Sequence[Tensor]
+
+
+def columns(seed: int, count: int = 1) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(4, 4, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+def plain(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    hidden = torch.tanh(fixed[0] @ batch[0])
+    return [hidden * (fixed[0] + vectors[0]), hidden.sum() * vectors[0].sum(0)]
+
+
+def in_place(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    hidden = (batch[0] + 1).relu_()
+    hidden[0] = 0.5
+    product = (2 * vectors[0]).mul_(hidden)
+    product.T.add_(fixed[0])
+    return [product]
+
+
+def accumulated(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    total = torch.zeros(4, 4, dtype=torch.float64)
+    total += batch[0]
+    total += vectors[0]
+    return [total, total[1:]]
+
+
+def several(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    largest, where = batch[0].max(dim=1)
+    first, second = vectors[0].chunk(2)
+    return [first.sum() * largest, torch.gather(vectors[0], 1, where[:, None]), second]
+
+
+def unmoved(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    return [vectors[0], batch[0], fixed[0] * 2]
+
+
+@pytest.mark.parametrize("function", [plain, in_place, accumulated, several, unmoved])
+def test_a_replay_equals_the_function(
+    function: Callable[[Tensors, Tensors, Tensors], Tensors],
+) -> None:
+    fixed = columns(0)
+    tape = record(function, fixed, columns(1), columns(2))
+    for seed in (1, 5, 6):
+        batch, vectors = columns(seed), columns(10 + seed)
+        prepared = tape.prepare(*batch)
+        for _ in range(2):  # a replay must not spoil what it was given
+            found = tape.combine(*prepared, *tape.transform(*vectors))
+            for one, other in zip(found, function(fixed, batch, vectors), strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_work_is_done_where_it_belongs() -> None:
+    calls: list[object] = []
+
+    def function(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+        return [torch.tanh(batch[0]) * torch.exp(vectors[0]) + torch.sin(fixed[0])]
+
+    class Count(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            calls.append(func.overloadpacket)
+            return func(*args, **(kwargs or {}))
+
+    tape = record(function, columns(0), columns(1), columns(2))
+    batch, vectors = columns(3), columns(4)
+    with Count():
+        prepared = tape.prepare(*batch)
+        assert calls == [torch.ops.aten.tanh]
+        transformed = tape.transform(*vectors)
+        assert calls[1:] == [torch.ops.aten.exp]
+        tape.combine(*prepared, *transformed)
+    assert calls[2:] == [torch.ops.aten.mul, torch.ops.aten.add]
+
+
+def drawn(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    return [vectors[0] * torch.bernoulli(batch[0].sigmoid())]
+
+
+def branching(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    return [vectors[0] if batch[0].sum() > 0 else -vectors[0]]
+
+
+def selecting(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    return [vectors[0][batch[0] > 0].sum()]
+
+
+def overwriting(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    return [batch[0].mul_(2) * vectors[0]]
+
+
+def running(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    return [fixed[0].add_(batch[0].mean()) * vectors[0]]
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (drawn, "random"),
+        (branching, "values of the data"),
+        (selecting, "values of the data"),
+        (overwriting, "was given"),
+        (running, "was given"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(
+    function: Callable[[Tensors, Tensors, Tensors], Tensors], why: str
+) -> None:
+    with pytest.raises(Unrecordable, match=why):
+        record(function, columns(0), columns(1), columns(2))
+
+
+class Branching(nn.Module):
+    """Its outputs depend on a value of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.linear(inputs)
+        return outputs.tanh() if inputs.sum() > 0 else outputs.exp()
+
+
+class Leaning(nn.Module):
+    """Its outputs depend on a value of the batch that it takes without torch's knowledge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        self.calls = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += 1
+        return self.linear(inputs).tanh() * (1.0 + self.calls % 7)
+
+
+@pytest.mark.parametrize("network", [Branching, Leaning])
+def test_a_network_that_cannot_be_recorded_takes_the_other_route(
+    network: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunelimit.curvature.products.WORTH_RECORDING", 0)
+    both = (torch.randn(12, 6, dtype=torch.float64), torch.arange(12) % 3)
+    given = problem_from_module(network(), both, both, dtype="float64", batch_size=5)
+    assert CurvatureProduct(given, given.train).route == "double-backward"
+    with pytest.raises(Unrecordable):
+        CurvatureProduct(given, given.train, route="taped")
+
+
+def test_a_loss_that_reads_labels_into_python_takes_the_other_route() -> None:
+    def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs - nn.functional.one_hot(targets, 3)) ** 2).sum(dim=1)
+
+    both = (torch.randn(12, 6, dtype=torch.float64), torch.arange(12) % 3)
+    given = problem_from_module(nn.Linear(6, 3), both, both, dtype="float64", loss=squared_error)
+    with pytest.raises(Unrecordable, match="values of the data"):
+        CurvatureProduct(given, given.train, route="taped")
+
+
+def test_the_work_chooses_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = (torch.randn(64, 3, 32, 32), torch.arange(64) % 10)
+    network = build_network("resnet20", input_shape=(3, 32, 32), classes=10)
+    given = problem_from_module(network, both, both, batch_size=32)
+    product = CurvatureProduct(given, given.train)
+    assert product.route == "taped"
+    slow = CurvatureProduct(given, given.train, route="double-backward")
+    vector = torch.randn(given.layout.size)
+    found, expected = product(vector), slow(vector)
+    assert float((found - expected).norm() / expected.norm()) < 1e-5
+    few = given.train.subset(2, 0)
+    assert CurvatureProduct(given, few).route == "double-backward"
