@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..inputs.problem import Problem, SampleLoss, Split
 from .folding import Folded, fold
 
 __all__ = ["NetworkFunction"]
+
+@contextmanager
+def _differentiable() -> Iterator[None]:
+    """Without the fused attention kernels, which have no derivatives of the kinds wanted here."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
 
 EXAMPLE = 32
 """Samples on which a network with folded normalisations is compared with the original."""
@@ -52,7 +66,8 @@ class NetworkFunction:
         tensors = {**self.fixed, **dict(zip(self.names, free, strict=True))}
         if self.folded is not None:
             model, tensors = self.folded.model, self.folded.tensors(tensors)
-        outputs: Tensor = torch.func.functional_call(model, tensors, (inputs,))
+        with _differentiable():
+            outputs: Tensor = torch.func.functional_call(model, tensors, (inputs,))
         return outputs
 
     def share(self, outputs: Tensor, targets: Tensor) -> Tensor:
