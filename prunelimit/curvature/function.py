@@ -15,6 +15,7 @@ from .folding import Folded, fold
 
 __all__ = ["NetworkFunction"]
 
+
 @contextmanager
 def _differentiable() -> Iterator[None]:
     """Without the fused attention kernels, which have no derivatives of the kinds wanted here."""

@@ -1,0 +1,148 @@
+"""The Lanczos vectors: kept in memory, in half of it, on disk, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import UsageError
+
+__all__ = ["BASES", "BLOCK", "Basis", "basis_bytes"]
+
+BASES = ("memory", "bfloat16", "disk", "none")
+"""Where the vectors lie. "none" keeps the last two only: orthogonality to the others is lost as
+Ritz values converge, which then come back as copies and slow the rest down (Paige 1972)."""
+
+BLOCK = 16
+"""Vectors that are stored, and multiplied, together."""
+
+Sum = Callable[[Tensor], Tensor]
+"""Adds up what every process has of a small float64 tensor; the identity for one process."""
+
+
+def basis_bytes(kind: str, dimension: int, steps: int, itemsize: int) -> int:
+    """Bytes of memory that the vectors of ``steps`` Lanczos steps take."""
+    if kind == "memory":
+        return (steps + 3) * dimension * itemsize
+    if kind == "bfloat16":
+        return steps * dimension * 2 + 3 * dimension * itemsize
+    return (BLOCK if kind == "disk" else 0) * 2 * dimension * itemsize + 3 * dimension * itemsize
+
+
+class Basis:
+    """Orthonormal vectors (D,), appended one by one.
+
+    ``folder`` is where blocks of them are written: for ``kind`` "disk" when they are full, and for
+    every kind by :meth:`save`, from where :meth:`load` has them back.
+    """
+
+    def __init__(self, like: Tensor, kind: str, folder: Path | None, add_up: Sum) -> None:
+        if kind not in BASES:
+            raise UsageError(f"There is no basis {kind!r}; choose one of {', '.join(BASES)}.")
+        if kind == "disk" and folder is None:
+            raise UsageError("A basis on disk needs a folder to lie in.")
+        self.kind = kind
+        self.recent: list[Tensor] = []
+        self._like = like
+        self._folder = folder
+        self._add_up = add_up
+        self._dtype = torch.bfloat16 if kind == "bfloat16" else like.dtype
+        self._blocks: list[Tensor | Path] = []
+        self._filled = 0
+        self._saved = 0
+
+    def append(self, vector: Tensor) -> None:
+        """Take ``vector`` (D,) as the next; the last two are there as ``recent`` in its dtype."""
+        self.recent = [*self.recent[-1:], vector]
+        if self.kind == "none":
+            return
+        place = self._filled % BLOCK
+        if place == 0:
+            self._blocks.append(
+                torch.empty(BLOCK, vector.numel(), dtype=self._dtype, device=vector.device)
+            )
+        block = self._blocks[-1]
+        assert isinstance(block, Tensor)
+        block[place] = vector
+        self._filled += 1
+        if self.kind == "disk" and self._filled % BLOCK == 0:
+            self._write(len(self._blocks) - 1)
+            self._blocks[-1] = self._path(len(self._blocks) - 1)
+
+    def remove_from(self, residual: Tensor) -> None:
+        """Take the components along all vectors out of ``residual`` (D,), in place: one pass of
+        classical Gram-Schmidt, block by block."""
+        if self.kind == "none":
+            for vector in self.recent:
+                residual -= self._component(vector[None], residual)[0] * vector
+            return
+        for block in self._each():
+            known = block.to(residual.dtype)
+            residual -= known.T @ self._component(known, residual).to(residual.dtype)
+
+    def _component(self, vectors: Tensor, residual: Tensor) -> Tensor:
+        return self._add_up((vectors @ residual).to(torch.float64))
+
+    def save(self) -> dict[str, Tensor]:
+        """Write what is not yet in the folder; returns the rest, which is small.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.kind != "none":
+            for place in range(self._saved, self._filled // BLOCK):
+                self._write(place)
+        rest = {f"recent_{place}": vector for place, vector in enumerate(self.recent)}
+        part = self._filled % BLOCK
+        if part:
+            block = self._blocks[-1]
+            assert isinstance(block, Tensor)
+            rest["part"] = block[:part].clone()
+        return rest
+
+    def load(self, rest: dict[str, Tensor], filled: int) -> None:
+        """Have back ``filled`` vectors from the folder and what :meth:`save` returned."""
+        device = self._like.device
+        self.recent = [rest[name].to(device) for name in ("recent_0", "recent_1") if name in rest]
+        if self.kind == "none":
+            return
+        self._filled, self._saved = filled, filled // BLOCK
+        for place in range(self._saved):
+            path = self._path(place)
+            self._blocks.append(path if self.kind == "disk" else self._read(path))
+        if "part" in rest:
+            block = torch.empty(BLOCK, self._like.numel(), dtype=self._dtype, device=device)
+            block[: len(rest["part"])] = rest["part"].to(device)
+            self._blocks.append(block)
+
+    def __len__(self) -> int:
+        return self._filled
+
+    def _each(self) -> Iterator[Tensor]:
+        left = self._filled
+        for block in self._blocks:
+            whole = block if isinstance(block, Tensor) else self._read(block)
+            yield whole[: min(left, BLOCK)]
+            left -= BLOCK
+
+    def _path(self, place: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"vectors-{place:05d}.safetensors"
+
+    def _write(self, place: int) -> None:
+        block = self._blocks[place]
+        if place < self._saved or not isinstance(block, Tensor):
+            return
+        path = self._path(place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        save_file({"vectors": block.contiguous()}, temporary)
+        temporary.replace(path)
+        self._saved = place + 1
+
+    def _read(self, path: Path) -> Tensor:
+        return load_file(path, device=str(self._like.device))["vectors"]

@@ -1,0 +1,190 @@
+"""The Lanczos process with full reorthogonalisation, for any symmetric matrix-vector product.
+
+Source: Paige 1972. A process can be taken further step by step, put away and taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import NumericalError, UsageError
+from .basis import Basis, Sum
+from .quadrature import LanczosRun, Outcome
+
+__all__ = ["Lanczos", "Matvec", "lanczos"]
+
+Matvec = Callable[[Tensor], Tensor]
+"""Maps a vector (D,) to a vector (D,) of the same dtype and device."""
+
+STATE = "state.safetensors"
+
+
+def _alone(small: Tensor) -> Tensor:
+    return small
+
+
+class Lanczos:
+    """A process begun at ``start`` (D,).
+
+    Vectors stay in the dtype of ``start``; alpha, beta and every norm are accumulated in float64.
+    Each step reorthogonalises twice against all vectors that ``basis`` keeps (:class:`Basis`). The
+    process ends early when the residual is rounding noise relative to the matrix, so it never
+    divides by it; it takes at most ``dimension`` steps. With ``folder``, :meth:`save` puts it
+    away there, and a process begun with the same folder goes on from it, to the same numbers.
+    Where vectors are sharded over processes, ``add_up`` sums small tensors over them and
+    ``dimension`` is the whole length.
+
+    Raises:
+        UsageError: ``start`` is zero or not finite.
+    """
+
+    def __init__(
+        self,
+        matvec: Matvec,
+        start: Tensor,
+        *,
+        basis: str = "memory",
+        folder: Path | None = None,
+        add_up: Sum = _alone,
+        dimension: int | None = None,
+    ) -> None:
+        self._matvec = matvec
+        self._add_up = add_up
+        self._dimension = start.numel() if dimension is None else dimension
+        self._folder = folder
+        self._basis = Basis(start, basis, folder, add_up)
+        self._alpha: list[float] = []
+        self._beta: list[float] = []
+        self._scale = 0.0
+        self._outcome = Outcome.COMPLETE
+        if folder is not None and (folder / STATE).exists():
+            self._load(folder / STATE)
+            return
+        self._norm = self._length(start)
+        if not self._norm > 0 or not np.isfinite(self._norm):
+            raise UsageError("Lanczos needs a start vector that is finite and not zero.")
+        self._basis.append(start / self._norm)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps taken so far."""
+        return len(self._alpha)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the Krylov space is, so that there is no further step."""
+        return self._outcome is Outcome.INVARIANT
+
+    @property
+    def run(self) -> LanczosRun:
+        """The process as it stands, after one step at least."""
+        return LanczosRun(np.array(self._alpha), np.array(self._beta), self._norm, self._outcome)
+
+    def advance(self, num_steps: int, on_step: Callable[[int], bool | None] | None = None) -> None:
+        """Go on until ``num_steps`` steps are done in all.
+
+        ``on_step`` is called after every step with the steps done; True ends the advance there.
+
+        Raises:
+            NumericalError: a product is not finite.
+        """
+        while self.num_steps < min(num_steps, self._dimension) and not self.exhausted:
+            self._step()
+            if on_step is not None and on_step(self.num_steps):
+                return
+
+    def _step(self) -> None:
+        current = self._basis.recent[-1]
+        residual = self._matvec(current).clone()
+        size = self._length(residual)
+        if not np.isfinite(size):
+            raise NumericalError(
+                f"Curvature product {self.num_steps + 1} is not finite; use --dtype float64 or "
+                "check the network's loss."
+            )
+        alpha = self._dot(current, residual)
+        # In the working dtype first, so that a coarser basis has only rounding left to remove.
+        residual -= alpha * current
+        if self._beta:
+            residual -= self._beta[-1] * self._basis.recent[-2]
+        for _ in range(2):
+            self._basis.remove_from(residual)
+        beta = self._length(residual)
+        self._scale = max(self._scale, size)
+        noise = 10 * torch.finfo(residual.dtype).eps
+        if beta <= noise * self._scale or self.num_steps + 1 == self._dimension:
+            self._outcome = Outcome.INVARIANT
+        else:
+            self._basis.append(residual / beta)
+        self._alpha.append(alpha)
+        self._beta.append(beta)
+
+    def save(self) -> None:
+        """Put the process away in its folder.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        numbers = [self._norm, self._scale, float(self.exhausted), float(len(self._basis))]
+        state = {
+            **self._basis.save(),
+            "alpha": torch.tensor(self._alpha, dtype=torch.float64),
+            "beta": torch.tensor(self._beta, dtype=torch.float64),
+            "numbers": torch.tensor(numbers, dtype=torch.float64),
+        }
+        temporary = (self._folder / STATE).with_suffix(".new")
+        save_file(state, temporary)
+        temporary.replace(self._folder / STATE)
+
+    def _load(self, path: Path) -> None:
+        state = load_file(path)
+        self._alpha = state.pop("alpha").tolist()
+        self._beta = state.pop("beta").tolist()
+        self._norm, self._scale, ended, filled = state.pop("numbers").tolist()
+        self._outcome = Outcome.INVARIANT if ended else Outcome.COMPLETE
+        self._basis.load(state, int(filled))
+
+    def _length(self, vector: Tensor) -> float:
+        # Scaled, so that entries near the dtype's smallest number do not square to zero; by the
+        # sum of the processes' largest, which all of them know.
+        largest = vector.abs().max() if vector.numel() else torch.zeros(())
+        scale = self._total(largest)
+        if scale == 0.0 or not np.isfinite(scale):
+            return scale
+        part = torch.linalg.vector_norm(vector / scale, dtype=torch.float64)
+        return float(scale * np.sqrt(self._total(part**2)))
+
+    def _dot(self, left: Tensor, right: Tensor) -> float:
+        return self._total(torch.dot(left.to(torch.float64), right.to(torch.float64)))
+
+    def _total(self, number: Tensor) -> float:
+        return float(self._add_up(number.reshape(1).to(torch.float64))[0])
+
+
+def lanczos(
+    matvec: Matvec,
+    start: Tensor,
+    num_steps: int,
+    *,
+    on_step: Callable[[int], bool | None] | None = None,
+) -> LanczosRun:
+    """``num_steps`` steps from ``start`` (D,) in one go, with the basis in memory.
+
+    Raises:
+        UsageError: ``num_steps`` is below one, or ``start`` is zero.
+        NumericalError: a product is not finite.
+    """
+    if num_steps < 1:
+        raise UsageError(f"Lanczos needs at least one step, not {num_steps}; raise --steps.")
+    process = Lanczos(matvec, start)
+    process.advance(num_steps, on_step)
+    return process.run

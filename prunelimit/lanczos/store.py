@@ -1,0 +1,119 @@
+"""Where Lanczos processes lie between one command and the next."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import OutputError, UsageError
+from .basis import Sum
+from .process import Lanczos, Matvec
+
+__all__ = ["Store"]
+
+OWNER = "run.json"
+
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+class Store:
+    """Processes by name, each in a folder of its own below ``folder``.
+
+    Without ``folder`` nothing can be taken up again; vectors on disk then lie in a temporary one.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, basis: str = "memory", owner: str = "{}"
+    ) -> None:
+        self.folder = folder
+        self.basis = basis
+        self._owner = owner
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._saved_at = time.monotonic()
+
+    @classmethod
+    def open(
+        cls, folder: Path, basis: str, owner: Mapping[str, Any], *, resume: bool, force: bool
+    ) -> Store:
+        """A store for the run that ``owner`` describes (JSON), new or taken up again.
+
+        Raises:
+            OutputError: an interrupted run lies there; neither ``resume`` nor ``force`` is given.
+            UsageError: ``resume`` is, and that run was a different one.
+        """
+        path = folder / OWNER
+        described = json.dumps(owner, sort_keys=True, indent=2)
+        if folder.exists():
+            if not resume and not force:
+                raise OutputError(
+                    f"{folder} is left of an interrupted run; give --resume to go on with it or "
+                    "--force to begin again."
+                )
+            if not resume:
+                shutil.rmtree(folder)
+            elif not path.exists() or path.read_text(encoding="utf-8") != described:
+                raise UsageError(
+                    f"{folder} is left of a run with other inputs or options; repeat those to go "
+                    "on with it, or give --force without --resume to begin again."
+                )
+        return cls(folder, basis, described)
+
+    def process(
+        self,
+        name: str,
+        matvec: Matvec,
+        start: Tensor,
+        *,
+        add_up: Sum | None = None,
+        dimension: int | None = None,
+    ) -> Lanczos:
+        """The process called ``name``: as it was put away, or begun at ``start``."""
+        place = self.folder
+        if place is None and self.basis == "disk":
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="prunelimit-")
+            place = Path(self._temporary.name)
+        more: dict[str, Any] = {} if add_up is None else {"add_up": add_up}
+        return Lanczos(
+            matvec,
+            start,
+            basis=self.basis,
+            folder=None if place is None else place / name,
+            dimension=dimension,
+            **more,
+        )
+
+    def save(self, process: Lanczos, *, now: bool = False) -> None:
+        """Put ``process`` away if a minute has passed since the last time, or ``now``.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.folder is None:
+            return
+        if not now and time.monotonic() - self._saved_at < SECONDS_BETWEEN_SAVES:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / OWNER).write_text(self._owner, encoding="utf-8")
+            process.save()
+        except OSError as error:
+            raise OutputError(
+                f"The state of the run cannot be written to {self.folder}: {error.strerror}; make "
+                "room there, or give the output another place."
+            ) from error
+        self._saved_at = time.monotonic()
+
+    def discard(self) -> None:
+        """Remove everything that was put away."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._temporary is not None:
+            self._temporary.cleanup()

@@ -1,0 +1,150 @@
+"""Bases and stores: the same process wherever its vectors lie, and after a stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_lanczos import symmetric
+
+from prunelimit.errors import OutputError, UsageError
+from prunelimit.lanczos import BASES, Lanczos, LanczosRun, Store, basis_bytes, lanczos
+from prunelimit.lanczos.store import OWNER
+
+MATRIX = symmetric(np.concatenate([np.geomspace(1e-4, 1, 290), np.geomspace(2, 100, 10)]), seed=4)
+START = torch.randn(300, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+STEPS = 50
+
+
+def matvec(vector: torch.Tensor) -> torch.Tensor:
+    return (MATRIX.to(vector.dtype) @ vector).to(vector.dtype)
+
+
+def begin(folder: Path | None, basis: str, dtype: torch.dtype = torch.float64) -> Lanczos:
+    return Store(folder, basis).process("probe", matvec, START.to(dtype))
+
+
+def smoothed(run: LanczosRun, ridge: float = 1.0) -> float:
+    rule = run.quadrature()
+    return float((rule.ritz_values / (rule.ritz_values + ridge)) @ rule.weights)
+
+
+def orthogonality(process: Lanczos) -> float:
+    vectors = torch.cat([block.double() for block in process._basis._each()])
+    return float((vectors @ vectors.T - torch.eye(len(vectors))).abs().max())
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_every_basis_gives_the_same_integral(basis: str, tmp_path: Path) -> None:
+    process = begin(tmp_path if basis == "disk" else None, basis)
+    process.advance(STEPS)
+    expected = lanczos(matvec, START, STEPS)
+    assert process.num_steps == STEPS
+    slack = 1e-9 if basis in ("memory", "disk") else 2e-3
+    assert smoothed(process.run) == pytest.approx(smoothed(expected), rel=slack)
+
+
+def test_full_bases_stay_orthogonal_and_local_orthogonalisation_makes_copies() -> None:
+    coarse, exact, local = (begin(None, kind) for kind in ("bfloat16", "memory", "none"))
+    for process in (coarse, exact, local):
+        process.advance(150)
+    assert orthogonality(exact) < 1e-13
+    assert orthogonality(coarse) < 0.02
+    top = float(torch.linalg.eigvalsh(MATRIX)[-1])
+    copies = [
+        int((np.abs(p.run.quadrature().ritz_values - top) < 1e-3 * top).sum())
+        for p in (exact, coarse, local)
+    ]
+    assert copies[0] == copies[1] == 1
+    assert copies[2] > 1
+
+
+def test_a_basis_on_disk_lies_there(tmp_path: Path) -> None:
+    process = begin(tmp_path, "disk")
+    process.advance(STEPS)
+    assert len(list((tmp_path / "probe").glob("vectors-*"))) == STEPS // 16
+    assert sum(isinstance(block, torch.Tensor) for block in process._basis._blocks) <= 1
+
+
+@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("stop", [1, 7, 16, 33])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_process_goes_on_to_the_same_numbers(
+    basis: str, stop: int, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    whole = begin(tmp_path / "whole", basis, dtype)
+    whole.advance(STEPS)
+    first = begin(tmp_path / "parts", basis, dtype)
+    first.advance(stop)
+    first.save()
+    second = begin(tmp_path / "parts", basis, dtype)
+    assert second.num_steps == stop
+    second.advance(40)
+    second.save()
+    third = begin(tmp_path / "parts", basis, dtype)
+    third.advance(STEPS)
+    np.testing.assert_array_equal(third.run.alpha, whole.run.alpha)
+    np.testing.assert_array_equal(third.run.beta, whole.run.beta)
+    assert third.run.norm == whole.run.norm
+
+
+def test_an_exhausted_process_stays_so(tmp_path: Path) -> None:
+    start = torch.zeros(300, dtype=torch.float64)
+    start[:3] = 1
+    diagonal = torch.arange(300, dtype=torch.float64)
+    process = Store(tmp_path).process("short", lambda v: diagonal * v, start)
+    process.advance(20)
+    assert process.exhausted and process.num_steps == 3
+    process.save()
+    again = Store(tmp_path).process("short", lambda v: diagonal * v, start)
+    again.advance(20)
+    assert again.exhausted and again.num_steps == 3
+
+
+def test_leading_steps_are_the_shallower_run() -> None:
+    deep = lanczos(matvec, START, 40)
+    shallow = lanczos(matvec, START, 20)
+    np.testing.assert_array_equal(deep.leading(20).alpha, shallow.alpha)
+    assert deep.leading(40) is deep.leading(60) is deep
+
+
+def test_an_advance_ends_where_it_is_told() -> None:
+    process = begin(None, "memory")
+    process.advance(STEPS, lambda step: step == 5)
+    assert process.num_steps == 5
+
+
+def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    owner = {"steps": 10, "seed": 0}
+    store = Store.open(folder, "memory", owner, resume=False, force=False)
+    assert not folder.exists()
+    process = store.process("probe", matvec, START)
+    process.advance(5)
+    store.save(process)
+    assert not folder.exists()  # too soon to be worth it
+    store.save(process, now=True)
+    assert (folder / OWNER).exists()
+    with pytest.raises(OutputError, match="--resume"):
+        Store.open(folder, "memory", owner, resume=False, force=False)
+    with pytest.raises(UsageError, match="other inputs"):
+        Store.open(folder, "memory", {**owner, "seed": 1}, resume=True, force=False)
+    again = Store.open(folder, "memory", owner, resume=True, force=False)
+    assert again.process("probe", matvec, START).num_steps == 5
+    fresh = Store.open(folder, "memory", owner, resume=False, force=True)
+    assert fresh.process("probe", matvec, START).num_steps == 0
+    store.save(process, now=True)
+    store.discard()
+    assert not folder.exists()
+
+
+def test_bases_state_their_memory() -> None:
+    memory = basis_bytes("memory", 1000, 100, 4)
+    assert memory == 103 * 1000 * 4
+    assert basis_bytes("bfloat16", 1000, 100, 4) < 0.6 * memory
+    assert basis_bytes("disk", 1000, 100, 4) == basis_bytes("disk", 1000, 900, 4) < memory
+    assert basis_bytes("none", 1000, 100, 4) == 3 * 1000 * 4
+    with pytest.raises(UsageError, match="tape"):
+        begin(None, "tape")
