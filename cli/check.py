@@ -23,7 +23,6 @@ from .options import (
     CHECK,
     CURVATURE,
     DATA,
-    LIMIT,
     NETWORK,
     RUN,
     Section,
@@ -41,9 +40,10 @@ GATE_FAILED = 1
 """Exit code of a gate that failed."""
 
 OTHER_TOLERANCE = ("tolerance",)
-"""--tolerance is the gate's; those of accuracy keep their defaults."""
+"""--tolerance is the gate's; those of accuracy and of the limit keep their defaults."""
 
 MEASURE = Section("Measurement", MeasureConfig, without=OTHER_TOLERANCE)
+LIMIT = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
 
 FILES = click.Argument(
     ["files"], metavar="CKPT | PREDICT.json MEASURE.json", nargs=-1, type=click.Path(path_type=Path)
@@ -118,7 +118,7 @@ def _measured(checkpoint: Path, given: dict[str, Any], progress: Any) -> CheckRe
         build(DataConfig, given),
         build(RunConfig, given),
         build(CurvatureConfig, given),
-        build(LimitConfig, given),
+        build(LimitConfig, given, without=OTHER_TOLERANCE),
         build(MeasureConfig, given, without=OTHER_TOLERANCE),
         build(CheckConfig, given),
         progress=progress,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import click
 
 from prunelimit.errors import PruneLimitError
 
-__all__ = ["GENERAL", "Command", "Interrupted", "keep_on_interrupt"]
+__all__ = ["GENERAL", "Command", "Interrupted", "interruptible", "keep_on_interrupt"]
 
 GENERAL = "General"
 """Heading of options that have no other; it comes last."""
@@ -27,6 +30,25 @@ class Interrupted(PruneLimitError):
 def keep_on_interrupt(path: Path, clause: str) -> None:
     """What to tell a user who interrupts the command from now on, if ``path`` is there by then."""
     click.get_current_context().meta[_KEPT] = (path, clause)
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[Callable[[], bool]]:
+    """For the time of the block, a first Ctrl-C shows ``message`` and only makes the function
+    that is yielded true; a second one interrupts as usual."""
+    pressed = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+        click.echo(message, err=True)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Command(click.Command):

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from prunelimit.errors import UsageError
 
+from .command import Interrupted, interruptible
 from .options import (
     CHECKPOINT,
     CURVATURE,
@@ -17,6 +19,7 @@ from .options import (
     build,
     cli_command,
     document_options,
+    flag,
     general_options,
 )
 from .outputs import Outputs
@@ -31,20 +34,33 @@ from .outputs import Outputs
     CURVATURE,
     RUN,
     document_options(plot="predicted width against removed radius", strict=True),
+    flag("Output", "--resume", "Go on with an interrupted prediction, if there is one."),
     general_options(),
 )
-def command(checkpoint: Path, **given: Any) -> None:
+def command(checkpoint: Path, resume: bool, **given: Any) -> None:
     """Predict how many weights can be removed in one shot.
 
     Gives the limit with its interval, and says whether it can be trusted and on what evidence.
-    CKPT is a checkpoint; one written by prunelimit names its own network and data.
+    CKPT is a checkpoint; one written by prunelimit names its own network and data. Ctrl-C ends
+    with the estimate so far; with -o, --resume goes on from there.
     """
+    from prunelimit.files import resume_path
+
+    force = given["force"]
+    state = None if given["output"] is None else resume_path(given["output"])
+    if resume and state is None:
+        raise UsageError("--resume needs the -o FILE.json of the interrupted prediction.")
+    if resume and state is not None and state.exists():
+        given["force"] = True  # the file holds the estimate so far
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.pipeline.predict import predict
     from prunelimit.report.plots import plot_limit
     from prunelimit.report.tables import predict_table
 
-    with outputs.progress() as progress:
+    with (
+        outputs.progress() as progress,
+        interruptible("Reading the limit from the work done; Ctrl-C again to stop.") as stop,
+    ):
         result = predict(
             checkpoint,
             build(ModelConfig, given),
@@ -52,9 +68,17 @@ def command(checkpoint: Path, **given: Any) -> None:
             build(RunConfig, given),
             build(CurvatureConfig, given),
             build(LimitConfig, given),
+            state=state,
+            resume=resume,
+            force=force,
+            stop=stop,
             progress=progress,
         )
     outputs.draw(lambda path: plot_limit(result, path))
     outputs.document(result, outputs.output)
     outputs.show(predict_table(result))
+    if result.curvature.ended == "interrupted":
+        left = "this is" if state is None else f"{given['output']} holds"
+        on = "" if state is None else "; run the same command with --resume to go on"
+        raise Interrupted(f"Interrupted; {left} the estimate so far{on}.")
     outputs.demand(result.reliability)

@@ -42,7 +42,8 @@ def command(output: Path, resume: bool, **given: Any) -> None:
     every other command needs nothing but its path.
     """
     outputs = Outputs.of(given, output)
-    from prunelimit.pipeline.train import resume_path, train
+    from prunelimit.files import resume_path
+    from prunelimit.pipeline.train import train
     from prunelimit.report.tables import train_table
 
     keep_on_interrupt(

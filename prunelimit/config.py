@@ -124,12 +124,26 @@ class CurvatureConfig:
     backend: str = option(
         "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
     )
-    probes: int = option(1, "Random probe vectors.", metavar="N")
-    steps: int = option(120, "Lanczos steps per probe.", metavar="N")
+    probes: int | None = option(
+        None,
+        "Random probe vectors (default: one, and more where the limit needs them).",
+        metavar="N",
+    )
+    steps: int | None = option(
+        None,
+        "Lanczos steps per probe (default: as many as the limit needs; 120 for spectrum).",
+        metavar="N",
+    )
     samples: int = option(
         10_000,
         "Training samples whose mean loss the curvature belongs to; 0 takes all of them.",
         metavar="N",
+    )
+    basis: str = option(
+        "memory",
+        "Where Lanczos vectors lie: bfloat16 halves the memory at a small loss of orthogonality, "
+        "none keeps but two and converges late.",
+        choices=("memory", "bfloat16", "disk", "none"),
     )
 
 
@@ -149,8 +163,24 @@ class LimitConfig:
         choices=("directional", "isotropic", "paper"),
     )
     confidence: float = option(0.95, "Level of every interval.", metavar="P")
-    directional_steps: int = option(
-        40, "Lanczos steps from the removed weights, per candidate sparsity.", metavar="N"
+    tolerance: str = option(
+        "0.25pp",
+        "Go on until half the interval is no wider, where steps and probes are not given.",
+        metavar="Npp",
+    )
+    max_products: int | None = option(
+        None,
+        "Curvature products that may be spent (default: 600, or what given steps and probes take).",
+        metavar="N",
+    )
+    max_seconds: float | None = option(
+        None, "Seconds after which no further product is begun (default: no limit).", metavar="S"
+    )
+    directional_steps: int | None = option(
+        None,
+        "Lanczos steps from the removed weights, per candidate sparsity (default: as many as the "
+        "limit needs).",
+        metavar="N",
     )
     no_drift: bool = option(
         False,

@@ -13,8 +13,9 @@ from .spectrum import Spectrum, operator_values
 
 __all__ = ["SOURCES", "EffectiveDimension", "kept"]
 
-SOURCES = ("probe", "depth")
-"""What the interval of one spectrum covers: the choice of probes, and the Lanczos depth."""
+SOURCES = ("probe", "depth", "direction")
+"""What the interval of one set of samples covers: the choice of probes, the Lanczos depth from
+them, and that from the removed weights."""
 
 SPACING = 0.25
 """Of the grid in log ridge that roots are bracketed on."""

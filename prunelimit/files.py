@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import InputError, OutputError
 
-__all__ = ["check_writable", "read_json", "write_json", "writing"]
+__all__ = ["check_writable", "read_json", "resume_path", "write_json", "writing"]
 
 
 def check_writable(path: Path, *, force: bool = False) -> None:
@@ -44,6 +44,11 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         raise OutputError(
             f"{path} cannot be written: no permission to write in {folder}; choose another."
         )
+
+
+def resume_path(output: Path) -> Path:
+    """Where the state of work that has not ended lies: beside what it is to end in."""
+    return output.with_name(output.name + ".resume")
 
 
 @contextmanager

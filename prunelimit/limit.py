@@ -93,13 +93,12 @@ def _largest(feasible: Callable[[int], bool], top: int) -> int:
     return low
 
 
-def widened(transition: Transition, other: Transition, source: str, top: int) -> Transition:
-    """``transition`` with its distance from ``other`` added to the interval, as that ``source``;
+def widened(transition: Transition, by: int, source: str, top: int) -> Transition:
+    """``transition`` with ``by`` more parameters on either side of its interval, for ``source``;
     no end is beyond ``top``."""
-    apart = abs(transition.removed - other.removed)
     low, high = transition.interval
-    interval = max(0, low - apart), min(top, high + apart)
-    return Transition(transition.removed, interval, {**transition.errors, source: apart})
+    interval = max(0, low - by), min(top, high + by)
+    return Transition(transition.removed, interval, {**transition.errors, source: by})
 
 
 def between(geometry: Geometry, first: Transition, second: Transition) -> int:
@@ -270,7 +269,7 @@ def _log_saturated(
 
     gauss, radau = mean(run.bracket.gauss), mean(run.bracket.radau)
     value = (gauss + radau) / 2
-    if side and "depth" in sources:
+    if side and "direction" in sources:
         value += side * abs(gauss - radau) / 2
     return math.log(max(value, 1e-300))
 

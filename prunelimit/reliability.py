@@ -18,6 +18,21 @@ QUADRATIC_RANGE = (0.5, 2.0)
 """Actual over modelled loss rise within which the second-order model describes the loss."""
 
 
+REMEDIES = {
+    "probe": "--probes",
+    "depth": "--steps",
+    "direction": "--directional-steps",
+    "samples": "--samples",
+}
+
+BUDGETS = {
+    "max-products": "The products allowed were spent (--max-products)",
+    "max-seconds": "The time allowed had passed (--max-seconds)",
+    "memory": "There was no memory for more Lanczos vectors (see --basis)",
+    "interrupted": "The work was interrupted",
+}
+
+
 def nonquadraticity(crossing: PathPoint | None) -> float | None:
     """Actual over modelled loss rise at ``crossing``; None when the model predicts no rise."""
     if crossing is None:
@@ -31,20 +46,27 @@ def judge(
     variants: Sequence[Variant],
     crossing: PathPoint | None,
     path: Sequence[PathPoint],
+    ended: str = "given",
+    tolerance: str = "",
 ) -> Reliability:
     """Verdict on ``limit``.
 
     ``variants`` are the same limit by other formulas and operators; ``crossing`` is the point of
-    the pruning path where the actual loss rise first reaches epsilon (None: it never does).
+    the pruning path where the actual loss rise first reaches epsilon (None: it never does);
+    ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for.
     """
     reasons = []
     low, high = limit.interval
     if high - low > WIDEST_INTERVAL:
         worst = max(limit.errors, key=lambda name: limit.errors[name])
-        remedy = {"probe": "--probes", "depth": "--steps", "samples": "--samples"}[worst]
         reasons.append(
             f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
-            f"points, most of it from {worst}; raise {remedy}."
+            f"points, most of it from {worst}; raise {REMEDIES[worst]}."
+        )
+    if ended in BUDGETS:
+        reasons.append(
+            f"{BUDGETS[ended]} before the limit was known to {tolerance}: half its interval is "
+            f"{50 * (high - low):.2f} percentage points."
         )
     for variant in variants:
         apart = abs(variant.sparsity - limit.sparsity)

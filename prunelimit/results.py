@@ -103,7 +103,10 @@ class CurvatureSummary:
 
     ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
     the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
-    those on half of the samples too.
+    those on half of the samples too; ``ended`` says what ended the work: "tolerance" (the limit is
+    known as well as was asked for), "given" (steps and probes were given), "samples" (what the
+    samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
+    "interrupted".
     """
 
     kind: str
@@ -119,6 +122,7 @@ class CurvatureSummary:
     negative_mass: float
     gradient_seconds: float
     product_seconds: float
+    ended: str = "given"
 
 
 @dataclass(frozen=True, kw_only=True)

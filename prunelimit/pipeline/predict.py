@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ import torch
 
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from ..effective import EffectiveDimension
-from ..epsilon import loss_tolerance
+from ..epsilon import loss_tolerance, parse_tolerance
 from ..errors import UsageError
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, evaluate
+from ..lanczos import Store
 from ..limit import (
     DirectionalSearch,
     Geometry,
@@ -29,7 +30,8 @@ from ..results import CurvePoint, DataInfo, Dense, Limit, PathPoint, PredictResu
 from ..spectrum import OPERATORS
 from .limits import PruningPath, find_limits
 from .provenance import Recorder
-from .spectrum import Curvature, measure_curvature
+from .spectrum import Curvature, open_curvature
+from .work import Work
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
 
@@ -44,16 +46,41 @@ def predict(
     curvature: CurvatureConfig,
     limit: LimitConfig,
     *,
+    state: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    stop: Callable[[], bool] | None = None,
     progress: Progress = silent,
 ) -> PredictResult:
     """The pruning limit of the network in ``checkpoint``.
 
+    ``state`` is a folder where unfinished work lies until it is finished; ``resume`` goes on with
+    what lies there, to the same numbers, and ``force`` throws it away. ``stop`` is asked between
+    products; once it is true the limit is read from the work done so far.
+
     Raises:
+        OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
+            what to do with it.
         PruneLimitError: see its subclasses.
     """
     recorder = Recorder("predict", run, model, data, curvature, limit)
+    _check(limit)
     loaded = load(checkpoint, model, data, run)
-    return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
+    store = Store(basis=curvature.basis)
+    if state is not None:
+        owner = {
+            "checkpoint": loaded.model_info.sha256,
+            **dataclasses.asdict(model),
+            **dataclasses.asdict(data),
+            **dataclasses.asdict(run),
+            "curvature": curvature.curvature,
+            "backend": curvature.backend,
+            "basis": curvature.basis,
+        }
+        store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
+    return predict_loaded(
+        loaded, curvature, limit, recorder, store=store, stop=stop, progress=progress
+    )
 
 
 def predict_problem(
@@ -103,20 +130,28 @@ def predict_loaded(
     limit: LimitConfig,
     recorder: Recorder,
     *,
+    store: Store | None = None,
+    stop: Callable[[], bool] | None = None,
     progress: Progress = silent,
 ) -> PredictResult:
-    """:func:`predict` for a problem that is loaded already."""
+    """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
     problem = loaded.problem
     _check(limit)
     train = evaluate(problem, problem.train)
     dense = Dense(loss=train.loss, accuracy=evaluate(problem, problem.test).accuracy)
     epsilon = loss_tolerance(train.losses, limit.epsilon, problem.seed)
-    found = measure_curvature(problem, curvature, progress)
+    store = Store(basis=curvature.basis) if store is None else store
+    work = Work(store, progress, limit.max_products, limit.max_seconds, stop or (lambda: False))
+    found = open_curvature(problem, curvature, work)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
     magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
-    limits = find_limits(path, geometry, found, limit, progress)
+    limits = find_limits(path, geometry, found, limit)
+    if limits.ended == "interrupted":
+        work.put_away()
+    else:
+        store.discard()
     headline = OPERATORS[curvature.curvature][0]
     chosen = limits.transitions[limit.formula, headline]
     prunable = geometry.prunable
@@ -154,12 +189,10 @@ def predict_loaded(
         data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
         dense=dense,
         epsilon=epsilon,
-        curvature=dataclasses.replace(
-            found.summary(), products=found.product.products + limits.products_on_half
-        ),
+        curvature=found.summary(limits.ended),
         limit=answer,
         variants=variants,
-        reliability=judge(answer, others, crossing, points),
+        reliability=judge(answer, others, crossing, points, limits.ended, limit.tolerance),
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
     )
@@ -168,8 +201,15 @@ def predict_loaded(
 def _check(limit: LimitConfig) -> None:
     if not 0 < limit.confidence < 1:
         raise UsageError(f"--confidence is {limit.confidence}; give a number between 0 and 1.")
-    if limit.directional_steps < 1:
-        raise UsageError(f"--directional-steps is {limit.directional_steps}; give 1 or more.")
+    for flag, number in (
+        ("--directional-steps", limit.directional_steps),
+        ("--max-products", limit.max_products),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"{flag} is {number}; give 1 or more.")
+    if limit.max_seconds is not None and not limit.max_seconds > 0:
+        raise UsageError(f"--max-seconds is {limit.max_seconds}; give more than 0.")
+    parse_tolerance(limit.tolerance)
 
 
 def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:
@@ -194,6 +234,7 @@ def _evidence(
     def point(removed: int) -> PathPoint:
         vector = path.displacement(removed)
         product = found.product(vector)
+        found.work.products += 1
         return PathPoint(
             sparsity=removed / prunable,
             loss_rise=rise(removed),

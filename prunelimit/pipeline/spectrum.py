@@ -6,73 +6,130 @@ import dataclasses
 import time
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..config import CurvatureConfig, DataConfig, ModelConfig, RunConfig
 from ..curvature import CurvatureProduct, Product, curvature_product
+from ..curvature.memory import available_bytes
 from ..errors import UsageError
 from ..inputs.load import load
 from ..inputs.problem import Problem, Split
+from ..lanczos import Store, basis_bytes
 from ..progress import Progress, silent
 from ..results import CurvatureSummary, SpectrumResult
-from ..spectrum import Spectrum, estimate_spectrum
+from ..spectrum import Spectrum, rademacher
 from .provenance import Recorder
+from .work import Growing, Work
 
-__all__ = ["Curvature", "measure_curvature", "spectrum"]
+__all__ = [
+    "FIRST_STEPS",
+    "Curvature",
+    "measure_curvature",
+    "open_curvature",
+    "spectrum",
+    "vectors_bytes",
+]
 
 TIMED_GRADIENTS = 3
 """Gradients that the time of one is the mean of."""
 
+DEFAULT_STEPS = 120
+"""Lanczos steps where there is no limit whose error could ask for more or fewer."""
 
-@dataclasses.dataclass(frozen=True)
+FIRST_STEPS = 60
+"""Lanczos steps from which a limit is read for the first time."""
+
+
+@dataclasses.dataclass
 class Curvature:
-    """The spectrum of a problem's curvature, the products it came from and their split.
+    """The curvature of a problem on ``split``: its products, and Lanczos processes from probes.
 
     ``gradient`` (D,) is that of the mean loss of ``split``; ``gradient_seconds`` what it took.
     """
 
+    problem: Problem
     product: Product
     split: Split
-    spectrum: Spectrum
     gradient: Tensor
     gradient_seconds: float
     config: CurvatureConfig
+    work: Work
+    probes: list[Growing] = dataclasses.field(default_factory=list)
 
-    def summary(self) -> CurvatureSummary:
+    def __post_init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(self.problem.seed)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """As the probes have it so far."""
+        return Spectrum(self.product.dimension, tuple(probe.run for probe in self.probes))
+
+    @property
+    def steps(self) -> int:
+        """Lanczos steps of the probes."""
+        return max((probe.steps for probe in self.probes), default=0)
+
+    def begin(self, name: str, start: Tensor) -> Growing:
+        """A process with this curvature, called ``name`` among those of the same split."""
+        return self.work.begin(f"{name}, {len(self.split)} samples", self.product, start)
+
+    def add_probe(self, steps: int) -> None:
+        """One more random probe; the first are the same however many there are."""
+        start = rademacher(self.product.dimension, self._generator, self.problem.vector())
+        self.probes.append(self.begin(f"probe {len(self.probes) + 1}", start))
+        self.probes[-1].grow(steps)
+
+    def deepen(self, steps: int) -> None:
+        """Take every probe to ``steps`` steps."""
+        for probe in self.probes:
+            probe.grow(steps)
+
+    def summary(self, ended: str = "given") -> CurvatureSummary:
         """The spectrum in a few numbers, with the products spent so far."""
-        low, high = self.spectrum.extremes
-        size = self.spectrum.dimension
+        found = self.spectrum
+        low, high = found.extremes
         return CurvatureSummary(
             kind=self.config.curvature,
             backend=self.config.backend,
-            probes=self.config.probes,
-            steps=max(run.num_steps for run in self.spectrum.runs),
+            probes=len(self.probes),
+            steps=max(run.num_steps for run in found.runs),
             samples=len(self.split),
-            products=self.product.products,
+            products=self.work.products,
             lambda_max=high,
             lambda_min=low,
-            trace=size * self.spectrum.mean(lambda values: values),
-            trace_standard_error=size * self.spectrum.probe_deviation(lambda values: values),
-            negative_mass=self.spectrum.negative_mass,
+            trace=found.dimension * found.mean(lambda values: values),
+            trace_standard_error=found.dimension * found.probe_deviation(lambda values: values),
+            negative_mass=found.negative_mass,
             gradient_seconds=self.gradient_seconds,
             product_seconds=self.product.seconds / max(1, self.product.products),
+            ended=ended,
         )
 
 
-def measure_curvature(
-    problem: Problem, config: CurvatureConfig, progress: Progress = silent
-) -> Curvature:
-    """Estimate the spectrum as ``config`` says.
+def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Curvature:
+    """The curvature of ``problem`` on the samples that ``config`` names, with no probe yet.
 
     Raises:
-        UsageError: nothing is prunable, or a count is out of range.
-        NumericalError: a product is not finite.
+        UsageError: nothing is prunable, a count is out of range, or the Lanczos vectors do not
+            fit into memory.
     """
     if config.samples < 0:
         raise UsageError(f"--samples is {config.samples}; give 0 for all, or a positive number.")
+    if config.probes is not None and config.probes < 1:
+        raise UsageError(
+            f"The spectrum needs at least one probe, not {config.probes}; raise --probes."
+        )
     if not problem.prunable:
         raise UsageError(
             "The network has no weights to prune: no convolution or linear layer is left free."
+        )
+    need = vectors_bytes(problem, config, config.steps or FIRST_STEPS) * (config.probes or 1)
+    free = available_bytes(problem.device)
+    if need > free:
+        raise UsageError(
+            f"The Lanczos vectors need {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
+            "lower --steps, or give --basis bfloat16, disk or none."
         )
     split = problem.train.subset(config.samples, problem.seed)
     product = curvature_product(problem, split, config.curvature, config.backend)
@@ -85,15 +142,29 @@ def measure_curvature(
     for _ in range(TIMED_GRADIENTS):
         gradient = plain.gradient()
     seconds = (time.perf_counter() - begin) / TIMED_GRADIENTS
-    estimate = estimate_spectrum(
-        product,
-        problem.vector(),
-        num_probes=config.probes,
-        num_steps=config.steps,
-        seed=problem.seed,
-        progress=progress,
-    )
-    return Curvature(product, split, estimate, gradient, seconds, config)
+    return Curvature(problem, product, split, gradient, seconds, config, work)
+
+
+def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int) -> int:
+    """Bytes of memory that the vectors of one process of ``steps`` steps take."""
+    return basis_bytes(config.basis, problem.layout.size, steps, problem.dtype.itemsize)
+
+
+def measure_curvature(
+    problem: Problem, config: CurvatureConfig, progress: Progress = silent
+) -> Curvature:
+    """The spectrum, by as many probes and steps as ``config`` says, one and 120 where it does not.
+
+    Raises:
+        UsageError: see :func:`open_curvature`.
+        NumericalError: a product is not finite.
+    """
+    store = Store(basis=config.basis)
+    found = open_curvature(problem, config, Work(store, progress))
+    for _ in range(config.probes or 1):
+        found.add_probe(DEFAULT_STEPS if config.steps is None else config.steps)
+    store.discard()
+    return found
 
 
 def spectrum(

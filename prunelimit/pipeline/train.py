@@ -8,19 +8,14 @@ from pathlib import Path
 from .. import training
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..errors import OutputError
-from ..files import check_writable
+from ..files import check_writable, resume_path
 from ..inputs.checkpoint import read_checkpoint, write_checkpoint
 from ..inputs.load import new
 from ..progress import Progress, silent
 from ..results import Dense, TrainResult
 from .provenance import Recorder
 
-__all__ = ["resume_path", "train"]
-
-
-def resume_path(output: Path) -> Path:
-    """Where the state of a training that has not ended lies: beside its checkpoint."""
-    return output.with_name(output.name + ".resume")
+__all__ = ["train"]
 
 
 def train(

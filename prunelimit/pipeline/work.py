@@ -1,0 +1,115 @@
+"""What an estimate may spend, and the Lanczos processes that it spends it on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..errors import UsageError
+from ..lanczos import Lanczos, LanczosRun, Matvec, Store
+from ..progress import Progress, silent
+
+__all__ = ["Growing", "Work"]
+
+LEAST = 10
+"""Steps that every process is given whatever the budget, so that there is something to read."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class Work:
+    """A budget and where processes lie.
+
+    ``products`` counts Lanczos steps, whether taken now or found in ``store``. ``stop`` is asked
+    between products whether the user wants the estimate so far. ``cut`` is why a process was last
+    taken less far than was asked for; ``note`` is shown with progress.
+    """
+
+    store: Store = field(default_factory=Store)
+    progress: Progress = silent
+    max_products: int | None = None
+    max_seconds: float | None = None
+    stop: Callable[[], bool] = _never
+    products: int = 0
+    cut: str | None = None
+    note: str = ""
+    _begin: float = field(default_factory=time.monotonic)
+    _growing: list[Growing] = field(default_factory=list)
+
+    def ended(self) -> str | None:
+        """Why nothing more may be spent: "interrupted", "max-products", "max-seconds" or None."""
+        if self.stop():
+            return "interrupted"
+        if self.max_products is not None and self.products >= self.max_products:
+            return "max-products"
+        if self.max_seconds is not None and time.monotonic() - self._begin >= self.max_seconds:
+            return "max-seconds"
+        return None
+
+    def begin(self, name: str, matvec: Matvec, start: Tensor) -> Growing:
+        """The process called ``name``, with no steps taken as far as this work is concerned."""
+        growing = Growing(name, self.store.process(name, matvec, start), self)
+        self._growing.append(growing)
+        return growing
+
+    def put_away(self) -> None:
+        """Save every process now."""
+        for growing in self._growing:
+            self.store.save(growing.process, now=True)
+
+
+@dataclass
+class Growing:
+    """A process that is taken further as its result turns out to be needed more exactly.
+
+    ``steps`` are those taken as far as the present work is concerned; the process itself may have
+    gone further before it was put away, which changes nothing but the time.
+    """
+
+    name: str
+    process: Lanczos
+    work: Work
+    steps: int = 0
+
+    @property
+    def run(self) -> LanczosRun:
+        """What ``steps`` steps give."""
+        return self.process.run.leading(self.steps)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether further steps would change nothing."""
+        return self.process.exhausted and self.steps >= self.process.num_steps
+
+    def grow(self, steps: int) -> None:
+        """Go on to ``steps`` in all, or as far as the budget allows.
+
+        Raises:
+            UsageError: fewer than one step is asked for.
+        """
+        if steps < 1:
+            raise UsageError(f"Lanczos needs at least one step, not {steps}; raise --steps.")
+        work, before, wanted = self.work, self.work.products, steps
+        if work.max_products is not None:
+            steps = min(steps, max(self.steps + work.max_products - before, LEAST))
+
+        def on_step(step: int) -> bool:
+            work.products = before + step - self.steps
+            work.progress(self.name, step, steps, work.note)
+            work.store.save(self.process)
+            return step >= LEAST and work.ended() in ("interrupted", "max-seconds")
+
+        if steps > self.steps:
+            self.process.advance(steps, on_step)
+            reached = min(steps, self.process.num_steps)
+            work.products = before + reached - self.steps
+            self.steps = reached
+            work.progress(self.name, steps, steps, work.note)
+        if self.steps < wanted and not self.exhausted:
+            work.cut = work.ended() or "max-products"

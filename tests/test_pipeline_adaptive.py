@@ -1,0 +1,262 @@
+"""Depth grows until the limit is known, the budget ends, or the user stops it."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Outcome
+
+from prunelimit.cli.main import main
+from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from prunelimit.curvature import CurvatureProduct
+from prunelimit.errors import OutputError, UsageError
+from prunelimit.lanczos import BASES
+from prunelimit.pipeline.predict import predict
+from prunelimit.results import PredictResult
+
+ALL = CurvatureConfig(samples=0)
+PARTS = ("limit", "variants", "layers", "curve", "epsilon")
+
+
+NETWORK = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of 1,210 parameters, trained on the digits, beside the file that defines it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "network.py").write_text(NETWORK)
+    spec = f"{folder / 'network.py'}:make"
+    options = ["--model", spec, "--data", "digits", "--epochs", "10", "--l1", "1e-4", "-q"]
+    assert main(["train", *options, "-o", str(folder / "tiny.safetensors")]) == 0
+    return folder / "tiny.safetensors"
+
+
+def own(trained: Path) -> str:
+    """The network's SPEC, which a checkpoint of a user's own code must be given again."""
+    return f"{trained.with_name('network.py')}:make"
+
+
+def run(
+    trained: Path,
+    curvature: CurvatureConfig = ALL,
+    limit: LimitConfig | None = None,
+    **more: Any,
+) -> PredictResult:
+    limit = limit or LimitConfig()
+    model = ModelConfig(model=own(trained))
+    return predict(trained, model, DataConfig(), RunConfig(), curvature, limit, **more)
+
+
+def half_width(result: PredictResult) -> float:
+    low, high = result.limit.interval
+    return (high - low) / 2
+
+
+def stopping_after(products: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """A stop that is asked for during the product of this number."""
+    multiply = CurvatureProduct.__call__
+    taken = 0
+
+    def counted(self: CurvatureProduct, vectors: torch.Tensor) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        return multiply(self, vectors)
+
+    monkeypatch.setattr(CurvatureProduct, "__call__", counted)
+    return lambda: taken >= products
+
+
+def test_depth_grows_until_the_limit_is_known(trained: Path) -> None:
+    coarse = run(trained, limit=LimitConfig(tolerance="3pp"))
+    fine = run(trained, limit=LimitConfig(tolerance="1pp", max_products=5_000))
+    assert coarse.curvature.ended == fine.curvature.ended == "tolerance"
+    assert half_width(coarse) <= 0.03
+    assert half_width(fine) <= 0.01
+    assert fine.curvature.products > coarse.curvature.products
+    assert fine.curvature.steps >= coarse.curvature.steps
+    assert fine.curvature.probes > coarse.curvature.probes  # few parameters: probes differ
+    assert set(fine.limit.errors) == {"probe", "depth", "direction"}
+    assert abs(fine.limit.sparsity - coarse.limit.sparsity) <= half_width(coarse)
+
+
+def test_what_is_given_is_taken(trained: Path) -> None:
+    curvature = CurvatureConfig(steps=14, probes=2, samples=0)
+    found = run(trained, curvature, LimitConfig(directional_steps=7, tolerance="0pp"))
+    assert found.curvature.ended == "given"
+    assert (found.curvature.steps, found.curvature.probes) == (14, 2)
+    assert not any("allowed" in reason for reason in found.reliability.reasons)
+
+
+def test_a_budget_of_products_is_kept_and_told(trained: Path) -> None:
+    found = run(trained, limit=LimitConfig(tolerance="0.001pp", max_products=150))
+    assert found.curvature.ended == "max-products"
+    assert not found.reliability.ok
+    (told,) = [reason for reason in found.reliability.reasons if "--max-products" in reason]
+    assert "0.001pp" in told and f"{100 * half_width(found):.2f}" in told
+    # Every process has its ten steps, and the evidence its products, whatever the budget.
+    assert found.curvature.products <= 150 + 80 + 4
+
+
+def test_a_budget_of_time_is_kept_and_told(trained: Path) -> None:
+    found = run(trained, limit=LimitConfig(max_seconds=1e-9))
+    assert found.curvature.ended == "max-seconds"
+    assert found.curvature.steps == 10
+    assert not found.reliability.ok
+
+
+def test_samples_that_leave_more_open_end_the_work(trained: Path) -> None:
+    found = run(trained, CurvatureConfig(samples=40), LimitConfig(max_products=5_000))
+    assert found.curvature.ended == "samples"
+    others = [error for source, error in found.limit.errors.items() if source != "samples"]
+    assert found.limit.errors["samples"] > 2 * max(others)
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_every_basis_gives_the_limit(trained: Path, basis: str) -> None:
+    given = CurvatureConfig(steps=40, samples=0, probes=1, basis=basis)
+    limit = LimitConfig(directional_steps=20)
+    expected = run(trained, dataclasses.replace(given, basis="memory"), limit)
+    found = run(trained, given, limit)
+    assert found.limit.sparsity == pytest.approx(expected.limit.sparsity, abs=0.01)
+
+
+def test_vectors_that_cannot_fit_are_refused_beforehand(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunelimit.pipeline.spectrum.available_bytes", lambda _: 10_000)
+    with pytest.raises(UsageError, match="--basis"):
+        run(trained)
+
+
+def test_growth_ends_where_memory_does(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunelimit.pipeline.limits.available_bytes", lambda _: 0)
+    found = run(trained, limit=LimitConfig(tolerance="0pp"))
+    assert found.curvature.ended == "memory"
+    assert found.curvature.steps == 60
+    assert any("--basis" in reason for reason in found.reliability.reasons)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(trained: Path) -> PredictResult:
+    return run(trained, limit=LimitConfig(tolerance="1pp", max_products=300))
+
+
+@pytest.mark.parametrize("products", [5, 45, 70, 130])
+def test_an_interrupted_prediction_goes_on_to_the_same_numbers(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    products: int,
+    uninterrupted: PredictResult,
+) -> None:
+    limit = LimitConfig(tolerance="1pp", max_products=300)
+    expected = uninterrupted
+    state = tmp_path / "state"
+    with monkeypatch.context() as patched:
+        stop = stopping_after(products, patched)
+        early = run(trained, limit=limit, state=state, stop=stop)
+    assert early.curvature.ended == "interrupted"
+    assert not early.reliability.ok
+    assert state.exists()
+    with pytest.raises(OutputError, match="--resume"):
+        run(trained, limit=limit, state=state)
+    with pytest.raises(UsageError, match="other inputs"):
+        run(trained, dataclasses.replace(ALL, curvature="ggn"), limit, state=state, resume=True)
+    found = run(trained, limit=limit, state=state, resume=True)
+    for part in PARTS:
+        assert getattr(found, part) == getattr(expected, part)
+    assert found.curvature.products == expected.curvature.products
+    assert not state.exists()
+
+
+def test_ctrl_c_gives_the_estimate_so_far_and_resume_goes_on(
+    trained: Path, prunelimit: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiply = CurvatureProduct.__call__
+    taken = 0
+
+    def interrupted(self: CurvatureProduct, vectors: torch.Tensor) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        if taken == 80:
+            signal.raise_signal(signal.SIGINT)
+        return multiply(self, vectors)
+
+    command = (
+        "predict",
+        trained,
+        "-m",
+        own(trained),
+        "--samples",
+        "0",
+        "--tolerance",
+        "1pp",
+        "-o",
+        "p.json",
+    )
+    whole = prunelimit(*command[:-1], "whole.json", "--json", "-q").document
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(CurvatureProduct, "__call__", interrupted)
+        outcome = prunelimit(*command)
+    assert outcome.code == 130
+    assert "--resume" in outcome.stderr and "interrupted" in outcome.stderr
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert Path("p.json").exists() and Path("p.json.resume").is_dir()
+    assert prunelimit(*command, "-q").code == 2
+    resumed = prunelimit(*command, "--resume", "--json", "-q")
+    assert resumed.code == 0
+    assert resumed.document["limit"] == whole["limit"]
+    assert not Path("p.json.resume").exists()
+
+
+def test_ctrl_c_without_an_output_tells_that_nothing_is_left(
+    trained: Path, prunelimit: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiply = CurvatureProduct.__call__
+
+    def interrupted(self: CurvatureProduct, vectors: torch.Tensor) -> torch.Tensor:
+        if self.products == 15:
+            signal.raise_signal(signal.SIGINT)
+        return multiply(self, vectors)
+
+    monkeypatch.setattr(CurvatureProduct, "__call__", interrupted)
+    outcome = prunelimit("predict", trained, "-m", own(trained), "--samples", "256")
+    assert outcome.code == 130
+    assert "this is the estimate so far." in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--resume",),
+        ("--max-products", "0"),
+        ("--max-seconds", "0"),
+        ("--tolerance", "1"),
+        ("--probes", "0"),
+        ("--steps", "0"),
+        ("--directional-steps", "0"),
+        ("--basis", "dsk"),
+    ],
+)
+def test_senseless_budgets_are_refused(
+    trained: Path, prunelimit: Callable[..., Outcome], arguments: tuple[str, ...]
+) -> None:
+    outcome = prunelimit(
+        "predict", trained, "-m", own(trained), "--samples", "64", *arguments, "-q"
+    )
+    assert outcome.code == 2
+    assert arguments[0] in outcome.stderr or "olerance" in outcome.stderr
+    assert not list(Path().iterdir())
