@@ -23,6 +23,12 @@ from .taped import Taped
 
 __all__ = ["CurvatureProduct"]
 
+BATCH_BYTES = 96 * 2**20
+"""Bytes of graph that a batch is given on a CPU: beyond, caches and the peak of memory suffer."""
+
+MINIMUM_BATCH = 8
+"""Samples that every batch has, however large their graph."""
+
 WORTH_RECORDING = 64 * 2**20
 """Bytes that the graphs of all batches hold from which on products are recorded.
 
@@ -50,7 +56,8 @@ class CurvatureProduct:
     (possible with every network) or "auto": the first where the work is worth it and the network
     allows, else the second. What does not depend on v is kept between products for as many
     batches as fit into ``memory_bytes`` (default: half of what is free) and made anew for the
-    rest; either way the numbers are the same. ``products`` counts the vectors.
+    rest; either way the numbers are the same. On a CPU, batches are no larger than caches like.
+    ``products`` counts the vectors.
 
     Raises:
         UsageError: ``kind`` is neither "hessian" nor "ggn", or there is no such ``route``.
@@ -77,13 +84,19 @@ class CurvatureProduct:
         self.products = 0
         self.seconds = 0.0
         self._function = NetworkFunction.of(problem, split)
-        self._batches = -(-len(split) // problem.batch_size)
         self._budget = (
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         )
         self._route: _Route = DoubleBackward(self._function, self._parameters(), kind)
+        per_sample = self._bytes_per_sample()
+        self._batch_size = problem.batch_size
+        if problem.device.type == "cpu":
+            most = max(MINIMUM_BATCH, int(BATCH_BYTES / per_sample))
+            self._batch_size = min(self._batch_size, most)
+        self._batches = -(-len(split) // self._batch_size)
         self._kept: list[Any] = []
-        if route == "taped" or (route == "auto" and self._worth_recording()):
+        worth = per_sample * len(split) >= WORTH_RECORDING
+        if route == "taped" or (route == "auto" and worth):
             try:
                 self._record()
             except Unrecordable:
@@ -135,7 +148,7 @@ class CurvatureProduct:
             NumericalError: it is not finite.
         """
         total = torch.zeros(self.dimension, dtype=self.problem.dtype, device=self.problem.device)
-        for inputs, targets in self.split.batches(self.problem.batch_size):
+        for inputs, targets in self.split.batches(self._batch_size):
             leaves = [p.detach().requires_grad_() for p in self._parameters()]
             share = self._function.share(self._function.outputs(leaves, inputs), targets)
             pieces = torch.autograd.grad(share, leaves, materialize_grads=True)
@@ -149,9 +162,13 @@ class CurvatureProduct:
     def _parameters(self) -> list[Tensor]:
         return list(self.problem.parameters().values())
 
-    def _worth_recording(self) -> bool:
-        batch = next(iter(self.split.batches(self.problem.batch_size)))
-        return bool(self._route.prepare(*batch).bytes * self._batches >= WORTH_RECORDING)
+    def _bytes_per_sample(self) -> float:
+        """Of the graph that double backward keeps; more than zero."""
+        chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
+        (batch,) = self.split.batches(len(chosen), order=chosen)
+        beside = self.dimension * self.problem.dtype.itemsize
+        bytes_kept: int = self._route.prepare(*batch).bytes
+        return max(1.0, (bytes_kept - beside) / len(chosen))
 
     def _record(self) -> None:
         """Take the taped route.
@@ -167,7 +184,7 @@ class CurvatureProduct:
 
     def _examples(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The first, the second and the last batch: every shape that there is."""
-        size, count = self.problem.batch_size, len(self.split)
+        size, count = self._batch_size, len(self.split)
         for start in sorted({0, min(size, (self._batches - 1) * size), (self._batches - 1) * size}):
             chosen = torch.arange(start, min(start + size, count))
             yield from self.split.batches(size, order=chosen)
@@ -176,7 +193,7 @@ class CurvatureProduct:
         """Prepared batches, from the first on, as many as fit."""
         kept: list[Any] = []
         room = self._budget
-        for inputs, targets in self.split.batches(self.problem.batch_size):
+        for inputs, targets in self.split.batches(self._batch_size):
             if room <= 0:
                 break
             prepared = route.prepare(inputs, targets)
@@ -192,6 +209,6 @@ class CurvatureProduct:
             yield prepared, True
         if self.retained:
             return
-        for place, batch in enumerate(self.split.batches(self.problem.batch_size)):
+        for place, batch in enumerate(self.split.batches(self._batch_size)):
             if place >= len(self._kept):
                 yield self._route.prepare(*batch), False
