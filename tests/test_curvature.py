@@ -204,11 +204,63 @@ class Stubborn(nn.Module):
         return self.last(Once.apply(torch.tanh(self.first(inputs))))
 
 
-def test_operator_without_a_second_derivative_is_named() -> None:
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_operator_without_a_second_derivative_is_named(kind: str) -> None:
     both = (torch.randn(8, 6), torch.arange(8) % 3)
     given = problem_from_module(Stubborn(), both, both)
-    with pytest.raises(InputError, match="differentiated twice"):
+    with pytest.raises(InputError, match=r"\(Once\) cannot be differentiated twice"):
+        CurvatureProduct(given, given.train, kind)
+
+
+def hard() -> Problem:
+    """A network with an operator that torch differentiates once, but in both modes."""
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(31, 6, generator=generator, dtype=torch.float64)
+    both = (inputs, torch.arange(31) % 3)
+    network = two_layer(6, 8, 3, nn.Hardsigmoid())
+    return problem_from_module(network, both, both, dtype="float64", batch_size=7)
+
+
+def test_the_ggn_is_offered_where_it_can_be_had() -> None:
+    given = hard()
+    with pytest.raises(InputError, match=r"hardsigmoid.*--curvature ggn"):
         CurvatureProduct(given, given.train)
+    product = CurvatureProduct(given, given.train, "ggn")
+    assert product.route == "taped"
+    torch.testing.assert_close(dense(product), dense_ggn(given), rtol=1e-9, atol=1e-12)
+
+
+class Restless(nn.Module):
+    """Dropout that eval mode does not turn off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.dropout(self.linear(inputs), 0.5, training=True)
+
+
+def test_dropout_left_on_is_refused() -> None:
+    both = (torch.randn(8, 6), torch.arange(8) % 3)
+    given = problem_from_module(Restless(), both, both)
+    with pytest.raises(InputError, match="dropout"):
+        CurvatureProduct(given, given.train)
+
+
+def test_data_in_another_order_each_time_are_refused() -> None:
+    given = problem("relu")
+
+    class Shuffled:
+        def __len__(self) -> int:
+            return len(given.train)
+
+        def batches(self, batch_size: int, *, order: Tensor | None = None):  # type: ignore[no-untyped-def]
+            order = torch.randperm(len(self)) if order is None else order
+            return given.train.batches(batch_size, order=order)
+
+    with pytest.raises(InputError, match="fixed order"):
+        CurvatureProduct(given, Shuffled())  # type: ignore[arg-type]
 
 
 def test_loss_that_overflows_is_told() -> None:

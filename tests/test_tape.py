@@ -12,6 +12,7 @@ from prunelimit.curvature import CurvatureProduct
 from prunelimit.curvature.tape import Unrecordable, record
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.networks import build_network
+from prunelimit.inputs.problem import Problem
 
 Tensors = Sequence[Tensor]
 
@@ -137,29 +138,34 @@ class Branching(nn.Module):
         return outputs.tanh() if inputs.sum() > 0 else outputs.exp()
 
 
-class Leaning(nn.Module):
-    """Its outputs depend on a value of the batch that it takes without torch's knowledge."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(6, 3)
-        self.calls = 0
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.calls += 1
-        return self.linear(inputs).tanh() * (1.0 + self.calls % 7)
+def branching_problem(network: nn.Module) -> Problem:
+    both = (torch.randn(12, 6, dtype=torch.float64), torch.arange(12) % 3)
+    return problem_from_module(network, both, both, dtype="float64", batch_size=5)
 
 
-@pytest.mark.parametrize("network", [Branching, Leaning])
 def test_a_network_that_cannot_be_recorded_takes_the_other_route(
-    network: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("prunelimit.curvature.products.WORTH_RECORDING", 0)
-    both = (torch.randn(12, 6, dtype=torch.float64), torch.arange(12) % 3)
-    given = problem_from_module(network(), both, both, dtype="float64", batch_size=5)
+    given = branching_problem(Branching())
     assert CurvatureProduct(given, given.train).route == "double-backward"
-    with pytest.raises(Unrecordable):
+    with pytest.raises(Unrecordable, match="values of the data"):
         CurvatureProduct(given, given.train, route="taped")
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_a_tape_that_gives_other_products_is_not_used(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record_wrongly(function, *given):  # type: ignore[no-untyped-def]
+        return record(lambda *args: [1.001 * each for each in function(*args)], *given)
+
+    monkeypatch.setattr("prunelimit.curvature.products.WORTH_RECORDING", 0)
+    monkeypatch.setattr("prunelimit.curvature.taped.record", record_wrongly)
+    given = branching_problem(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)))
+    assert CurvatureProduct(given, given.train, kind).route == "double-backward"
+    with pytest.raises(Unrecordable, match="differs"):
+        CurvatureProduct(given, given.train, kind, route="taped")
 
 
 def test_a_loss_that_reads_labels_into_python_takes_the_other_route() -> None:

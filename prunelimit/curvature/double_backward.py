@@ -109,19 +109,40 @@ def _check_twice_differentiable(first: Sequence[Tensor]) -> None:
     They only raise when backward passes through them, which it skips when nothing asked for lies
     behind: the product would then silently lack that operator's share.
     """
-    pending = [tensor.grad_fn for tensor in first if tensor.grad_fn is not None]
+    names, refusal = set(), None
+    for node in _nodes(first):
+        kind = type(node).__name__
+        if kind.endswith("Error") or "NotImplemented" in kind:
+            refusal = refusal or _words(node)
+        if hasattr(getattr(getattr(node, "_forward_cls", None), "backward", None), "__wrapped__"):
+            names.add(kind.removesuffix("Backward"))
+    if refusal is not None:
+        called = f" ({', '.join(sorted(names))})" if names else ""
+        raise InputError(
+            f"An operator of the network{called} cannot be differentiated twice: {refusal}; "
+            "replace it."
+        )
+
+
+def _nodes(tensors: Sequence[Tensor]) -> set[Any]:
+    """Every node of the graph that made ``tensors``."""
+    pending = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen = set(pending)
     while pending:
-        node = pending.pop()
-        if type(node).__name__.endswith("Error") or "NotImplemented" in type(node).__name__:
-            raise InputError(
-                "An operator of the network cannot be differentiated twice (it is marked "
-                "once_differentiable), so its curvature is unknown; replace it."
-            )
-        for following, _ in node.next_functions:
+        for following, _ in pending.pop().next_functions:
             if following is not None and following not in seen:
                 seen.add(following)
                 pending.append(following)
+    return seen
+
+
+def _words(node: Any) -> str:
+    """What a node that only raises has to say."""
+    try:
+        node(torch.zeros(()))
+    except Exception as error:  # that is all it does
+        return " ".join(str(error).split()).rstrip(".")
+    return "torch has no derivative for it"
 
 
 def _hessian_product(graph: _Graph, direction: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..errors import InputError
 from ..inputs.problem import Problem, SampleLoss, Split
-from .folding import Folded, fold
+from .folding import CLOSE, Folded, fold
 
 __all__ = ["NetworkFunction"]
 
@@ -32,6 +33,24 @@ EXAMPLE = 32
 """Samples on which a network with folded normalisations is compared with the original."""
 
 
+def _check_repeatable(problem: Problem, split: Split) -> None:
+    count = min(problem.batch_size, EXAMPLE)
+    (first, labels), (second, others) = (next(iter(split.batches(count))) for _ in range(2))
+    if not torch.equal(first, second) or not torch.equal(labels, others):
+        raise InputError(
+            "The data come out different when they are read again; give them in a fixed order and "
+            "without random augmentation."
+        )
+    with torch.no_grad():
+        outputs, again = problem.model(first), problem.model(first)
+    slack = CLOSE * torch.finfo(outputs.dtype).eps * float(outputs.abs().max())
+    if bool(((outputs - again).abs() > slack).any()):
+        raise InputError(
+            "The network gives other outputs when the same samples are passed again; make its eval "
+            "mode deterministic (is a dropout left on?)."
+        )
+
+
 @dataclass(frozen=True)
 class NetworkFunction:
     """Outputs and share of the mean loss of a batch, for given free parameters.
@@ -50,7 +69,12 @@ class NetworkFunction:
 
     @staticmethod
     def of(problem: Problem, split: Split) -> NetworkFunction:
-        """The function whose mean over ``split`` is the loss of ``problem``."""
+        """The function whose mean over ``split`` is the loss of ``problem``.
+
+        Raises:
+            InputError: the same samples give other outputs, or are others, when asked for again.
+        """
+        _check_repeatable(problem, split)
         names = problem.layout.names
         fixed = {
             name: tensor.detach()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..errors import NumericalError, UsageError
+from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
@@ -88,7 +88,10 @@ class CurvatureProduct:
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         )
         self._route: _Route = DoubleBackward(self._function, self._parameters(), kind)
-        per_sample = self._bytes_per_sample()
+        try:
+            per_sample = self._bytes_per_sample()
+        except InputError as error:
+            per_sample, route = self._without_second_derivatives(error)
         self._batch_size = problem.batch_size
         if problem.device.type == "cpu":
             most = max(MINIMUM_BATCH, int(BATCH_BYTES / per_sample))
@@ -169,6 +172,22 @@ class CurvatureProduct:
         beside = self.dimension * self.problem.dtype.itemsize
         bytes_kept: int = self._route.prepare(*batch).bytes
         return max(1.0, (bytes_kept - beside) / len(chosen))
+
+    def _without_second_derivatives(self, error: InputError) -> tuple[float, str]:
+        """What a sample takes, and the route, for a network that only allows the GGN's.
+
+        Raises:
+            InputError: that is not what is wanted, or not possible either.
+        """
+        chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
+        (batch,) = self.split.batches(len(chosen), order=chosen)
+        try:
+            prepared = Taped(self._function, self._parameters(), "ggn").prepare(*batch)
+        except Unrecordable:
+            raise error from None
+        if self.kind == "hessian":
+            raise InputError(f"{str(error).rstrip('.')}, or give --curvature ggn.") from None
+        return max(1.0, prepared.bytes / len(chosen)), "taped"
 
     def _record(self) -> None:
         """Take the taped route.

@@ -113,7 +113,12 @@ class LanczosRun:
         for step in range(1, k - 1):
             pivot = self.alpha[step] - self.beta[step - 1] ** 2 / _away_from_zero(pivot, tiny)
         last = float(self.beta[k - 2] ** 2 / _away_from_zero(pivot, tiny))
-        return self._rule("radau", k, last)
+        rule = self._rule("radau", k, last)
+        values = rule.ritz_values.copy()
+        nearest = int(np.abs(values).argmin())
+        if abs(values[nearest]) <= 1e18 * tiny:  # the prescribed node, but for rounding
+            values[nearest] = 0.0
+        return Quadrature(values, rule.weights)
 
     @cached_property
     def bracket(self) -> Bracket:
