@@ -445,7 +445,9 @@ def _build_dataclass(kind: type[Any], value: Any, where: str) -> Any:
     given: dict[str, Any] = {}
     for f in dataclasses.fields(kind):
         if f.name not in value:
-            raise InputError(f"{where} lacks {f.name!r}.")
+            if f.default is dataclasses.MISSING:
+                raise InputError(f"{where} lacks {f.name!r}.")
+            continue  # written before there was such a field
         given[f.name] = _build(hints[f.name], value[f.name], f"{where}.{f.name}")
     return kind(**given)
 

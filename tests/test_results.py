@@ -65,10 +65,18 @@ def test_the_head_is_flat_and_comes_first(name: str, kind: type) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
-def test_a_missing_field_is_named(name: str, kind: type) -> None:
+def test_a_missing_field_is_named_or_has_its_default(name: str, kind: type) -> None:
     document = to_json(filled(kind))
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING
+    }
     for key in set(document) - {"schema"}:
         lacking = {k: v for k, v in document.items() if k != key}
+        if key in defaults:  # a file from before the field
+            assert getattr(from_json(kind, lacking, "file.json"), key) == defaults[key]
+            continue
         with pytest.raises(InputError, match=key):
             from_json(kind, lacking, "file.json")
 
