@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from prunelimit.errors import UsageError
 
-from .command import Interrupted, interruptible
+from .command import Interrupted, interruptible, keep_on_interrupt
 from .options import (
     CHECKPOINT,
     CURVATURE,
@@ -23,6 +23,9 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+
+if TYPE_CHECKING:
+    from prunelimit.group import Group
 
 
 @cli_command(
@@ -42,7 +45,8 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
 
     Gives the limit with its interval, and says whether it can be trusted and on what evidence.
     CKPT is a checkpoint; one written by prunelimit names its own network and data. Ctrl-C ends
-    with the estimate so far; with -o, --resume goes on from there.
+    with the estimate so far; with -o, --resume goes on from there. Started by torchrun, the
+    processes share samples and vectors: torchrun --nproc-per-node 2 -m prunelimit predict CKPT
     """
     from prunelimit.files import resume_path
 
@@ -52,11 +56,33 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
         raise UsageError("--resume needs the -o FILE.json of the interrupted prediction.")
     if resume and state is not None and state.exists():
         given["force"] = True  # the file holds the estimate so far
+    from prunelimit.group import join
+
+    if state is not None:
+        keep_on_interrupt(
+            state, "the products done are kept; run the same command with --resume to go on"
+        )
+    with join(given["device"]) as group:
+        if group.rank > 0:  # the first process speaks for all
+            given = {**given, "output": None, "plot": None, "json": False, "quiet": True}
+        _predict(checkpoint, state, resume, force, group, given)
+
+
+def _predict(
+    checkpoint: Path,
+    state: Path | None,
+    resume: bool,
+    force: bool,
+    group: Group,
+    given: dict[str, Any],
+) -> None:
     outputs = Outputs.of(given, inputs=(checkpoint,))
+    from prunelimit.group import local_device
     from prunelimit.pipeline.predict import predict
     from prunelimit.report.plots import plot_limit
     from prunelimit.report.tables import predict_table
 
+    given["device"] = local_device(given["device"], group)
     with (
         outputs.progress() as progress,
         interruptible("Reading the limit from the work done; Ctrl-C again to stop.") as stop,
@@ -72,6 +98,7 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
             resume=resume,
             force=force,
             stop=stop,
+            group=group,
             progress=progress,
         )
     outputs.draw(lambda path: plot_limit(result, path))

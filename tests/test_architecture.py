@@ -17,6 +17,7 @@ ROOMS = (
     "progress",
     "files",
     "schemas",
+    "group",
     "inputs",
     "epsilon",
     "curvature",

@@ -7,18 +7,29 @@ from typing import Protocol
 from torch import Tensor
 
 from ..errors import UsageError
+from ..group import ALONE, Group
 from ..inputs.problem import Problem, Split
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
+from .sharing import Part, SharedProduct
 
-__all__ = ["CurvatureProduct", "Product", "PyHessianProduct", "curvature_product"]
+__all__ = [
+    "CurvatureProduct",
+    "Product",
+    "PyHessianProduct",
+    "SharedProduct",
+    "curvature_product",
+]
 
 
 class Product(Protocol):
     """A counted matvec over the flat free parameters."""
 
-    products: int
-    seconds: float
+    @property
+    def products(self) -> int: ...
+
+    @property
+    def seconds(self) -> float: ...
 
     @property
     def dimension(self) -> int: ...
@@ -26,14 +37,22 @@ class Product(Protocol):
     def __call__(self, vector: Tensor, /) -> Tensor: ...
 
 
-def curvature_product(problem: Problem, split: Split, kind: str, backend: str) -> Product:
-    """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``).
+def curvature_product(
+    problem: Problem, split: Split, kind: str, backend: str, group: Group = ALONE
+) -> Product:
+    """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``), the
+    samples of ``split`` and the vectors shared by ``group``.
 
     Raises:
-        UsageError: there is no such backend, or it has no such matrix.
+        UsageError: there is no such backend, it has no such matrix, or cannot be shared.
     """
-    if backend == "prunelimit":
-        return CurvatureProduct(problem, split, kind)
+    if backend not in ("prunelimit", "pyhessian"):
+        raise UsageError(f"There is no backend {backend!r}; choose prunelimit or pyhessian.")
     if backend == "pyhessian":
+        if group.size > 1:
+            raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
         return PyHessianProduct(problem, split, kind)
-    raise UsageError(f"There is no backend {backend!r}; choose prunelimit or pyhessian.")
+    if group.size == 1:
+        return CurvatureProduct(problem, split, kind)
+    own = CurvatureProduct(problem, Part(split, group), kind, count=len(split))
+    return SharedProduct(own, group)

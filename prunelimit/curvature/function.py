@@ -68,8 +68,9 @@ class NetworkFunction:
     folded: Folded | None
 
     @staticmethod
-    def of(problem: Problem, split: Split) -> NetworkFunction:
-        """The function whose mean over ``split`` is the loss of ``problem``.
+    def of(problem: Problem, split: Split, count: int | None = None) -> NetworkFunction:
+        """The function whose mean over ``split`` is the loss of ``problem``; over ``count``
+        samples, of which ``split`` has a part, where given.
 
         Raises:
             InputError: the same samples give other outputs, or are others, when asked for again.
@@ -83,7 +84,9 @@ class NetworkFunction:
         }
         example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
         folded = fold(problem.model, set(names), example)
-        return NetworkFunction(problem.model, problem.loss, len(split), names, fixed, folded)
+        return NetworkFunction(
+            problem.model, problem.loss, count or len(split), names, fixed, folded
+        )
 
     def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
         """Outputs for ``inputs`` with the free parameters ``free``, in the order of ``names``."""

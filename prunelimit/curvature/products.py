@@ -57,7 +57,8 @@ class CurvatureProduct:
     allows, else the second. What does not depend on v is kept between products for as many
     batches as fit into ``memory_bytes`` (default: half of what is free) and made anew for the
     rest; either way the numbers are the same. On a CPU, batches are no larger than caches like.
-    ``products`` counts the vectors.
+    ``products`` counts the vectors. Where ``split`` is a part of ``count`` samples, products and
+    gradient are that part's share of theirs.
 
     Raises:
         UsageError: ``kind`` is neither "hessian" nor "ggn", or there is no such ``route``.
@@ -73,6 +74,7 @@ class CurvatureProduct:
         *,
         memory_bytes: int | None = None,
         route: str = "auto",
+        count: int | None = None,
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise UsageError(f"There is no curvature {kind!r}; choose hessian or ggn.")
@@ -83,7 +85,7 @@ class CurvatureProduct:
         self.kind = kind
         self.products = 0
         self.seconds = 0.0
-        self._function = NetworkFunction.of(problem, split)
+        self._function = NetworkFunction.of(problem, split, count)
         self._budget = (
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UsageError
+from ..group import ALONE, Group
 
 __all__ = ["BASES", "BLOCK", "Basis", "basis_bytes"]
 
@@ -19,9 +20,6 @@ Ritz values converge, which then come back as copies and slow the rest down (Pai
 
 BLOCK = 16
 """Vectors that are stored, and multiplied, together."""
-
-Sum = Callable[[Tensor], Tensor]
-"""Adds up what every process has of a small float64 tensor; the identity for one process."""
 
 
 def basis_bytes(kind: str, dimension: int, steps: int, itemsize: int) -> int:
@@ -34,13 +32,14 @@ def basis_bytes(kind: str, dimension: int, steps: int, itemsize: int) -> int:
 
 
 class Basis:
-    """Orthonormal vectors (D,), appended one by one.
+    """Orthonormal vectors (D,), appended one by one; of each the part that this process of
+    ``group`` has.
 
     ``folder`` is where blocks of them are written: for ``kind`` "disk" when they are full, and for
     every kind by :meth:`save`, from where :meth:`load` has them back.
     """
 
-    def __init__(self, like: Tensor, kind: str, folder: Path | None, add_up: Sum) -> None:
+    def __init__(self, like: Tensor, kind: str, folder: Path | None, group: Group = ALONE) -> None:
         if kind not in BASES:
             raise UsageError(f"There is no basis {kind!r}; choose one of {', '.join(BASES)}.")
         if kind == "disk" and folder is None:
@@ -49,18 +48,19 @@ class Basis:
         self.recent: list[Tensor] = []
         self._like = like
         self._folder = folder
-        self._add_up = add_up
+        self._group = group
         self._dtype = torch.bfloat16 if kind == "bfloat16" else like.dtype
         self._blocks: list[Tensor | Path] = []
-        self._filled = 0
+        self._count = 0
         self._saved = 0
 
     def append(self, vector: Tensor) -> None:
         """Take ``vector`` (D,) as the next; the last two are there as ``recent`` in its dtype."""
         self.recent = [*self.recent[-1:], vector]
+        self._count += 1
         if self.kind == "none":
             return
-        place = self._filled % BLOCK
+        place = (self._count - 1) % BLOCK
         if place == 0:
             self._blocks.append(
                 torch.empty(BLOCK, vector.numel(), dtype=self._dtype, device=vector.device)
@@ -68,8 +68,7 @@ class Basis:
         block = self._blocks[-1]
         assert isinstance(block, Tensor)
         block[place] = vector
-        self._filled += 1
-        if self.kind == "disk" and self._filled % BLOCK == 0:
+        if self.kind == "disk" and self._count % BLOCK == 0:
             self._write(len(self._blocks) - 1)
             self._blocks[-1] = self._path(len(self._blocks) - 1)
 
@@ -85,7 +84,7 @@ class Basis:
             residual -= known.T @ self._component(known, residual).to(residual.dtype)
 
     def _component(self, vectors: Tensor, residual: Tensor) -> Tensor:
-        return self._add_up((vectors @ residual).to(torch.float64))
+        return self._group.add_up((vectors @ residual).to(torch.float64))
 
     def save(self) -> dict[str, Tensor]:
         """Write what is not yet in the folder; returns the rest, which is small.
@@ -93,24 +92,26 @@ class Basis:
         Raises:
             OSError: it cannot be written.
         """
-        if self.kind != "none":
-            for place in range(self._saved, self._filled // BLOCK):
-                self._write(place)
         rest = {f"recent_{place}": vector for place, vector in enumerate(self.recent)}
-        part = self._filled % BLOCK
+        if self.kind == "none":
+            return rest
+        for place in range(self._saved, self._count // BLOCK):
+            self._write(place)
+        part = self._count % BLOCK
         if part:
             block = self._blocks[-1]
             assert isinstance(block, Tensor)
             rest["part"] = block[:part].clone()
         return rest
 
-    def load(self, rest: dict[str, Tensor], filled: int) -> None:
-        """Have back ``filled`` vectors from the folder and what :meth:`save` returned."""
+    def load(self, rest: dict[str, Tensor], count: int) -> None:
+        """Have back ``count`` vectors from the folder and what :meth:`save` returned."""
         device = self._like.device
         self.recent = [rest[name].to(device) for name in ("recent_0", "recent_1") if name in rest]
+        self._count = count
         if self.kind == "none":
             return
-        self._filled, self._saved = filled, filled // BLOCK
+        self._saved = count // BLOCK
         for place in range(self._saved):
             path = self._path(place)
             self._blocks.append(path if self.kind == "disk" else self._read(path))
@@ -119,11 +120,28 @@ class Basis:
             block[: len(rest["part"])] = rest["part"].to(device)
             self._blocks.append(block)
 
+    def emptied(self) -> Basis:
+        """A new one of the same kind and place, without vectors."""
+        return Basis(self._like, self.kind, self._folder, self._group)
+
+    def shorten(self, count: int) -> bool:
+        """Forget all but the first ``count`` vectors; False where they are not kept."""
+        if self.kind == "none":
+            return False
+        keep = -(-count // BLOCK)
+        del self._blocks[keep:]
+        if isinstance(self._blocks[-1], Path):
+            self._blocks[-1] = self._read(self._blocks[-1])
+        self._count, self._saved = count, min(self._saved, count // BLOCK)
+        last = torch.cat(list(self._each())[-2:])[-2:]
+        self.recent = [vector.to(self._like.dtype) for vector in last]
+        return True
+
     def __len__(self) -> int:
-        return self._filled
+        return self._count
 
     def _each(self) -> Iterator[Tensor]:
-        left = self._filled
+        left = self._count
         for block in self._blocks:
             whole = block if isinstance(block, Tensor) else self._read(block)
             yield whole[: min(left, BLOCK)]

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import NumericalError, UsageError
-from .basis import Basis, Sum
+from ..group import ALONE, Group
+from .basis import Basis
 from .quadrature import LanczosRun, Outcome
 
 __all__ = ["Lanczos", "Matvec", "lanczos"]
@@ -25,10 +26,6 @@ Matvec = Callable[[Tensor], Tensor]
 STATE = "state.safetensors"
 
 
-def _alone(small: Tensor) -> Tensor:
-    return small
-
-
 class Lanczos:
     """A process begun at ``start`` (D,).
 
@@ -37,8 +34,8 @@ class Lanczos:
     process ends early when the residual is rounding noise relative to the matrix, so it never
     divides by it; it takes at most ``dimension`` steps. With ``folder``, :meth:`save` puts it
     away there, and a process begun with the same folder goes on from it, to the same numbers.
-    Where vectors are sharded over processes, ``add_up`` sums small tensors over them and
-    ``dimension`` is the whole length.
+    ``start`` and all vectors are this process's parts of those of ``group``, whose whole length is
+    ``dimension``.
 
     Raises:
         UsageError: ``start`` is zero or not finite.
@@ -51,21 +48,23 @@ class Lanczos:
         *,
         basis: str = "memory",
         folder: Path | None = None,
-        add_up: Sum = _alone,
+        group: Group = ALONE,
         dimension: int | None = None,
     ) -> None:
         self._matvec = matvec
-        self._add_up = add_up
+        self._group = group
         self._dimension = start.numel() if dimension is None else dimension
         self._folder = folder
-        self._basis = Basis(start, basis, folder, add_up)
+        self._basis = Basis(start, basis, folder, group)
         self._alpha: list[float] = []
         self._beta: list[float] = []
         self._scale = 0.0
         self._outcome = Outcome.COMPLETE
-        if folder is not None and (folder / STATE).exists():
+        found = folder is not None and (folder / STATE).exists()
+        if group.least(int(found), start.device) and folder is not None:
             self._load(folder / STATE)
-            return
+            if self._agree():
+                return
         self._norm = self._length(start)
         if not self._norm > 0 or not np.isfinite(self._norm):
             raise UsageError("Lanczos needs a start vector that is finite and not zero.")
@@ -131,7 +130,7 @@ class Lanczos:
         Raises:
             OSError: it cannot be written.
         """
-        if self._folder is None:
+        if self._folder is None or not self._undo_half_a_step():
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         numbers = [self._norm, self._scale, float(self.exhausted), float(len(self._basis))]
@@ -145,6 +144,11 @@ class Lanczos:
         save_file(state, temporary)
         temporary.replace(self._folder / STATE)
 
+    def _undo_half_a_step(self) -> bool:
+        """Forget a vector of a step that was interrupted; False where it cannot be forgotten."""
+        wanted = self.num_steps + (not self.exhausted)
+        return len(self._basis) == wanted or self._basis.shorten(wanted)
+
     def _load(self, path: Path) -> None:
         state = load_file(path)
         self._alpha = state.pop("alpha").tolist()
@@ -152,6 +156,22 @@ class Lanczos:
         self._norm, self._scale, ended, filled = state.pop("numbers").tolist()
         self._outcome = Outcome.INVARIANT if ended else Outcome.COMPLETE
         self._basis.load(state, int(filled))
+
+    def _agree(self) -> bool:
+        """Go back to where every process of the group has been; False where none can."""
+        steps = self._group.least(self.num_steps, self._basis.recent[-1].device)
+        if steps == self.num_steps:
+            ahead = True
+        else:
+            ahead = steps > 0 and self._basis.shorten(steps + 1)
+            self._alpha, self._beta = self._alpha[:steps], self._beta[:steps]
+            self._outcome = Outcome.COMPLETE
+        if self._group.least(int(ahead), self._basis.recent[-1].device):
+            return True
+        self._alpha, self._beta, self._scale = [], [], 0.0
+        self._outcome = Outcome.COMPLETE
+        self._basis = self._basis.emptied()
+        return False
 
     def _length(self, vector: Tensor) -> float:
         # Scaled, so that entries near the dtype's smallest number do not square to zero; by the
@@ -167,7 +187,7 @@ class Lanczos:
         return self._total(torch.dot(left.to(torch.float64), right.to(torch.float64)))
 
     def _total(self, number: Tensor) -> float:
-        return float(self._add_up(number.reshape(1).to(torch.float64))[0])
+        return float(self._group.add_up(number.reshape(1).to(torch.float64))[0])
 
 
 def lanczos(

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import OutputError, UsageError
-from .basis import Sum
+from ..group import ALONE, Group
 from .process import Lanczos, Matvec
 
 __all__ = ["Store"]
@@ -30,7 +30,7 @@ class Store:
     """
 
     def __init__(
-        self, folder: Path | None = None, basis: str = "memory", owner: str = "{}"
+        self, folder: Path | None = None, basis: str = "memory", owner: str | None = None
     ) -> None:
         self.folder = folder
         self.basis = basis
@@ -71,7 +71,7 @@ class Store:
         matvec: Matvec,
         start: Tensor,
         *,
-        add_up: Sum | None = None,
+        group: Group = ALONE,
         dimension: int | None = None,
     ) -> Lanczos:
         """The process called ``name``: as it was put away, or begun at ``start``."""
@@ -80,14 +80,13 @@ class Store:
             if self._temporary is None:
                 self._temporary = tempfile.TemporaryDirectory(prefix="prunelimit-")
             place = Path(self._temporary.name)
-        more: dict[str, Any] = {} if add_up is None else {"add_up": add_up}
         return Lanczos(
             matvec,
             start,
             basis=self.basis,
-            folder=None if place is None else place / name,
+            folder=None if place is None else place / name / f"part-{group.rank}",
+            group=group,
             dimension=dimension,
-            **more,
         )
 
     def save(self, process: Lanczos, *, now: bool = False) -> None:
@@ -102,7 +101,8 @@ class Store:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / OWNER).write_text(self._owner, encoding="utf-8")
+            if self._owner is not None:
+                (self.folder / OWNER).write_text(self._owner, encoding="utf-8")
             process.save()
         except OSError as error:
             raise OutputError(

@@ -159,10 +159,10 @@ class _Estimate:
         if source != "probe":
             growing = self.curvature.probes if source == "depth" else self._nearest(removed)
             steps = sum(round((GROWTH - 1) * each.steps) for each in growing)
-        problem = self.path.problem
-        return vectors_bytes(problem, self.curvature.config, steps) < available_bytes(
-            problem.device
-        )
+        problem, group = self.path.problem, self.curvature.work.group
+        need = vectors_bytes(problem, self.curvature.config, steps, group)
+        fits = need < available_bytes(problem.device)
+        return bool(group.least(int(fits), problem.device))
 
 
 def _shallow(run: LanczosRun, depths: tuple[int, int] | None) -> LanczosRun:

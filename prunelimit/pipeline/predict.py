@@ -13,6 +13,7 @@ from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunC
 from ..effective import EffectiveDimension
 from ..epsilon import loss_tolerance, parse_tolerance
 from ..errors import UsageError
+from ..group import ALONE, Group, LostProcessError
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, evaluate
 from ..lanczos import Store
@@ -50,13 +51,15 @@ def predict(
     resume: bool = False,
     force: bool = False,
     stop: Callable[[], bool] | None = None,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> PredictResult:
     """The pruning limit of the network in ``checkpoint``.
 
     ``state`` is a folder where unfinished work lies until it is finished; ``resume`` goes on with
     what lies there, to the same numbers, and ``force`` throws it away. ``stop`` is asked between
-    products; once it is true the limit is read from the work done so far.
+    products; once it is true the limit is read from the work done so far. All processes of
+    ``group`` call this alike, share the work, and get the same result.
 
     Raises:
         OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
@@ -76,10 +79,15 @@ def predict(
             "curvature": curvature.curvature,
             "backend": curvature.backend,
             "basis": curvature.basis,
+            "processes": group.size,
         }
-        store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
+        if group.rank == 0:
+            store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
+        else:
+            store = Store(state, curvature.basis)
+        group.wait()
     return predict_loaded(
-        loaded, curvature, limit, recorder, store=store, stop=stop, progress=progress
+        loaded, curvature, limit, recorder, store=store, stop=stop, group=group, progress=progress
     )
 
 
@@ -132,6 +140,7 @@ def predict_loaded(
     *,
     store: Store | None = None,
     stop: Callable[[], bool] | None = None,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> PredictResult:
     """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
@@ -141,17 +150,31 @@ def predict_loaded(
     dense = Dense(loss=train.loss, accuracy=evaluate(problem, problem.test).accuracy)
     epsilon = loss_tolerance(train.losses, limit.epsilon, problem.seed)
     store = Store(basis=curvature.basis) if store is None else store
-    work = Work(store, progress, limit.max_products, limit.max_seconds, stop or (lambda: False))
+    work = Work(
+        store,
+        progress,
+        limit.max_products,
+        limit.max_seconds,
+        stop or (lambda: False),
+        group=group,
+        device=problem.device,
+    )
     found = open_curvature(problem, curvature, work)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
     magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
-    limits = find_limits(path, geometry, found, limit)
+    try:
+        limits = find_limits(path, geometry, found, limit)
+    except (LostProcessError, KeyboardInterrupt, SystemExit):
+        work.put_away()
+        raise
     if limits.ended == "interrupted":
         work.put_away()
     else:
-        store.discard()
+        group.wait()
+        if group.rank == 0:
+            store.discard()
     headline = OPERATORS[curvature.curvature][0]
     chosen = limits.transitions[limit.formula, headline]
     prunable = geometry.prunable
@@ -233,8 +256,7 @@ def _evidence(
 
     def point(removed: int) -> PathPoint:
         vector = path.displacement(removed)
-        product = found.product(vector)
-        found.work.products += 1
+        product = found.multiply(vector)
         return PathPoint(
             sparsity=removed / prunable,
             loss_rise=rise(removed),

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..config import CurvatureConfig, DataConfig, ModelConfig, RunConfig
-from ..curvature import CurvatureProduct, Product, curvature_product
+from ..curvature import CurvatureProduct, Product, SharedProduct, curvature_product
 from ..curvature.memory import available_bytes
 from ..errors import UsageError
+from ..group import Group
 from ..inputs.load import load
 from ..inputs.problem import Problem, Split
 from ..lanczos import Store, basis_bytes
@@ -74,6 +75,12 @@ class Curvature:
         """A process with this curvature, called ``name`` among those of the same split."""
         return self.work.begin(f"{name}, {len(self.split)} samples", self.product, start)
 
+    def multiply(self, vector: Tensor) -> Tensor:
+        """The product with ``vector`` (D,), counted."""
+        group = self.work.group
+        self.work.products += 1
+        return group.whole(self.product(group.part(vector)), vector.numel())
+
     def add_probe(self, steps: int) -> None:
         """One more random probe; the first are the same however many there are."""
         start = rademacher(self.product.dimension, self._generator, self.problem.vector())
@@ -124,7 +131,8 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         raise UsageError(
             "The network has no weights to prune: no convolution or linear layer is left free."
         )
-    need = vectors_bytes(problem, config, config.steps or FIRST_STEPS) * (config.probes or 1)
+    steps = config.steps or FIRST_STEPS
+    need = vectors_bytes(problem, config, steps, work.group) * (config.probes or 1)
     free = available_bytes(problem.device)
     if need > free:
         raise UsageError(
@@ -132,10 +140,10 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
             "lower --steps, or give --basis bfloat16, disk or none."
         )
     split = problem.train.subset(config.samples, problem.seed)
-    product = curvature_product(problem, split, config.curvature, config.backend)
+    product = curvature_product(problem, split, config.curvature, config.backend, work.group)
     plain = (
         product
-        if isinstance(product, CurvatureProduct)
+        if isinstance(product, (CurvatureProduct, SharedProduct))
         else CurvatureProduct(problem, split, memory_bytes=0)
     )
     begin = time.perf_counter()
@@ -145,9 +153,10 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
     return Curvature(problem, product, split, gradient, seconds, config, work)
 
 
-def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int) -> int:
-    """Bytes of memory that the vectors of one process of ``steps`` steps take."""
-    return basis_bytes(config.basis, problem.layout.size, steps, problem.dtype.itemsize)
+def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int, group: Group) -> int:
+    """Bytes of this machine's memory that the vectors of one run of ``steps`` steps take."""
+    part = -(-problem.layout.size // group.size)
+    return basis_bytes(config.basis, part, steps, problem.dtype.itemsize)
 
 
 def measure_curvature(

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..group import ALONE, Group
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
@@ -16,6 +18,10 @@ __all__ = ["Growing", "Work"]
 
 LEAST = 10
 """Steps that every process is given whatever the budget, so that there is something to read."""
+
+
+REASONS = (None, "max-seconds", "max-products", "interrupted")
+"""Why nothing more may be spent; of several, the last."""
 
 
 def _never() -> bool:
@@ -28,7 +34,8 @@ class Work:
 
     ``products`` counts Lanczos steps, whether taken now or found in ``store``. ``stop`` is asked
     between products whether the user wants the estimate so far. ``cut`` is why a process was last
-    taken less far than was asked for; ``note`` is shown with progress.
+    taken less far than was asked for; ``note`` is shown with progress. ``group`` are the processes
+    that do the same work together, with their tensors on ``device``.
     """
 
     store: Store = field(default_factory=Store)
@@ -39,22 +46,29 @@ class Work:
     products: int = 0
     cut: str | None = None
     note: str = ""
+    group: Group = ALONE
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _begin: float = field(default_factory=time.monotonic)
     _growing: list[Growing] = field(default_factory=list)
 
     def ended(self) -> str | None:
         """Why nothing more may be spent: "interrupted", "max-products", "max-seconds" or None."""
-        if self.stop():
-            return "interrupted"
-        if self.max_products is not None and self.products >= self.max_products:
-            return "max-products"
+        found = ""
         if self.max_seconds is not None and time.monotonic() - self._begin >= self.max_seconds:
-            return "max-seconds"
-        return None
+            found = "max-seconds"
+        if self.max_products is not None and self.products >= self.max_products:
+            found = "max-products"
+        if self.stop():
+            found = "interrupted"
+        # One process's clock or Ctrl-C is every process's.
+        return REASONS[-self.group.least(-REASONS.index(found or None), self.device)]
 
     def begin(self, name: str, matvec: Matvec, start: Tensor) -> Growing:
         """The process called ``name``, with no steps taken as far as this work is concerned."""
-        growing = Growing(name, self.store.process(name, matvec, start), self)
+        process = self.store.process(
+            name, matvec, self.group.part(start), group=self.group, dimension=start.numel()
+        )
+        growing = Growing(name, process, self)
         self._growing.append(growing)
         return growing
 

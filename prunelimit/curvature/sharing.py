@@ -1,0 +1,71 @@
+"""Products shared by a group of processes: each has its samples, and its part of the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..group import Group
+from ..inputs.problem import Split
+from .products import CurvatureProduct
+
+__all__ = ["Part", "SharedProduct"]
+
+
+class Part:
+    """The samples of ``split`` that belong to this process of ``group``, in order."""
+
+    def __init__(self, split: Split, group: Group) -> None:
+        self._split = split
+        self._own = group.samples(len(split))
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def batches(
+        self, batch_size: int, *, order: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As :meth:`~prunelimit.inputs.problem.Split.batches`, counting from the first own one."""
+        chosen = torch.arange(len(self)) if order is None else order
+        return self._split.batches(batch_size, order=chosen + self._own.start)
+
+    def subset(self, count: int, seed: int) -> Split:
+        """Not to be had of a part."""
+        raise NotImplementedError("subsets are taken before the samples are shared")
+
+
+class SharedProduct:
+    """This process's part of H v from its part of v, both of length D / ``group.size``.
+
+    ``own`` multiplies by the share of the process's own samples. One exchange gathers v, one sums
+    the shares of H v and leaves every process its part.
+    """
+
+    def __init__(self, own: CurvatureProduct, group: Group) -> None:
+        self._own = own
+        self._group = group
+
+    @property
+    def products(self) -> int:
+        """Vectors multiplied."""
+        return self._own.products
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on this process's samples."""
+        return self._own.seconds
+
+    @property
+    def dimension(self) -> int:
+        """D, of the whole vectors."""
+        return self._own.dimension
+
+    def __call__(self, part: Tensor) -> Tensor:
+        """The part of the product."""
+        return self._group.part_of_sum(self._own(self._group.whole(part, self.dimension)))
+
+    def gradient(self) -> Tensor:
+        """The gradient (D,) over all processes' samples."""
+        return self._group.whole(self._group.part_of_sum(self._own.gradient()), self.dimension)
