@@ -1,4 +1,4 @@
-"""How the limit settles with Lanczos depth: the evidence behind the default of --steps.
+"""How the limit settles with Lanczos depth: the evidence behind averaging rules over depths.
 
     python benchmarks/depth.py CKPT ... [--steps 480] [--samples 10000]
 

@@ -134,9 +134,10 @@ class CurvatureConfig:
         "Lanczos steps per probe (default: as many as the limit needs; 120 for spectrum).",
         metavar="N",
     )
-    samples: int = option(
-        10_000,
-        "Training samples whose mean loss the curvature belongs to; 0 takes all of them.",
+    samples: int | None = option(
+        None,
+        "Training samples whose mean loss the curvature belongs to; 0 takes all of them (default: "
+        "as many as the limit needs, from 1000 on; 10000 for spectrum).",
         metavar="N",
     )
     basis: str = option(

@@ -98,6 +98,16 @@ class Epsilon:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NestedLimit:
+    """The headline's limit from the first ``samples`` samples, at the depth of a first reading;
+    ``seconds`` is what one product took."""
+
+    samples: int
+    sparsity: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurvatureSummary:
     """The spectrum in a few numbers.
 
@@ -106,7 +116,8 @@ class CurvatureSummary:
     those on half of the samples too; ``ended`` says what ended the work: "tolerance" (the limit is
     known as well as was asked for), "given" (steps and probes were given), "samples" (what the
     samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
-    "interrupted".
+    "interrupted". ``nested`` holds the limit from fewer samples, by which their number was chosen
+    or what they leave open was estimated.
     """
 
     kind: str
@@ -123,6 +134,7 @@ class CurvatureSummary:
     gradient_seconds: float
     product_seconds: float
     ended: str = "given"
+    nested: tuple[NestedLimit, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

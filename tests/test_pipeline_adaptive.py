@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,43 @@ def test_samples_that_leave_more_open_end_the_work(trained: Path) -> None:
     assert found.curvature.ended == "samples"
     others = [error for source, error in found.limit.errors.items() if source != "samples"]
     assert found.limit.errors["samples"] > 2 * max(others)
+
+
+def test_samples_are_doubled_until_halving_them_matters_little(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunelimit.pipeline.limits.FIRST_SAMPLES", 60)
+    chosen, limit = CurvatureConfig(probes=8), LimitConfig(tolerance="1pp", max_products=10_000)
+    found = run(trained, chosen, limit)
+    used = [each.samples for each in found.curvature.nested]
+    assert used[0] == 30 and used[-1] == found.curvature.samples
+    assert all(2 * few == many or many == 1437 for few, many in pairwise(used))
+    moved = abs(found.curvature.nested[-1].sparsity - found.curvature.nested[-2].sparsity)
+    if used[-1] == 1437:
+        assert "samples" not in found.limit.errors
+    else:
+        assert found.limit.errors["samples"] == pytest.approx(moved)
+    coarse = run(trained, chosen, dataclasses.replace(limit, tolerance="20pp"))
+    assert coarse.curvature.samples == 60 < found.curvature.samples
+
+
+def test_samples_are_not_doubled_without_the_time(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunelimit.pipeline.limits.FIRST_SAMPLES", 60)
+    monkeypatch.setattr("prunelimit.pipeline.work.Work.seconds_left", lambda _: 1e-6)
+    limit = LimitConfig(tolerance="0pp", max_seconds=1e9, max_products=1000)
+    assert run(trained, CurvatureConfig(), limit).curvature.samples == 60
+
+
+def test_given_samples_are_taken_and_what_they_leave_open_is_told(trained: Path) -> None:
+    found = run(trained, CurvatureConfig(samples=300, steps=70), LimitConfig(directional_steps=20))
+    assert [each.samples for each in found.curvature.nested] == [150, 300]
+    few, many = (each.sparsity for each in found.curvature.nested)
+    assert found.limit.errors["samples"] == pytest.approx(abs(many - few))
+    assert found.curvature.steps == 70
+    silent = run(trained, CurvatureConfig(samples=300, steps=20), LimitConfig(no_drift=True))
+    assert silent.curvature.nested == () and "samples" not in silent.limit.errors
 
 
 @pytest.mark.parametrize("basis", BASES)

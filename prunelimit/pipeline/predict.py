@@ -29,9 +29,10 @@ from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..reliability import judge
 from ..results import CurvePoint, DataInfo, Dense, Limit, PathPoint, PredictResult, Variant
 from ..spectrum import OPERATORS
-from .limits import PruningPath, find_limits
+from .estimate import PruningPath
+from .limits import find_limits
 from .provenance import Recorder
-from .spectrum import Curvature, open_curvature
+from .spectrum import Curvature
 from .work import Work
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
@@ -159,13 +160,12 @@ def predict_loaded(
         group=group,
         device=problem.device,
     )
-    found = open_curvature(problem, curvature, work)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
     magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
     try:
-        limits = find_limits(path, geometry, found, limit)
+        limits, found, nested = find_limits(path, geometry, curvature, limit, work)
     except (LostProcessError, KeyboardInterrupt, SystemExit):
         work.put_away()
         raise
@@ -212,7 +212,7 @@ def predict_loaded(
         data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
         dense=dense,
         epsilon=epsilon,
-        curvature=found.summary(limits.ended),
+        curvature=found.summary(limits.ended, nested),
         limit=answer,
         variants=variants,
         reliability=judge(answer, others, crossing, points, limits.ended, limit.tolerance),

@@ -18,7 +18,7 @@ from ..inputs.load import load
 from ..inputs.problem import Problem, Split
 from ..lanczos import Store, basis_bytes
 from ..progress import Progress, silent
-from ..results import CurvatureSummary, SpectrumResult
+from ..results import CurvatureSummary, NestedLimit, SpectrumResult
 from ..spectrum import Spectrum, rademacher
 from .provenance import Recorder
 from .work import Growing, Work
@@ -37,6 +37,9 @@ TIMED_GRADIENTS = 3
 
 DEFAULT_STEPS = 120
 """Lanczos steps where there is no limit whose error could ask for more or fewer."""
+
+DEFAULT_SAMPLES = 10_000
+"""Samples there."""
 
 FIRST_STEPS = 60
 """Lanczos steps from which a limit is read for the first time."""
@@ -92,7 +95,9 @@ class Curvature:
         for probe in self.probes:
             probe.grow(steps)
 
-    def summary(self, ended: str = "given") -> CurvatureSummary:
+    def summary(
+        self, ended: str = "given", nested: tuple[NestedLimit, ...] = ()
+    ) -> CurvatureSummary:
         """The spectrum in a few numbers, with the products spent so far."""
         found = self.spectrum
         low, high = found.extremes
@@ -111,6 +116,7 @@ class Curvature:
             gradient_seconds=self.gradient_seconds,
             product_seconds=self.product.seconds / max(1, self.product.products),
             ended=ended,
+            nested=nested,
         )
 
 
@@ -121,8 +127,9 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         UsageError: nothing is prunable, a count is out of range, or the Lanczos vectors do not
             fit into memory.
     """
-    if config.samples < 0:
-        raise UsageError(f"--samples is {config.samples}; give 0 for all, or a positive number.")
+    samples = DEFAULT_SAMPLES if config.samples is None else config.samples
+    if samples < 0:
+        raise UsageError(f"--samples is {samples}; give 0 for all, or a positive number.")
     if config.probes is not None and config.probes < 1:
         raise UsageError(
             f"The spectrum needs at least one probe, not {config.probes}; raise --probes."
@@ -139,7 +146,7 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
             f"The Lanczos vectors need {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
             "lower --steps, or give --basis bfloat16, disk or none."
         )
-    split = problem.train.subset(config.samples, problem.seed)
+    split = problem.train.subset(samples, problem.seed)
     product = curvature_product(problem, split, config.curvature, config.backend, work.group)
     plain = (
         product

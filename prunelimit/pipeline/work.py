@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,6 +63,12 @@ class Work:
         # One process's clock or Ctrl-C is every process's.
         return REASONS[-self.group.least(-REASONS.index(found or None), self.device)]
 
+    def seconds_left(self) -> float | None:
+        """Of the time allowed; None where it is not limited."""
+        if self.max_seconds is None:
+            return None
+        return self.max_seconds - (time.monotonic() - self._begin)
+
     def begin(self, name: str, matvec: Matvec, start: Tensor) -> Growing:
         """The process called ``name``, with no steps taken as far as this work is concerned."""
         process = self.store.process(
@@ -72,13 +78,19 @@ class Work:
         self._growing.append(growing)
         return growing
 
+    def retire(self, done: Sequence[Growing]) -> None:
+        """Put processes away that nothing more is wanted of, and forget them."""
+        for growing in done:
+            self.store.save(growing.process, now=True)
+            self._growing.remove(growing)
+
     def put_away(self) -> None:
         """Save every process now."""
         for growing in self._growing:
             self.store.save(growing.process, now=True)
 
 
-@dataclass
+@dataclass(eq=False)
 class Growing:
     """A process that is taken further as its result turns out to be needed more exactly.
 

@@ -127,6 +127,23 @@ def _sources(limit: Limit) -> str:
     return f"{', '.join(parts)} pp to either side"
 
 
+ENDED = {
+    "tolerance": "half the interval is within {tolerance}",
+    "samples": "what the samples leave open outweighs the rest; more --samples narrow it",
+    "max-products": "the products allowed were spent before {tolerance} was reached",
+    "max-seconds": "the time allowed had passed before {tolerance} was reached",
+    "memory": "no memory for more Lanczos vectors before {tolerance} was reached",
+    "interrupted": "interrupted before {tolerance} was reached",
+}
+"""Why the tool stopped refining, where it chose how far to go."""
+
+
+def _ended(result: PredictResult) -> list[tuple[str, str]]:
+    text = ENDED.get(result.curvature.ended)
+    tolerance = result.provenance.config.get("tolerance", "")
+    return [] if text is None else [("ended", text.format(tolerance=tolerance))]
+
+
 def _products(found: CurvatureSummary) -> str:
     products = count(found.products, "product")
     return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
@@ -185,6 +202,7 @@ def predict_table(result: PredictResult) -> RenderableType:
             _tolerance(result.epsilon),
             _dense(result.dense),
             ("cost", _products(result.curvature)),
+            *_ended(result),
         ],
     )
     variants = _grid(

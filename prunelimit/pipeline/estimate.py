@@ -1,0 +1,164 @@
+"""Curvature + magnitudes -> every limit, and which Lanczos processes make it more exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..config import LimitConfig
+from ..curvature.memory import available_bytes
+from ..effective import EffectiveDimension
+from ..inputs.problem import Problem
+from ..lanczos import LanczosRun
+from ..limit import (
+    DirectionalSearch,
+    Geometry,
+    Transition,
+    between,
+    isotropic_transition,
+    paper_transition,
+)
+from ..spectrum import OPERATORS
+from .spectrum import FIRST_STEPS, Curvature, vectors_bytes
+from .work import Growing
+
+__all__ = ["Estimate", "Limits", "PruningPath"]
+
+FIRST_DIRECTIONAL = 30
+"""Lanczos steps from the removed weights with which a limit is read for the first time."""
+
+GROWTH = 1.5
+"""By which steps are multiplied where they leave the largest error."""
+
+
+@dataclass(frozen=True)
+class PruningPath:
+    """The pruning path of a problem: m -> displacement."""
+
+    problem: Problem
+    order: Tensor
+    weights: Tensor
+
+    def displacement(self, removed: int) -> Tensor:
+        """d = w_m - w*, shape (D,)."""
+        vector = torch.zeros_like(self.weights)
+        gone = self.order[:removed]
+        vector[gone] = -self.weights[gone]
+        return vector
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every limit by (formula, operator), what it was read from, and what ended the work."""
+
+    readings: dict[str, EffectiveDimension]
+    search: DirectionalSearch
+    transitions: dict[tuple[str, str], Transition]
+    ended: str = "given"
+
+
+@dataclass
+class Estimate:
+    """The limits on the samples of ``curvature``, and the processes that they are read from."""
+
+    path: PruningPath
+    geometry: Geometry
+    curvature: Curvature
+    config: LimitConfig
+    directions: dict[int, Growing] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._directional = min(
+            FIRST_DIRECTIONAL, self.config.directional_steps or FIRST_DIRECTIONAL
+        )
+        steps = self.curvature.config.steps
+        for _ in range(self.curvature.config.probes or 1):
+            self.curvature.add_probe(FIRST_STEPS if steps is None else min(FIRST_STEPS, steps))
+
+    def read(self, guess: Limits | None = None) -> Limits:
+        """All limits from the steps taken; directions are begun where the search, from ``guess``,
+        wants them."""
+        readings = {
+            name: EffectiveDimension(self.curvature.spectrum, name, self.config.confidence)
+            for name in OPERATORS[self.curvature.config.curvature]
+        }
+        search = DirectionalSearch(self.geometry, self._run_at)
+        search.runs.update({m: growing.run for m, growing in self.directions.items()})
+        transitions: dict[tuple[str, str], Transition] = {}
+        for operator, effective in readings.items():
+            paper = paper_transition(self.geometry, effective)
+            isotropic = isotropic_transition(self.geometry, effective)
+            first = between(self.geometry, paper, isotropic)
+            if guess is not None:
+                first = guess.transitions["directional", operator].removed
+            transitions["paper", operator] = paper
+            transitions["isotropic", operator] = isotropic
+            transitions["directional", operator] = search.locate(effective, first)
+        return Limits(readings, search, transitions)
+
+    def _run_at(self, removed: int) -> LanczosRun:
+        growing = self.curvature.begin(f"direction {removed}", self.path.displacement(removed))
+        growing.grow(max([self._directional, *(each.steps for each in self.directions.values())]))
+        self.directions[removed] = growing
+        return growing.run
+
+    def complete(self) -> None:
+        """Take the steps that the user gave, beyond those of a first reading."""
+        if self.curvature.config.steps is not None:
+            self.curvature.deepen(self.curvature.config.steps)
+        if self.config.directional_steps is not None:
+            self._directional = self.config.directional_steps
+            for growing in self.directions.values():
+                growing.grow(self._directional)
+
+    def retire(self) -> None:
+        """Put the processes away for good; what was read from them stays."""
+        self.curvature.work.retire([*self.curvature.probes, *self.directions.values()])
+
+    def headline(self, limits: Limits) -> Transition:
+        """The limit that the user is told, and that the tolerance is about."""
+        operator = OPERATORS[self.curvature.config.curvature][0]
+        return limits.transitions[self.config.formula, operator]
+
+    def refine(self, source: str, removed: int) -> None:
+        """Spend products on what ``source`` leaves open of a limit at ``removed``."""
+        if source == "probe":
+            self.curvature.add_probe(self.curvature.steps)
+        elif source == "depth":
+            self.curvature.deepen(round(GROWTH * self.curvature.steps))
+        else:
+            for growing in self._nearest(removed):
+                growing.grow(round(GROWTH * growing.steps))
+
+    def refinable(self, removed: int) -> set[str]:
+        """The sources of error that the user left to the tool and more steps could lessen."""
+        config = self.curvature.config
+        found = set()
+        if config.probes is None:
+            found.add("probe")
+        if config.steps is None and not all(each.exhausted for each in self.curvature.probes):
+            found.add("depth")
+        nearest = self._nearest(removed)
+        if self.config.directional_steps is None and not all(each.exhausted for each in nearest):
+            found.add("direction")
+        return found
+
+    def _nearest(self, removed: int) -> list[Growing]:
+        """The directions on either side of ``removed``, which its limit is interpolated from."""
+        below = [m for m in self.directions if m <= removed]
+        above = [m for m in self.directions if m > removed]
+        places = ([max(below)] if below else []) + ([min(above)] if above else [])
+        return [self.directions[m] for m in places]
+
+    def vectors_fit(self, source: str, removed: int) -> bool:
+        """Whether there is memory for the Lanczos vectors that refining ``source`` adds."""
+        steps = self.curvature.steps
+        if source != "probe":
+            growing = self.curvature.probes if source == "depth" else self._nearest(removed)
+            steps = sum(round((GROWTH - 1) * each.steps) for each in growing)
+        problem, group = self.path.problem, self.curvature.work.group
+        need = vectors_bytes(problem, self.curvature.config, steps, group)
+        fits = need < available_bytes(problem.device)
+        return bool(group.least(int(fits), problem.device))
