@@ -146,6 +146,14 @@ class CurvatureConfig:
         "none keeps but two and converges late.",
         choices=("memory", "bfloat16", "disk", "none"),
     )
+    memory: float | None = option(
+        None,
+        "GiB in which what products have in common is kept (default: half of what is free).",
+        metavar="GIB",
+    )
+    cross_check: bool = option(
+        False, "Compare largest eigenvalue and trace of the Hessian with PyHessian's own."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

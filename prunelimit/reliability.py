@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .results import Limit, PathPoint, Reliability, Variant
+from .results import CrossCheck, Limit, PathPoint, Reliability, Variant
 
 __all__ = ["judge", "nonquadraticity"]
 
@@ -48,12 +48,14 @@ def judge(
     path: Sequence[PathPoint],
     ended: str = "given",
     tolerance: str = "",
+    checked: CrossCheck | None = None,
 ) -> Reliability:
     """Verdict on ``limit``.
 
     ``variants`` are the same limit by other formulas and operators; ``crossing`` is the point of
     the pruning path where the actual loss rise first reaches epsilon (None: it never does);
-    ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for.
+    ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for;
+    ``checked`` is what another package found, where it was asked.
     """
     reasons = []
     low, high = limit.interval
@@ -67,6 +69,11 @@ def judge(
         reasons.append(
             f"{BUDGETS[ended]} before the limit was known to {tolerance}: half its interval is "
             f"{50 * (high - low):.2f} percentage points."
+        )
+    if checked is not None and not checked.agree:
+        reasons.append(
+            f"PyHessian finds another spectrum: largest eigenvalue {checked.lambda_max:.5g}, trace "
+            f"{checked.trace:.5g} +- {checked.trace_standard_error:.2g}."
         )
     for variant in variants:
         apart = abs(variant.sparsity - limit.sparsity)

@@ -108,6 +108,18 @@ class NestedLimit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossCheck:
+    """What PyHessian finds for the same samples: the eigenvalue of largest magnitude by power
+    iteration, the trace by random probes with its standard error over them; ``agree`` says whether
+    ours are the same within 1% and within four standard errors."""
+
+    lambda_max: float
+    trace: float
+    trace_standard_error: float
+    agree: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurvatureSummary:
     """The spectrum in a few numbers.
 
@@ -135,6 +147,7 @@ class CurvatureSummary:
     product_seconds: float
     ended: str = "given"
     nested: tuple[NestedLimit, ...] = ()
+    cross_check: CrossCheck | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -179,11 +179,36 @@ def test_vectors_that_cannot_fit_are_refused_beforehand(
 
 
 def test_growth_ends_where_memory_does(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prunelimit.pipeline.limits.available_bytes", lambda _: 0)
+    monkeypatch.setattr("prunelimit.pipeline.estimate.available_bytes", lambda _: 0)
     found = run(trained, limit=LimitConfig(tolerance="0pp"))
     assert found.curvature.ended == "memory"
     assert found.curvature.steps == 60
     assert any("--basis" in reason for reason in found.reliability.reasons)
+
+
+def test_pyhessian_is_asked_for_a_second_opinion(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = CurvatureConfig(steps=40, samples=200, cross_check=True)
+    limit = LimitConfig(directional_steps=10, no_drift=True)
+    found = run(trained, given, limit)
+    checked = found.curvature.cross_check
+    assert checked is not None and checked.agree
+    assert checked.lambda_max == pytest.approx(found.curvature.lambda_max, rel=0.01)
+    monkeypatch.setattr("prunelimit.curvature.PyHessianProduct.top", lambda *_: 1e3)
+    other = run(trained, given, limit)
+    assert any("PyHessian" in reason for reason in other.reliability.reasons)
+    with pytest.raises(UsageError, match="--cross-check"):
+        run(trained, dataclasses.replace(given, curvature="ggn"), limit)
+
+
+def test_a_small_memory_changes_no_number(trained: Path) -> None:
+    given = CurvatureConfig(steps=12, samples=200)
+    limit = LimitConfig(directional_steps=6)
+    expected = run(trained, given, limit)
+    assert run(trained, dataclasses.replace(given, memory=0.0), limit).limit == expected.limit
+    with pytest.raises(UsageError, match="--memory"):
+        run(trained, dataclasses.replace(given, memory=-1.0), limit)
 
 
 @pytest.fixture(scope="module")

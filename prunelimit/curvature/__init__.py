@@ -38,10 +38,17 @@ class Product(Protocol):
 
 
 def curvature_product(
-    problem: Problem, split: Split, kind: str, backend: str, group: Group = ALONE
+    problem: Problem,
+    split: Split,
+    kind: str,
+    backend: str,
+    *,
+    memory_bytes: int | None = None,
+    group: Group = ALONE,
 ) -> Product:
     """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``), the
-    samples of ``split`` and the vectors shared by ``group``.
+    samples of ``split`` and the vectors shared by ``group``. ``memory_bytes`` is what
+    :class:`CurvatureProduct` may keep.
 
     Raises:
         UsageError: there is no such backend, it has no such matrix, or cannot be shared.
@@ -53,6 +60,8 @@ def curvature_product(
             raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
         return PyHessianProduct(problem, split, kind)
     if group.size == 1:
-        return CurvatureProduct(problem, split, kind)
-    own = CurvatureProduct(problem, Part(split, group), kind, count=len(split))
+        return CurvatureProduct(problem, split, kind, memory_bytes=memory_bytes)
+    own = CurvatureProduct(
+        problem, Part(split, group), kind, memory_bytes=memory_bytes, count=len(split)
+    )
     return SharedProduct(own, group)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -53,14 +55,34 @@ class PyHessianProduct:
         """D, the length of the vectors."""
         return self.problem.layout.size
 
+    def top(self, seed: int) -> float:
+        """The eigenvalue of largest magnitude, by PyHessian's own power iteration."""
+        torch.manual_seed(seed)
+        with _quiet():
+            values, _ = self._hessian.eigenvalues(maxIter=200, tol=1e-4, top_n=1)
+        return float(values[0])
+
+    def traces(self, probes: int, seed: int) -> list[float]:
+        """Estimates of the trace, one per random probe, by PyHessian's own Hutchinson."""
+        torch.manual_seed(seed)
+        with _quiet():
+            found = self._hessian.trace(maxIter=probes, tol=0.0)
+        return [float(each) for each in found]
+
     def __call__(self, vector: Tensor) -> Tensor:
         """The product with ``vector`` (D,)."""
         begin = time.perf_counter()
         pieces = list(self.problem.layout.unflatten(vector).values())
-        with warnings.catch_warnings():
-            # PyHessian calls backward(create_graph=True) and clears the gradients itself.
-            warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph")
+        with _quiet():
             _, product = self._hessian.dataloader_hv_product(pieces)
         self.products += 1
         self.seconds += time.perf_counter() - begin
         return torch.cat([piece.reshape(-1) for piece in product]).to(vector.dtype)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyHessian calls backward(create_graph=True) and clears the gradients itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph")
+        yield

@@ -32,7 +32,7 @@ from ..spectrum import OPERATORS
 from .estimate import PruningPath
 from .limits import find_limits
 from .provenance import Recorder
-from .spectrum import Curvature
+from .spectrum import Curvature, cross_check
 from .work import Work
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
@@ -206,16 +206,17 @@ def predict_loaded(
     )
     crossing, points = _evidence(path, found, epsilon.value, chosen.removed, progress)
     others = [v for v in variants if (v.formula, v.operator) != (limit.formula, headline)]
+    checked = cross_check(found) if curvature.cross_check else None
     return PredictResult(
         provenance=recorder.finish(),
         model=loaded.model_info,
         data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
         dense=dense,
         epsilon=epsilon,
-        curvature=found.summary(limits.ended, nested),
+        curvature=found.summary(limits.ended, nested, checked),
         limit=answer,
         variants=variants,
-        reliability=judge(answer, others, crossing, points, limits.ended, limit.tolerance),
+        reliability=judge(answer, others, crossing, points, limits.ended, limit.tolerance, checked),
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
     )

@@ -6,11 +6,18 @@ import dataclasses
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import CurvatureConfig, DataConfig, ModelConfig, RunConfig
-from ..curvature import CurvatureProduct, Product, SharedProduct, curvature_product
+from ..curvature import (
+    CurvatureProduct,
+    Product,
+    PyHessianProduct,
+    SharedProduct,
+    curvature_product,
+)
 from ..curvature.memory import available_bytes
 from ..errors import UsageError
 from ..group import Group
@@ -18,7 +25,7 @@ from ..inputs.load import load
 from ..inputs.problem import Problem, Split
 from ..lanczos import Store, basis_bytes
 from ..progress import Progress, silent
-from ..results import CurvatureSummary, NestedLimit, SpectrumResult
+from ..results import CrossCheck, CurvatureSummary, NestedLimit, SpectrumResult
 from ..spectrum import Spectrum, rademacher
 from .provenance import Recorder
 from .work import Growing, Work
@@ -26,6 +33,7 @@ from .work import Growing, Work
 __all__ = [
     "FIRST_STEPS",
     "Curvature",
+    "cross_check",
     "measure_curvature",
     "open_curvature",
     "spectrum",
@@ -37,6 +45,9 @@ TIMED_GRADIENTS = 3
 
 DEFAULT_STEPS = 120
 """Lanczos steps where there is no limit whose error could ask for more or fewer."""
+
+CHECKED_PROBES = 10
+"""Probes of PyHessian's trace."""
 
 DEFAULT_SAMPLES = 10_000
 """Samples there."""
@@ -96,7 +107,10 @@ class Curvature:
             probe.grow(steps)
 
     def summary(
-        self, ended: str = "given", nested: tuple[NestedLimit, ...] = ()
+        self,
+        ended: str = "given",
+        nested: tuple[NestedLimit, ...] = (),
+        checked: CrossCheck | None = None,
     ) -> CurvatureSummary:
         """The spectrum in a few numbers, with the products spent so far."""
         found = self.spectrum
@@ -117,6 +131,7 @@ class Curvature:
             product_seconds=self.product.seconds / max(1, self.product.products),
             ended=ended,
             nested=nested,
+            cross_check=checked,
         )
 
 
@@ -146,8 +161,21 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
             f"The Lanczos vectors need {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
             "lower --steps, or give --basis bfloat16, disk or none."
         )
+    if config.cross_check and (config.curvature != "hessian" or work.group.size > 1):
+        raise UsageError("--cross-check compares the Hessian of one process; leave it out here.")
+    if config.cross_check and problem.dtype != torch.float32:
+        raise UsageError("--cross-check needs --dtype float32, as PyHessian's own vectors are.")
     split = problem.train.subset(samples, problem.seed)
-    product = curvature_product(problem, split, config.curvature, config.backend, work.group)
+    if config.memory is not None and config.memory < 0:
+        raise UsageError(f"--memory is {config.memory}; give GiB, 0 or more.")
+    product = curvature_product(
+        problem,
+        split,
+        config.curvature,
+        config.backend,
+        memory_bytes=None if config.memory is None else int(config.memory * 2**30),
+        group=work.group,
+    )
     plain = (
         product
         if isinstance(product, (CurvatureProduct, SharedProduct))
@@ -158,6 +186,24 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         gradient = plain.gradient()
     seconds = (time.perf_counter() - begin) / TIMED_GRADIENTS
     return Curvature(problem, product, split, gradient, seconds, config, work)
+
+
+def cross_check(curvature: Curvature) -> CrossCheck:
+    """PyHessian's own power iteration and trace on the same samples, beside ours."""
+    problem, found = curvature.problem, curvature.spectrum
+    peer = PyHessianProduct(problem, curvature.split)
+    top = peer.top(problem.seed)
+    traces = np.array(peer.traces(CHECKED_PROBES, problem.seed))
+    error = float(traces.std(ddof=1) / np.sqrt(len(traces)))
+    ours = max(found.extremes, key=abs)
+    own = curvature.summary()
+    apart = abs(own.trace - float(traces.mean()))
+    agree = abs(ours - top) <= 0.01 * abs(top) and apart <= 4 * float(
+        np.hypot(error, own.trace_standard_error)
+    )
+    return CrossCheck(
+        lambda_max=top, trace=float(traces.mean()), trace_standard_error=error, agree=agree
+    )
 
 
 def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int, group: Group) -> int:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..results import (
     CheckResult,
+    CrossCheck,
     CurvatureSummary,
     Dense,
     Epsilon,
@@ -144,6 +145,18 @@ def _ended(result: PredictResult) -> list[tuple[str, str]]:
     return [] if text is None else [("ended", text.format(tolerance=tolerance))]
 
 
+def _checked(found: CrossCheck | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    return [
+        (
+            "PyHessian",
+            f"{'agrees' if found.agree else 'disagrees'}: largest eigenvalue "
+            f"{found.lambda_max:.5g}, trace {found.trace:.5g} +- {found.trace_standard_error:.2g}",
+        )
+    ]
+
+
 def _products(found: CurvatureSummary) -> str:
     products = count(found.products, "product")
     return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
@@ -203,6 +216,7 @@ def predict_table(result: PredictResult) -> RenderableType:
             _dense(result.dense),
             ("cost", _products(result.curvature)),
             *_ended(result),
+            *_checked(result.curvature.cross_check),
         ],
     )
     variants = _grid(

@@ -1,0 +1,82 @@
+"""How often the stated interval holds the limit from the exact spectrum.
+
+    python benchmarks/coverage.py [--seeds 2]
+
+The networks of gaps.py, trained by four recipes from ``--seeds`` seeds each; three loss tolerances
+(a third, once and three times the default); ``--seeds`` draws of probes and samples. The truth is
+the limit from the eigenvalues and eigenvectors of the dense Hessian of all samples; the prediction
+sees products only, of all samples or of half of them, at --tolerance 0.5pp and 95% confidence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+import numpy as np
+from gaps import RECIPES, Dense, largest, network
+
+from prunelimit.config import CurvatureConfig, LimitConfig
+from prunelimit.epsilon import loss_tolerance
+from prunelimit.inputs.problem import evaluate
+from prunelimit.pipeline.predict import predict_problem
+
+
+def main() -> None:
+    """Print one line per network, then the summary."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=2)
+    options = parser.parse_args()
+    print("| network | samples | inside | error, pp | half interval, pp | products |")
+    print("|---|---|---|---|---|---|")
+    every: dict[str, list[tuple[bool, float, float, int]]] = {"all": [], "half": []}
+    for name, recipe in RECIPES.items():
+        for training_seed in range(options.seeds):
+            problem = network(recipe, training_seed)
+            dense = Dense(problem)
+            top = len(dense.order)
+            losses = evaluate(problem, problem.train).losses
+            usual = loss_tolerance(losses, "batch-std", training_seed).value
+            rows: dict[str, list[tuple[bool, float, float, int]]] = {"all": [], "half": []}
+            for epsilon in (usual / 3, usual, 3 * usual):
+                truth = largest(lambda m, e=epsilon: dense.random(m, False) <= e, top)  # type: ignore[misc]
+                for seed in range(options.seeds):
+                    for samples in rows:
+                        count = 0 if samples == "all" else len(problem.train) // 2
+                        found = predict_problem(
+                            dataclasses.replace(problem, seed=seed),
+                            CurvatureConfig(samples=count),
+                            LimitConfig(epsilon=repr(epsilon), tolerance="0.5pp"),
+                        )
+                        low, high = found.limit.interval
+                        rows[samples].append(
+                            (
+                                low <= truth / top <= high,
+                                100 * abs(found.limit.sparsity - truth / top),
+                                50 * (high - low),
+                                found.curvature.products,
+                            )
+                        )
+            for samples, found_rows in rows.items():
+                every[samples] += found_rows
+                print(
+                    f"| {name}, seed {training_seed} | {samples} | {cells(found_rows)} |",
+                    flush=True,
+                )
+    for samples, found_rows in every.items():
+        print(f"| together | {samples} | {cells(found_rows)} |")
+
+
+def cells(rows: list[tuple[bool, float, float, int]]) -> str:
+    """Inside of how many, mean error, mean half interval, mean products."""
+    inside, error, half, products = (
+        np.array(column, dtype=float) for column in zip(*rows, strict=True)
+    )
+    return (
+        f"{inside.sum():.0f} of {len(rows)} | {error.mean():.2f} | {half.mean():.2f} "
+        f"| {products.mean():.0f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
