@@ -137,7 +137,7 @@ class CurvatureConfig:
     samples: int | None = option(
         None,
         "Training samples whose mean loss the curvature belongs to; 0 takes all of them (default: "
-        "as many as the limit needs, from 1000 on; 10000 for spectrum).",
+        "as many as the limit needs, from 1000 on; 10000 for spectrum and with --no-drift).",
         metavar="N",
     )
     basis: str = option(
@@ -179,7 +179,8 @@ class LimitConfig:
     )
     max_products: int | None = option(
         None,
-        "Curvature products that may be spent (default: 600, or what given steps and probes take).",
+        "Curvature products that may be spent (default: 600 once the samples are chosen, beside "
+        "those of steps that are given).",
         metavar="N",
     )
     max_seconds: float | None = option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 from collections.abc import Callable
 from itertools import pairwise
@@ -200,6 +201,14 @@ def test_pyhessian_is_asked_for_a_second_opinion(
     assert any("PyHessian" in reason for reason in other.reliability.reasons)
     with pytest.raises(UsageError, match="--cross-check"):
         run(trained, dataclasses.replace(given, curvature="ggn"), limit)
+
+
+def test_spectrum_asks_pyhessian_too(trained: Path, prunelimit: Callable[..., Outcome]) -> None:
+    command = ("spectrum", trained, "-m", own(trained), "--samples", "200", "--steps", "40")
+    outcome = prunelimit(*command, "--cross-check", "-o", "s.json")
+    assert outcome.code == 0 and "PyHessian" in outcome.stderr
+    assert json.loads(Path("s.json").read_text())["curvature"]["cross_check"]["agree"]
+    assert prunelimit(*command, "--cross-check", "--dtype", "float64").code == 2
 
 
 def test_a_small_memory_changes_no_number(trained: Path) -> None:

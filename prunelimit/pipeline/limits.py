@@ -9,7 +9,7 @@ from ..epsilon import parse_tolerance
 from ..limit import Geometry, Transition, widened
 from ..results import NestedLimit
 from .estimate import Estimate, Limits, PruningPath
-from .spectrum import FIRST_STEPS, Curvature, open_curvature
+from .spectrum import DEFAULT_SAMPLES, FIRST_STEPS, Curvature, open_curvature
 from .work import Work
 
 __all__ = ["find_limits"]
@@ -78,8 +78,10 @@ def _choose_samples(
     and n. Where the samples are all there are, there is none.
     """
     everything = len(path.problem.train)
-    chosen = curvature.samples is None
-    count = FIRST_SAMPLES if curvature.samples is None else curvature.samples
+    chosen = curvature.samples is None and not config.no_drift
+    count = curvature.samples
+    if count is None:
+        count = FIRST_SAMPLES if chosen else DEFAULT_SAMPLES
     count = everything if count == 0 or (chosen and everything <= 2 * count) else count
 
     def begin(samples: int, guess: Limits | None = None) -> tuple[Estimate, Limits]:

@@ -31,6 +31,7 @@ from .provenance import Recorder
 from .work import Growing, Work
 
 __all__ = [
+    "DEFAULT_SAMPLES",
     "FIRST_STEPS",
     "Curvature",
     "cross_check",
@@ -247,11 +248,12 @@ def spectrum(
     loaded = load(checkpoint, model, data, run)
     found = measure_curvature(loaded.problem, curvature, progress)
     rules = [each.quadrature() for each in found.spectrum.runs]
+    checked = cross_check(found) if curvature.cross_check else None
     return SpectrumResult(
         provenance=recorder.finish(),
         model=loaded.model_info,
         data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
-        curvature=found.summary(),
+        curvature=found.summary(checked=checked),
         ritz_values=tuple(tuple(rule.ritz_values.tolist()) for rule in rules),
         quadrature_weights=tuple(tuple(rule.weights.tolist()) for rule in rules),
         outcomes=tuple(each.outcome.value for each in found.spectrum.runs),

@@ -193,6 +193,7 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
             ("negative eigenvalues", percent(found.negative_mass)),
             ("seconds per product", f"{found.product_seconds:.3g}"),
             ("seconds per gradient", f"{found.gradient_seconds:.3g}"),
+            *_checked(found.cross_check),
         ],
     )
 
