@@ -201,6 +201,7 @@ class Row:
     cost: str
     to_refit: float
     to_accuracy: float
+    by_operator: dict[str, float]
 
 
 def row(case: Case, work: Path) -> Row | None:
@@ -245,7 +246,12 @@ def row(case: Case, work: Path) -> Row | None:
         f"{shot.provenance.wall_seconds:.0f}",
         f"{refit.provenance.wall_seconds:.0f}",
     ]
-    return Row(case.name, _line(cells), _line(costs), to_refit, to_accuracy)
+    by_operator = {
+        each.operator: 100 * (each.sparsity - feasible)
+        for each in both
+        if each.formula == "directional"
+    }
+    return Row(case.name, _line(cells), _line(costs), to_refit, to_accuracy, by_operator)
 
 
 def _line(cells: list[str]) -> str:
@@ -268,6 +274,14 @@ def table(options: argparse.Namespace) -> str:
         f"With the sign: {sum(each.to_refit for each in done) / len(done):+.2f} pp; the largest is "
         f"{max((each.to_refit for each in done), key=abs):+.1f} pp."
     )
+    for operator in ("absolute", "negatives-as-flat", "ggn"):
+        apart = [each.by_operator[operator] for each in done if operator in each.by_operator]
+        if apart:
+            mean = sum(map(abs, apart)) / len(apart)
+            lines.append(
+                f"By {operator} eigenvalues: {mean:.2f} pp, with the sign "
+                f"{sum(apart) / len(apart):+.2f} pp."
+            )
     sparse = [each for each in done if " l1 " in each.name]
     if sparse:
         mean = sum(abs(each.to_accuracy) for each in sparse) / len(sparse)

@@ -121,6 +121,9 @@ class CurvatureConfig:
     curvature: str = option(
         "hessian", "Curvature matrix of the training loss.", choices=("hessian", "ggn")
     )
+    with_ggn: bool = option(
+        False, "Give the limits by the GGN too, beside the Hessian's, at some more products."
+    )
     backend: str = option(
         "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
     )

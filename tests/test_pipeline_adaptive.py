@@ -203,6 +203,20 @@ def test_pyhessian_is_asked_for_a_second_opinion(
         run(trained, dataclasses.replace(given, curvature="ggn"), limit)
 
 
+def test_the_ggn_stands_beside_the_hessian(trained: Path) -> None:
+    given = CurvatureConfig(steps=20, samples=300, probes=1, with_ggn=True)
+    limit = LimitConfig(directional_steps=10)
+    both = run(trained, given, limit)
+    assert {each.operator for each in both.variants} == {"absolute", "negatives-as-flat", "ggn"}
+    assert both.limit.operator == "absolute"
+    alone = run(trained, dataclasses.replace(given, curvature="ggn", with_ggn=False), limit)
+    found = {v.formula: v.sparsity for v in both.variants if v.operator == "ggn"}
+    assert found == {v.formula: v.sparsity for v in alone.variants}
+    hessian = run(trained, dataclasses.replace(given, with_ggn=False), limit)
+    assert hessian.limit == both.limit
+    assert hessian.curvature.products < both.curvature.products
+
+
 def test_spectrum_asks_pyhessian_too(trained: Path, prunelimit: Callable[..., Outcome]) -> None:
     command = ("spectrum", trained, "-m", own(trained), "--samples", "200", "--steps", "40")
     outcome = prunelimit(*command, "--cross-check", "-o", "s.json")

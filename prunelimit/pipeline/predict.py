@@ -20,6 +20,7 @@ from ..lanczos import Store
 from ..limit import (
     DirectionalSearch,
     Geometry,
+    Transition,
     almt_band,
     isotropic_width,
     paper_width,
@@ -166,6 +167,9 @@ def predict_loaded(
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
     try:
         limits, found, nested = find_limits(path, geometry, curvature, limit, work)
+        transitions = dict(limits.transitions)
+        if curvature.with_ggn and curvature.curvature == "hessian":
+            transitions |= _by_ggn(path, geometry, curvature, limit, found)
     except (LostProcessError, KeyboardInterrupt, SystemExit):
         work.put_away()
         raise
@@ -202,10 +206,10 @@ def predict_loaded(
             sparsity=each.removed / prunable,
             interval=_fractions(each.interval, prunable),
         )
-        for (formula, operator), each in limits.transitions.items()
+        for (formula, operator), each in transitions.items()
     )
     crossing, points = _evidence(path, found, epsilon.value, chosen.removed, progress)
-    others = [v for v in variants if (v.formula, v.operator) != (limit.formula, headline)]
+    others = [v for v in variants if v.operator in OPERATORS[curvature.curvature]]
     checked = cross_check(found) if curvature.cross_check else None
     return PredictResult(
         provenance=recorder.finish(),
@@ -220,6 +224,25 @@ def predict_loaded(
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
     )
+
+
+def _by_ggn(
+    path: PruningPath,
+    geometry: Geometry,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    found: Curvature,
+) -> dict[tuple[str, str], Transition]:
+    """The limits by the GGN of the same samples, within a budget of their own."""
+    config = dataclasses.replace(
+        curvature, curvature="ggn", samples=len(found.split), cross_check=False
+    )
+    work = dataclasses.replace(found.work, products=0, cut=None, max_products=limit.max_products)
+    limits, _, _ = find_limits(
+        path, geometry, config, dataclasses.replace(limit, no_drift=True), work
+    )
+    found.work.products += work.products
+    return limits.transitions
 
 
 def _check(limit: LimitConfig) -> None:

@@ -88,7 +88,8 @@ class Curvature:
 
     def begin(self, name: str, start: Tensor) -> Growing:
         """A process with this curvature, called ``name`` among those of the same split."""
-        return self.work.begin(f"{name}, {len(self.split)} samples", self.product, start)
+        full = f"{self.config.curvature}, {name}, {len(self.split)} samples"
+        return self.work.begin(full, self.product, start)
 
     def multiply(self, vector: Tensor) -> Tensor:
         """The product with ``vector`` (D,), counted."""
