@@ -85,7 +85,7 @@ class Estimate:
             for name in OPERATORS[self.curvature.config.curvature]
         }
         search = DirectionalSearch(self.geometry, self._run_at)
-        search.runs.update({m: growing.run for m, growing in self.directions.items()})
+        search.runs.update({m: growing.run for m, growing in self._deep().items()})
         transitions: dict[tuple[str, str], Transition] = {}
         for operator, effective in readings.items():
             paper = paper_transition(self.geometry, effective)
@@ -145,10 +145,20 @@ class Estimate:
             found.add("direction")
         return found
 
+    def _deep(self) -> dict[int, Growing]:
+        """The directions that have at least half as many steps as any: what fewer would say of an
+        interval's ends is worse than what those nearby do."""
+        deepest = max((each.steps for each in self.directions.values()), default=0)
+        return {
+            removed: each
+            for removed, each in self.directions.items()
+            if 2 * each.steps >= deepest or each.exhausted
+        }
+
     def _nearest(self, removed: int) -> list[Growing]:
         """The directions on either side of ``removed``, which its limit is interpolated from."""
-        below = [m for m in self.directions if m <= removed]
-        above = [m for m in self.directions if m > removed]
+        below = [m for m in self._deep() if m <= removed]
+        above = [m for m in self._deep() if m > removed]
         places = ([max(below)] if below else []) + ([min(above)] if above else [])
         return [self.directions[m] for m in places]
 

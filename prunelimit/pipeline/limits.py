@@ -26,6 +26,9 @@ MOST_PRODUCTS = 600
 WORTH = 0.25
 """An error below this share of one that nothing can be done about is not worth products."""
 
+SAMPLES_WORTH = 0.1
+"""What halving the samples may move, as a share of what a first reading's depth leaves open."""
+
 Key = tuple[str, str]
 
 
@@ -102,7 +105,7 @@ def _choose_samples(
         headline = estimate.headline(limits)
         moved = abs(headline.removed - estimate.headline(of_half).removed)
         open_yet = headline.errors["depth"] + headline.errors["direction"]
-        enough = moved <= max(tolerance / 2, WORTH * open_yet)
+        enough = moved <= max(tolerance / 2, SAMPLES_WORTH * open_yet)
         if not chosen or enough or not _time_for(2, estimate, work):
             drift = {
                 key: abs(each.removed - of_half.transitions[key].removed)
