@@ -25,15 +25,19 @@ Matvec = Callable[[Tensor], Tensor]
 
 STATE = "state.safetensors"
 
+ENOUGH = 0.7
+"""Share of its length that a residual keeps in a pass after which none is needed."""
+
 
 class Lanczos:
     """A process begun at ``start`` (D,).
 
     Vectors stay in the dtype of ``start``; alpha, beta and every norm are accumulated in float64.
-    Each step reorthogonalises twice against all vectors that ``basis`` keeps (:class:`Basis`). The
-    process ends early when the residual is rounding noise relative to the matrix, so it never
-    divides by it; it takes at most ``dimension`` steps. With ``folder``, :meth:`save` puts it
-    away there, and a process begun with the same folder goes on from it, to the same numbers.
+    Each step reorthogonalises against all vectors that ``basis`` keeps (:class:`Basis`), twice
+    where the first pass removed much (Daniel, Gragg, Kaufman, Stewart 1976). The process ends early
+    when the residual is rounding noise relative to the matrix, so it never divides by it; it takes
+    at most ``dimension`` steps. With ``folder``, :meth:`save` puts it away there, and a process
+    begun with the same folder goes on from it, to the same numbers.
     ``start`` and all vectors are this process's parts of those of ``group``, whose whole length is
     ``dimension``.
 
@@ -112,9 +116,12 @@ class Lanczos:
         residual -= alpha * current
         if self._beta:
             residual -= self._beta[-1] * self._basis.recent[-2]
-        for _ in range(2):
-            self._basis.remove_from(residual)
+        before = self._length(residual)
+        self._basis.remove_from(residual)
         beta = self._length(residual)
+        if beta < ENOUGH * before:
+            self._basis.remove_from(residual)
+            beta = self._length(residual)
         self._scale = max(self._scale, size)
         noise = 10 * torch.finfo(residual.dtype).eps
         if beta <= noise * self._scale or self.num_steps + 1 == self._dimension:
