@@ -267,6 +267,37 @@ def test_an_interrupted_prediction_goes_on_to_the_same_numbers(
     assert not state.exists()
 
 
+def test_a_kill_without_warning_loses_no_finished_growth(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: PredictResult
+) -> None:
+    limit, state = LimitConfig(tolerance="1pp", max_products=300), tmp_path / "state"
+    with monkeypatch.context() as patched:
+        patched.setattr("prunelimit.pipeline.work.WORTH_SAVING", 0.0)
+        multiply, taken = CurvatureProduct.__call__, 0
+
+        def dying(self: CurvatureProduct, vectors: torch.Tensor) -> torch.Tensor:
+            nonlocal taken
+            taken += 1
+            if taken == 80:
+                raise MemoryError  # nothing is put away on the way out
+            return multiply(self, vectors)
+
+        patched.setattr(CurvatureProduct, "__call__", dying)
+        with pytest.raises(MemoryError):
+            run(trained, limit=limit, state=state)
+    taken = 0
+
+    def counted(self: CurvatureProduct, vectors: torch.Tensor) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        return multiply(self, vectors)
+
+    monkeypatch.setattr(CurvatureProduct, "__call__", counted)
+    found = run(trained, limit=limit, state=state, resume=True)
+    assert found.limit == uninterrupted.limit
+    assert taken == uninterrupted.curvature.products - 60  # the probe's own steps were kept
+
+
 def test_ctrl_c_gives_the_estimate_so_far_and_resume_goes_on(
     trained: Path, prunelimit: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,9 @@ LEAST = 10
 """Steps that every process is given whatever the budget, so that there is something to read."""
 
 
+WORTH_SAVING = 5.0
+"""Seconds of work that a kill without warning should not lose."""
+
 REASONS = (None, "max-seconds", "max-products", "interrupted")
 """Why nothing more may be spent; of several, the last."""
 
@@ -132,7 +135,10 @@ class Growing:
             return step >= LEAST and work.ended() in ("interrupted", "max-seconds")
 
         if steps > self.steps:
+            begin = time.monotonic()
             self.process.advance(steps, on_step)
+            if time.monotonic() - begin > WORTH_SAVING:
+                work.store.save(self.process, now=True)
             reached = min(steps, self.process.num_steps)
             work.products = before + reached - self.steps
             self.steps = reached
