@@ -169,11 +169,15 @@ class CurvatureProduct:
 
     def _bytes_per_sample(self) -> float:
         """Of the graph that double backward keeps; more than zero."""
-        chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
-        (batch,) = self.split.batches(len(chosen), order=chosen)
+        inputs, targets = self._few()
         beside = self.dimension * self.problem.dtype.itemsize
-        bytes_kept: int = self._route.prepare(*batch).bytes
-        return max(1.0, (bytes_kept - beside) / len(chosen))
+        bytes_kept: int = self._route.prepare(inputs, targets).bytes
+        return max(1.0, (bytes_kept - beside) / len(targets))
+
+    def _few(self) -> tuple[Tensor, Tensor]:
+        """As many samples as say what one of them takes."""
+        chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
+        return next(iter(self.split.batches(len(chosen), order=chosen)))
 
     def _without_second_derivatives(self, error: InputError) -> tuple[float, str]:
         """What a sample takes, and the route, for a network that only allows the GGN's.
@@ -181,15 +185,14 @@ class CurvatureProduct:
         Raises:
             InputError: that is not what is wanted, or not possible either.
         """
-        chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
-        (batch,) = self.split.batches(len(chosen), order=chosen)
+        inputs, targets = self._few()
         try:
-            prepared = Taped(self._function, self._parameters(), "ggn").prepare(*batch)
+            prepared = Taped(self._function, self._parameters(), "ggn").prepare(inputs, targets)
         except Unrecordable:
             raise error from None
         if self.kind == "hessian":
             raise InputError(f"{str(error).rstrip('.')}, or give --curvature ggn.") from None
-        return max(1.0, prepared.bytes / len(chosen)), "taped"
+        return max(1.0, prepared.bytes / len(targets)), "taped"
 
     def _record(self) -> None:
         """Take the taped route.

@@ -77,8 +77,8 @@ def _choose_samples(
 
     Samples are nested and doubled while halving them moves the headline by more than half the
     tolerance and by a share of what the depth leaves open, and the time allows. The distance goes
-    into the interval: a bias that falls like 1/n is as large again beyond n samples as between n/2
-    and n. Where the samples are all there are, there is none.
+    into the interval, as the scale of what more samples would change and no bound on it. Where the
+    samples are all there are, there is none.
     """
     everything = len(path.problem.train)
     chosen = curvature.samples is None and not config.no_drift

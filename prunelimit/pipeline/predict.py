@@ -34,7 +34,7 @@ from .estimate import PruningPath
 from .limits import find_limits
 from .provenance import Recorder
 from .spectrum import Curvature, cross_check
-from .work import Work
+from .work import Work, never
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
 
@@ -157,7 +157,7 @@ def predict_loaded(
         progress,
         limit.max_products,
         limit.max_seconds,
-        stop or (lambda: False),
+        stop or never,
         group=group,
         device=problem.device,
     )

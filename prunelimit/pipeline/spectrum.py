@@ -51,7 +51,7 @@ CHECKED_PROBES = 10
 """Probes of PyHessian's trace."""
 
 DEFAULT_SAMPLES = 10_000
-"""Samples there."""
+"""Samples there, and where no drift is wanted that could ask for more or fewer."""
 
 FIRST_STEPS = 60
 """Lanczos steps from which a limit is read for the first time."""

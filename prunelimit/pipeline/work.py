@@ -14,11 +14,10 @@ from ..group import ALONE, Group
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
-__all__ = ["Growing", "Work"]
+__all__ = ["Growing", "Work", "never"]
 
 LEAST = 10
 """Steps that every process is given whatever the budget, so that there is something to read."""
-
 
 WORTH_SAVING = 5.0
 """Seconds of work that a kill without warning should not lose."""
@@ -27,7 +26,8 @@ REASONS = (None, "max-seconds", "max-products", "interrupted")
 """Why nothing more may be spent; of several, the last."""
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Let nobody stop the work."""
     return False
 
 
@@ -45,7 +45,7 @@ class Work:
     progress: Progress = silent
     max_products: int | None = None
     max_seconds: float | None = None
-    stop: Callable[[], bool] = _never
+    stop: Callable[[], bool] = never
     products: int = 0
     cut: str | None = None
     note: str = ""
@@ -56,7 +56,7 @@ class Work:
 
     def ended(self) -> str | None:
         """Why nothing more may be spent: "interrupted", "max-products", "max-seconds" or None."""
-        found = ""
+        found = None
         if self.max_seconds is not None and time.monotonic() - self._begin >= self.max_seconds:
             found = "max-seconds"
         if self.max_products is not None and self.products >= self.max_products:
@@ -64,7 +64,7 @@ class Work:
         if self.stop():
             found = "interrupted"
         # One process's clock or Ctrl-C is every process's.
-        return REASONS[-self.group.least(-REASONS.index(found or None), self.device)]
+        return REASONS[-self.group.least(-REASONS.index(found), self.device)]
 
     def seconds_left(self) -> float | None:
         """Of the time allowed; None where it is not limited."""
