@@ -82,10 +82,10 @@ def stopping_after(products: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
 def test_depth_grows_until_the_limit_is_known(trained: Path) -> None:
     coarse = run(trained, limit=LimitConfig(tolerance="3pp"))
-    fine = run(trained, limit=LimitConfig(tolerance="1pp", max_products=5_000))
+    fine = run(trained, limit=LimitConfig(tolerance="0.5pp", max_products=5_000))
     assert coarse.curvature.ended == fine.curvature.ended == "tolerance"
     assert half_width(coarse) <= 0.03
-    assert half_width(fine) <= 0.01
+    assert half_width(fine) <= 0.005
     assert fine.curvature.products > coarse.curvature.products
     assert fine.curvature.steps >= coarse.curvature.steps
     assert fine.curvature.probes > coarse.curvature.probes  # few parameters: probes differ

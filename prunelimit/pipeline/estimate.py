@@ -74,8 +74,9 @@ class Estimate:
             FIRST_DIRECTIONAL, self.config.directional_steps or FIRST_DIRECTIONAL
         )
         steps = self.curvature.config.steps
+        self._first = FIRST_STEPS if steps is None else min(FIRST_STEPS, steps)
         for _ in range(self.curvature.config.probes or 1):
-            self.curvature.add_probe(FIRST_STEPS if steps is None else min(FIRST_STEPS, steps))
+            self.curvature.add_probe(self._first)
 
     def read(self, guess: Limits | None = None) -> Limits:
         """All limits from the steps taken; directions are begun where the search, from ``guess``,
@@ -112,6 +113,14 @@ class Estimate:
             self._directional = self.config.directional_steps
             for growing in self.directions.values():
                 growing.grow(self._directional)
+
+    @property
+    def begun(self) -> bool:
+        """Whether every process has the steps of a first reading, below which its bracket says
+        little."""
+        wanted = [(each, self._first) for each in self.curvature.probes]
+        wanted += [(each, self._directional) for each in self.directions.values()]
+        return all(each.steps >= least or each.exhausted for each, least in wanted)
 
     def retire(self) -> None:
         """Put the processes away for good; what was read from them stays."""

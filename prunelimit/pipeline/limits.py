@@ -6,7 +6,7 @@ import dataclasses
 
 from ..config import CurvatureConfig, LimitConfig
 from ..epsilon import parse_tolerance
-from ..limit import Geometry, Transition, widened
+from ..limit import Geometry, Transition
 from ..results import NestedLimit
 from .estimate import Estimate, Limits, PruningPath
 from .spectrum import DEFAULT_SAMPLES, FIRST_STEPS, Curvature, open_curvature
@@ -54,9 +54,7 @@ def find_limits(
     limits = estimate.read(limits)
     while True:
         for key, apart in drift.items():
-            limits.transitions[key] = widened(
-                limits.transitions[key], apart, "samples", geometry.prunable
-            )
+            limits.transitions[key] = limits.transitions[key].widened(apart, "samples")
         headline = estimate.headline(limits)
         work.note = _note(headline, geometry.prunable)
         source, ended = _next(estimate, headline, tolerance)
@@ -148,7 +146,7 @@ def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[s
     work, errors = estimate.curvature.work, headline.errors
     refinable = estimate.refinable(headline.removed)
     low, high = headline.interval
-    if refinable and (high - low) / 2 <= tolerance:
+    if refinable and (high - low) / 2 <= tolerance and estimate.begun:
         return None, "tolerance"
     if work.cut is not None:
         return None, work.cut
