@@ -191,7 +191,8 @@ class DirectionalSearch:
     ``run_at(m)`` returns the run started at the displacement of removing m weights. The spectral
     measure of the displacement's direction changes slowly with m, so a run at the current
     estimate of the transition serves its neighbourhood: runs are added at each new estimate until
-    it lies within ``resolution`` (fraction of the prunable weights) of a run. Between runs the
+    it lies within ``resolution`` (fraction of the prunable weights) and ``of_survivors`` (fraction
+    of those) of a run. Between runs the
     logarithm of the reachable loss per squared radius is interpolated in log survivors.
     """
 
@@ -203,11 +204,13 @@ class DirectionalSearch:
         run_at: Callable[[int], LanczosRun],
         *,
         resolution: float = 0.001,
+        of_survivors: float = 0.05,
     ) -> None:
         self.geometry = geometry
         self.runs: dict[int, LanczosRun] = {}
         self._run_at = run_at
         self._resolution = resolution
+        self._of_survivors = of_survivors
 
     def locate(self, effective: EffectiveDimension, first: int) -> Transition:
         """The transition for the eigenvalues as ``effective`` reads them; ``first`` is a guess."""
@@ -242,7 +245,7 @@ class DirectionalSearch:
 
     def _served(self, removed: int) -> bool:
         survivors = self.geometry.dimension - removed
-        near = min(self._resolution * self.geometry.prunable, 0.05 * survivors)
+        near = min(self._resolution * self.geometry.prunable, self._of_survivors * survivors)
         return any(abs(removed - at) <= near for at in self.runs)
 
     def _feasible(

@@ -99,12 +99,15 @@ class Epsilon:
 
 @dataclass(frozen=True, kw_only=True)
 class NestedLimit:
-    """The headline's limit from the first ``samples`` samples, at the depth of a first reading;
-    ``seconds`` is what one product took."""
+    """The headline's limit from ``samples`` samples, at the depth of a first reading; ``seconds``
+    is what one product took. Where ``parts`` is more than one, the mean over so many disjoint
+    subsets, whose standard deviation is ``deviation``."""
 
     samples: int
     sparsity: float
     seconds: float
+    parts: int = 1
+    deviation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +128,9 @@ class CurvatureSummary:
 
     ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
     the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
-    those on half of the samples too; ``ended`` says what ended the work: "tolerance" (the limit is
-    known as well as was asked for), "given" (steps and probes were given), "samples" (what the
-    samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
+    those on a part of the samples by that part; ``ended`` says what ended the work: "tolerance"
+    (the limit is known as well as was asked for), "given" (steps and probes were given), "samples"
+    (what the samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
     "interrupted". ``nested`` holds the limit from fewer samples, by which their number was chosen
     or what they leave open was estimated.
     """

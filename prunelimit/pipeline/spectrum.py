@@ -62,6 +62,7 @@ class Curvature:
     """The curvature of a problem on ``split``: its products, and Lanczos processes from probes.
 
     ``gradient`` (D,) is that of the mean loss of ``split``; ``gradient_seconds`` what it took.
+    ``label`` tells ``split`` from others as large; a product counts as ``share`` of one.
     """
 
     problem: Problem
@@ -72,6 +73,8 @@ class Curvature:
     config: CurvatureConfig
     work: Work
     probes: list[Growing] = dataclasses.field(default_factory=list)
+    label: str = ""
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.problem.seed)
@@ -88,8 +91,8 @@ class Curvature:
 
     def begin(self, name: str, start: Tensor) -> Growing:
         """A process with this curvature, called ``name`` among those of the same split."""
-        full = f"{self.config.curvature}, {name}, {len(self.split)} samples"
-        return self.work.begin(full, self.product, start)
+        full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
+        return self.work.begin(full, self.product, start, self.share)
 
     def multiply(self, vector: Tensor) -> Tensor:
         """The product with ``vector`` (D,), counted."""
@@ -137,8 +140,11 @@ class Curvature:
         )
 
 
-def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Curvature:
-    """The curvature of ``problem`` on the samples that ``config`` names, with no probe yet.
+def open_curvature(
+    problem: Problem, config: CurvatureConfig, work: Work, split: Split | None = None
+) -> Curvature:
+    """The curvature of ``problem`` on ``split``, or on the samples that ``config`` names, with no
+    probe yet.
 
     Raises:
         UsageError: nothing is prunable, a count is out of range, or the Lanczos vectors do not
@@ -167,7 +173,7 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         raise UsageError("--cross-check compares the Hessian of one process; leave it out here.")
     if config.cross_check and problem.dtype != torch.float32:
         raise UsageError("--cross-check needs --dtype float32, as PyHessian's own vectors are.")
-    split = problem.train.subset(samples, problem.seed)
+    split = problem.train.subset(samples, problem.seed) if split is None else split
     if config.memory is not None and config.memory < 0:
         raise UsageError(f"--memory is {config.memory}; give GiB, 0 or more.")
     product = curvature_product(
