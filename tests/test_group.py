@@ -168,6 +168,6 @@ def test_alone_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     assert group.part(vector) is group.whole(vector, 3) is group.add_up(vector) is vector
     with pytest.raises(UsageError, match="--samples"):
         Group(0, 4).samples(3)
-    parts = [list(Group(rank, 4).samples(10)) for rank in range(4)]
-    assert [sample for part in parts for sample in part] == list(range(10))
-    assert {len(part) for part in parts} == {2, 3}
+    shares = [list(Group(rank, 4).samples(10)) for rank in range(4)]
+    assert [sample for share in shares for sample in share] == list(range(10))
+    assert {len(share) for share in shares} == {2, 3}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..group import ALONE, Group
+from ..group import ALONE, Group, Parts
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
@@ -72,10 +72,14 @@ class Work:
             return None
         return self.max_seconds - (time.monotonic() - self._begin)
 
-    def begin(self, name: str, matvec: Matvec, start: Tensor) -> Growing:
-        """The process called ``name``, with no steps taken as far as this work is concerned."""
+    def begin(self, name: str, matvec: Matvec, start: Tensor, parts: Parts) -> Growing:
+        """The process called ``name``, with no steps taken as far as this work is concerned.
+
+        ``matvec`` maps this process's part of a vector, cut as ``parts`` says; ``start`` (D,) is
+        whole.
+        """
         process = self.store.process(
-            name, matvec, self.group.part(start), group=self.group, dimension=start.numel()
+            name, matvec, parts.part(start), group=self.group, dimension=start.numel()
         )
         growing = Growing(name, process, self)
         self._growing.append(growing)
