@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_map
 from ..errors import InputError, UsageError
 from ..group import Group, Parts, died
 from .placement import device_of
-from .problem import Problem, Split
+from .problem import Layout, Problem, Split
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -140,10 +140,7 @@ class ShardedProblem(Problem):
 
     def parts(self, group: Group) -> Parts:
         """How vectors (D,) are cut: as the parameters are."""
-        blocks = tuple(
-            (shape[0], shape[1:].numel()) if shape else (1, 1) for shape in self.layout.shapes
-        )
-        return Parts(self.group, blocks, self.device)
+        return Parts(self.group, _blocks(self.layout), self.device)
 
     def vector(self) -> Tensor:
         """A copy of the free parameters as one vector (D,) in host memory."""
@@ -202,19 +199,23 @@ class ShardedProblem(Problem):
             text = " ".join(str(error).split())
             if "DTensor" not in text and "harding" not in text:
                 raise
-            named = re.search(r"\w+\.\w+\.\w+", text)
+            named = re.search(r"aten\.\w+", text)
             raise InputError(
-                f"The operator {named[0] if named else 'of a layer'} of the network takes "
-                f"parameters that cannot be gathered for it ({text[:120].rstrip('. ')}); write it "
-                "with torch's own functions, or leave --shard at samples."
+                f"{named[0] if named else 'An operator'} in the network takes parameters that "
+                f"cannot be gathered for it ({re.split('[.,:;] ', text)[0]}); use torch's own "
+                "functions outside of scripts, checkpoints and autograd functions, or leave "
+                "--shard at samples."
             ) from error
 
 
 def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
     """``problem``, in host memory, with its parameters shared by ``group`` on ``device``.
 
-    The problem itself is used up: its network's parameters become the parts. Networks whose
-    control flow depends on the data are not to be shared: all processes gather alike.
+    The problem itself is used up: its network's parameters become the parts. All processes gather
+    alike, so the network's control flow must not depend on the data. Parameters can be gathered for
+    every torch function that the network calls, not for those inside scripted modules, autograd
+    functions and recomputed parts (``torch.utils.checkpoint``): such networks are refused when they
+    run. What a network makes of a parameter (weight normalisation) stays whole in kept graphs.
 
     Raises:
         UsageError: there are more processes than can have a part, or this torch has no DTensor.
@@ -228,6 +229,12 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
             "leave --shard at samples."
         ) from None
     where = device_of(device)
+    blocks = _blocks(problem.layout)
+    if Parts(group, blocks).shortest == 0:
+        raise UsageError(
+            f"{group.size} processes cannot share the parameters, none of which has more than "
+            f"{max(rows for rows, _ in blocks)} rows; start fewer, or leave --shard at samples."
+        )
     mesh = init_device_mesh(where.type, (group.size,))
     given = {f: getattr(problem, f) for f in problem.__dataclass_fields__}
     given |= {"train": _Moved(problem.train, where), "test": _Moved(problem.test, where)}
@@ -239,14 +246,13 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
         gathering=Gathering(),
         numbers=numbers,
     )
-    if found.parts(group).shortest == 0:
-        most = max(rows for rows, _ in found.parts(group).blocks)
-        raise UsageError(
-            f"{group.size} processes cannot share the parameters, the largest of which has {most} "
-            "rows; start fewer, or leave --shard at samples."
-        )
     _cut(problem.model, group, where, mesh)
     return found
+
+
+def _blocks(layout: Layout) -> tuple[tuple[int, int], ...]:
+    """Rows and entries of a row of every free parameter; a number is one row."""
+    return tuple((shape[0], shape[1:].numel()) if shape else (1, 1) for shape in layout.shapes)
 
 
 def _cut(model: nn.Module, group: Group, device: torch.device, mesh: DeviceMesh) -> None:

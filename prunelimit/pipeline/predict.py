@@ -109,7 +109,8 @@ def _load(
     if curvature.backend == "pyhessian":
         raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
     loaded = load(checkpoint, model, data, dataclasses.replace(run, device="cpu"))
-    return dataclasses.replace(loaded, problem=shard(loaded.problem, group, run.device))
+    shared = shard(loaded.problem, group, run.device)
+    return dataclasses.replace(loaded, problem=shared, checkpoint=None)  # which holds all of them
 
 
 def predict_problem(
