@@ -50,13 +50,11 @@ class _Gone:
 class Gathering(TorchFunctionMode):
     """While it is entered, operators get the DTensors among their arguments whole.
 
-    ``exchanged`` counts the bytes of what was gathered; ``most`` is the most that was whole at a
-    time, not counting gradients on their way to be added up.
+    ``most`` is the most bytes of parameters that were whole at a time.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.exchanged = 0
         self.most = 0
         self._known: dict[int, tuple[StorageWeakRef, DTensor, int]] = {}
 
@@ -81,13 +79,22 @@ class Gathering(TorchFunctionMode):
         found: Tensor = gathered.to_local(grad_placements=[Partial()])
         # Storages rather than tensors, since autograd keeps views; by weak references, as a
         # number of bytes or an address would be taken for that of the next one.
-        self._known = {k: entry for k, entry in self._known.items() if not entry[0].expired()}
+        self._forget()
         reference, size = StorageWeakRef(found.untyped_storage()), found.nbytes
         held: Any = sharded.detach()
         self._known[reference.cdata] = reference, held, size
-        self.exchanged += size
-        self.most = max(self.most, sum(entry[2] for entry in self._known.values()))
+        self.most = max(self.most, self.held)
         return found
+
+    @property
+    def held(self) -> int:
+        """Bytes of parameters that are whole now."""
+        self._forget()
+        return sum(size for _, _, size in self._known.values())
+
+    def _forget(self) -> None:
+        """What has been dropped, everywhere."""
+        self._known = {k: entry for k, entry in self._known.items() if not entry[0].expired()}
 
     def put_away(self, tensor: Tensor) -> Tensor | _Gone:
         """What to keep in place of ``tensor``: itself, unless it can be gathered again."""
