@@ -15,6 +15,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def make(group: Group) -> Problem:
     torch.manual_seed(0)
     both = torch.randn(SAMPLES, WIDTHS[0]), torch.arange(SAMPLES) % WIDTHS[-1]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for inputs, outputs in pairwise(WIDTHS):
         layers += [nn.Linear(inputs, outputs), nn.Tanh()]
     problem = problem_from_module(nn.Sequential(*layers[:-1]), both, both)
     return problem if group.size == 1 else shard(problem, group, "cpu")
@@ -103,7 +104,7 @@ def main() -> None:
         grown = held() - before - samples
         dimension = problem.layout.size
         planned = 4 * parts.longest + basis_bytes("memory", parts.longest, STEPS, 4)
-        layers = [a * b for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        layers = [a * b for a, b in pairwise(WIDTHS)]
         # The vector, the product, and twice the weights that lie behind other layers.
         plan = 0 if group.size == 1 else 4 * (2 * dimension + 2 * sum(layers[1:]))
         most = problem.gathering.most if isinstance(problem, ShardedProblem) else 4 * dimension
