@@ -127,6 +127,12 @@ class CurvatureConfig:
     backend: str = option(
         "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
     )
+    shard: str = option(
+        "samples",
+        "What processes started by torchrun share: samples and vectors, or the parameters too, "
+        "where they do not fit one device.",
+        choices=("samples", "parameters"),
+    )
     probes: int | None = option(
         None,
         "Random probe vectors (default: one, and more where the limit needs them).",

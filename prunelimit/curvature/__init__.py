@@ -9,14 +9,17 @@ from torch import Tensor
 from ..errors import UsageError
 from ..group import ALONE, Group
 from ..inputs.problem import Problem, Split
+from ..inputs.sharded import ShardedProblem
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
+from .sharded import ShardedProduct
 from .sharing import Part, SharedProduct
 
 __all__ = [
     "CurvatureProduct",
     "Product",
     "PyHessianProduct",
+    "ShardedProduct",
     "SharedProduct",
     "curvature_product",
 ]
@@ -47,8 +50,8 @@ def curvature_product(
     group: Group = ALONE,
 ) -> Product:
     """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``), the
-    samples of ``split`` and the vectors shared by ``group``. ``memory_bytes`` is what
-    :class:`CurvatureProduct` may keep.
+    samples of ``split`` and the vectors shared by ``group``, and the parameters too where those of
+    ``problem`` are. ``memory_bytes`` is what :class:`CurvatureProduct` may keep.
 
     Raises:
         UsageError: there is no such backend, it has no such matrix, or cannot be shared.
@@ -61,7 +64,9 @@ def curvature_product(
         return PyHessianProduct(problem, split, kind)
     if group.size == 1:
         return CurvatureProduct(problem, split, kind, memory_bytes=memory_bytes)
+    if isinstance(problem, ShardedProblem):
+        return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes)
     own = CurvatureProduct(
         problem, Part(split, group), kind, memory_bytes=memory_bytes, count=len(split)
     )
-    return SharedProduct(own, group)
+    return SharedProduct(own, problem.parts(group))

@@ -14,11 +14,11 @@ from ..errors import InputError
 from ..inputs.problem import Problem, SampleLoss, Split
 from .folding import CLOSE, Folded, fold
 
-__all__ = ["NetworkFunction"]
+__all__ = ["NetworkFunction", "check_repeatable", "differentiable"]
 
 
 @contextmanager
-def _differentiable() -> Iterator[None]:
+def differentiable() -> Iterator[None]:
     """Without the fused attention kernels, which have no derivatives of the kinds wanted here."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -33,7 +33,12 @@ EXAMPLE = 32
 """Samples on which a network with folded normalisations is compared with the original."""
 
 
-def _check_repeatable(problem: Problem, split: Split) -> None:
+def check_repeatable(problem: Problem, split: Split) -> None:
+    """That data and network are the same each time.
+
+    Raises:
+        InputError: the same samples give other outputs, or are others, when asked for again.
+    """
     count = min(problem.batch_size, EXAMPLE)
     (first, labels), (second, others) = (next(iter(split.batches(count))) for _ in range(2))
     if not torch.equal(first, second) or not torch.equal(labels, others):
@@ -42,7 +47,7 @@ def _check_repeatable(problem: Problem, split: Split) -> None:
             "without random augmentation."
         )
     with torch.no_grad():
-        outputs, again = problem.model(first), problem.model(first)
+        outputs, again = problem.outputs(first), problem.outputs(first)
     slack = CLOSE * torch.finfo(outputs.dtype).eps * float(outputs.abs().max())
     if bool(((outputs - again).abs() > slack).any()):
         raise InputError(
@@ -75,7 +80,7 @@ class NetworkFunction:
         Raises:
             InputError: the same samples give other outputs, or are others, when asked for again.
         """
-        _check_repeatable(problem, split)
+        check_repeatable(problem, split)
         names = problem.layout.names
         fixed = {
             name: tensor.detach()
@@ -94,10 +99,18 @@ class NetworkFunction:
         tensors = {**self.fixed, **dict(zip(self.names, free, strict=True))}
         if self.folded is not None:
             model, tensors = self.folded.model, self.folded.tensors(tensors)
-        with _differentiable():
+        with differentiable():
             outputs: Tensor = torch.func.functional_call(model, tensors, (inputs,))
         return outputs
 
     def share(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What a batch with these ``outputs`` adds to the mean loss; a scalar."""
         return self.loss(outputs, targets).sum() / self.count
+
+    def put_away(self, tensor: Tensor) -> Tensor:
+        """What a graph keeps in place of ``tensor``: itself."""
+        return tensor
+
+    def take_out(self, kept: Tensor) -> Tensor:
+        """The tensor that :meth:`put_away` was given."""
+        return kept

@@ -15,6 +15,7 @@ from ..curvature import (
     CurvatureProduct,
     Product,
     PyHessianProduct,
+    ShardedProduct,
     SharedProduct,
     curvature_product,
 )
@@ -78,6 +79,7 @@ class Curvature:
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.problem.seed)
+        self._parts = self.problem.parts(self.work.group)
 
     @property
     def spectrum(self) -> Spectrum:
@@ -92,17 +94,16 @@ class Curvature:
     def begin(self, name: str, start: Tensor) -> Growing:
         """A process with this curvature, called ``name`` among those of the same split."""
         full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
-        return self.work.begin(full, self.product, start, self.share)
+        return self.work.begin(full, self.product, start, self._parts, self.share)
 
     def multiply(self, vector: Tensor) -> Tensor:
         """The product with ``vector`` (D,), counted."""
-        group = self.work.group
         self.work.products += 1
-        return group.whole(self.product(group.part(vector)), vector.numel())
+        return self._parts.whole(self.product(self._parts.part(vector)))
 
     def add_probe(self, steps: int) -> None:
         """One more random probe; the first are the same however many there are."""
-        start = rademacher(self.product.dimension, self._generator, self.problem.vector())
+        start = rademacher(self.product.dimension, self._generator, self.gradient)
         self.probes.append(self.begin(f"probe {len(self.probes) + 1}", start))
         self.probes[-1].grow(steps)
 
@@ -186,7 +187,7 @@ def open_curvature(
     )
     plain = (
         product
-        if isinstance(product, (CurvatureProduct, SharedProduct))
+        if isinstance(product, (CurvatureProduct, SharedProduct, ShardedProduct))
         else CurvatureProduct(problem, split, memory_bytes=0)
     )
     begin = time.perf_counter()
@@ -216,8 +217,8 @@ def cross_check(curvature: Curvature) -> CrossCheck:
 
 def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int, group: Group) -> int:
     """Bytes of this machine's memory that the vectors of one run of ``steps`` steps take."""
-    part = -(-problem.layout.size // group.size)
-    return basis_bytes(config.basis, part, steps, problem.dtype.itemsize)
+    longest = problem.parts(group).longest
+    return basis_bytes(config.basis, longest, steps, problem.dtype.itemsize)
 
 
 def measure_curvature(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..group import ALONE, Group
+from ..group import ALONE, Group, Parts
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
@@ -74,11 +74,17 @@ class Work:
             return None
         return self.max_seconds - (time.monotonic() - self._begin)
 
-    def begin(self, name: str, matvec: Matvec, start: Tensor, share: float = 1.0) -> Growing:
+    def begin(
+        self, name: str, matvec: Matvec, start: Tensor, parts: Parts, share: float = 1.0
+    ) -> Growing:
         """The process called ``name``, with no steps taken as far as this work is concerned, each
-        of which counts as ``share`` of a product."""
+        of which counts as ``share`` of a product.
+
+        ``matvec`` maps this process's part of a vector, cut as ``parts`` says; ``start`` (D,) is
+        whole.
+        """
         process = self.store.process(
-            name, matvec, self.group.part(start), group=self.group, dimension=start.numel()
+            name, matvec, parts.part(start), group=self.group, dimension=start.numel()
         )
         growing = Growing(name, process, self, share)
         self._growing.append(growing)
