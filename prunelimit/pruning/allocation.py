@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.resolve import did_you_mean
+from ..progress import Progress, silent
 from .distortion import DistortionCurve, least_distortion, measured_distortion
 from .layers import PrunableLayer, prunable_layers, prunable_part, smallest
 
@@ -24,6 +25,7 @@ __all__ = [
     "Allocator",
     "Pattern",
     "apportion",
+    "check_allocation",
     "erk_weights",
     "lamp_scores",
     "parse_pattern",
@@ -103,6 +105,16 @@ def lamp_scores(magnitudes: Tensor) -> Tensor:
     return scores
 
 
+def check_allocation(name: str) -> None:
+    """Nothing, where there is an allocation of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in ALLOCATIONS:
+        raise UsageError(f"There is no allocation {name!r}; {did_you_mean(name, ALLOCATIONS)}")
+
+
 class Allocator:
     """Which of the P prunable weights are kept, in exact counts, for one set of scores.
 
@@ -122,15 +134,14 @@ class Allocator:
         split: Split,
         *,
         min_keep: int = 0,
+        progress: Progress = silent,
     ) -> None:
-        if allocation not in ALLOCATIONS:
-            raise UsageError(
-                f"There is no allocation {allocation!r}; {did_you_mean(allocation, ALLOCATIONS)}"
-            )
+        check_allocation(allocation)
         if min_keep < 0:
             raise UsageError(f"--min-keep is {min_keep}; give 0 or more.")
         self.problem = problem
         self.split = split
+        self.progress = progress
         self.allocation = allocation
         self.layers = prunable_layers(problem)
         self.scores = scores
@@ -173,7 +184,7 @@ class Allocator:
         if self.allocation == "rd":
             if self._distortion is None:
                 self._distortion = measured_distortion(
-                    self.problem, self.split, self.layers, self._orders
+                    self.problem, self.split, self.layers, self._orders, self.progress
                 )
             return least_distortion(self._distortion, self.caps, remove)
         sizes = [layer.size for layer in self.layers]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..inputs.problem import Problem, Split
+from ..progress import Progress, silent
 from .layers import PrunableLayer, flat_mask
 from .magnitude import pruned_weights
 
@@ -46,7 +47,11 @@ class DistortionCurve:
 
 
 def measured_distortion(
-    problem: Problem, split: Split, layers: Sequence[PrunableLayer], orders: Sequence[Tensor]
+    problem: Problem,
+    split: Split,
+    layers: Sequence[PrunableLayer],
+    orders: Sequence[Tensor],
+    progress: Progress = silent,
 ) -> list[DistortionCurve]:
     """How far the outputs move when one layer alone loses its first weights in ``orders``.
 
@@ -56,7 +61,8 @@ def measured_distortion(
     some = split.subset(SAMPLES, problem.seed)
     before = list(_outputs(problem, some, None))
     curves = []
-    for layer, order in zip(layers, orders, strict=True):
+    for place, (layer, order) in enumerate(zip(layers, orders, strict=True)):
+        progress("distortion", place, len(layers), layer.name)
         removed = sorted({round(level * layer.size) for level in LEVELS})
         distortions = []
         for count in removed:
@@ -69,6 +75,7 @@ def measured_distortion(
             # Outputs beyond the largest number are worse than any other.
             distortions.append(total / len(some) if np.isfinite(total) else 1e300)
         curves.append(DistortionCurve(tuple(removed), tuple(distortions)))
+    progress("distortion", len(layers), len(layers))
     return curves
 
 

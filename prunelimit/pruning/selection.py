@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
-from .allocation import Allocator, Pattern, pattern_kept
+from ..progress import Progress, silent
+from .allocation import Allocator, Pattern, check_allocation, pattern_kept
 from .criteria import Criterion, Judgement, find_criterion
 from .layers import flat_mask
 from .magnitude import pruned_weights
@@ -35,15 +36,18 @@ class Selection:
         allocation: str | None = None,
         calibration: int | None = None,
         min_keep: int = 0,
+        progress: Progress = silent,
     ) -> None:
         if calibration is not None and calibration < 0:
             raise UsageError(f"--calibration is {calibration}; give 0 for all samples, or more.")
         self.problem = problem
         self.criterion = find_criterion(method) if isinstance(method, str) else method
         self.allocation = allocation or self.criterion.allocation
+        check_allocation(self.allocation)
         count = self.criterion.samples(problem) if calibration is None else calibration
         self.split: Split = problem.train.subset(count, problem.seed)
         self.min_keep = min_keep
+        self.progress = progress
 
     @property
     def calibration(self) -> int:
@@ -54,7 +58,7 @@ class Selection:
     @cached_property
     def judgement(self) -> Judgement:
         """What the criterion makes of the network."""
-        return self.criterion.judge(self.problem, self.split, self.problem.seed)
+        return self.criterion.judge(self.problem, self.split, self.problem.seed, self.progress)
 
     @cached_property
     def allocator(self) -> Allocator:
@@ -65,6 +69,7 @@ class Selection:
             self.allocation,
             self.split,
             min_keep=self.min_keep,
+            progress=self.progress,
         )
 
     @property

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...inputs.problem import Problem, Split
+from ...progress import Progress
 from ..layers import prunable_layers, prunable_part
 from .interface import Criterion, Judgement
 
@@ -74,7 +75,7 @@ def input_norms(problem: Problem, split: Split) -> Tensor:
     return torch.cat([totals[layer.name].reshape(-1) for layer in layers]).sqrt()
 
 
-def _wanda(problem: Problem, split: Split, seed: int) -> Judgement:
+def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """|w| times the l2 norm of its input feature over the calibration samples.
 
     Sun et al. 2024, equation 1, who compare within each row of a linear layer: see the allocation

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split, cross_entropy
+from ...progress import Progress, silent
 from ..layers import prunable_part
 from .interface import Criterion, Judgement
 from .samples import batches, pullbacks
@@ -19,7 +20,7 @@ DRAWS = 8
 """Random sign vectors per sample beyond."""
 
 
-def ggn_diagonal(problem: Problem, split: Split, seed: int) -> Tensor:
+def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress = silent) -> Tensor:
     """Diagonal of the GGN of the mean loss over ``split``; float64, (D,), none negative.
 
     With B = A A^T the Hessian of a sample's loss in its outputs, it is the mean over samples of the
@@ -31,6 +32,7 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int) -> Tensor:
     function = NetworkFunction.of(problem, split)
     generator = torch.Generator().manual_seed(seed % 2**63)
     total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
+    done = 0
     for inputs, targets, outputs in batches(problem, function, split):
         roots = _roots(problem, outputs, targets)
         if outputs[0].numel() > EXACT_OUTPUTS:
@@ -38,8 +40,10 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int) -> Tensor:
             signs = torch.randint(0, 2, shape, generator=generator) * 2 - 1
             roots = roots @ signs.to(roots) / DRAWS**0.5
         columns = roots.transpose(1, 2).reshape(len(outputs), -1, *outputs.shape[1:])
-        for _, found in pullbacks(problem, function, inputs, columns):
+        for start, found in pullbacks(problem, function, inputs, columns):
+            progress("diagonal", done + start + len(found), len(split))
             total += found.square_().sum(dim=(0, 1), dtype=torch.float64)
+        done += len(inputs)
     return total / len(split)
 
 
@@ -63,11 +67,13 @@ def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
     return roots.to(outputs.dtype)
 
 
-def _obd(problem: Problem, split: Split, seed: int) -> Judgement:
+def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """h w^2 / 2 with h the diagonal of the GGN, the Levenberg-Marquardt approximation by which
     LeCun, Denker, Solla 1990 have none negative. For cross-entropy it needs no labels.
     """
-    saliency = 0.5 * ggn_diagonal(problem, split, seed) * problem.vector().to(torch.float64) ** 2
+    saliency = (
+        0.5 * ggn_diagonal(problem, split, seed, progress) * problem.vector().to(torch.float64) ** 2
+    )
     return Judgement(prunable_part(problem, saliency))
 
 

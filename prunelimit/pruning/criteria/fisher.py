@@ -17,6 +17,7 @@ from ...curvature.function import NetworkFunction
 from ...curvature.memory import available_bytes
 from ...errors import UsageError
 from ...inputs.problem import Problem, Split
+from ...progress import Progress, silent
 from ..layers import prunable_part
 from .interface import Criterion, Judgement
 from .samples import batches, pullbacks
@@ -42,7 +43,7 @@ def usual_gradients(problem: Problem) -> int:
     return max(8, min(GRADIENTS, most))
 
 
-def sample_gradients(problem: Problem, split: Split) -> Tensor:
+def sample_gradients(problem: Problem, split: Split, progress: Progress = silent) -> Tensor:
     """The gradient of every sample's own loss, one per row; (n, D), in the problem's dtype.
 
     Raises:
@@ -63,6 +64,7 @@ def sample_gradients(problem: Problem, split: Split) -> Tensor:
         (slope,) = torch.autograd.grad(problem.loss(leaf, targets).sum(), leaf)
         for start, found in pullbacks(problem, function, inputs, slope[:, None]):
             gradients[done + start : done + start + len(found)] = found[:, 0]
+            progress("gradients of samples", done + start + len(found), count)
         done += len(inputs)
     return gradients
 
@@ -141,14 +143,14 @@ class EmpiricalFisher:
         return torch.cat([part.T @ inner for _, part in self._columns()])
 
 
-def _obs(problem: Problem, split: Split, seed: int) -> Judgement:
+def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """w^2 / (2 [F^-1]_qq), the loss that removing a weight costs once all others have adapted, and
     that adaptation for all removed weights together.
 
     F is the empirical Fisher matrix of ``split`` over all free parameters, damped by 1e-5: one
     block, where WoodFisher cuts it into many. Reads labels. Memory is n D numbers for n samples.
     """
-    fisher = EmpiricalFisher(sample_gradients(problem, split))
+    fisher = EmpiricalFisher(sample_gradients(problem, split, progress))
     weights = problem.vector()
     scores = weights.to(torch.float64).square() / (2 * fisher.inverse_diagonal())
 

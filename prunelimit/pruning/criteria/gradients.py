@@ -8,6 +8,7 @@ from torch import Tensor
 from ...curvature import CurvatureProduct
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split
+from ...progress import Progress
 from ..layers import prunable_part
 from .interface import Criterion, Judgement
 
@@ -26,7 +27,7 @@ def loss_gradient(problem: Problem, split: Split) -> Tensor:
     return total
 
 
-def _snip(problem: Problem, split: Split, seed: int) -> Judgement:
+def _snip(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """|w dL/dw|: the derivative of the loss in a gate c = 1 on the weight.
 
     Lee et al. 2019 divide by the sum over all weights, which changes no order. Reads labels. They
@@ -36,7 +37,7 @@ def _snip(problem: Problem, split: Split, seed: int) -> Judgement:
     return Judgement(prunable_part(problem, product).abs())
 
 
-def _grasp(problem: Problem, split: Split, seed: int) -> Judgement:
+def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """w (H g): minus the S of Wang et al. 2020, S(-w) = -w (H g), whose largest are removed.
 
     g and H are gradient and Hessian of the mean loss; to first order 2 S is by how much the

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import NumericalError
 from ...inputs.problem import Problem, Split
+from ...progress import Progress, silent
 
 __all__ = ["SAMPLES", "Criterion", "Judgement"]
 
@@ -36,6 +37,7 @@ class Criterion:
     """A pruning criterion by name.
 
     ``reads`` says which data it needs: "weights" (none), "inputs" or "labels" (inputs too).
+    ``function`` takes the problem, the samples to read, a seed and where to tell its progress.
     ``allocation`` is its own where none is asked for, ``samples`` says how many it reads where
     their number is not given.
     """
@@ -43,17 +45,19 @@ class Criterion:
     name: str
     source: str
     reads: str
-    function: Callable[[Problem, Split, int], Judgement]
+    function: Callable[[Problem, Split, int, Progress], Judgement]
     allocation: str = "global"
     samples: Callable[[Problem], int] = lambda problem: SAMPLES
 
-    def judge(self, problem: Problem, split: Split, seed: int) -> Judgement:
+    def judge(
+        self, problem: Problem, split: Split, seed: int, progress: Progress = silent
+    ) -> Judgement:
         """Judge the weights of ``problem`` by the samples of ``split``.
 
         Raises:
             NumericalError: a score is not finite.
         """
-        found = self.function(problem, split, seed)
+        found = self.function(problem, split, seed, progress)
         wrong = int((~torch.isfinite(found.scores)).sum())
         if wrong:
             raise NumericalError(

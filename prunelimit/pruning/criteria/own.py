@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...inputs.problem import Problem, Split
 from ...inputs.resolve import reason, resolve_attribute
+from ...progress import Progress
 from ..layers import prunable_layers
 from .interface import Criterion, Judgement
 
@@ -39,7 +40,7 @@ def own_criterion(spec: str) -> Criterion:
             "problem that returns one score per prunable weight."
         )
 
-    def judge(problem: Problem, split: Split, seed: int) -> Judgement:
+    def judge(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
         try:
             scores = found(dataclasses.replace(problem, train=split, seed=seed))
         except Exception as error:

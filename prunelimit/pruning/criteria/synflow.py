@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...inputs.problem import Problem, Split
 from ...inputs.resolve import reason
+from ...progress import Progress
 from ..layers import prunable_part
 from .interface import Criterion, Judgement
 
@@ -118,7 +119,7 @@ def synaptic_flow(problem: Problem, split: Split, mask: Tensor | None = None) ->
     return flow.scores(every if mask is None else mask)
 
 
-def _synflow(problem: Problem, split: Split, seed: int) -> Judgement:
+def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """The place of each weight in the order of removal, in rounds that each remove the smallest
     scores of what is left; of no data but the shape of a sample.
 
@@ -146,6 +147,7 @@ def _synflow(problem: Problem, split: Split, seed: int) -> Judgement:
             done, done + removed, dtype=torch.float64, device=problem.device
         )
         done += removed
+        progress("following the flow", done, count)
         left = order[removed:].sort().values
         kept = torch.zeros(count, dtype=torch.bool, device=problem.device)
         kept[left] = True
