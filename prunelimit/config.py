@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "ALLOCATIONS",
+    "CRITERIA",
     "CheckConfig",
     "CurvatureConfig",
     "DataConfig",
@@ -19,24 +21,34 @@ __all__ = [
 ]
 
 
+CRITERIA = ("magnitude", "random", "snip", "grasp", "synflow", "obd", "obs", "wanda")
+"""Names of the pruning criteria."""
+
+ALLOCATIONS = ("global", "uniform", "erk", "lamp", "rd", "rows")
+"""Names of the ways to share what is removed among layers."""
+
+
 def option(
     default: Any,
     help: str,
     *,
     flags: tuple[str, ...] = (),
     choices: tuple[str, ...] | None = None,
+    attributes: bool = False,
     metavar: str | None = None,
     source: str | None = None,
 ) -> Any:
     """A dataclass field that carries what a command-line option needs.
 
     ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``);
-    a tuple default makes the option repeatable; ``source`` says where the default comes from.
+    a tuple default makes the option repeatable; with ``attributes`` FILE.py:ATTR stands beside the
+    ``choices``; ``source`` says where the default comes from.
     """
     metadata = {
         "help": help,
         "flags": flags,
         "choices": choices,
+        "attributes": attributes,
         "metavar": metavar,
         "source": source,
     }
@@ -217,7 +229,32 @@ class PruneConfig:
         "Fraction of prunable weights to remove, 0 to 1, or auto for the predicted limit.",
         metavar="auto|FLOAT",
     )
-    method: str = option("magnitude", "Pruning criterion.", choices=("magnitude",))
+    method: str = option(
+        "magnitude",
+        "Pruning criterion: a name, or a function of your own that scores the prunable weights.",
+        choices=CRITERIA,
+        attributes=True,
+    )
+    allocation: str | None = option(
+        None,
+        "How what is removed is shared among layers (default: global; rows with wanda).",
+        choices=ALLOCATIONS,
+    )
+    pattern: str | None = option(
+        None,
+        "Keep the N highest scores of every M inputs in a row, such as 2:4; this decides the "
+        "amount, and inputs that make no whole group are kept.",
+        metavar="N:M",
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that criterion and allocation read, 0 for all (default: 1000; 256 or "
+        "fewer with obs).",
+        metavar="N",
+    )
+    no_update: bool = option(
+        False, "Leave surviving weights as they are where the method would move them (obs)."
+    )
     min_keep: int = option(
         0,
         "Fewest weights kept in every layer, the guard against layer collapse.",
@@ -236,8 +273,21 @@ class MeasureConfig:
 
     method: str = option(
         "one-shot",
-        "one-shot measures the pruned network as it is; refit trains the surviving weights first.",
-        choices=("one-shot", "refit"),
+        "one-shot measures the network pruned by magnitude as it is; refit trains the surviving "
+        "weights first; a criterion measures what it leaves.",
+        choices=("one-shot", "refit", *CRITERIA[1:]),
+        attributes=True,
+    )
+    allocation: str | None = option(
+        None,
+        "How what is removed is shared among layers (default: global; rows with wanda).",
+        choices=ALLOCATIONS,
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that criterion and allocation read, 0 for all (default: 1000; 256 or "
+        "fewer with obs).",
+        metavar="N",
     )
     sparsities: str | None = option(
         None,

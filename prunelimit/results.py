@@ -281,7 +281,10 @@ class PruneResult:
     """What was pruned; accuracies are fractions on the test split.
 
     ``nonzero`` counts the prunable weights that are not zero. ``reliability`` is that of the
-    prediction which chose the sparsity; None where the user chose it.
+    prediction which chose the sparsity; None where the user chose it. ``method`` is the criterion,
+    ``allocation`` how layers shared what is removed, None where ``pattern`` (N:M) said so;
+    ``calibration`` counts the training samples that both read; ``updated`` says whether survivors
+    were moved.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
@@ -297,6 +300,10 @@ class PruneResult:
     accuracy_before: float
     accuracy_after: float
     reliability: Reliability | None = None
+    allocation: str | None = "global"
+    pattern: str | None = None
+    calibration: int = 0
+    updated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +336,8 @@ class MeasureResult:
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
     ``refit_lr`` is the peak learning rate that survivors were refitted with; None for one-shot.
+    ``method`` is "one-shot" (magnitude), "refit" (the same, trained) or a criterion; ``allocation``
+    and ``calibration`` are as in PruneResult.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
@@ -341,6 +350,8 @@ class MeasureResult:
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
     refit_lr: float | None
+    allocation: str = "global"
+    calibration: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

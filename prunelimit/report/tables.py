@@ -248,6 +248,7 @@ def prune_table(result: PruneResult) -> RenderableType:
                 f"{accuracy(result.accuracy_before)} before, "
                 f"{accuracy(result.accuracy_after)} after",
             ),
+            *_how(result),
             ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
             ("dense, same format", f"{file.bytes_dense:,} bytes"),
         ],
@@ -259,9 +260,30 @@ def prune_table(result: PruneResult) -> RenderableType:
     return Group(*parts, _layers(result.layers))
 
 
+def _how(result: PruneResult) -> list[tuple[str, str]]:
+    """What is not as it is for global magnitude pruning."""
+    facts = []
+    if result.pattern is not None:
+        facts.append(("pattern", f"{result.pattern} of the inputs"))
+    facts += _shared(result.allocation, result.calibration)
+    if result.updated:
+        facts.append(("survivors", "moved by the method's own update"))
+    return facts
+
+
+def _shared(allocation: str | None, calibration: int) -> list[tuple[str, str]]:
+    facts = []
+    if allocation not in (None, "global"):
+        facts.append(("allocation", str(allocation)))
+    if calibration:
+        facts.append(("calibration", f"{calibration:,} training samples"))
+    return facts
+
+
 def measure_table(result: MeasureResult) -> RenderableType:
     """The thresholds, then the curve."""
     facts = [_dense(result.dense), _tolerance(result.epsilon)]
+    facts += _shared(result.allocation, result.calibration)
     if result.refit_lr is not None:
         epochs = result.provenance.config.get("refit_epochs", "some")
         text = f"at most {epochs} epochs of Adam, learning rate {result.refit_lr:.2g}"
