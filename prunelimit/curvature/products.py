@@ -137,11 +137,13 @@ class CurvatureProduct:
             for row in rows
         ]
         total = torch.zeros_like(rows)
+        sums = [tuple(self.problem.layout.unflatten(row).values()) for row in total]
         for prepared, kept in self._prepared():
             for place, direction in enumerate(directions):
                 keep = kept or place + 1 < len(directions)
                 pieces = self._route.multiply(prepared, direction, keep)
-                total[place] += torch.cat([piece.reshape(-1) for piece in pieces])
+                for added, piece in zip(sums[place], pieces, strict=True):
+                    added.add_(piece)
         self.products += len(rows)
         self.seconds += time.perf_counter() - begin
         return total.view_as(vectors)
