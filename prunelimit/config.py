@@ -143,6 +143,13 @@ class CurvatureConfig:
         "as many as the limit needs, from 1000 on; 10000 for spectrum and with --no-drift).",
         metavar="N",
     )
+    precision: str = option(
+        "full",
+        "Arithmetic of products: full (that of --dtype), or bfloat16 with vectors and sums in "
+        "float32: faster where the processor has it, but the rounding, measured and reported, "
+        "blurs the eigenvalues nearest zero.",
+        choices=("full", "bfloat16"),
+    )
     basis: str = option(
         "memory",
         "Where Lanczos vectors lie: bfloat16 halves the memory at a small loss of orthogonality, "

@@ -89,6 +89,8 @@ class Curvature:
     def begin(self, name: str, start: Tensor) -> Growing:
         """A process with this curvature, called ``name`` among those of the same split."""
         full = f"{self.config.curvature}, {name}, {len(self.split)} samples"
+        if self.config.precision != "full":
+            full += f", {self.config.precision}"
         return self.work.begin(full, self.product, start)
 
     def multiply(self, vector: Tensor) -> Tensor:
@@ -134,6 +136,8 @@ class Curvature:
             ended=ended,
             nested=nested,
             cross_check=checked,
+            precision=self.config.precision,
+            rounding_error=self.product.rounding_error,
         )
 
 
@@ -177,6 +181,7 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         config.backend,
         memory_bytes=None if config.memory is None else int(config.memory * 2**30),
         group=work.group,
+        precision=config.precision,
     )
     plain = (
         product
