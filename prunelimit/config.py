@@ -146,8 +146,8 @@ class CurvatureConfig:
     precision: str = option(
         "full",
         "Arithmetic of products: full (that of --dtype), or bfloat16 with vectors and sums in "
-        "float32: faster where the processor has it, but the rounding, measured and reported, "
-        "blurs the eigenvalues nearest zero.",
+        "float32: faster where the processor has it, but rounding, measured and reported, blurs "
+        "the eigenvalues nearest zero, on which the limit rests; for looking at the largest.",
         choices=("full", "bfloat16"),
     )
     basis: str = option(

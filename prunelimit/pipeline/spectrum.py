@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -109,6 +110,19 @@ class Curvature:
         """Take every probe to ``steps`` steps."""
         for probe in self.probes:
             probe.grow(steps)
+
+    def rounding_shift(self, scale: float) -> float | None:
+        """How far rounding may move the mean of 1 / (1 + |eigenvalue| / ``scale``); None in full.
+
+        That function changes by at most 1 / ``scale`` per unit of eigenvalue, and the sorted
+        eigenvalues of A and A + E differ by no more than the trace norm of E in all (Mirsky 1960),
+        which is at most D times the root of E's mean squared eigenvalue. The latter is what a
+        random vector shows.
+        """
+        error = self.product.rounding_error
+        if error is None:
+            return None
+        return error * math.sqrt(self.spectrum.mean(lambda values: values**2)) / scale
 
     def summary(
         self,
