@@ -161,6 +161,13 @@ class CurvatureConfig:
         "as many as the limit needs, from 1000 on; 10000 for spectrum and with --no-drift).",
         metavar="N",
     )
+    precision: str = option(
+        "full",
+        "Arithmetic of products: full (that of --dtype), or bfloat16 with vectors and sums in "
+        "float32: faster where the processor has it, but rounding, measured and reported, blurs "
+        "the eigenvalues nearest zero, on which the limit rests; for looking at the largest.",
+        choices=("full", "bfloat16"),
+    )
     basis: str = option(
         "memory",
         "Where Lanczos vectors lie: bfloat16 halves the memory at a small loss of orthogonality, "

@@ -151,6 +151,8 @@ class CurvatureSummary:
     ended: str = "given"
     nested: tuple[NestedLimit, ...] = ()
     cross_check: CrossCheck | None = None
+    precision: str = "full"
+    rounding_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -603,3 +603,26 @@ class TestEveryCommand:
     def test_a_batch_larger_than_the_data(self, prunelimit: Run, name: str, trained: Path) -> None:
         message = self.fails(prunelimit, name, 2, trained, "--batch-size", "100000")
         assert "100000" in message or "100,000" in message
+
+
+def test_precision_is_shown_with_its_error(trained: Path, prunelimit: Run) -> None:
+    outcome = prunelimit("predict", str(trained), *QUICK, "--precision", "bfloat16", "--json")
+    assert outcome.code == 0, outcome.stderr
+    document = valid("predict", json.loads(outcome.stdout))
+    assert document["curvature"]["precision"] == "bfloat16"
+    assert 0 < document["curvature"]["rounding_error"] < 0.1
+    assert "bfloat16: a product is off by" in outcome.stderr
+    assert any("--precision" in reason for reason in document["reliability"]["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [(("--dtype", "float64"), "--dtype"), (("--backend", "pyhessian"), "PyHessian")],
+)
+def test_precision_is_refused_where_it_cannot_be(
+    extra: tuple[str, ...], why: str, trained: Path, prunelimit: Run
+) -> None:
+    outcome = prunelimit(
+        "spectrum", str(trained), "--steps", "4", "--precision", "bfloat16", *extra
+    )
+    assert why in one_sentence(outcome, 2)

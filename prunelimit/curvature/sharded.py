@@ -73,6 +73,7 @@ class ShardedProduct:
         self.split = split
         self.products = 0
         self.seconds = 0.0
+        self.rounding_error: float | None = None
         group = problem.group
         self._parts = problem.parts(group)
         self._own = group.samples(len(split))

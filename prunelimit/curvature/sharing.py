@@ -62,6 +62,11 @@ class SharedProduct:
         """D, of the whole vectors."""
         return self._own.dimension
 
+    @property
+    def rounding_error(self) -> float | None:
+        """Of this process's first batch; see :class:`CurvatureProduct`."""
+        return self._own.rounding_error
+
     def __call__(self, part: Tensor) -> Tensor:
         """The part of the product."""
         return self._parts.part_of_sum(self._own(self._parts.whole(part)))

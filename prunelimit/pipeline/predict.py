@@ -240,10 +240,26 @@ def predict_loaded(
         curvature=found.summary(limits.ended, nested, checked),
         limit=answer,
         variants=variants,
-        reliability=judge(answer, others, crossing, points, limits.ended, limit.tolerance, checked),
+        reliability=judge(
+            answer,
+            others,
+            crossing,
+            points,
+            limits.ended,
+            limit.tolerance,
+            checked,
+            _rounding(found, geometry, chosen.removed),
+        ),
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
     )
+
+
+def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | None:
+    """How far rounding may move the limit, as a fraction of the prunable weights."""
+    square = float(geometry.radii[removed]) ** 2
+    shift = found.rounding_shift(2 * geometry.epsilon / square) if square else 0.0
+    return None if shift is None else shift * geometry.dimension / geometry.prunable
 
 
 def _by_ggn(

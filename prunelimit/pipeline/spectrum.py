@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -94,6 +95,8 @@ class Curvature:
     def begin(self, name: str, start: Tensor) -> Growing:
         """A process with this curvature, called ``name`` among those of the same split."""
         full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
+        if self.config.precision != "full":
+            full += f", {self.config.precision}"
         return self.work.begin(full, self.product, start, self._parts, self.share)
 
     def multiply(self, vector: Tensor) -> Tensor:
@@ -111,6 +114,19 @@ class Curvature:
         """Take every probe to ``steps`` steps."""
         for probe in self.probes:
             probe.grow(steps)
+
+    def rounding_shift(self, scale: float) -> float | None:
+        """How far rounding may move the mean of 1 / (1 + |eigenvalue| / ``scale``); None in full.
+
+        That function changes by at most 1 / ``scale`` per unit of eigenvalue, and the sorted
+        eigenvalues of A and A + E differ by no more than the trace norm of E in all (Mirsky 1960),
+        which is at most D times the root of E's mean squared eigenvalue. The latter is what a
+        random vector shows.
+        """
+        error = self.product.rounding_error
+        if error is None:
+            return None
+        return error * math.sqrt(self.spectrum.mean(lambda values: values**2)) / scale
 
     def summary(
         self,
@@ -138,6 +154,8 @@ class Curvature:
             ended=ended,
             nested=nested,
             cross_check=checked,
+            precision=self.config.precision,
+            rounding_error=self.product.rounding_error,
         )
 
 
@@ -184,6 +202,7 @@ def open_curvature(
         config.backend,
         memory_bytes=None if config.memory is None else int(config.memory * 2**30),
         group=work.group,
+        precision=config.precision,
     )
     plain = (
         product

@@ -157,6 +157,13 @@ def _checked(found: CrossCheck | None) -> list[tuple[str, str]]:
     ]
 
 
+def _rounded(found: CurvatureSummary) -> list[tuple[str, str]]:
+    if found.rounding_error is None:
+        return []
+    text = f"{found.precision}: a product is off by {100 * found.rounding_error:.2g}%"
+    return [("precision", text)]
+
+
 def _products(found: CurvatureSummary) -> str:
     products = count(found.products, "product")
     return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
@@ -193,6 +200,7 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
             ("negative eigenvalues", percent(found.negative_mass)),
             ("seconds per product", f"{found.product_seconds:.3g}"),
             ("seconds per gradient", f"{found.gradient_seconds:.3g}"),
+            *_rounded(found),
             *_checked(found.cross_check),
         ],
     )
@@ -217,6 +225,7 @@ def predict_table(result: PredictResult) -> RenderableType:
             _dense(result.dense),
             ("cost", _products(result.curvature)),
             *_ended(result),
+            *_rounded(result.curvature),
             *_checked(result.curvature.cross_check),
         ],
     )
