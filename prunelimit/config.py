@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "CheckConfig",
+    "CompensateConfig",
     "CurvatureConfig",
     "DataConfig",
     "LimitConfig",
@@ -203,7 +204,40 @@ class LimitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig:
+class CompensateConfig:
+    """How the survivors make up for what is removed."""
+
+    compensate: bool = option(
+        False,
+        "Move the survivors so that the outputs stay near the dense network's: no labels, no "
+        "training.",
+    )
+    stages: str = option(
+        "1",
+        "Prune and compensate in this many stages, or auto for as many as the quadratic model can "
+        "be trusted for; a stage that fails is undone and halved. More than 1 implies "
+        "--compensate.",
+        metavar="auto|N",
+    )
+    cg_steps: int = option(
+        25, "Conjugate-gradient steps, one curvature product each, per stage.", metavar="N"
+    )
+    calibration: int = option(
+        10_000,
+        "Training inputs that compensation sees, drawn by seed; 0 takes all. A product costs four "
+        "forward passes of them; a thousand are too few to generalise from.",
+        metavar="N",
+    )
+    bn_recalibrate: int | None = option(
+        None,
+        "Inputs that batch normalisation takes its statistics from anew after each stage, where "
+        "that helps; 0 keeps them (default: those of --calibration).",
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig(CompensateConfig):
     """What is removed."""
 
     amount: str = option(

@@ -18,6 +18,7 @@ from .errors import InputError
 __all__ = [
     "Artifact",
     "CheckResult",
+    "CompensationResult",
     "CurvatureSummary",
     "CurvePoint",
     "DataInfo",
@@ -35,6 +36,7 @@ __all__ = [
     "PruneResult",
     "Reliability",
     "SpectrumResult",
+    "StageResult",
     "Threshold",
     "TrainResult",
     "Variant",
@@ -274,11 +276,48 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """One stage of pruning: sparsity reached, and the divergence (nats, inputs held out) with the
+    survivors unmoved and moved; ``trust`` is its actual fall over the predicted one, None where
+    nothing needed to move. ``damping`` is the ridge, ``steps`` those of conjugate gradients."""
+
+    sparsity: float
+    unmoved: float
+    moved: float
+    trust: float | None
+    damping: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompensationResult:
+    """How the survivors were moved.
+
+    ``calibration`` counts the inputs seen, ``held_out`` those of them that only judged;
+    ``divergence`` is that of the outputs from the dense network's on the latter, nats;
+    ``recalibrated`` counts norm layers with new statistics, ``undone`` stages taken back.
+    ``expected_seconds`` and ``expected_bytes`` were stated beforehand.
+    """
+
+    epsilon: float
+    calibration: int
+    held_out: int
+    divergence: float
+    recalibrated: int
+    undone: int
+    stages: tuple[StageResult, ...]
+    expected_seconds: float
+    expected_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PruneResult:
     """What was pruned; accuracies are fractions on the test split.
 
     ``nonzero`` counts the prunable weights that are not zero. ``reliability`` is that of the
-    prediction which chose the sparsity; None where the user chose it.
+    prediction which chose the sparsity; None where the user chose it. ``compensation`` is None
+    where survivors keep their values.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
@@ -294,6 +333,7 @@ class PruneResult:
     accuracy_before: float
     accuracy_after: float
     reliability: Reliability | None = None
+    compensation: CompensationResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

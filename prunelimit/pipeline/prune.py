@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -15,8 +16,8 @@ from ..config import (
     PruneConfig,
     RunConfig,
 )
-from ..errors import UsageError
-from ..files import check_writable
+from ..errors import OutputError, UsageError
+from ..files import check_writable, resume_path
 from ..inputs.checkpoint import write_checkpoint
 from ..inputs.load import Loaded, load
 from ..inputs.problem import evaluate
@@ -28,7 +29,8 @@ from ..pruning.magnitude import (
     pruned_weights,
     removal_count,
 )
-from ..results import PruneResult, Reliability
+from ..results import CompensationResult, PruneResult, Reliability
+from .compensation import check_compensation, compensated, wants_compensation
 from .predict import predict_loaded
 from .provenance import Recorder
 
@@ -65,21 +67,35 @@ def prune(
     output: Path,
     *,
     force: bool = False,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> PruneResult:
     """Write the pruned network of ``checkpoint`` to ``output``.
 
-    Every tensor keeps its name and dtype, and every surviving weight its bits.
+    Every tensor keeps its name and dtype, and without compensation every surviving weight its
+    bits. Compensation leaves its state after every stage at :func:`resume_path` until it ends;
+    ``resume`` goes on from there, to the same numbers.
 
     Raises:
-        UsageError: the amount makes no sense, or ``min_keep`` leaves fewer weights to remove.
-        OutputError: ``output`` cannot be written or exists.
+        UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, or the
+            state is of other inputs or options.
+        OutputError: ``output`` cannot be written or exists, or a state does and neither ``force``
+            nor ``resume`` says what to do with it.
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
     amount = parse_amount(config.amount)
     if config.min_keep < 0:
         raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
     check_writable(output, force=force)
+    check_compensation(config)
+    state = resume_path(output) if wants_compensation(config) else None
+    if state is not None and state.exists() and not resume:
+        if not force:
+            raise OutputError(
+                f"{state} is left of an interrupted pruning; give --resume to go on with it or "
+                "--force to begin again."
+            )
+        state.unlink()
     loaded = load(checkpoint, model, data, run)
     reliability = None
     if amount is None:
@@ -87,7 +103,16 @@ def prune(
         predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
         amount, reliability = predicted.limit.sparsity, predicted.reliability
     return prune_loaded(
-        loaded, config, amount, output, recorder, reliability=reliability, force=force
+        loaded,
+        config,
+        amount,
+        output,
+        recorder,
+        epsilon=limit.epsilon,
+        reliability=reliability,
+        force=force,
+        state=state,
+        progress=progress,
     )
 
 
@@ -98,13 +123,17 @@ def prune_loaded(
     output: Path,
     recorder: Recorder,
     *,
+    epsilon: str = LimitConfig.epsilon,
     reliability: Reliability | None = None,
     force: bool = False,
+    state: Path | None = None,
+    progress: Progress = silent,
 ) -> PruneResult:
     """Remove ``amount``, a fraction of the prunable weights, from a problem loaded already.
 
     ``reliability`` is given when ``amount`` was predicted: it is then lowered to what ``min_keep``
-    allows, where a user's own amount is refused.
+    allows, where a user's own amount is refused. ``epsilon`` is the rule of the tolerance that
+    damps compensation, whose state after every stage lies at ``state``.
     """
     problem = loaded.problem
     order = magnitude_order(problem, min_keep=config.min_keep)
@@ -115,7 +144,15 @@ def prune_loaded(
     mask = keep_mask(problem, order, remove)
     weights = pruned_weights(problem, mask)
     before = evaluate(problem, problem.test).accuracy
-    after = evaluate(problem, problem.test, weights).accuracy
+    compensation: CompensationResult | None = None
+    moved: dict[str, Tensor] = {}
+    pruned = problem
+    if wants_compensation(config):
+        found = compensated(loaded, config, remove, epsilon, state=state, progress=progress)
+        pruned, weights, mask = found.problem, found.state.weights, found.state.kept
+        moved = {**problem.layout.unflatten(weights), **found.state.buffers}
+        compensation = found.result
+    after = evaluate(pruned, problem.test, weights).accuracy
     description = {
         **loaded.description,
         "pruning": {
@@ -124,15 +161,18 @@ def prune_loaded(
             "sparsity": remove / prunable,
             "removed": remove,
             "min_keep": config.min_keep,
+            **({} if compensation is None else {"stages": len(compensation.stages)}),
         },
     }
     artifact = write_checkpoint(
         output,
-        _pruned_tensors(loaded, mask),
+        _pruned_tensors(loaded, mask, moved),
         description,
         sparse=problem.prunable if config.sparse else (),
         force=force,
     )
+    if state is not None:
+        state.unlink(missing_ok=True)
     return PruneResult(
         provenance=recorder.finish(),
         model=loaded.model_info,
@@ -146,19 +186,25 @@ def prune_loaded(
         accuracy_before=before,
         accuracy_after=after,
         reliability=reliability,
+        compensation=compensation,
     )
 
 
-def _pruned_tensors(loaded: Loaded, mask: Tensor) -> dict[str, Tensor]:
-    """The checkpoint's own tensors, zero where ``mask`` (D,) is False; tied ones alike."""
+def _pruned_tensors(loaded: Loaded, mask: Tensor, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint's own tensors, or those of ``moved``, in the checkpoint's dtype; zero where
+    ``mask`` (D,) is False; tied ones alike."""
     problem = loaded.problem
     given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
     masks = problem.layout.unflatten(mask.cpu())
     parameters = dict(problem.model.named_parameters(remove_duplicate=False))
     by_identity = {id(parameters[name]): each for name, each in masks.items()}
+    values = {id(parameters[n]): each for n, each in moved.items() if n in parameters}
     tensors = {}
     for name, value in problem.model.state_dict().items():
         tensor = given.get(name, value).detach().cpu()
+        new = moved.get(name, values.get(id(parameters.get(name))))
+        if new is not None:
+            tensor = new.detach().cpu().to(tensor.dtype).view(tensor.shape)
         kept = by_identity.get(id(parameters.get(name)))
         tensors[name] = tensor if kept is None else tensor.masked_fill(~kept, 0)
     return tensors
