@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prunelimit.errors import InputError, UsageError
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.problem import Problem, evaluate
+from prunelimit.inputs.problem import Problem
 from prunelimit.inputs.splits import TensorSplit
 from prunelimit.pruning.calibration import Calibration, divergence, squared_distance
 from prunelimit.pruning.compensate import compensate, natural_damping, solve
@@ -174,26 +174,26 @@ def test_counts_are_exact_and_removed_weights_zero(stages: int | None, removed: 
 
 
 @pytest.mark.parametrize("stages", [1, 3, None])
-def test_it_is_never_worse_than_the_survivors_unmoved(stages: int | None) -> None:
-    problem = classifier()
+@pytest.mark.parametrize(("norm", "seed"), [(False, 0), (False, 2), (True, 1)])
+def test_it_is_never_worse_than_magnitude_alone(stages: int | None, norm: bool, seed: int) -> None:
+    problem = classifier(norm=norm, seed=seed)
     worker = Compensator(problem, stages=stages, **SETTINGS)
     state = worker.begin()
-    for removed in (30, 50, 70, 90):
+    for removed in (30, 60, 80, 100):
         state = worker.advance(state, removed)
         assert all(each.rise <= each.cut for each in state.stages)
-        cut = worker.begin()
         mask = keep_mask(problem, magnitude_order(problem), removed)
         plain = State(problem.vector().masked_fill(~mask, 0), mask, {})
         assert state.rise <= worker.rise(plain) + 1e-12
-        assert cut.removed == 0
 
 
-def test_masks_are_nested_and_a_path_is_a_path() -> None:
+def test_a_path_goes_on_and_never_back() -> None:
     problem = classifier()
     worker = Compensator(problem, **SETTINGS)
     first = worker.advance(worker.begin(), 40)
     second = worker.advance(first, 80)
-    assert not bool((second.kept & ~first.kept).any())
+    if all(each.outcome != "anew" for each in second.stages):
+        assert not bool((second.kept & ~first.kept).any())
     assert second.stages[: len(first.stages)] == first.stages
     with pytest.raises(UsageError, match="only 80 to 108"):
         worker.advance(second, 40)
@@ -384,12 +384,3 @@ def test_the_cost_is_known_beforehand() -> None:
     cost = worker.cost(80)
     assert cost.stages == 3 and cost.products == 3 * 26
     assert cost.seconds > 0 and cost.bytes > 0
-
-
-def test_accuracy_survives_where_magnitude_alone_loses_it() -> None:
-    problem = classifier()
-    mask = keep_mask(problem, magnitude_order(problem), 80)
-    plain = evaluate(problem, problem.test, problem.vector().masked_fill(~mask, 0)).loss
-    worker = Compensator(problem, **SETTINGS)
-    state = worker.advance(worker.begin(), 80)
-    assert evaluate(problem, problem.test, state.weights).loss < plain

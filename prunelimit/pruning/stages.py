@@ -65,8 +65,9 @@ class Stage:
     ``removed`` weights in all; ``cut`` is the rise with the survivors unmoved, ``rise`` with them
     moved, ``predicted`` how far the model had it fall between, ``trust`` the actual fall over
     that. ``damping`` is mu; ``steps`` of conjugate gradients were taken, the iterate after
-    ``chosen`` of them used at ``length`` of its own. ``outcome`` is the solver's, or "free" where
-    nothing needed to move. Where it is "free", trust is None.
+    ``chosen`` of them used at ``length`` of its own. ``outcome`` is the solver's, "free" where
+    nothing needed to move (trust is then None), or "anew" where the path was left and the dense
+    network pruned to this sparsity in one stage.
     """
 
     removed: int
@@ -266,8 +267,8 @@ class Compensator:
         ``budget`` (nats of divergence), is undone and begun again half as long. A short one that
         still misses its prediction is taken as the best point found, never worse than the
         survivors unmoved; one that still exceeds the budget is undone for good, and the state
-        before it is returned. With ``stages=1`` nothing is repeated. ``on_stage`` is called with
-        every state reached.
+        before it is returned. No state is worse than magnitude pruning alone. With ``stages=1``
+        nothing is repeated. ``on_stage`` is called with every state reached.
 
         Raises:
             UsageError: fewer weights are removed than before, or more than ``min_keep`` allows.
@@ -290,6 +291,8 @@ class Compensator:
             following = self._stage(state, target, left / count, budget)
             if following is None:
                 break
+            if state.stages and following.removed > state.removed:
+                following = self._no_worse(following)
             state = following
             if on_stage is not None:
                 on_stage(state)
@@ -299,6 +302,22 @@ class Compensator:
 
     def _log_left(self, state: State, removed: int) -> float:
         return math.log((self.prunable - state.removed) / max(self.prunable - removed, 0.5))
+
+    def _no_worse(self, state: State) -> State:
+        """``state``, or where the dense network cut to as many weights is nearer to it (a path that
+        went astray), that one compensated in a single stage: what was removed may then return."""
+        dense = self.begin()
+        kept = self._mask(dense, state.removed)
+        cut = dataclasses.replace(dense, weights=dense.weights.masked_fill(~kept, 0), kept=kept)
+        if state.rise <= self.rise(cut):
+            return state
+        found = self._stage(dense, state.removed, 0.0, math.inf)
+        assert found is not None  # a step of no length is taken as it comes
+        anew = dataclasses.replace(found.stages[-1], outcome="anew")
+        step = max(LEAST_STEP, state.step / GROWTH)
+        return dataclasses.replace(
+            found, step=step, stages=(*state.stages[:-1], anew), undone=state.undone + 1
+        )
 
     # -- one stage -------------------------------------------------------------------------
 
