@@ -90,7 +90,8 @@ class State:
     ``buffers`` the statistics of batch normalisation that belong to them, by name, empty where the
     network's own do. ``rise`` is the divergence from the dense network on the held-out inputs,
     nats; ``step`` and ``lift`` are what the next stage begins with: logarithm of the survivors'
-    ratio, and factor of the damping. ``undone`` counts stages that were taken back.
+    ratio, and factor of the damping. ``undone`` counts stages that were taken back; ``goal`` is how
+    many weights were to go when ``step`` was chosen, where the number of stages was given.
     """
 
     weights: Tensor
@@ -101,6 +102,7 @@ class State:
     lift: float = 1.0
     stages: tuple[Stage, ...] = ()
     undone: int = 0
+    goal: int = -1
 
     @property
     def removed(self) -> int:
@@ -279,8 +281,9 @@ class Compensator:
                 "give a smaller amount or a smaller --min-keep."
             )
         begin, total = state.removed, removed - state.removed
-        if self.number is not None and total:
-            state = dataclasses.replace(state, step=self._log_left(state, removed) / self.number)
+        if self.number is not None and total and state.goal != removed:
+            step = self._log_left(state, removed) / self.number
+            state = dataclasses.replace(state, step=step, goal=removed)
         while state.removed < removed:
             left = self._log_left(state, removed)
             count = max(1, math.ceil(left / state.step - 1e-9))
@@ -316,7 +319,11 @@ class Compensator:
         anew = dataclasses.replace(found.stages[-1], outcome="anew")
         step = max(LEAST_STEP, state.step / GROWTH)
         return dataclasses.replace(
-            found, step=step, stages=(*state.stages[:-1], anew), undone=state.undone + 1
+            found,
+            step=state.step if self.number is not None else step,
+            stages=(*state.stages[:-1], anew),
+            undone=state.undone + 1,
+            goal=state.goal,
         )
 
     # -- one stage -------------------------------------------------------------------------
@@ -368,8 +375,15 @@ class Compensator:
             return dataclasses.replace(state, step=shorter, lift=lift, undone=state.undone + 1)
         if rise > budget:
             return None
-        return State(
-            best, kept, buffers, rise, following, lift, (*state.stages, stage), state.undone
+        return dataclasses.replace(
+            state,
+            weights=best,
+            kept=kept,
+            buffers=buffers,
+            rise=rise,
+            step=following,
+            lift=lift,
+            stages=(*state.stages, stage),
         )
 
     def _mask(self, state: State, removed: int) -> Tensor:
