@@ -14,6 +14,7 @@ from prunelimit.config import (
     RunConfig,
 )
 
+from .command import keep_on_interrupt
 from .options import (
     CHECKPOINT,
     CURVATURE,
@@ -35,6 +36,9 @@ STRICT = flag(
 )
 
 
+RESUME = flag("Output", "--resume", "Go on with an interrupted compensation, if there is one.")
+
+
 @cli_command(
     "prune",
     CHECKPOINT,
@@ -46,18 +50,25 @@ STRICT = flag(
     RUN,
     checkpoint_options("pruned.safetensors"),
     STRICT,
+    RESUME,
     general_options(),
 )
-def command(checkpoint: Path, output: Path, **given: Any) -> None:
+def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     """Remove the smallest weights, all layers together, and write the pruned checkpoint.
 
     The removed weights are zeros in the file: it takes less disk, but a CPU or GPU does not run an
-    unstructured sparse network any faster.
+    unstructured sparse network any faster. With --compensate or --stages the survivors move to make
+    up for them; Ctrl-C then keeps the stages done, for --resume to go on from.
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
+    from prunelimit.files import resume_path
     from prunelimit.pipeline.prune import prune
     from prunelimit.report.tables import prune_table
 
+    keep_on_interrupt(
+        resume_path(output),
+        "the stages done are kept; run the same command with --resume to go on",
+    )
     with outputs.progress() as progress:
         result = prune(
             checkpoint,
@@ -69,6 +80,7 @@ def command(checkpoint: Path, output: Path, **given: Any) -> None:
             build(PruneConfig, given),
             output,
             force=outputs.force,
+            resume=resume,
             progress=progress,
         )
     outputs.document(result)

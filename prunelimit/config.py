@@ -9,6 +9,7 @@ __all__ = [
     "ALLOCATIONS",
     "CRITERIA",
     "CheckConfig",
+    "CompensateConfig",
     "CurvatureConfig",
     "DataConfig",
     "LimitConfig",
@@ -228,7 +229,41 @@ class LimitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig:
+class CompensateConfig:
+    """How the survivors make up for what is removed."""
+
+    compensate: bool = option(
+        False,
+        "Move the survivors so that the outputs stay near the dense network's: no labels, no "
+        "training.",
+    )
+    stages: str = option(
+        "1",
+        "Prune and compensate in this many stages, or auto for as many as the quadratic model can "
+        "be trusted for; a stage that fails is undone and halved. More than 1 implies "
+        "--compensate.",
+        metavar="auto|N",
+    )
+    cg_steps: int = option(
+        25, "Conjugate-gradient steps, one curvature product each, per stage.", metavar="N"
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that are read, 0 for all (default: 1000 for criterion and allocation, "
+        "256 or fewer with obs; 10000 inputs for compensation, whose products cost four forward "
+        "passes of them, and a thousand are too few to generalise from).",
+        metavar="N",
+    )
+    bn_recalibrate: int | None = option(
+        None,
+        "Inputs that batch normalisation takes its statistics from anew after each stage, where "
+        "that helps; 0 keeps them (default: those of --calibration).",
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig(CompensateConfig):
     """What is removed."""
 
     amount: str = option(
@@ -252,12 +287,6 @@ class PruneConfig:
         "Keep the N highest scores of every M inputs in a row, such as 2:4; this decides the "
         "amount, and inputs that make no whole group are kept.",
         metavar="N:M",
-    )
-    calibration: int | None = option(
-        None,
-        "Training samples that criterion and allocation read, 0 for all (default: 1000; 256 or "
-        "fewer with obs).",
-        metavar="N",
     )
     no_update: bool = option(
         False, "Leave surviving weights as they are where the method would move them (obs)."

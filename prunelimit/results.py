@@ -18,6 +18,7 @@ from .errors import InputError
 __all__ = [
     "Artifact",
     "CheckResult",
+    "CompensationResult",
     "CurvatureSummary",
     "CurvePoint",
     "DataInfo",
@@ -35,6 +36,7 @@ __all__ = [
     "PruneResult",
     "Reliability",
     "SpectrumResult",
+    "StageResult",
     "Threshold",
     "TrainResult",
     "Variant",
@@ -279,6 +281,42 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """One stage of pruning: sparsity reached, and the divergence (nats, inputs held out) with the
+    survivors unmoved and moved; ``trust`` is its actual fall over the predicted one, None where
+    nothing needed to move. ``damping`` is the ridge, ``steps`` those of conjugate gradients."""
+
+    sparsity: float
+    unmoved: float
+    moved: float
+    trust: float | None
+    damping: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompensationResult:
+    """How the survivors were moved.
+
+    ``calibration`` counts the inputs seen, ``held_out`` those of them that only judged;
+    ``divergence`` is that of the outputs from the dense network's on the latter, nats;
+    ``recalibrated`` counts norm layers with new statistics, ``undone`` stages taken back.
+    ``expected_seconds`` and ``expected_bytes`` were stated beforehand.
+    """
+
+    epsilon: float
+    calibration: int
+    held_out: int
+    divergence: float
+    recalibrated: int
+    undone: int
+    stages: tuple[StageResult, ...]
+    expected_seconds: float
+    expected_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PruneResult:
     """What was pruned; accuracies are fractions on the test split.
 
@@ -286,7 +324,8 @@ class PruneResult:
     prediction which chose the sparsity; None where the user chose it. ``method`` is the criterion,
     ``allocation`` how layers shared what is removed, None where ``pattern`` (N:M) said so;
     ``calibration`` counts the training samples that both read; ``updated`` says whether survivors
-    were moved.
+    were moved by the criterion's own update. ``compensation`` is None where they were not moved by
+    conjugate gradients.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
@@ -306,6 +345,7 @@ class PruneResult:
     pattern: str | None = None
     calibration: int = 0
     updated: bool = False
+    compensation: CompensationResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -15,8 +16,8 @@ from ..config import (
     PruneConfig,
     RunConfig,
 )
-from ..errors import UsageError
-from ..files import check_writable
+from ..errors import OutputError, UsageError
+from ..files import check_writable, resume_path
 from ..inputs.checkpoint import write_checkpoint
 from ..inputs.load import Loaded, load
 from ..inputs.problem import evaluate
@@ -24,7 +25,8 @@ from ..progress import Progress, silent
 from ..pruning.allocation import parse_pattern
 from ..pruning.magnitude import layer_results, pruned_weights, removal_count
 from ..pruning.selection import Selection
-from ..results import PruneResult, Reliability
+from ..results import CompensationResult, PruneResult, Reliability
+from .compensation import check_compensation, compensated, wants_compensation
 from .predict import predict_loaded
 from .provenance import Recorder
 
@@ -61,22 +63,33 @@ def prune(
     output: Path,
     *,
     force: bool = False,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> PruneResult:
     """Write the pruned network of ``checkpoint`` to ``output``.
 
-    Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method
-    moves survivors.
+    Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method or
+    compensation moves survivors. Compensation leaves its state after every stage at
+    :func:`resume_path` until it ends; ``resume`` goes on from there, to the same numbers.
 
     Raises:
-        UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, or
-            options exclude each other.
-        OutputError: ``output`` cannot be written or exists.
+        UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, options
+            exclude each other, or the state is of other inputs or options.
+        OutputError: ``output`` cannot be written or exists, or a state does and neither ``force``
+            nor ``resume`` says what to do with it.
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
     amount = parse_amount(config.amount)
     _check(config)
     check_writable(output, force=force)
+    state = resume_path(output) if wants_compensation(config) else None
+    if state is not None and state.exists() and not resume:
+        if not force:
+            raise OutputError(
+                f"{state} is left of an interrupted pruning; give --resume to go on with it or "
+                "--force to begin again."
+            )
+        state.unlink()
     loaded = load(checkpoint, model, data, run)
     reliability = None
     if amount is None and config.pattern is None:
@@ -89,8 +102,10 @@ def prune(
         amount or 0.0,
         output,
         recorder,
+        epsilon=limit.epsilon,
         reliability=reliability,
         force=force,
+        state=state,
         progress=progress,
     )
 
@@ -101,6 +116,19 @@ def _check(config: PruneConfig) -> None:
         raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
     if config.calibration is not None and config.calibration < 0:
         raise UsageError(f"--calibration is {config.calibration}; give 0 for all samples, or more.")
+    check_compensation(config)
+    if wants_compensation(config):
+        others = {
+            "--method": config.method != "magnitude",
+            "--allocation": config.allocation not in (None, "global"),
+            "--pattern": config.pattern is not None,
+        }
+        for name, given in others.items():
+            if given:
+                raise UsageError(
+                    "Compensation removes the smallest weights of all layers together; leave out "
+                    f"{name}, or --compensate and --stages."
+                )
     if config.pattern is None:
         return
     parse_pattern(config.pattern)
@@ -124,14 +152,18 @@ def prune_loaded(
     output: Path,
     recorder: Recorder,
     *,
+    epsilon: str = LimitConfig.epsilon,
     reliability: Reliability | None = None,
     force: bool = False,
+    state: Path | None = None,
     progress: Progress = silent,
 ) -> PruneResult:
     """Remove ``amount``, a fraction of the prunable weights, from a problem loaded already.
 
     A pattern in ``config`` decides the amount itself. ``reliability`` is given when ``amount`` was
     predicted: it is then lowered to what ``min_keep`` allows, where a user's own amount is refused.
+    ``epsilon`` is the rule of the tolerance that damps compensation, whose state after every stage
+    lies at ``state``.
     """
     problem = loaded.problem
     selection = Selection(
@@ -143,18 +175,31 @@ def prune_loaded(
         progress=progress,
     )
     prunable = int(problem.prunable_mask().sum())
-    if config.pattern is not None:
-        mask = selection.pattern_mask(parse_pattern(config.pattern))
-    else:
+    before = evaluate(problem, problem.test).accuracy
+    compensation: CompensationResult | None = None
+    moved: dict[str, Tensor] = {}
+    pruned, updated = problem, False
+    if wants_compensation(config):
         remove = removal_count(amount, prunable)
         if reliability is not None:
             remove = min(remove, selection.removable)
-        mask = selection.mask(remove)
+        found = compensated(loaded, config, remove, epsilon, state=state, progress=progress)
+        pruned, weights, mask = found.problem, found.state.weights, found.state.kept
+        moved = {**problem.layout.unflatten(weights), **found.state.buffers}
+        compensation = found.result
+    else:
+        if config.pattern is not None:
+            mask = selection.pattern_mask(parse_pattern(config.pattern))
+        else:
+            remove = removal_count(amount, prunable)
+            if reliability is not None:
+                remove = min(remove, selection.removable)
+            mask = selection.mask(remove)
+        updated = selection.updates and not config.no_update
+        weights = selection.weights(mask) if updated else pruned_weights(problem, mask)
+        moved = problem.layout.unflatten(weights) if updated else {}
     removed = int((~mask).sum())
-    updated = selection.updates and not config.no_update
-    weights = selection.weights(mask) if updated else pruned_weights(problem, mask)
-    before = evaluate(problem, problem.test).accuracy
-    after = evaluate(problem, problem.test, weights).accuracy
+    after = evaluate(pruned, problem.test, weights).accuracy
     description = {
         **loaded.description,
         "pruning": {
@@ -167,15 +212,18 @@ def prune_loaded(
             "sparsity": removed / prunable,
             "removed": removed,
             "min_keep": config.min_keep,
+            **({} if compensation is None else {"stages": len(compensation.stages)}),
         },
     }
     artifact = write_checkpoint(
         output,
-        _pruned_tensors(loaded, mask, weights if updated else None),
+        _pruned_tensors(loaded, mask, moved),
         description,
         sparse=problem.prunable if config.sparse else (),
         force=force,
     )
+    if state is not None:
+        state.unlink(missing_ok=True)
     return PruneResult(
         provenance=recorder.finish(),
         model=loaded.model_info,
@@ -193,26 +241,25 @@ def prune_loaded(
         pattern=config.pattern,
         calibration=selection.calibration,
         updated=updated,
+        compensation=compensation,
     )
 
 
-def _pruned_tensors(loaded: Loaded, mask: Tensor, moved: Tensor | None) -> dict[str, Tensor]:
-    """The checkpoint's own tensors, zero where ``mask`` (D,) is False; tied ones alike.
-
-    Free parameters have the values of ``moved`` (D,), where given, in the dtype of their tensors.
-    """
+def _pruned_tensors(loaded: Loaded, mask: Tensor, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint's own tensors, or those of ``moved``, in the checkpoint's dtype; zero where
+    ``mask`` (D,) is False; tied ones alike."""
     problem = loaded.problem
     given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
     masks = problem.layout.unflatten(mask.cpu())
     parameters = dict(problem.model.named_parameters(remove_duplicate=False))
     by_identity = {id(parameters[name]): each for name, each in masks.items()}
-    values = {} if moved is None else problem.layout.unflatten(moved.detach().cpu())
-    new = {id(parameters[name]): each for name, each in values.items()}
+    values = {id(parameters[n]): each for n, each in moved.items() if n in parameters}
     tensors = {}
     for name, value in problem.model.state_dict().items():
         tensor = given.get(name, value).detach().cpu()
-        if id(parameters.get(name)) in new:
-            tensor = new[id(parameters[name])].to(tensor.dtype)
+        new = moved.get(name, values.get(id(parameters.get(name))))
+        if new is not None:
+            tensor = new.detach().cpu().to(tensor.dtype).view(tensor.shape)
         kept = by_identity.get(id(parameters.get(name)))
         tensors[name] = tensor if kept is None else tensor.masked_fill(~kept, 0)
     return tensors

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..results import (
     CheckResult,
+    CompensationResult,
     CrossCheck,
     CurvatureSummary,
     Dense,
@@ -266,6 +267,8 @@ def prune_table(result: PruneResult) -> RenderableType:
     parts: list[RenderableType] = [head, note, BLANK]
     if result.reliability is not None:
         parts += [_reliability(result.reliability), BLANK]
+    if result.compensation is not None:
+        parts += [*_compensation(result.compensation), BLANK]
     return Group(*parts, _layers(result.layers))
 
 
@@ -287,6 +290,25 @@ def _shared(allocation: str | None, calibration: int) -> list[tuple[str, str]]:
     if calibration:
         facts.append(("calibration", f"{calibration:,} training samples"))
     return facts
+
+
+def _compensation(found: CompensationResult) -> list[RenderableType]:
+    """Stage by stage, then what is to be warned of."""
+    grid = _grid(
+        f"Compensation on {found.calibration:,} inputs, {found.undone} stages undone",
+        ("sparsity", "divergence unmoved", "moved", "trust", "steps"),
+        (
+            (
+                percent(each.sparsity),
+                f"{each.unmoved:.3g}",
+                f"{each.moved:.3g}",
+                "-" if each.trust is None else f"{each.trust:.2f}",
+                str(each.steps),
+            )
+            for each in found.stages
+        ),
+    )
+    return [grid, *(Text(warning) for warning in found.warnings)]
 
 
 def measure_table(result: MeasureResult) -> RenderableType:

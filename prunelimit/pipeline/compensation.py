@@ -1,0 +1,201 @@
+"""Compensation as ``prune`` has it: from its options to the pruned network, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import CompensateConfig, PruneConfig
+from ..errors import InputError, OutputError, UsageError
+from ..inputs.load import Loaded
+from ..inputs.problem import Problem
+from ..progress import Progress, silent
+from ..pruning.stages import Compensator, State
+from ..results import CompensationResult, StageResult
+
+__all__ = [
+    "Compensated",
+    "check_compensation",
+    "compensated",
+    "compensator",
+    "parse_stages",
+    "wants_compensation",
+]
+
+
+CALIBRATION = 10_000
+"""Inputs that compensation sees."""
+
+
+@dataclass(frozen=True)
+class Compensated:
+    """The pruned network as a problem, its state, and what is to be said of it."""
+
+    problem: Problem
+    state: State
+    result: CompensationResult
+
+
+def parse_stages(text: str) -> int | None:
+    """How many stages; None for ``auto``.
+
+    Raises:
+        UsageError: neither ``auto`` nor a whole number from 1 on.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--stages is {text}; give auto, or a whole number from 1 on.")
+    return int(text)
+
+
+def wants_compensation(config: CompensateConfig) -> bool:
+    """Whether the survivors are to be moved."""
+    return config.compensate or config.stages != CompensateConfig.stages
+
+
+def check_compensation(config: CompensateConfig) -> None:
+    """Refuse settings that make no sense before anything is loaded.
+
+    Raises:
+        UsageError: one of them does not.
+    """
+    parse_stages(config.stages)
+    if config.cg_steps < 1:
+        raise UsageError(f"--cg-steps is {config.cg_steps}; give 1 or more.")
+    if config.calibration is not None and (config.calibration < 0 or config.calibration == 1):
+        raise UsageError(
+            f"--calibration is {config.calibration}; give 2 samples or more, or 0 for all."
+        )
+
+
+def compensator(
+    problem: Problem,
+    config: CompensateConfig,
+    *,
+    epsilon: float | str,
+    min_keep: int = 0,
+    progress: Progress = silent,
+) -> Compensator:
+    """The :class:`~prunelimit.pruning.stages.Compensator` that the options describe.
+
+    Raises:
+        PruneLimitError: see there.
+    """
+    return Compensator(
+        problem,
+        epsilon=epsilon,
+        calibration=CALIBRATION if config.calibration is None else config.calibration,
+        cg_steps=config.cg_steps,
+        stages=parse_stages(config.stages),
+        bn_recalibrate=config.bn_recalibrate,
+        min_keep=min_keep,
+        progress=progress,
+    )
+
+
+def compensated(
+    loaded: Loaded,
+    config: PruneConfig,
+    remove: int,
+    epsilon: str,
+    *,
+    state: Path | None = None,
+    progress: Progress = silent,
+) -> Compensated:
+    """``remove`` weights removed and the survivors moved.
+
+    The state after every stage lies at ``state``; one that is there already is gone on from.
+
+    Raises:
+        UsageError: the state is of other inputs or options.
+        InputError: it cannot be read.
+    """
+    problem = loaded.problem
+    worker = compensator(
+        problem, config, epsilon=epsilon, min_keep=config.min_keep, progress=progress
+    )
+    cost = worker.cost(remove)
+    about = f"about {_duration(cost.seconds)}, at most {cost.products} products"
+    progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
+    owner = {
+        "checkpoint": loaded.model_info.sha256,
+        "data": dataclasses.asdict(loaded.data_info),
+        "seed": problem.seed,
+        "dtype": str(problem.dtype),
+        "remove": remove,
+        "epsilon": worker.epsilon,
+        "min_keep": config.min_keep,
+        **{f.name: getattr(config, f.name) for f in dataclasses.fields(CompensateConfig)},
+    }
+    start = worker.begin()
+    if state is not None and state.exists():
+        start = _restored(state, owner, problem)
+
+    def keep(reached: State) -> None:
+        if state is not None:
+            _save(state, owner, reached)
+
+    found = worker.advance(start, remove, on_stage=keep)
+    stages = tuple(
+        StageResult(
+            sparsity=each.removed / worker.prunable,
+            unmoved=each.cut,
+            moved=each.rise,
+            trust=each.trust,
+            damping=each.damping,
+            steps=each.steps,
+        )
+        for each in found.stages
+    )
+    result = CompensationResult(
+        epsilon=worker.epsilon,
+        calibration=len(worker.samples),
+        held_out=len(worker.held),
+        divergence=found.rise,
+        recalibrated=len(found.buffers) // 2,
+        undone=found.undone,
+        stages=stages,
+        expected_seconds=cost.seconds,
+        expected_bytes=cost.bytes,
+        warnings=worker.warnings(found),
+    )
+    return Compensated(worker.problem_at(found), found, result)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _save(path: Path, owner: dict[str, Any], state: State) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        torch.save({"owner": owner, "state": state.document()}, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"The state of the pruning cannot be written to {path}: {error.strerror}; make room "
+            "there, or give the output another place."
+        ) from error
+
+
+def _restored(path: Path, owner: dict[str, Any], problem: Problem) -> State:
+    try:
+        found = torch.load(path, map_location=problem.device, weights_only=True)
+        other, document = found["owner"], found["state"]
+    except Exception as error:  # torch raises whatever a damaged file leads it to
+        raise InputError(
+            f"{path} cannot be read as the state of a pruning; begin again with --force."
+        ) from error
+    if other != owner:
+        raise UsageError(
+            f"{path} is left of a pruning with other inputs or options; repeat those to go on "
+            "with it, or give --force without --resume to begin again."
+        )
+    return State.of(document)

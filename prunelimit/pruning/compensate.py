@@ -1,0 +1,183 @@
+"""Moving the survivors to make up for what is removed: conjugate gradients on a curvature.
+
+With d the displacement that removal makes, G the curvature and g the gradient at the present
+point, the survivors' move u minimises
+
+    g^T (d + u) + 1/2 (d + u)^T G (d + u) + mu/2 ||u||^2 ,  u zero where removed.
+
+This is Optimal Brain Surgeon's update (Hassibi and Stork 1993) for all removed weights at once.
+Nothing here knows of networks: only a matvec, a mask and a right-hand side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+
+__all__ = ["Iterate", "Solution", "compensate", "natural_damping", "solve"]
+
+Matvec = Callable[[Tensor], Tensor]
+
+SPACING = 1.4
+"""Iterates are kept at steps that grow by this factor, as in Hessian-free optimisation (Martens
+2010, 1.3): enough to choose among, few to hold."""
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """The move ``update`` (D,) after ``steps`` steps.
+
+    ``decrease`` is by how much the quadratic without its damping falls from u = 0 to the update;
+    ``slope`` is b^T u and ``bend`` u^T G u, from which :meth:`decrease_at` has other lengths.
+    """
+
+    steps: int
+    update: Tensor
+    slope: float
+    bend: float
+
+    @property
+    def decrease(self) -> float:
+        """The fall of g^T u + u^T G u / 2, undamped, from zero."""
+        return self.decrease_at(1.0)
+
+    def decrease_at(self, length: float) -> float:
+        """The same for ``length`` times the update."""
+        return length * self.slope - 0.5 * length**2 * self.bend
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What conjugate gradients came to.
+
+    ``iterates`` are in order of steps, the last of them the solution; none where the right-hand
+    side is zero. ``residual`` is relative to the right-hand side. ``outcome``: "converged",
+    "steps" (all that were allowed), "breakdown" (a direction without positive curvature: what was
+    reached before it stands) or "nothing to do".
+    """
+
+    iterates: tuple[Iterate, ...]
+    residual: float
+    steps: int
+    outcome: str
+
+
+def natural_damping(epsilon: float, radius: float) -> float:
+    """The limit's own ridge mu = 2 epsilon / R^2 for weights of length R removed; nats.
+
+    Raises:
+        UsageError: ``epsilon`` is not greater than zero.
+    """
+    if not 0 < epsilon < math.inf:
+        raise UsageError(f"The loss tolerance is {epsilon}; give one greater than 0.")
+    return 2 * epsilon / radius**2 if radius > 0 else math.inf
+
+
+def _dot(first: Tensor, second: Tensor) -> float:
+    return float(first.double() @ second.double())
+
+
+def solve(
+    matvec: Matvec,
+    side: Tensor,
+    mask: Tensor,
+    *,
+    damping: float,
+    max_steps: int,
+    tolerance: float = 1e-4,
+    on_step: Callable[[int], None] | None = None,
+) -> Solution:
+    """Solve (P G P + mu) u = P b for u, P keeping what ``mask`` (bool, (D,)) keeps.
+
+    ``side`` is b, (D,), whose dtype vectors have; scalars are float64. ``matvec`` is G, positive
+    semi-definite. Ends when the residual is ``tolerance`` times the right-hand side, or after
+    ``max_steps``. Entries that ``mask`` removes are exactly zero in every iterate.
+
+    Raises:
+        UsageError: ``max_steps`` is below 1, or ``damping`` is negative.
+    """
+    if max_steps < 1:
+        raise UsageError(f"--cg-steps is {max_steps}; give 1 or more.")
+    if damping < 0:
+        raise UsageError(f"The damping is {damping}; give 0 or more.")
+    removed = ~mask
+    residual = side.masked_fill(removed, 0)
+    begin = square = _dot(residual, residual)
+    if begin == 0 or math.isinf(damping):
+        return Solution((), 0.0, 0, "nothing to do")
+    update = torch.zeros_like(side)
+    direction = residual.clone()
+    right = residual.clone()
+    iterates: list[Iterate] = []
+    outcome, step, keep_at = "steps", 0, 1
+    while step < max_steps:
+        product = matvec(direction).masked_fill(removed, 0)
+        product.add_(direction, alpha=damping)
+        bend = _dot(direction, product)
+        if not (math.isfinite(bend) and bend > 0):
+            outcome = "breakdown"
+            break
+        length = square / bend
+        step += 1
+        update = torch.add(update, direction, alpha=length)
+        residual.sub_(product, alpha=length)
+        before, square = square, _dot(residual, residual)
+        if on_step is not None:
+            on_step(step)
+        done = square <= tolerance**2 * begin
+        if done or step == max_steps or step >= keep_at:
+            iterates.append(_iterate(step, update, right, residual, damping))
+            keep_at = max(step + 1, math.ceil(step * SPACING))
+        if done:
+            outcome = "converged"
+            break
+        direction.mul_(square / before).add_(residual)
+    if outcome == "breakdown" and step and (not iterates or iterates[-1].steps < step):
+        iterates.append(_iterate(step, update, right, residual, damping))
+    return Solution(tuple(iterates), math.sqrt(square / begin), step, outcome)
+
+
+def _iterate(step: int, update: Tensor, right: Tensor, residual: Tensor, damping: float) -> Iterate:
+    slope = _dot(right, update)
+    # (G + mu) u = b - r
+    bend = slope - _dot(residual, update) - damping * _dot(update, update)
+    return Iterate(step, update, slope, max(0.0, bend))
+
+
+def compensate(
+    matvec: Matvec,
+    displacement: Tensor,
+    mask: Tensor,
+    *,
+    damping: float,
+    max_steps: int,
+    tolerance: float = 1e-4,
+    gradient: Tensor | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> Solution:
+    """The survivors' move u for the removal d: ``displacement`` (D,), zero on survivors.
+
+    One product makes the right-hand side -(G d + g); see the head of this module, and
+    :func:`solve` for the rest. ``gradient`` is g (D,) at the point that d leaves, zero by default.
+
+    Raises:
+        UsageError: see :func:`solve`.
+    """
+    side = -matvec(displacement)
+    if gradient is not None:
+        side -= gradient
+    return solve(
+        matvec,
+        side,
+        mask,
+        damping=damping,
+        max_steps=max_steps,
+        tolerance=tolerance,
+        on_step=on_step,
+    )

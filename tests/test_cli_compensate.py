@@ -1,0 +1,89 @@
+"""``prune --compensate`` and ``--stages``: what they write, and what interrupts and mistakes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from prunelimit.files import resume_path
+from prunelimit.inputs.checkpoint import read_checkpoint
+from prunelimit.pruning.stages import Compensator, State
+from prunelimit.schemas import schema
+
+Run = Callable[..., object]
+SMALL = ("--calibration", "600", "--cg-steps", "5", "--epsilon", "0.02")
+
+
+@pytest.mark.parametrize("stages", [("--compensate",), ("--stages", "2"), ("--stages", "auto")])
+def test_it_prunes_exactly_and_says_how(
+    prunelimit: Run, trained: Path, stages: tuple[str, ...]
+) -> None:
+    command = ("prune", trained, "--amount", "0.9", *SMALL, *stages, "--json")
+    outcome = prunelimit(*command, "-o", "p.safetensors")
+    assert outcome.code == 0, outcome.stderr
+    document = outcome.document
+    jsonschema.validate(document, schema("prune"))
+    removed = round(0.9 * document["model"]["prunable"])
+    assert document["nonzero"] <= document["model"]["prunable"] - removed
+    found = document["compensation"]
+    assert found["calibration"] == 600 and found["held_out"] == 150
+    assert found["stages"][-1]["sparsity"] == pytest.approx(0.9, abs=1e-4)
+    assert "Compensation on 600 inputs" in outcome.stderr
+    # what was measured is what was written
+    measured = prunelimit("measure", "p.safetensors", "--sparsities", "0", "--json", "-q")
+    assert measured.document["curve"][0]["accuracy"] == document["accuracy_after"]
+    assert not resume_path(Path("p.safetensors")).exists()
+
+
+def test_it_goes_on_where_it_was_interrupted(
+    prunelimit: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("prune", trained, "--amount", "0.95", *SMALL, "--stages", "auto", "-q", "-o")
+    assert prunelimit(*command, "whole.safetensors").code == 0
+    advance = Compensator.advance
+
+    def interrupted(self: Compensator, state: State, removed: int, **given: object) -> State:
+        on_stage = given.pop("on_stage")
+
+        def stop(reached: State) -> None:
+            on_stage(reached)  # type: ignore[operator]
+            raise KeyboardInterrupt
+
+        return advance(self, state, removed, on_stage=stop, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Compensator, "advance", interrupted)
+        outcome = prunelimit(*command, "half.safetensors")
+    assert outcome.code == 130 and "--resume" in outcome.stderr
+    assert not Path("half.safetensors").exists()
+    outcome = prunelimit(*command, "half.safetensors")
+    assert outcome.code == 2 and "--resume" in outcome.stderr
+    other = [*command]
+    other[other.index("0.95")] = "0.9"
+    outcome = prunelimit(*other, "half.safetensors", "--resume")
+    assert outcome.code == 2 and "other inputs or options" in outcome.stderr
+    assert prunelimit(*command, "half.safetensors", "--resume").code == 0
+    first, second = (read_checkpoint(Path(f"{n}.safetensors")).tensors for n in ("whole", "half"))
+    assert all(first[name].equal(second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--stages", "0"), "--stages is 0"),
+        (("--stages", "some"), "--stages is some"),
+        (("--compensate", "--cg-steps", "0"), "--cg-steps is 0"),
+        (("--compensate", "--calibration", "1"), "--calibration is 1"),
+        (("--compensate", "--bn-recalibrate", "1"), "--bn-recalibrate is 1"),
+        (("--compensate", "--min-keep", "100000"), "smaller --min-keep"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    prunelimit: Run, trained: Path, options: tuple[str, ...], said: str
+) -> None:
+    outcome = prunelimit("prune", trained, "--amount", "0.9", *options, "-o", "p.safetensors")
+    assert outcome.code == 2 and said in outcome.stderr
+    assert not Path("p.safetensors").exists()
