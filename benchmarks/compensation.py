@@ -57,14 +57,13 @@ def table(name: str, problem: Problem, options: argparse.Namespace) -> None:
     for sparsity in options.sparsities:
         remove = removal_count(sparsity, path.prunable)
         weights = pruned_weights(problem, keep_mask(problem, order, remove))
-        found = [100 * evaluate(problem, problem.test, weights).accuracy]
+        found: list[float | None] = [100 * evaluate(problem, problem.test, weights).accuracy, None]
         if not options.no_single:
-            found.append(accuracy(once.problem_at(once.advance(once.begin(), remove))))
-        else:
-            found.append(float("nan"))
+            found[1] = accuracy(once.problem_at(once.advance(once.begin(), remove)))
         state = path.advance(state, remove)
         found.append(accuracy(path.problem_at(state)))
-        cells = [f"{100 * sparsity:g}"] + [f"{each:.2f} ({each - dense:+.2f})" for each in found]
+        cells = [f"{100 * sparsity:g}"]
+        cells += ["" if each is None else f"{each:.2f} ({each - dense:+.2f})" for each in found]
         cells += [str(len(state.stages)), f"{time.perf_counter() - begin:.0f}"]
         place = {0.5: 0, 0.6: 1, 0.7: 2, 0.8: 3, 0.9: 4}.get(sparsity)
         for column in known:
