@@ -159,8 +159,8 @@ class CurvatureConfig:
     samples: int | None = option(
         None,
         "Training samples whose mean loss the curvature belongs to; 0 takes all of them (default: "
-        "as many as the limit needs, from 1000 to 10000, or to what --max-seconds allows; 10000 for "
-        "spectrum and with --no-drift).",
+        "as many as the limit needs, from 1000 to 10000 or to what --max-seconds allows; 10000 "
+        "for spectrum and with --no-drift).",
         metavar="N",
     )
     precision: str = option(
