@@ -2,12 +2,14 @@
 
     python benchmarks/products.py [--repeats 7] [--only REGEX] [--compile]
 
-Networks with fresh weights on one batch of random data. The routes take turns, so that whatever
-else the machine does falls on all of them alike; each cell is the ratio of medians, per vector
-where eight are multiplied at once. The unit is the gradient of the network as it is, with its
-normalisation layers. ``--compile`` adds the Hessian's product on a first batch compiled by
-torch.compile, beside the same uncompiled, with the seconds that compiling took; it compares the two
-alone. Packages that are not installed (``pip install '.[bench]'``) are left out.
+Networks with fresh weights on one batch of random data, on one thread. What counts is the
+processor's time, not the clock's, and the routes take turns, so that whatever else the machine does
+falls on all of them alike; each cell is the ratio of medians, per vector where eight are multiplied
+at once. The unit is the gradient of the network as it is, with its normalisation layers. Packages
+that are not installed (``pip install '.[bench]'``) are left out.
+
+``--compile`` prints something else: the Hessian's product on a first batch compiled by
+torch.compile, beside the same uncompiled, with the seconds that compiling took.
 """
 
 from __future__ import annotations
@@ -159,9 +161,9 @@ def compiled(name: str, repeats: int) -> str:
     taken: dict[Callable[..., object], list[float]] = {batch.tape.combine: [], faster: []}
     for _ in range(2 * repeats + 1):
         for run, times in taken.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             run(*both)
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
     plain, quick = (statistics.median(times[1:]) for times in taken.values())
     return f"{name}: {seconds:.0f} s to compile, {1000 * plain:.1f} ms -> {1000 * quick:.1f} ms"
 
@@ -173,11 +175,11 @@ def ratios(name: str, repeats: int) -> dict[str, float]:
     taken: dict[str, list[float]] = {route: [] for route in routes}
     for turn in range(repeats + 1):
         for route, run in routes.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             run()
             if turn:  # the first turn warms up
                 many = BLOCK if route.endswith(f"x{BLOCK}") else 1
-                taken[route].append((time.perf_counter() - begin) / many)
+                taken[route].append((time.process_time() - begin) / many)
     medians = {route: statistics.median(seconds) for route, seconds in taken.items()}
     unit = medians.pop("gradient")
     return {route: seconds / unit for route, seconds in medians.items()}
@@ -191,6 +193,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # the processor's time is of all threads together
     chosen = [name for name in NETWORKS if re.search(options.only, name)]
     # Fused attention has no derivatives of these kinds; not every package turns it off itself.
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,7 +1,7 @@
 """A recorded program rewritten to pass over memory less often: the same values, fewer kernels.
 
 Derivatives by forward over reverse add what each rule gives, one kernel and one fresh tensor per
-sum. On a CPU these sums, though a small part of the arithmetic, take a seventh of a residual
+sum. On a CPU these sums, though a small part of the arithmetic, take a tenth of a residual
 network's product. Rewritten are sums with zeros, sums with matrix products (one kernel instead of
 two), and elementwise operations whose operand nobody reads again (they write over it).
 """
