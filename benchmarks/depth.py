@@ -1,9 +1,10 @@
 """How the limit settles with Lanczos depth: the evidence behind averaging rules over depths.
 
-    python benchmarks/depth.py CKPT ... [--steps 480] [--samples 10000]
+    python benchmarks/depth.py CKPT ... [--steps 480] [--samples 10000] [--directional 60]
 
-One run of the largest depth per checkpoint (each must describe itself, as those of
-``prunelimit train`` do); shallower depths are read from its leading steps. Prints, for abs(H), the
+One run of the largest depth per checkpoint (one that does not describe itself, as those of
+``prunelimit train`` do, needs ``--model`` and ``--data``); shallower depths are read from its
+leading steps. Prints, for abs(H), the
 limit as the tool reads it, from Gauss and Gauss-Radau rules averaged over depths, beside the limit
 from the single Gauss rule of that depth, as is usual. Directional runs are as deep as half of the
 probe's, at most 60.
@@ -25,8 +26,7 @@ from prunelimit.pipeline.spectrum import measure_curvature
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.spectrum import Spectrum
 
-DEPTHS = (30, 60, 90, 120, 160, 240, 320, 480)
-DEEPEST_DIRECTIONAL = 60
+DEPTHS = (30, 60, 90, 120, 160, 240, 320, 480, 640, 1000)
 
 
 def leading(run: LanczosRun, depth: int, averaged: bool) -> LanczosRun:
@@ -45,7 +45,8 @@ def cell(found: Transition, geometry: Geometry, *, interval: bool) -> str:
 
 def rows(checkpoint: Path, options: argparse.Namespace) -> None:
     """Print the limits of one checkpoint by depth."""
-    loaded = load(checkpoint, ModelConfig(), DataConfig(), RunConfig())
+    data = DataConfig(data=options.data, train_samples=options.train_samples)
+    loaded = load(checkpoint, ModelConfig(model=options.model), data, RunConfig())
     problem = loaded.problem
     losses = evaluate(problem, problem.train).losses
     epsilon = loss_tolerance(losses, LimitConfig().epsilon, problem.seed).value
@@ -59,7 +60,7 @@ def rows(checkpoint: Path, options: argparse.Namespace) -> None:
     def run_at(removed: int) -> LanczosRun:
         if removed not in deep:
             displacement = pruned_weights(problem, keep_mask(problem, order, removed)) - weights
-            deep[removed] = lanczos(found.product, displacement, DEEPEST_DIRECTIONAL)
+            deep[removed] = lanczos(found.product, displacement, options.directional)
         return deep[removed]
 
     deepest = found.spectrum.runs[0]
@@ -69,7 +70,7 @@ def rows(checkpoint: Path, options: argparse.Namespace) -> None:
         for averaged in (True, False):
             spectrum = Spectrum(problem.layout.size, (leading(deepest, depth, averaged),))
             effective = EffectiveDimension(spectrum, "absolute", 0.95)
-            inner = min(depth // 2, DEEPEST_DIRECTIONAL)
+            inner = min(depth // 2, options.directional)
             search = DirectionalSearch(
                 geometry,
                 lambda m, inner=inner, averaged=averaged: leading(run_at(m), inner, averaged),  # type: ignore[misc]
@@ -88,6 +89,10 @@ def main() -> None:
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=480)
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--directional", type=int, default=60)
+    parser.add_argument("--model")
+    parser.add_argument("--data")
+    parser.add_argument("--train-samples", type=int)
     options = parser.parse_args()
     print(
         "| network | steps | directional | paper | directional, one Gauss rule "
