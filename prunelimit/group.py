@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,7 +19,13 @@ from .errors import PruneLimitError, UsageError
 
 __all__ = ["ALONE", "Group", "LostProcessError", "Parts", "died", "join", "local_device"]
 
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
 T = TypeVar("T")
+
+_MESHES: list[DeviceMesh] = []
+"""Those made since the group was joined."""
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for another before it takes it for dead."""
@@ -72,6 +79,13 @@ class Group:
                 "start fewer."
             )
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def mesh(self, device: torch.device) -> DeviceMesh:
+        """The processes as DTensors know them, with their parts on devices like ``device``."""
+        from torch.distributed.device_mesh import init_device_mesh
+
+        _MESHES.append(init_device_mesh(device.type, (self.size,)))
+        return _MESHES[-1]
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -201,11 +215,19 @@ def join(device: str) -> Iterator[Group]:
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # Imported later, as torch does when it first needs it, it keeps the group as a default argument
+    # of functions, and with it the exchange's threads: see below.
+    importlib.import_module("torch._dynamo")
     _together(lambda: dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE))
     try:
         yield Group(dist.get_rank(), size)
     finally:
         dist.destroy_process_group()
+        # DTensor's caches keep meshes, and these the group. Its threads would then outlive the
+        # interpreter, which aborts when one of them lets go of a tensor after its end.
+        for mesh in _MESHES:
+            getattr(mesh, "_pg_registry", {}).clear()
+        _MESHES.clear()
 
 
 def died(error: RuntimeError) -> LostProcessError | None:

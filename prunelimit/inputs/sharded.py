@@ -228,7 +228,6 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
         UsageError: there are more processes than can have a part, or this torch has no DTensor.
     """
     try:
-        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.tensor import DTensor  # noqa: F401
     except ImportError:
         raise UsageError(
@@ -242,7 +241,7 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
             f"{group.size} processes cannot share the parameters, none of which has more than "
             f"{max(rows for rows, _ in blocks)} rows; start fewer, or leave --shard at samples."
         )
-    mesh = init_device_mesh(where.type, (group.size,))
+    mesh = group.mesh(where)
     given = {f: getattr(problem, f) for f in problem.__dataclass_fields__}
     given |= {"train": _Moved(problem.train, where), "test": _Moved(problem.test, where)}
     numbers = tuple(name for name, each in problem.model.named_parameters() if not each.ndim)
