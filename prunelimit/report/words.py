@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..results import Threshold
+from ..results import HeldTo, OneShot, Threshold
 
-__all__ = ["accuracy", "count", "digits", "interval", "matrix", "percent", "rule"]
+__all__ = [
+    "accuracy",
+    "basis",
+    "count",
+    "digits",
+    "held",
+    "interval",
+    "matrix",
+    "percent",
+    "predicted",
+    "rule",
+]
 
 
 def digits(fractions: Iterable[float]) -> int:
@@ -51,3 +62,30 @@ def rule(threshold: Threshold) -> str:
         "loss": f"loss within epsilon ({threshold.tolerance:.3g})",
         "feasibility": f"survivors trained to loss within epsilon ({threshold.tolerance:.3g})",
     }.get(threshold.rule, threshold.rule)
+
+
+def held(number: HeldTo) -> str:
+    """What a method is to be held to, in words."""
+    if number.number == "none":
+        return "neither: it removes other weights than those of smallest magnitude"
+    if number.number == "between":
+        places = digits([number.lowest, number.highest])
+        low, high = (percent(each, places) for each in (number.lowest, number.highest))
+        return f"{low} to {high}, from the one-shot threshold to the limit"
+    name = {"limit": "the limit", "one-shot": "the one-shot threshold"}
+    return f"{interval(number.lowest, number.interval)}, {name.get(number.number, number.number)}"
+
+
+def basis(found: OneShot) -> str:
+    """What a one-shot threshold comes of: the model, its correction, and the samples."""
+    ratio = "" if found.ratio is None else f", corrected by {found.ratio:.2g}"
+    samples = f"{found.samples:,} of {found.of_samples:,} training samples"
+    return f"second-order model alone {percent(found.modelled)}{ratio}; loss on {samples}"
+
+
+def predicted(number: str) -> str:
+    """The name of a predicted number."""
+    return {
+        "one-shot": "predicted (one-shot)",
+        "between": "predicted (between one-shot and limit)",
+    }.get(number, "predicted")
