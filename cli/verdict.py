@@ -72,5 +72,6 @@ def _interval(value: float, interval: tuple[float, float]) -> str:
 def _sentence(result: CheckResult) -> str:
     return (
         f"Predicted{NUMBERS.get(result.number, '')} {100 * result.predicted:.2f}%, "
-        f"measured {100 * result.measured:.2f}% ({result.rule}): {result.difference_pp:+.2f} pp, tolerance {result.tolerance_pp:g} pp."
+        f"measured {100 * result.measured:.2f}% ({result.rule}): "
+        f"{result.difference_pp:+.2f} pp, tolerance {result.tolerance_pp:g} pp."
     )

@@ -190,8 +190,9 @@ class OneShot:
 
     ``sparsity``, of the prunable weights, is where the loss crosses on ``samples`` of the
     ``of_samples`` training samples: measured on those, predicted for all. ``modelled`` is where the
-    second-order model at the trained weights alone crosses, and ``ratio`` the actual loss rise over
-    the modelled one at the crossing, which corrects it; None where the model gives no rise.
+    second-order model at the trained weights alone crosses, None where there was no time to look;
+    ``ratio`` is the actual loss rise over the modelled one at the crossing, which corrects it, None
+    where the model gives no rise.
     ``interval`` covers, at ``confidence``, the choice of samples and how finely the path was
     looked at; ``errors`` holds what each alone gives. Nothing is said of accuracy.
     """
@@ -200,7 +201,7 @@ class OneShot:
     of: str
     interval: tuple[float, float]
     confidence: float
-    modelled: float
+    modelled: float | None
     ratio: float | None
     samples: int
     of_samples: int

@@ -84,12 +84,15 @@ def gather(
     limit: int,
     confidence: float,
     progress: Progress,
+    *,
+    hurried: bool = False,
 ) -> Evidence:
     """Actual and modelled loss along the pruning path, up to ``limit`` removed weights, and the
     one-shot threshold at the loss tolerance ``epsilon`` (nats).
 
     All losses are means over the samples that the curvature belongs to: some thirty forward passes
-    of those, and at most fifteen products.
+    of those, and at most fifteen products, or four if ``hurried``: the model's own threshold is
+    then left out.
     """
     losses, prunable = _Losses(path, found, progress), len(path.order)
     crossed = find_crossing(losses.rise, prunable, epsilon, confidence)
@@ -99,14 +102,16 @@ def gather(
     points = [losses.point(removed) for removed in places]
     if crossing is not None:
         points.append(crossing)
-    modelled, _ = modelled_crossing(lambda m: sum(losses.parts(m)), prunable, epsilon)
+    modelled = None
+    if not hurried:
+        modelled, _ = modelled_crossing(lambda m: sum(losses.parts(m)), prunable, epsilon)
     progress("evidence", PLANNED, PLANNED)
     one_shot = OneShot(
         sparsity=crossed.holding / prunable,
         of="prunable",
         interval=(crossed.lowest / prunable, crossed.beyond / prunable),
         confidence=confidence,
-        modelled=modelled / prunable,
+        modelled=None if modelled is None else modelled / prunable,
         ratio=nonquadraticity(crossing),
         samples=len(found.split),
         of_samples=len(path.problem.train),

@@ -244,7 +244,15 @@ def predict_loaded(
         )
         for (formula, operator), each in transitions.items()
     )
-    evidence = gather(path, found, epsilon.value, chosen.removed, limit.confidence, progress)
+    evidence = gather(
+        path,
+        found,
+        epsilon.value,
+        chosen.removed,
+        limit.confidence,
+        progress,
+        hurried=limits.ended in ("interrupted", "max-seconds"),
+    )
     others = [v for v in variants if v.operator in OPERATORS[curvature.curvature]]
     checked = cross_check(found) if curvature.cross_check else None
     return PredictResult(

@@ -32,6 +32,7 @@ from .words import (
     held,
     interval,
     matrix,
+    modelled,
     percent,
     predicted,
     rule,
@@ -223,9 +224,10 @@ def _one_shot(result: PredictResult) -> list[tuple[str, str]]:
     rows = []
     if result.one_shot is not None:
         found = result.one_shot
-        places = interval(found.sparsity, found.interval)
-        rows.append(("one-shot", f"{places} of prunable weights, nothing moved"))
-        rows.append(("", basis(found)))
+        stops = interval(found.sparsity, found.interval)
+        rows.append(("one-shot", f"{stops} with nothing moved, {basis(found)}"))
+        if modelled(found):
+            rows.append(("", modelled(found)))
     if result.held_to is not None:
         rows.append((f"hold {result.held_to.method} to", held(result.held_to)))
     return rows

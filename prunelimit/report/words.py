@@ -14,6 +14,7 @@ __all__ = [
     "held",
     "interval",
     "matrix",
+    "modelled",
     "percent",
     "predicted",
     "rule",
@@ -76,11 +77,21 @@ def held(number: HeldTo) -> str:
     return f"{interval(number.lowest, number.interval)}, {name.get(number.number, number.number)}"
 
 
+def modelled(found: OneShot) -> str:
+    """What the second-order model alone says of a one-shot threshold, and how far off it is."""
+    parts = []
+    if found.modelled is not None:
+        parts.append(f"second-order model alone {percent(found.modelled)}")
+    if found.ratio is not None:
+        parts.append(f"actual rise {found.ratio:.2g} times the model's")
+    return "; ".join(parts)
+
+
 def basis(found: OneShot) -> str:
-    """What a one-shot threshold comes of: the model, its correction, and the samples."""
-    ratio = "" if found.ratio is None else f", corrected by {found.ratio:.2g}"
-    samples = f"{found.samples:,} of {found.of_samples:,} training samples"
-    return f"second-order model alone {percent(found.modelled)}{ratio}; loss on {samples}"
+    """Which samples a one-shot threshold comes of, and so whether it is a measurement."""
+    if found.samples >= found.of_samples:
+        return f"measured on all {found.of_samples:,} training samples"
+    return f"predicted from {found.samples:,} of {found.of_samples:,} training samples"
 
 
 def predicted(number: str) -> str:
