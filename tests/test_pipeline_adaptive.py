@@ -255,6 +255,8 @@ def test_an_interrupted_prediction_goes_on_to_the_same_numbers(
         early = run(trained, limit=limit, state=state, stop=stop)
     assert early.curvature.ended == "interrupted"
     assert not early.reliability.ok
+    # Whoever interrupts is not kept waiting for the model's own threshold.
+    assert early.one_shot is not None and early.one_shot.modelled is None
     assert state.exists()
     with pytest.raises(OutputError, match="--resume"):
         run(trained, limit=limit, state=state)
