@@ -67,7 +67,9 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     """Hold the prediction against the measurement, as a gate.
 
     With a checkpoint: predicts, measures, compares. With the JSON files of predict and measure:
-    compares them. Exits with 1 when they differ by more than --tolerance. Inside a CI job that
+    compares them. Like is compared with like: one-shot loss with the predicted one-shot threshold,
+    refit feasibility with the limit, compensated or staged loss with the range between them.
+    Exits with 1 when they differ by more than --tolerance. Inside a CI job that
     sets GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary.
     """
     if len(files) not in (1, 2):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from prunelimit.results import DemoResult, Threshold
+from prunelimit.results import DemoResult, OneShot, Threshold
 
 from .options import cli_command, flag, general_options, titled
 from .outputs import Outputs
@@ -63,7 +63,8 @@ def _story(result: DemoResult) -> str:
         f"Trained {model.spec} on {result.data.spec}: {model.parameters:,} parameters, "
         f"{result.dense.accuracy:.1%} of the test samples right.",
         f"Predicted: {result.predicted:.2%} of its prunable weights can go "
-        f"({low:.2%} to {high:.2%}).",
+        f"({low:.2%} to {high:.2%}) if the surviving weights may move.",
+        *_expected(result.expected_one_shot),
         f"Pruned there in one shot: {result.pruned_accuracy:.1%} of the test samples right.",
         *_measured("in one shot", result.one_shot, "accuracy", "loss"),
         *_measured("with the surviving weights trained", result.refit, "feasibility"),
@@ -77,6 +78,16 @@ def _story(result: DemoResult) -> str:
         lines.append(f"The estimate is not reliable: {' '.join(result.reliability.reasons)}")
     lines.append(f"Everything is in {result.directory}; begin with {result.directory}/report.html.")
     return "\n".join(lines)
+
+
+def _expected(found: OneShot | None) -> list[str]:
+    if found is None:
+        return []
+    low, high = found.interval
+    return [
+        f"Predicted with nothing moved: {found.sparsity:.2%} ({low:.2%} to {high:.2%}) until the "
+        "loss has risen by epsilon."
+    ]
 
 
 def _measured(how: str, thresholds: Sequence[Threshold], *rules: str) -> list[str]:

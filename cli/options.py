@@ -16,6 +16,7 @@ from prunelimit.config import (
     CheckConfig,
     CurvatureConfig,
     DataConfig,
+    HeldConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "CHECKPOINT",
     "CURVATURE",
     "DATA",
+    "HELD",
     "LIMIT",
     "MEASURE",
     "NETWORK",
@@ -75,6 +77,7 @@ DATA = Section("Data", DataConfig)
 RUN = Section("Computation", RunConfig)
 CURVATURE = Section("Curvature", CurvatureConfig)
 LIMIT = Section("Limit", LimitConfig)
+HELD = Section("Limit", HeldConfig)
 PRUNE = Section("Pruning", PruneConfig)
 MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from prunelimit.config import (
+    CurvatureConfig,
+    DataConfig,
+    HeldConfig,
+    LimitConfig,
+    ModelConfig,
+    RunConfig,
+)
 from prunelimit.errors import UsageError
 
 from .command import Interrupted, interruptible, keep_on_interrupt
@@ -13,6 +20,7 @@ from .options import (
     CHECKPOINT,
     CURVATURE,
     DATA,
+    HELD,
     LIMIT,
     NETWORK,
     RUN,
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     NETWORK,
     DATA,
     LIMIT,
+    HELD,
     CURVATURE,
     RUN,
     document_options(plot="predicted width against removed radius", strict=True),
@@ -43,7 +52,12 @@ if TYPE_CHECKING:
 def command(checkpoint: Path, resume: bool, **given: Any) -> None:
     """Predict how many weights can be removed in one shot.
 
-    Gives the limit with its interval, and says whether it can be trusted and on what evidence.
+    Gives the limit, up to which the surviving weights could still hold the loss if they moved,
+    with its interval, and says whether it can be trusted and on what evidence. Beside it the
+    sparsity at which the loss of plain one-shot pruning, nothing moved, leaves the tolerance:
+    measured on the training samples that the curvature is of, predicted for all of them. Neither
+    promises an accuracy. --method says which of the two a method is to be held to.
+
     CKPT is a checkpoint; one written by prunelimit names its own network and data. Ctrl-C ends
     with the estimate so far; with -o, --resume goes on from there. Started by torchrun, the
     processes share samples and vectors, with --shard parameters those too: torchrun
@@ -95,6 +109,7 @@ def _predict(
             build(RunConfig, given),
             build(CurvatureConfig, given),
             build(LimitConfig, given),
+            build(HeldConfig, given),
             state=state,
             resume=resume,
             force=force,

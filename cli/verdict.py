@@ -11,6 +11,9 @@ from prunelimit.results import CheckResult
 __all__ = ["append_summary", "write_junit"]
 
 
+NUMBERS = {"one-shot": " (one-shot)", "between": " (between one-shot and limit)"}
+
+
 def write_junit(result: CheckResult, path: Path, *, force: bool) -> None:
     """One test case, failed when the gate failed, with the reasons as its message."""
     from prunelimit.files import writing
@@ -37,7 +40,10 @@ def append_summary(result: CheckResult, path: Path) -> None:
     """Append the verdict in Markdown to the file a job shows as its summary."""
     verdict = "passed" if result.passed else "failed"
     rows = [
-        ("Predicted sparsity", _interval(result.predicted, result.predicted_interval)),
+        (
+            f"Predicted sparsity{NUMBERS.get(result.number, '')}",
+            _interval(result.predicted, result.predicted_interval),
+        ),
         (
             f"Measured sparsity ({result.rule})",
             _interval(result.measured, result.measured_interval),
@@ -65,6 +71,7 @@ def _interval(value: float, interval: tuple[float, float]) -> str:
 
 def _sentence(result: CheckResult) -> str:
     return (
-        f"Predicted {100 * result.predicted:.2f}%, measured {100 * result.measured:.2f}% "
-        f"({result.rule}): {result.difference_pp:+.2f} pp, tolerance {result.tolerance_pp:g} pp."
+        f"Predicted{NUMBERS.get(result.number, '')} {100 * result.predicted:.2f}%, "
+        f"measured {100 * result.measured:.2f}% ({result.rule}): "
+        f"{result.difference_pp:+.2f} pp, tolerance {result.tolerance_pp:g} pp."
     )

@@ -1,4 +1,4 @@
-"""The predicted limit held against the measured threshold."""
+"""The predicted number held against the measured threshold of the same event."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from .config import CheckConfig
 from .epsilon import parse_tolerance
 from .errors import InputError
-from .results import MeasureResult, PredictResult, Threshold
+from .held import hold, number_and_rule
+from .results import HeldTo, MeasureResult, PredictResult, Threshold
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "require_comparable"]
 
 EPSILON_AGREEMENT = 0.01
 """Loss tolerances further apart than this share are not the same question."""
@@ -19,7 +20,9 @@ EPSILON_AGREEMENT = 0.01
 class Comparison:
     """The verdict; sparsities are fractions, ``difference_pp`` is predicted minus measured.
 
-    ``rule`` names the measured threshold; ``reasons`` says why it failed, empty where it passed.
+    ``method`` is the measurement's, ``number`` the predicted number that it was held to ("limit",
+    "one-shot" or "between"), ``rule`` names the measured threshold; ``reasons`` says why it failed,
+    empty where it passed.
     """
 
     predicted: float
@@ -31,29 +34,40 @@ class Comparison:
     tolerance_pp: float
     passed: bool
     reasons: tuple[str, ...]
+    method: str
+    number: str
 
 
 def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Comparison:
-    """Compare the headline limit with the threshold that was measured.
+    """Compare the measured threshold with the number that was predicted for the same event.
 
-    A measurement by refit is compared by ``feasibility``, the very event that is predicted; a
-    one-shot measurement by ``accuracy`` at its first tolerance.
+    ======================  =========================  ==============================
+    measurement             its threshold              is held to
+    ======================  =========================  ==============================
+    one-shot                loss                       the one-shot threshold
+    refit                   feasibility                the limit
+    compensated, staged     loss                       anything between these two
+    any, ``rule=accuracy``  accuracy, first tolerance  the limit, which is unlike it
+    ======================  =========================  ==============================
 
     Raises:
         UsageError: the tolerance makes no sense.
-        InputError: the two are not about the same checkpoint, data or loss tolerance, or the
-            threshold is missing.
+        InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
+            predicted for what was measured; or a threshold is missing on either side.
     """
     tolerance_pp = 100 * parse_tolerance(config.tolerance)
     _require_same(predicted, measured)
-    threshold = _threshold(measured)
-    difference_pp = 100 * (predicted.limit.sparsity - threshold.sparsity)
+    held = _held(predicted, measured, config)
+    threshold = _threshold(measured, held.rule)
+    nearest = min(max(threshold.sparsity, held.lowest), held.highest)
+    difference_pp = 100 * (nearest - threshold.sparsity)
     # A difference of exactly the tolerance passes, whatever the last bit of a float says.
     passed = abs(difference_pp) <= tolerance_pp + 1e-9
-    reasons = [] if passed else _reasons(predicted, threshold, difference_pp, tolerance_pp)
+    reasons = [] if passed else _reasons(predicted, threshold, held, difference_pp, tolerance_pp)
+    between = held.number == "between"
     return Comparison(
-        predicted=predicted.limit.sparsity,
-        predicted_interval=predicted.limit.interval,
+        predicted=nearest,
+        predicted_interval=(held.lowest, held.highest) if between else held.interval,
         measured=threshold.sparsity,
         measured_interval=threshold.interval,
         rule=threshold.rule,
@@ -61,11 +75,47 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         tolerance_pp=tolerance_pp,
         passed=passed,
         reasons=tuple(reasons),
+        method=measured.method,
+        number=held.number,
     )
 
 
-def _threshold(measured: MeasureResult) -> Threshold:
-    rule = "feasibility" if measured.method == "refit" else "accuracy"
+def _held(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> HeldTo:
+    limit = predicted.limit
+    if config.rule == "accuracy":
+        return HeldTo(
+            method=measured.method,
+            number="limit",
+            rule="accuracy",
+            lowest=limit.sparsity,
+            highest=limit.sparsity,
+            interval=limit.interval,
+        )
+    require_comparable(measured.method, measured.allocation, config)
+    return hold(measured.method, limit, predicted.one_shot)
+
+
+def require_comparable(method: str, allocation: str | None, config: CheckConfig) -> None:
+    """Refuse a measurement that no predicted number is about.
+
+    Raises:
+        UsageError: there is no such method.
+        InputError: it removes other weights than those of smallest magnitude of all layers.
+    """
+    if config.rule == "accuracy":
+        return
+    other = method if number_and_rule(method)[0] == "none" else None
+    if other is None and allocation not in (None, "global"):
+        other = f"the allocation {allocation}"
+    if other is not None:
+        raise InputError(
+            f"Nothing is predicted for {other}, which removes other weights than those of smallest "
+            "magnitude; measure one-shot, refit, compensated or staged, or give --rule accuracy to "
+            "compare with the limit of magnitude pruning all the same."
+        )
+
+
+def _threshold(measured: MeasureResult, rule: str) -> Threshold:
     for threshold in measured.thresholds:
         if threshold.rule == rule:
             return threshold
@@ -75,20 +125,29 @@ def _threshold(measured: MeasureResult) -> Threshold:
 
 
 def _reasons(
-    predicted: PredictResult, threshold: Threshold, difference_pp: float, tolerance_pp: float
+    predicted: PredictResult,
+    threshold: Threshold,
+    held: HeldTo,
+    difference_pp: float,
+    tolerance_pp: float,
 ) -> list[str]:
     side = "above" if difference_pp > 0 else "below"
+    what = f"limit of {held.highest:.2%} lies"
+    if held.number == "one-shot":
+        what = f"one-shot threshold of {held.highest:.2%} lies"
+    elif held.number == "between":
+        what = f"range of {held.lowest:.2%} to {held.highest:.2%} lies"
     reasons = [
-        f"The predicted limit of {predicted.limit.sparsity:.2%} lies {abs(difference_pp):.2f} pp "
-        f"{side} the measured {threshold.sparsity:.2%} ({threshold.rule}), "
-        f"more than the accepted {tolerance_pp:g} pp."
+        f"The predicted {what} {abs(difference_pp):.2f} pp {side} the measured "
+        f"{threshold.sparsity:.2%} ({threshold.rule}), more than the accepted {tolerance_pp:g} pp."
     ]
-    if not predicted.reliability.ok:
+    if not predicted.reliability.ok and held.number != "one-shot":
         reasons.append("The prediction itself says that it is not reliable.")
     if threshold.rule == "accuracy":
         reasons.append(
-            "One-shot accuracy is not what the limit is about: it lets surviving weights move; "
-            "measure with --method refit to test the limit itself."
+            "Accuracy is not what the limit is about, but the loss with survivors free to move; "
+            "leave --rule out to compare like with like, and measure with --method refit to test "
+            "the limit itself."
         )
     return reasons
 

@@ -8,10 +8,12 @@ from typing import Any
 __all__ = [
     "ALLOCATIONS",
     "CRITERIA",
+    "METHODS",
     "CheckConfig",
     "CompensateConfig",
     "CurvatureConfig",
     "DataConfig",
+    "HeldConfig",
     "LimitConfig",
     "MeasureConfig",
     "ModelConfig",
@@ -24,6 +26,10 @@ __all__ = [
 
 CRITERIA = ("magnitude", "random", "snip", "grasp", "synflow", "obd", "obs", "wanda")
 """Names of the pruning criteria."""
+
+METHODS = ("one-shot", "refit", "compensated", "staged", *CRITERIA[1:])
+"""Names of what becomes of a network when it is pruned: by magnitude with nothing moved, with the
+survivors trained, with them moved at once or in stages, or by another criterion."""
 
 ALLOCATIONS = ("global", "uniform", "erk", "lamp", "rd", "rows")
 """Names of the ways to share what is removed among layers."""
@@ -354,11 +360,32 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldConfig:
+    """The method that is to be held to the prediction."""
+
+    method: str = option(
+        MeasureConfig.method,
+        "Method to say what to hold to: refit to the limit, one-shot to where its own loss leaves "
+        "the tolerance, compensated and staged between the two; criteria remove other weights and "
+        "are held to neither.",
+        choices=METHODS,
+        attributes=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckConfig:
     """The gate between predicted and measured."""
 
     tolerance: str = option(
         "2pp", "Largest accepted difference, in percentage points.", metavar="Npp"
+    )
+    rule: str = option(
+        "held",
+        "What is compared: held is like with like, the measured event with the number predicted "
+        "for it; accuracy is the measured accuracy threshold at its first tolerance with the "
+        "limit, which no theory promises to agree.",
+        choices=("held", "accuracy"),
     )
     junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
 

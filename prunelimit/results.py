@@ -25,11 +25,13 @@ __all__ = [
     "DemoResult",
     "Dense",
     "Epsilon",
+    "HeldTo",
     "LayerResult",
     "Limit",
     "MeasurePoint",
     "MeasureResult",
     "ModelInfo",
+    "OneShot",
     "PathPoint",
     "PredictResult",
     "Provenance",
@@ -182,6 +184,49 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneShot:
+    """The largest sparsity at which plain one-shot magnitude pruning, nothing moved, is expected to
+    keep the training loss within epsilon.
+
+    ``sparsity``, of the prunable weights, is where the loss crosses on ``samples`` of the
+    ``of_samples`` training samples: measured on those, predicted for all. ``modelled`` is where the
+    second-order model at the trained weights alone crosses, None where there was no time to look;
+    ``ratio`` is the actual loss rise over the modelled one at the crossing, which corrects it, None
+    where the model gives no rise.
+    ``interval`` covers, at ``confidence``, the choice of samples and how finely the path was
+    looked at; ``errors`` holds what each alone gives. Nothing is said of accuracy.
+    """
+
+    sparsity: float
+    of: str
+    interval: tuple[float, float]
+    confidence: float
+    modelled: float | None
+    ratio: float | None
+    samples: int
+    of_samples: int
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldTo:
+    """What a pruning method is to be held to.
+
+    ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves), "between" (survivors
+    move by a model of the loss) or "none" (other weights are removed than those of smallest
+    magnitude). The measured threshold of ``rule`` ("feasibility", "loss" or "") should lie from
+    ``lowest`` to ``highest``, equal where it is one number; ``interval`` holds their own intervals.
+    """
+
+    method: str
+    number: str
+    rule: str
+    lowest: float
+    highest: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """The limit by another formula or operator."""
 
@@ -254,7 +299,12 @@ class SpectrumResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictResult:
-    """The predicted limit and everything it rests on."""
+    """The predicted limit and everything it rests on.
+
+    Three numbers: ``limit``, with the survivors free to move; ``one_shot``, with nothing moved; and
+    in ``held_to`` which of the two the chosen method is about. The latter are None in files from
+    before there were such fields.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.predict/1"
     provenance: Provenance
@@ -268,6 +318,8 @@ class PredictResult:
     reliability: Reliability
     layers: tuple[LayerResult, ...]
     curve: tuple[CurvePoint, ...]
+    one_shot: OneShot | None = None
+    held_to: HeldTo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -400,7 +452,10 @@ class MeasureResult:
 class CheckResult:
     """Predicted against measured; differences and tolerances in percentage points.
 
-    ``reliability`` is that of the prediction.
+    ``reliability`` is that of the prediction. ``method`` is the measurement's, ``number`` which
+    predicted number it was held to (see HeldTo); for "between", ``predicted`` is the place between
+    the two that lies nearest to the measured one, and ``predicted_interval`` runs from one to the
+    other.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.check/1"
@@ -416,6 +471,8 @@ class CheckResult:
     passed: bool
     reasons: tuple[str, ...]
     reliability: Reliability | None = None
+    method: str = ""
+    number: str = "limit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -435,8 +492,9 @@ class TrainResult:
 class DemoResult:
     """The demonstration in a few numbers; ``files`` are names within ``directory``.
 
-    ``one_shot`` and ``refit`` are the thresholds by either method; ``sparse_artifact`` holds the
-    same network as ``artifact``.
+    ``one_shot`` and ``refit`` are the thresholds measured by either method, ``expected_one_shot``
+    is what was predicted of the former's loss; ``sparse_artifact`` holds the same network as
+    ``artifact``.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.demo/1"
@@ -458,6 +516,7 @@ class DemoResult:
     tolerance_pp: float
     passed: bool
     reliability: Reliability
+    expected_one_shot: OneShot | None = None
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,8 @@ ROOMS = (
     "spectrum",
     "effective",
     "limit",
+    "one_shot",
+    "held",
     "reliability",
     "pruning",
     "measure",

@@ -201,6 +201,38 @@ class TestPredict:
         assert "%" in outcome.stderr
         assert Path("limit.svg").read_text().startswith("<?xml")
 
+    @pytest.mark.parametrize(
+        ("method", "number"),
+        [
+            (None, "one-shot"),
+            ("refit", "limit"),
+            ("staged", "between"),
+            ("obd", "none"),
+            ("mine.py:scores", "none"),
+        ],
+    )
+    def test_three_numbers_each_with_its_meaning(
+        self, prunelimit: Run, trained: Path, method: str | None, number: str
+    ) -> None:
+        given = () if method is None else ("--method", method)
+        outcome = prunelimit("predict", trained, *QUICK, *given, "--json")
+        document = valid("predict", outcome.document)
+        found, held = document["one_shot"], document["held_to"]
+        low, high = found["interval"]
+        assert 0 <= low <= found["sparsity"] <= high <= 1
+        assert found["errors"]["samples"] > 0  # 256 samples stand in for all
+        assert (found["samples"], found["of_samples"]) == (256, 1437)
+        assert found["ratio"] == document["reliability"]["nonquadraticity"]
+        assert (held["method"], held["number"]) == (method or "one-shot", number)
+        assert held["lowest"] in (0.0, found["sparsity"], document["limit"]["sparsity"])
+        said = " ".join(outcome.stderr.split())
+        assert f"hold {method or 'one-shot'} to" in said
+        assert "with nothing moved, predicted from 256 of 1,437 training samples" in said
+
+    def test_a_method_that_does_not_exist(self, prunelimit: Run, trained: Path) -> None:
+        said = one_sentence(prunelimit("predict", trained, *QUICK, "--method", "stage"), 2)
+        assert "--method" in said and "staged" in said
+
     def test_quiet_is_quiet(self, prunelimit: Run, trained: Path) -> None:
         outcome = prunelimit("predict", trained, *QUICK, "-q", "-o", "p.json")
         assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "")
@@ -503,6 +535,41 @@ class TestCheck:
         files = prunelimit("check", *results, *options).document
         for key in ("predicted", "measured", "difference_pp", "rule", "model", "reliability"):
             assert whole[key] == files[key]
+
+    def test_one_shot_loss_is_what_was_predicted_of_it(
+        self, prunelimit: Run, trained: Path, results: tuple[Path, Path]
+    ) -> None:
+        every = ("--steps", "12", "--directional-steps", "8", "--samples", "0")
+        assert prunelimit("predict", trained, *every, "-q", "-o", "p.json").code == 0
+        outcome = prunelimit("check", "p.json", results[1], "--tolerance", "0.25pp", "--json")
+        assert outcome.code == 0
+        document = valid("check", outcome.document)
+        assert (document["rule"], document["number"]) == ("loss", "one-shot")
+        assert document["method"] == "one-shot"
+        assert "predicted (one-shot)" in outcome.stderr
+        accuracy = prunelimit(
+            "check", "p.json", results[1], "--tolerance", "100pp", "--rule", "accuracy", "--json"
+        ).document
+        assert (accuracy["rule"], accuracy["number"]) == ("accuracy", "limit")
+        assert accuracy["predicted"] == json.loads(Path("p.json").read_text())["limit"]["sparsity"]
+
+    def test_what_nothing_is_predicted_for_is_refused(
+        self, prunelimit: Run, trained: Path, results: tuple[Path, Path]
+    ) -> None:
+        predicted, measured = (json.loads(path.read_text()) for path in results)
+        old = {k: v for k, v in predicted.items() if k not in ("one_shot", "held_to")}
+        Path("old.json").write_text(json.dumps(old))
+        assert "predict again" in one_sentence(prunelimit("check", "old.json", results[1]), 3)
+        Path("snip.json").write_text(json.dumps({**measured, "method": "snip"}))
+        assert "snip" in one_sentence(prunelimit("check", results[0], "snip.json"), 3)
+        loose = ("--tolerance", "100pp", "-q", "--rule", "accuracy")
+        for files in (("old.json", results[1]), (results[0], "snip.json")):
+            assert prunelimit("check", *files, *loose).code == 0
+        # Refused before anything is predicted or measured.
+        other = prunelimit("check", "none.safetensors", "--allocation", "erk")
+        assert "allocation erk" in one_sentence(other, 3)
+        said = one_sentence(prunelimit("check", *results, "--rule", "loss"), 2)
+        assert "--rule" in said and "held" in said
 
     def test_strict_needs_a_reliable_prediction(
         self, prunelimit: Run, results: tuple[Path, Path]

@@ -17,7 +17,14 @@ from prunelimit.errors import InputError, UsageError
 SECTIONS = {
     "train": ("ModelConfig", "DataConfig", "RunConfig", "TrainConfig"),
     "spectrum": ("ModelConfig", "DataConfig", "RunConfig", "CurvatureConfig"),
-    "predict": ("ModelConfig", "DataConfig", "RunConfig", "CurvatureConfig", "LimitConfig"),
+    "predict": (
+        "ModelConfig",
+        "DataConfig",
+        "RunConfig",
+        "CurvatureConfig",
+        "LimitConfig",
+        "HeldConfig",
+    ),
     "prune": (
         "ModelConfig",
         "DataConfig",

@@ -76,3 +76,12 @@ def test_the_summary_is_appended(tmp_path: Path) -> None:
 def test_a_summary_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="GITHUB_STEP_SUMMARY"):
         append_summary(verdict(True), tmp_path / "nowhere" / "summary.md")
+
+
+def test_the_number_that_a_method_is_held_to_is_named(tmp_path: Path) -> None:
+    summary, junit = tmp_path / "summary.md", tmp_path / "junit.xml"
+    found = dataclasses.replace(verdict(False), number="between")
+    append_summary(found, summary)
+    write_junit(found, junit, force=False)
+    assert "| Predicted sparsity (between one-shot and limit) | 95.10%" in summary.read_text()
+    assert "Predicted (between one-shot and limit) 95.10%" in junit.read_text()

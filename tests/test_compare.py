@@ -17,6 +17,7 @@ THRESHOLDS = (
     Threshold(rule="feasibility", tolerance=0.02, sparsity=0.94, interval=(0.94, 0.945)),
     Threshold(rule="accuracy", tolerance=0.005, sparsity=0.90, interval=(0.89, 0.92)),
     Threshold(rule="accuracy", tolerance=0.01, sparsity=0.92, interval=(0.91, 0.93)),
+    Threshold(rule="loss", tolerance=0.02, sparsity=0.81, interval=(0.81, 0.811)),
 )
 EPSILON = Epsilon(value=0.02, rule="batch-std")
 
@@ -25,7 +26,10 @@ def prediction(sparsity: float = 0.95, ok: bool = True) -> PredictResult:
     made: Any = filled(PredictResult)
     limit = dataclasses.replace(made.limit, sparsity=sparsity, interval=(0.93, 0.96))
     reliability = dataclasses.replace(made.reliability, ok=ok)
-    return dataclasses.replace(made, limit=limit, epsilon=EPSILON, reliability=reliability)
+    one_shot = dataclasses.replace(made.one_shot, sparsity=0.80, interval=(0.78, 0.83))
+    return dataclasses.replace(
+        made, limit=limit, epsilon=EPSILON, reliability=reliability, one_shot=one_shot
+    )
 
 
 def measurement(method: str = "refit", **changes: Any) -> MeasureResult:
@@ -35,6 +39,7 @@ def measurement(method: str = "refit", **changes: Any) -> MeasureResult:
         made,
         **{
             "method": method,
+            "allocation": "global",
             "model": predicted.model,
             "data": predicted.data,
             "epsilon": EPSILON,
@@ -54,12 +59,91 @@ def test_refit_is_compared_by_feasibility() -> None:
     assert found.passed and found.reasons == ()
 
 
-def test_one_shot_is_compared_by_accuracy_at_the_first_tolerance() -> None:
-    found = compare(prediction(), measurement("one-shot"), CheckConfig())
-    assert (found.measured, found.rule) == (0.90, "accuracy")
-    assert not found.passed
+@pytest.mark.parametrize(
+    ("method", "rule", "number", "predicted", "measured"),
+    [
+        ("one-shot", "loss", "one-shot", 0.80, 0.81),
+        ("refit", "feasibility", "limit", 0.95, 0.94),
+        ("compensated", "loss", "between", 0.81, 0.81),
+        ("staged", "loss", "between", 0.81, 0.81),
+    ],
+)
+def test_like_is_compared_with_like(
+    method: str, rule: str, number: str, predicted: float, measured: float
+) -> None:
+    found = compare(prediction(), measurement(method), CheckConfig())
+    assert (found.method, found.rule, found.number) == (method, rule, number)
+    assert (found.predicted, found.measured) == (predicted, measured)
+    assert found.difference_pp == pytest.approx(100 * (predicted - measured))
+    assert found.passed
+
+
+@pytest.mark.parametrize(
+    ("loss", "difference", "passed"),
+    [
+        (0.77, 3, False),
+        (0.78, 2, True),
+        (0.80, 0, True),
+        (0.90, 0, True),
+        (0.95, 0, True),
+        (0.97, -2, True),
+        (0.98, -3, False),
+    ],
+)
+def test_moved_survivors_lie_between_the_two_numbers(
+    loss: float, difference: float, passed: bool
+) -> None:
+    threshold = Threshold(rule="loss", tolerance=0.02, sparsity=loss, interval=(loss, loss))
+    found = compare(prediction(), measurement("staged", thresholds=(threshold,)), CheckConfig())
+    assert found.passed is passed
+    assert found.difference_pp == pytest.approx(difference, abs=1e-9)
+    assert found.predicted_interval == (0.80, 0.95)
+    if not passed:
+        side = "above" if difference > 0 else "below"
+        assert f"80.00% to 95.00% lies 3.00 pp {side}" in found.reasons[0]
+
+
+@pytest.mark.parametrize("method", ["one-shot", "refit", "snip", "mine.py:scores"])
+def test_accuracy_is_compared_with_the_limit_where_that_is_asked_for(method: str) -> None:
+    found = compare(prediction(), measurement(method), CheckConfig(rule="accuracy"))
+    assert (found.predicted, found.measured, found.rule) == (0.95, 0.90, "accuracy")
+    assert found.number == "limit" and not found.passed
     assert "5.00 pp above" in found.reasons[0]
     assert any("--method refit" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("method", "allocation", "told"),
+    [
+        ("snip", "global", "snip"),
+        ("mine.py:scores", "global", "mine.py:scores"),
+        ("refit", "erk", "allocation erk"),
+        ("one-shot", "uniform", "allocation uniform"),
+    ],
+)
+def test_other_masks_than_those_predicted_for_are_refused(
+    method: str, allocation: str, told: str
+) -> None:
+    measured = measurement(method, allocation=allocation)
+    with pytest.raises(InputError, match=told) as caught:
+        compare(prediction(), measured, CheckConfig())
+    assert "--rule accuracy" in str(caught.value)
+    assert compare(prediction(), measured, CheckConfig(rule="accuracy")).rule == "accuracy"
+
+
+def test_a_prediction_from_before_the_one_shot_threshold_serves_for_the_limit_alone() -> None:
+    old = dataclasses.replace(prediction(), one_shot=None, held_to=None)
+    assert compare(old, measurement("refit"), CheckConfig()).passed
+    for method in ("one-shot", "staged"):
+        with pytest.raises(InputError, match="run predict again"):
+            compare(old, measurement(method), CheckConfig())
+
+
+def test_an_unreliable_limit_says_nothing_of_the_one_shot_threshold() -> None:
+    far = dataclasses.replace(THRESHOLDS[3], sparsity=0.5)
+    measured = measurement("one-shot", thresholds=(far,))
+    (told,) = compare(prediction(ok=False), measured, CheckConfig()).reasons
+    assert "one-shot threshold of 80.00% lies 30.00 pp above" in told
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from prunelimit.cli.main import main
 from prunelimit.errors import InputError, OutputError
+from prunelimit.held import hold
 from prunelimit.report import page, plots, tables, words
 from prunelimit.report.command import CONFIGS, command_line
 from prunelimit.results import (
@@ -40,6 +41,7 @@ from prunelimit.results import (
     MeasurePoint,
     MeasureResult,
     ModelInfo,
+    OneShot,
     PathPoint,
     PredictResult,
     Provenance,
@@ -156,6 +158,25 @@ def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
     return MeasureResult(**{**HEAD, **settings, **changes})
 
 
+ONE_SHOT = OneShot(
+    sparsity=0.871,
+    of="prunable",
+    interval=(0.862, 0.883),
+    confidence=0.95,
+    modelled=0.889,
+    ratio=1.25,
+    samples=300,
+    of_samples=1_200,
+    errors={"samples": 0.01, "path": 0.0005},
+)
+
+
+def held_to(method: str) -> PredictResult:
+    """The prediction with its one-shot threshold and what ``method`` is held to."""
+    plain = predicted()
+    return predicted(one_shot=ONE_SHOT, held_to=hold(method, plain.limit, ONE_SHOT))
+
+
 def spectrum(probes: int = 2) -> SpectrumResult:
     """Bulk at zero, two outliers, a negative side; every probe finds the same."""
     nodes = (-0.25, -1e-3, 1e-9, 2e-3, 0.1, 3.0, 12.5)
@@ -242,6 +263,7 @@ TABLES: list[tuple[Callable[[Any], Any], Any]] = [
     (tables.spectrum_table, spectrum()),
     (tables.predict_table, predicted()),
     (tables.predict_table, predicted(reliability=UNRELIABLE)),
+    (tables.predict_table, held_to("staged")),
     (tables.prune_table, PRUNED),
     (tables.measure_table, measured()),
     (tables.measure_table, measured("refit")),
@@ -276,6 +298,48 @@ def test_a_limit_names_both_denominators() -> None:
     for variant in predicted().variants:
         assert words.interval(variant.sparsity, variant.interval) in shown
     assert "80x100" in shown and "93.8%" in shown
+
+
+HOLDINGS = {
+    "one-shot": "87.1% (86.2-88.3), the one-shot threshold",
+    "refit": "93.6% (93.0-94.1), the limit",
+    "staged": "87.1% to 93.6%, from the one-shot threshold to the limit",
+    "obd": "neither: it removes other weights than those of smallest magnitude",
+}
+
+
+@pytest.mark.parametrize(("method", "said"), HOLDINGS.items())
+def test_three_numbers_and_which_of_them_a_method_is_held_to(
+    method: str, said: str, tmp_path: Path
+) -> None:
+    shown = " ".join(text(tables.predict_table(held_to(method))).split())
+    assert "one-shot 87.1% (86.2-88.3) with nothing moved, predicted from 300 of 1,200" in shown
+    assert "second-order model alone 88.9%; actual rise 1.2 times the model's" in shown
+    assert f"hold {method} to {said}" in shown
+    read = written(tmp_path, predicted=held_to(method))
+    assert "with nothing moved, until the loss has risen by epsilon, 87.1% (86.2-88.3)" in read.said
+    assert f"Hold {method} to {said}." in read.said
+    assert "Neither number promises an accuracy." in read.said
+
+
+def test_a_threshold_of_all_samples_is_called_a_measurement() -> None:
+    whole = dataclasses.replace(ONE_SHOT, samples=1_200, modelled=None, ratio=None)
+    shown = text(tables.predict_table(predicted(one_shot=whole)))
+    assert "measured on all 1,200 training samples" in shown
+    assert "model alone" not in shown and "hold" not in shown
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("limit", "predicted  "),
+        ("one-shot", "predicted (one-shot)"),
+        ("between", "predicted (between one-shot and limit)"),
+    ],
+)
+def test_a_verdict_names_the_number(number: str, said: str) -> None:
+    shown = text(tables.check_table(dataclasses.replace(verdict(), number=number)))
+    assert said in shown
 
 
 def test_reliability_comes_with_reasons_and_evidence() -> None:

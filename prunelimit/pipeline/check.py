@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ..compare import compare
+from ..compare import compare, require_comparable
 from ..config import (
     CheckConfig,
     CurvatureConfig,
     DataConfig,
+    HeldConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -60,11 +61,18 @@ def check_checkpoint(
     parts = (model, data, curvature, limit, measure, config)
     recorder = Recorder("check", run, *parts)
     parse_tolerance(config.tolerance)
+    require_comparable(measure.method, measure.allocation, config)
     if measure.sparsities is not None:
         parse_sparsities(measure.sparsities)
     loaded = load(checkpoint, model, data, run)
+    held = HeldConfig(method=measure.method)
     predicted = predict_loaded(
-        loaded, curvature, limit, Recorder("predict", run, *parts[:4]), progress=progress
+        loaded,
+        curvature,
+        limit,
+        Recorder("predict", run, *parts[:4], held),
+        held=held,
+        progress=progress,
     )
     measured = measure_loaded(
         loaded, measure, Recorder("measure", run, model, data, measure), progress=progress

@@ -146,6 +146,7 @@ def _tell(
         tolerance_pp=verdict.tolerance_pp,
         passed=verdict.passed,
         reliability=predicted.reliability,
+        expected_one_shot=predicted.one_shot,
     )
     write_json(folder / "demo.json", to_json(result), force=False)
     return result

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from ..config import CurvatureConfig, DataConfig, HeldConfig, LimitConfig, ModelConfig, RunConfig
 from ..effective import EffectiveDimension
 from ..epsilon import loss_tolerance, parse_tolerance
 from ..errors import UsageError
 from ..group import ALONE, Group, LostProcessError
+from ..held import hold, number_and_rule
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, evaluate
 from ..inputs.sharded import shard
@@ -29,9 +30,10 @@ from ..limit import (
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..reliability import judge
-from ..results import CurvePoint, DataInfo, Dense, Limit, PathPoint, PredictResult, Variant
+from ..results import CurvePoint, DataInfo, Dense, Limit, PredictResult, Variant
 from ..spectrum import OPERATORS
 from .estimate import PruningPath
+from .evidence import gather
 from .limits import find_limits
 from .provenance import Recorder
 from .spectrum import Curvature, cross_check
@@ -49,6 +51,7 @@ def predict(
     run: RunConfig,
     curvature: CurvatureConfig,
     limit: LimitConfig,
+    held: HeldConfig | None = None,
     *,
     state: Path | None = None,
     resume: bool = False,
@@ -57,20 +60,22 @@ def predict(
     group: Group = ALONE,
     progress: Progress = silent,
 ) -> PredictResult:
-    """The pruning limit of the network in ``checkpoint``.
+    """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
 
-    ``state`` is a folder where unfinished work lies until it is finished; ``resume`` goes on with
-    what lies there, to the same numbers, and ``force`` throws it away. ``stop`` is asked between
-    products; once it is true the limit is read from the work done so far. All processes of
-    ``group`` call this alike, share the work, and get the same result.
+    ``held`` names the method that the result says what to hold to. ``state`` is a folder where
+    unfinished work lies until it is finished; ``resume`` goes on with what lies there, to the same
+    numbers, and ``force`` throws it away. ``stop`` is asked between products; once it is true the
+    limit is read from the work done so far. All processes of ``group`` call this alike, share the
+    work, and get the same result.
 
     Raises:
         OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
             what to do with it.
         PruneLimitError: see its subclasses.
     """
-    recorder = Recorder("predict", run, model, data, curvature, limit)
-    _check(limit)
+    held = held or HeldConfig()
+    recorder = Recorder("predict", run, model, data, curvature, limit, held)
+    _check(limit, held)
     loaded = _load(checkpoint, model, data, run, curvature, group)
     store = Store(basis=curvature.basis)
     if state is not None:
@@ -91,7 +96,15 @@ def predict(
             store = Store(state, curvature.basis)
         group.wait()
     return predict_loaded(
-        loaded, curvature, limit, recorder, store=store, stop=stop, group=group, progress=progress
+        loaded,
+        curvature,
+        limit,
+        recorder,
+        held=held,
+        store=store,
+        stop=stop,
+        group=group,
+        progress=progress,
     )
 
 
@@ -117,6 +130,7 @@ def predict_problem(
     problem: Problem,
     curvature: CurvatureConfig | None = None,
     limit: LimitConfig | None = None,
+    held: HeldConfig | None = None,
     *,
     name: str = "module",
     exclude: Iterable[str] = (),
@@ -150,8 +164,9 @@ def predict_problem(
         checkpoint=None,
         description={},
     )
-    recorder = Recorder("predict", run, curvature, limit)
-    return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
+    held = held or HeldConfig()
+    recorder = Recorder("predict", run, curvature, limit, held)
+    return predict_loaded(loaded, curvature, limit, recorder, held=held, progress=progress)
 
 
 def predict_loaded(
@@ -160,14 +175,15 @@ def predict_loaded(
     limit: LimitConfig,
     recorder: Recorder,
     *,
+    held: HeldConfig | None = None,
     store: Store | None = None,
     stop: Callable[[], bool] | None = None,
     group: Group = ALONE,
     progress: Progress = silent,
 ) -> PredictResult:
     """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
-    problem = loaded.problem
-    _check(limit)
+    problem, held = loaded.problem, held or HeldConfig()
+    _check(limit, held)
     train = evaluate(problem, problem.train)
     dense = Dense(loss=train.loss, accuracy=evaluate(problem, problem.test).accuracy)
     epsilon = loss_tolerance(train.losses, limit.epsilon, problem.seed)
@@ -228,7 +244,15 @@ def predict_loaded(
         )
         for (formula, operator), each in transitions.items()
     )
-    crossing, points = _evidence(path, found, epsilon.value, chosen.removed, progress)
+    evidence = gather(
+        path,
+        found,
+        epsilon.value,
+        chosen.removed,
+        limit.confidence,
+        progress,
+        hurried=limits.ended in ("interrupted", "max-seconds"),
+    )
     others = [v for v in variants if v.operator in OPERATORS[curvature.curvature]]
     checked = cross_check(found) if curvature.cross_check else None
     return PredictResult(
@@ -243,8 +267,8 @@ def predict_loaded(
         reliability=judge(
             answer,
             others,
-            crossing,
-            points,
+            evidence.crossing,
+            evidence.path,
             limits.ended,
             limit.tolerance,
             checked,
@@ -252,6 +276,8 @@ def predict_loaded(
         ),
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
+        one_shot=evidence.one_shot,
+        held_to=hold(held.method, answer, evidence.one_shot),
     )
 
 
@@ -281,7 +307,8 @@ def _by_ggn(
     return limits.transitions
 
 
-def _check(limit: LimitConfig) -> None:
+def _check(limit: LimitConfig, held: HeldConfig) -> None:
+    number_and_rule(held.method)
     if not 0 < limit.confidence < 1:
         raise UsageError(f"--confidence is {limit.confidence}; give a number between 0 and 1.")
     for flag, number in (
@@ -297,47 +324,6 @@ def _check(limit: LimitConfig) -> None:
 
 def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:
     return interval[0] / prunable, interval[1] / prunable
-
-
-def _evidence(
-    path: PruningPath, found: Curvature, epsilon: float, limit: int, progress: Progress
-) -> tuple[PathPoint | None, tuple[PathPoint, ...]]:
-    """Actual and modelled loss along the pruning path, up to the limit.
-
-    The crossing is where the actual rise first reaches epsilon on the way to removing everything
-    prunable; all losses are means over the samples that the curvature belongs to.
-    """
-    problem, prunable = path.problem, len(path.order)
-    dense = evaluate(problem, found.split).loss
-
-    def rise(removed: int) -> float:
-        weights = path.weights + path.displacement(removed)
-        return evaluate(problem, found.split, weights).loss - dense
-
-    def point(removed: int) -> PathPoint:
-        vector = path.displacement(removed)
-        product = found.multiply(vector)
-        return PathPoint(
-            sparsity=removed / prunable,
-            loss_rise=rise(removed),
-            quadratic_rise=0.5 * float(vector.double() @ product.double()),
-            linear_rise=float(vector.double() @ found.gradient.double()),
-        )
-
-    low, high = 0, prunable
-    halvings = 12
-    if rise(prunable) > epsilon:
-        for step in range(halvings):
-            middle = (low + high) // 2
-            low, high = (middle, high) if rise(middle) <= epsilon else (low, middle)
-            progress("evidence", step + 1, halvings)
-    crossing = point(high) if high > 0 and rise(high) > 0 else None
-    places = sorted({limit // 2, (high + limit) // 2, limit} - {0, high})
-    points = [point(removed) for removed in places]
-    if crossing is not None:
-        points.append(crossing)
-    progress("evidence", halvings, halvings)
-    return crossing, tuple(sorted(points, key=lambda each: each.sparsity))
 
 
 def _curve(

@@ -9,6 +9,7 @@ from typing import Any
 from ..config import (
     CurvatureConfig,
     DataConfig,
+    HeldConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -22,7 +23,7 @@ __all__ = ["command_line"]
 PROBLEM: tuple[type[Any], ...] = (ModelConfig, DataConfig, RunConfig)
 CONFIGS = {
     "spectrum": (*PROBLEM, CurvatureConfig),
-    "predict": (*PROBLEM, CurvatureConfig, LimitConfig),
+    "predict": (*PROBLEM, CurvatureConfig, LimitConfig, HeldConfig),
     "prune": (*PROBLEM, CurvatureConfig, LimitConfig, PruneConfig),
     "measure": (*PROBLEM, MeasureConfig),
 }

@@ -11,7 +11,7 @@ from jinja2 import Environment
 from ..files import writing
 from ..results import CheckResult, MeasureResult, PredictResult, PruneResult
 from .command import command_line
-from .words import accuracy, count, interval, matrix, percent, rule
+from .words import accuracy, basis, count, held, interval, matrix, modelled, percent, rule
 
 __all__ = ["write_page"]
 
@@ -34,7 +34,13 @@ pre { padding: .6rem; white-space: pre-wrap; }
 <p class="big">Predicted: <b>{{ interval(p.limit.sparsity, p.limit.interval) }}</b> of its
 {{ "{:,}".format(p.model.prunable) }} prunable weights,
 {{ percent(p.limit.sparsity_of_all) }} of all {{ "{:,}".format(p.model.parameters) }}
-parameters.</p>
+parameters{% if p.one_shot %}, if the surviving weights may move; with nothing moved, until the loss
+has risen by epsilon, <b>{{ interval(p.one_shot.sparsity, p.one_shot.interval) }}</b>{% endif
+%}.</p>
+{% if p.one_shot %}<p>The second number is plain one-shot pruning,
+{{ basis(p.one_shot) }}{% if modelled(p.one_shot) %}; {{ modelled(p.one_shot) }}{% endif %}.
+Neither number promises an accuracy.{% if p.held_to %} Hold {{ p.held_to.method }} to
+{{ held(p.held_to) }}.{% endif %}</p>{% endif %}
 {% if c %}<p class="big {{ 'yes' if c.passed else 'no' }}">Measured ({{ c.rule }}):
 {{ interval(c.measured, c.measured_interval) }}; the prediction is off by
 {{ "%+.2f"|format(c.difference_pp) }} percentage points (tolerance
@@ -97,10 +103,13 @@ loop.last }}{% endfor %}. {{ count(p.curvature.products, "product") }} of the
 """
 WORDS = {
     "accuracy": accuracy,
+    "basis": basis,
     "command_line": command_line,
     "count": count,
+    "held": held,
     "interval": interval,
     "matrix": matrix,
+    "modelled": modelled,
     "percent": percent,
     "rule": rule,
 }

@@ -24,7 +24,19 @@ from ..results import (
     SpectrumResult,
     TrainResult,
 )
-from .words import accuracy, count, digits, interval, matrix, percent, rule
+from .words import (
+    accuracy,
+    basis,
+    count,
+    digits,
+    held,
+    interval,
+    matrix,
+    modelled,
+    percent,
+    predicted,
+    rule,
+)
 
 __all__ = [
     "check_table",
@@ -207,8 +219,23 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
     )
 
 
+def _one_shot(result: PredictResult) -> list[tuple[str, str]]:
+    """Where plain pruning stops, and what the user's method is to be held to."""
+    rows = []
+    if result.one_shot is not None:
+        found = result.one_shot
+        stops = interval(found.sparsity, found.interval)
+        rows.append(("one-shot", f"{stops} with nothing moved, {basis(found)}"))
+        if modelled(found):
+            rows.append(("", modelled(found)))
+    if result.held_to is not None:
+        rows.append((f"hold {result.held_to.method} to", held(result.held_to)))
+    return rows
+
+
 def predict_table(result: PredictResult) -> RenderableType:
-    """The limit, the same by other formulas and operators, the evidence and the layers."""
+    """The limit and the one-shot threshold, the limit by other formulas and operators, the evidence
+    and the layers."""
     limit = result.limit
     head = _pairs(
         f"Pruning limit of {result.model.spec} on {result.data.spec}",
@@ -219,6 +246,7 @@ def predict_table(result: PredictResult) -> RenderableType:
                 f"{limit.kept:,} of {result.model.prunable:,} kept",
             ),
             ("", f"{percent(limit.sparsity_of_all)} of all parameters"),
+            *_one_shot(result),
             ("formula", f"{limit.formula}, {limit.operator}"),
             (f"{100 * limit.confidence:g}% interval", _sources(limit)),
             ("ALMT band", " to ".join(percent(bound) for bound in limit.band)),
@@ -351,7 +379,7 @@ def check_table(result: CheckResult) -> RenderableType:
     rows = _pairs(
         f"Predicted against measured sparsity of {result.model.spec}, of prunable weights",
         [
-            ("predicted", interval(result.predicted, result.predicted_interval)),
+            (predicted(result.number), interval(result.predicted, result.predicted_interval)),
             (
                 f"measured ({result.rule})",
                 interval(result.measured, result.measured_interval),

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..results import Threshold
+from ..results import HeldTo, OneShot, Threshold
 
-__all__ = ["accuracy", "count", "digits", "interval", "matrix", "percent", "rule"]
+__all__ = [
+    "accuracy",
+    "basis",
+    "count",
+    "digits",
+    "held",
+    "interval",
+    "matrix",
+    "modelled",
+    "percent",
+    "predicted",
+    "rule",
+]
 
 
 def digits(fractions: Iterable[float]) -> int:
@@ -51,3 +63,40 @@ def rule(threshold: Threshold) -> str:
         "loss": f"loss within epsilon ({threshold.tolerance:.3g})",
         "feasibility": f"survivors trained to loss within epsilon ({threshold.tolerance:.3g})",
     }.get(threshold.rule, threshold.rule)
+
+
+def held(number: HeldTo) -> str:
+    """What a method is to be held to, in words."""
+    if number.number == "none":
+        return "neither: it removes other weights than those of smallest magnitude"
+    if number.number == "between":
+        places = digits([number.lowest, number.highest])
+        low, high = (percent(each, places) for each in (number.lowest, number.highest))
+        return f"{low} to {high}, from the one-shot threshold to the limit"
+    name = {"limit": "the limit", "one-shot": "the one-shot threshold"}
+    return f"{interval(number.lowest, number.interval)}, {name.get(number.number, number.number)}"
+
+
+def modelled(found: OneShot) -> str:
+    """What the second-order model alone says of a one-shot threshold, and how far off it is."""
+    parts = []
+    if found.modelled is not None:
+        parts.append(f"second-order model alone {percent(found.modelled)}")
+    if found.ratio is not None:
+        parts.append(f"actual rise {found.ratio:.2g} times the model's")
+    return "; ".join(parts)
+
+
+def basis(found: OneShot) -> str:
+    """Which samples a one-shot threshold comes of, and so whether it is a measurement."""
+    if found.samples >= found.of_samples:
+        return f"measured on all {found.of_samples:,} training samples"
+    return f"predicted from {found.samples:,} of {found.of_samples:,} training samples"
+
+
+def predicted(number: str) -> str:
+    """The name of a predicted number."""
+    return {
+        "one-shot": "predicted (one-shot)",
+        "between": "predicted (between one-shot and limit)",
+    }.get(number, "predicted")
