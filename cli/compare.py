@@ -15,6 +15,7 @@ from prunelimit.config import (
     RunConfig,
 )
 
+from .command import Interrupted
 from .options import (
     CHECKPOINT,
     COMPARE,
@@ -59,7 +60,8 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
 
     Gives the thresholds of every method on the same network and test samples, how far each stays
     below the limit, and what it cost. The limit is predicted once, or taken from --predicted.
-    CKPT is a checkpoint; one written by prunelimit names its own network and data.
+    Ctrl-C leaves the methods done. CKPT is a checkpoint; one written by prunelimit names its own
+    network and data.
     """
     config = build(CompareConfig, given)
     read = () if config.predicted is None else (Path(config.predicted),)
@@ -87,4 +89,7 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
         write_curves(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
     outputs.show(compare_table(result))
+    if result.interrupted:
+        holds = "these are" if outputs.output is None else f"{outputs.output} holds"
+        raise Interrupted(f"Interrupted; {holds} the methods done.")
     outputs.demand(result.reliability)

@@ -20,6 +20,7 @@ from .errors import UsageError
 from .inputs.problem import Evaluation, Problem, evaluate
 from .inputs.resolve import did_you_mean, is_attribute
 from .progress import Progress, silent
+from .pruning.criteria import find_criterion
 from .pruning.magnitude import removal_count
 from .pruning.options import check_compensation, compensator
 from .pruning.path import Path
@@ -153,12 +154,15 @@ def check_measure(config: MeasureConfig) -> tuple[float, ...]:
 
     Raises:
         UsageError: a setting makes no sense.
+        InputError: a user's own criterion cannot be read.
     """
     known = (*METHODS, "magnitude")
     if config.method not in known and not is_attribute(config.method):
         raise UsageError(
             f"There is no method {config.method!r}; {did_you_mean(config.method, known)}"
         )
+    if is_attribute(config.method):
+        find_criterion(config.method)
     if not 0 < config.confidence < 1:
         raise UsageError(f"--confidence is {config.confidence}; give a level between 0 and 1.")
     if not 0 < config.resolution < 1:

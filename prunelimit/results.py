@@ -440,7 +440,7 @@ class CompareResult:
     """Methods side by side on the same network and test samples, against its predicted limit.
 
     ``limit``, ``limit_cost`` and ``reliability`` are those of the prediction; ``methods`` stand in
-    the order they were asked for.
+    the order they were asked for, fewer of them where the work was ``interrupted``.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.compare/1"
@@ -453,6 +453,7 @@ class CompareResult:
     limit_cost: Cost
     reliability: Reliability
     methods: tuple[MethodResult, ...]
+    interrupted: bool
 
 
 @dataclass(frozen=True, kw_only=True)

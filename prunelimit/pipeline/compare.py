@@ -95,21 +95,27 @@ def compare_loaded(
     progress: Progress = silent,
 ) -> CompareResult:
     """:func:`compare` for a problem that is loaded already, its limit, and a measurement for every
-    method."""
+    method. A KeyboardInterrupt ends it with the methods done, where there is one."""
     problem = loaded.problem
     # The methods take long: what does not belong together is to be told before.
     losses = evaluate(problem, problem.train).losses
     epsilon = loss_tolerance(losses, settings[0].epsilon, problem.seed)
     require_same(predicted, loaded.model_info, loaded.data_info, epsilon)
-    dense = None
-    methods = []
+    dense, interrupted = None, False
+    methods: list[MethodResult] = []
     for config in settings:
         name = config.method
 
         def named(stage: str, done: int, total: int, note: str = "", name: str = name) -> None:
             progress(f"{name}: {stage}", done, total, note)
 
-        found = measure(problem, config, progress=named)
+        try:
+            found = measure(problem, config, progress=named)
+        except KeyboardInterrupt:
+            if not methods:
+                raise
+            interrupted = True
+            break
         dense = found.dense
         methods.append(
             MethodResult(
@@ -138,4 +144,5 @@ def compare_loaded(
         ),
         reliability=predicted.reliability,
         methods=tuple(methods),
+        interrupted=interrupted,
     )
