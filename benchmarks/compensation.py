@@ -13,11 +13,11 @@ import argparse
 import time
 from pathlib import Path
 
-from prunelimit.config import CompensateConfig, DataConfig, ModelConfig, RunConfig
+from prunelimit.config import DataConfig, ModelConfig, RunConfig, SurvivorConfig
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.pipeline.compensation import compensator
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
+from prunelimit.pruning.options import compensator
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98)
 DENSE = 91.36
@@ -37,17 +37,9 @@ def accuracy(problem: Problem) -> float:
 def table(name: str, problem: Problem, options: argparse.Namespace) -> None:
     """Print one network's table, line by line as it comes."""
     dense = accuracy(problem)
-    settings = CompensateConfig(
-        stages="auto", calibration=options.calibration, cg_steps=options.cg_steps
-    )
-    once = compensator(
-        problem,
-        CompensateConfig(
-            compensate=True, calibration=options.calibration, cg_steps=options.cg_steps
-        ),
-        epsilon=options.epsilon,
-    )
-    path = compensator(problem, settings, epsilon=options.epsilon)
+    settings = SurvivorConfig(calibration=options.calibration, cg_steps=options.cg_steps)
+    once = compensator(problem, settings, stages=1, epsilon=options.epsilon)
+    path = compensator(problem, settings, stages=None, epsilon=options.epsilon)
     order = magnitude_order(problem)
     known = tuple(PUBLISHED) if options.bound else ()
     titles = ["sparsity", "magnitude", "compensated", "stages", "number", "seconds", *known]
@@ -79,8 +71,8 @@ def main() -> None:
     parser.add_argument("-d", "--data")
     parser.add_argument("--data-dir")
     parser.add_argument("--epsilon", default="batch-std")
-    parser.add_argument("--calibration", type=int, default=CompensateConfig.calibration)
-    parser.add_argument("--cg-steps", type=int, default=CompensateConfig.cg_steps)
+    parser.add_argument("--calibration", type=int, default=SurvivorConfig.calibration)
+    parser.add_argument("--cg-steps", type=int, default=SurvivorConfig.cg_steps)
     parser.add_argument("--sparsities", type=float, nargs="+", default=SPARSITIES)
     parser.add_argument("--bound", action="store_true")
     parser.add_argument("--no-single", action="store_true", help="leave out the middle column")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from prunelimit.results import MeasureResult, SpectrumResult
+from prunelimit.results import CompareResult, MeasurePoint, MeasureResult, SpectrumResult
 
-__all__ = ["write_csv", "write_npz"]
+__all__ = ["write_csv", "write_curves", "write_npz"]
+
+POINT = ("sparsity", "accuracy", "loss", "nonzero")
 
 
 def write_npz(result: SpectrumResult, path: Path, *, force: bool) -> None:
@@ -35,11 +37,23 @@ def write_npz(result: SpectrumResult, path: Path, *, force: bool) -> None:
 
 def write_csv(result: MeasureResult, path: Path, *, force: bool) -> None:
     """The measured curve, one line per sparsity."""
+    _write(POINT, (_cells(point) for point in result.curve), path, force)
+
+
+def write_curves(result: CompareResult, path: Path, *, force: bool) -> None:
+    """The curves of all methods, one line per method and sparsity."""
+    rows = ([each.method, *_cells(point)] for each in result.methods for point in each.curve)
+    _write(("method", *POINT), rows, path, force)
+
+
+def _cells(point: MeasurePoint) -> list[object]:
+    return [getattr(point, field) for field in POINT]
+
+
+def _write(head: Sequence[str], rows: Iterable[list[object]], path: Path, force: bool) -> None:
     from prunelimit.files import writing
 
-    fields = ("sparsity", "accuracy", "loss", "nonzero")
     with writing(path, force=force) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(fields)
-        for point in result.curve:
-            writer.writerow([getattr(point, field) for field in fields])
+        writer.writerow(head)
+        writer.writerows(rows)

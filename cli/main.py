@@ -21,7 +21,17 @@ from .suggest import nearest
 
 __all__ = ["group", "main"]
 
-COMMANDS = ("demo", "train", "spectrum", "predict", "prune", "measure", "check", "schema")
+COMMANDS = (
+    "demo",
+    "train",
+    "spectrum",
+    "predict",
+    "prune",
+    "measure",
+    "check",
+    "compare",
+    "schema",
+)
 """Each is a module of this package with an object ``command``, loaded when asked for."""
 
 

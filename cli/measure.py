@@ -9,6 +9,7 @@ from prunelimit.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
 
 from .options import (
     CHECKPOINT,
+    CURVE_CSV,
     DATA,
     MEASURE,
     NETWORK,
@@ -17,11 +18,8 @@ from .options import (
     cli_command,
     document_options,
     general_options,
-    path_option,
 )
 from .outputs import Outputs
-
-CSV = path_option("Output", ["csv_path", "--csv"], "FILE.csv", "Write the measured curve here.")
 
 
 @cli_command(
@@ -32,7 +30,7 @@ CSV = path_option("Output", ["csv_path", "--csv"], "FILE.csv", "Write the measur
     MEASURE,
     RUN,
     document_options(plot="accuracy and loss against sparsity"),
-    CSV,
+    CURVE_CSV,
     general_options(),
 )
 def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:

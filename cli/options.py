@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,7 @@ import click
 
 from prunelimit.config import (
     CheckConfig,
+    CompareConfig,
     CurvatureConfig,
     DataConfig,
     HeldConfig,
@@ -31,7 +33,9 @@ from .settings import use_settings
 __all__ = [
     "CHECK",
     "CHECKPOINT",
+    "COMPARE",
     "CURVATURE",
+    "CURVE_CSV",
     "DATA",
     "HELD",
     "LIMIT",
@@ -63,11 +67,13 @@ class Section:
     without: tuple[str, ...] = ()
 
     def options(self) -> list[click.Option]:
-        """One option per field, with the field's default, help, choices and flags."""
+        """One option per field, with the field's default, help, choices and flags; what the
+        dataclass inherits comes last."""
         hints = typing.get_type_hints(self.config)
+        own = inspect.get_annotations(self.config)
         return [
             _field_option(self.title, field, hints[field.name])
-            for field in dataclasses.fields(self.config)
+            for field in sorted(dataclasses.fields(self.config), key=lambda f: f.name not in own)
             if field.name not in self.without
         ]
 
@@ -81,6 +87,7 @@ HELD = Section("Limit", HeldConfig)
 PRUNE = Section("Pruning", PruneConfig)
 MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
+COMPARE = Section("Comparison", CompareConfig)
 TRAIN = Section("Training", TrainConfig)
 
 
@@ -157,6 +164,11 @@ CHECKPOINT = click.Argument(["checkpoint"], metavar="CKPT", type=click.Path(path
 def path_option(title: str, declarations: list[str], metavar: str, help: str) -> click.Option:
     """An option that names a file to write."""
     return titled(title, declarations, metavar=metavar, help=help, type=click.Path(path_type=Path))
+
+
+CURVE_CSV = path_option(
+    "Output", ["csv_path", "--csv"], "FILE.csv", "Write the measured curve here."
+)
 
 
 def flag(title: str, declaration: str, help: str) -> click.Option:

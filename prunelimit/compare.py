@@ -1,16 +1,26 @@
-"""The predicted number held against the measured threshold of the same event."""
+"""Predicted numbers held against measured thresholds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .config import CheckConfig
 from .epsilon import parse_tolerance
 from .errors import InputError
 from .held import hold, number_and_rule
-from .results import HeldTo, MeasureResult, PredictResult, Threshold
+from .results import (
+    DataInfo,
+    DistanceToLimit,
+    Epsilon,
+    HeldTo,
+    MeasureResult,
+    ModelInfo,
+    PredictResult,
+    Threshold,
+)
 
-__all__ = ["Comparison", "compare", "require_comparable"]
+__all__ = ["Comparison", "compare", "distances", "require_comparable", "require_same"]
 
 EPSILON_AGREEMENT = 0.01
 """Loss tolerances further apart than this share are not the same question."""
@@ -56,7 +66,7 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
             predicted for what was measured; or a threshold is missing on either side.
     """
     tolerance_pp = 100 * parse_tolerance(config.tolerance)
-    _require_same(predicted, measured)
+    require_same(predicted, measured.model, measured.data, measured.epsilon)
     held = _held(predicted, measured, config)
     threshold = _threshold(measured, held.rule)
     nearest = min(max(threshold.sparsity, held.lowest), held.highest)
@@ -152,8 +162,32 @@ def _reasons(
     return reasons
 
 
-def _require_same(predicted: PredictResult, measured: MeasureResult) -> None:
-    ours, theirs = predicted.model, measured.model
+def distances(
+    predicted: PredictResult, thresholds: Iterable[Threshold]
+) -> tuple[DistanceToLimit, ...]:
+    """Every threshold with how far it stays below the headline limit."""
+    limit = predicted.limit.sparsity
+    return tuple(
+        DistanceToLimit(
+            rule=each.rule,
+            tolerance=each.tolerance,
+            sparsity=each.sparsity,
+            interval=each.interval,
+            distance_pp=100 * (limit - each.sparsity),
+        )
+        for each in thresholds
+    )
+
+
+def require_same(
+    predicted: PredictResult, model: ModelInfo, data: DataInfo, epsilon: Epsilon
+) -> None:
+    """Refuse a prediction that is not about what is measured.
+
+    Raises:
+        InputError: it is about another checkpoint, network, data or loss tolerance.
+    """
+    ours, theirs = predicted.model, model
     if ours.sha256 != theirs.sha256 and None not in (ours.sha256, theirs.sha256):
         raise InputError(
             f"The prediction is about the checkpoint {_short(ours.sha256)} and the measurement "
@@ -165,12 +199,12 @@ def _require_same(predicted: PredictResult, measured: MeasureResult) -> None:
             f"parameters and the measurement about {theirs.prunable} of {theirs.parameters}; "
             "give results about the same network with the same --exclude."
         )
-    if predicted.data.spec != measured.data.spec:
+    if predicted.data.spec != data.spec:
         raise InputError(
             f"The prediction is about the data {predicted.data.spec} and the measurement about "
-            f"{measured.data.spec}; give results about the same data."
+            f"{data.spec}; give results about the same data."
         )
-    first, second = predicted.epsilon.value, measured.epsilon.value
+    first, second = predicted.epsilon.value, epsilon.value
     if not abs(first - second) <= EPSILON_AGREEMENT * max(first, second):
         raise InputError(
             f"The prediction is for a loss tolerance of {first:.4g} and the measurement for "

@@ -10,6 +10,7 @@ __all__ = [
     "CRITERIA",
     "METHODS",
     "CheckConfig",
+    "CompareConfig",
     "CompensateConfig",
     "CurvatureConfig",
     "DataConfig",
@@ -19,6 +20,7 @@ __all__ = [
     "ModelConfig",
     "PruneConfig",
     "RunConfig",
+    "SurvivorConfig",
     "TrainConfig",
     "option",
 ]
@@ -236,21 +238,9 @@ class LimitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompensateConfig:
-    """How the survivors make up for what is removed."""
+class SurvivorConfig:
+    """What moving the survivors may take, and what is read for that and for criteria."""
 
-    compensate: bool = option(
-        False,
-        "Move the survivors so that the outputs stay near the dense network's: no labels, no "
-        "training.",
-    )
-    stages: str = option(
-        "1",
-        "Prune and compensate in this many stages, or auto for as many as the quadratic model can "
-        "be trusted for; a stage that fails is undone and halved. More than 1 implies "
-        "--compensate.",
-        metavar="auto|N",
-    )
     cg_steps: int = option(
         25, "Conjugate-gradient steps, one curvature product each, per stage.", metavar="N"
     )
@@ -266,6 +256,24 @@ class CompensateConfig:
         "Inputs that batch normalisation takes its statistics from anew after each stage, where "
         "that helps; 0 keeps them (default: those of --calibration).",
         metavar="N",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompensateConfig(SurvivorConfig):
+    """How the survivors make up for what is removed."""
+
+    compensate: bool = option(
+        False,
+        "Move the survivors so that the outputs stay near the dense network's: no labels, no "
+        "training.",
+    )
+    stages: str = option(
+        "1",
+        "Prune and compensate in this many stages, or auto for as many as the quadratic model can "
+        "be trusted for; a stage that fails is undone and halved. More than 1 implies "
+        "--compensate.",
+        metavar="auto|N",
     )
 
 
@@ -311,26 +319,21 @@ class PruneConfig(CompensateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureConfig:
+class MeasureConfig(SurvivorConfig):
     """How the thresholds are measured."""
 
     method: str = option(
         "one-shot",
         "one-shot measures the network pruned by magnitude as it is; refit trains the surviving "
-        "weights first; a criterion measures what it leaves.",
-        choices=("one-shot", "refit", *CRITERIA[1:]),
+        "weights first; compensated moves them without training, staged in as many stages as "
+        "prune --stages auto; a criterion measures what it leaves.",
+        choices=METHODS,
         attributes=True,
     )
     allocation: str | None = option(
         None,
         "How what is removed is shared among layers (default: global; rows with wanda).",
         choices=ALLOCATIONS,
-    )
-    calibration: int | None = option(
-        None,
-        "Training samples that criterion and allocation read, 0 for all (default: 1000; 256 or "
-        "fewer with obs).",
-        metavar="N",
     )
     sparsities: str | None = option(
         None,
@@ -388,6 +391,22 @@ class CheckConfig:
         choices=("held", "accuracy"),
     )
     junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Which methods stand side by side, and against which limit."""
+
+    methods: str = option(
+        "one-shot,compensated,staged,refit",
+        f"Methods to measure, comma-separated: {', '.join(METHODS)} or FILE.py:ATTR.",
+        metavar="NAME,...",
+    )
+    predicted: str | None = option(
+        None,
+        "Take the limit from this JSON of predict; default: predict it.",
+        metavar="PREDICT.json",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,25 +7,37 @@ only nearly monotone, so every crossing found by bisection is confirmed just bel
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from .config import MeasureConfig
+from torch import Tensor
+
+from .config import METHODS, MeasureConfig
 from .epsilon import loss_tolerance, parse_tolerance
 from .errors import UsageError
 from .inputs.problem import Evaluation, Problem, evaluate
 from .inputs.resolve import did_you_mean, is_attribute
 from .progress import Progress, silent
-from .pruning.criteria import CRITERIA
+from .pruning.criteria import find_criterion
 from .pruning.magnitude import removal_count
+from .pruning.options import check_compensation, compensator
+from .pruning.path import Path
 from .pruning.refit import RefitResult, refit
 from .pruning.selection import Selection
-from .results import Dense, Epsilon, MeasurePoint, Threshold
+from .results import Cost, Dense, Epsilon, MeasurePoint, Threshold
 
-__all__ = ["Measurement", "measure", "parse_sparsities", "parse_tolerance"]
+__all__ = ["Measurement", "check_measure", "measure", "parse_sparsities", "parse_tolerance"]
 
 COARSE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+SPACING = math.sqrt(0.5)
+"""Where survivors move, the first sparsities leave this share of the survivors before: halvings, by
+which stages begin, in two steps."""
+BEYOND = 2
+"""So many of those sparsities in a row that hold no rule end them."""
+MOVED = ("compensated", "staged")
+"""Methods that move survivors; the first in one stage."""
 CONFIRMING = 3
 """Points measured just below a crossing."""
 END_COARSENESS = 5
@@ -39,7 +51,8 @@ MOST_SPARSITIES = 10_000
 class Measurement:
     """What was measured; ``curve`` is in order of sparsity. ``refit_lr`` is the peak learning rate
     that survivors were refitted with, None for others; ``allocation`` and ``calibration`` say how
-    masks were shared among layers, and how many training samples were read for them."""
+    masks were shared among layers, and how many training samples were read for them; ``cost`` is
+    what it took."""
 
     dense: Dense
     epsilon: Epsilon
@@ -48,6 +61,7 @@ class Measurement:
     refit_lr: float | None
     allocation: str
     calibration: int
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,14 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     lower bound on the true one. Unless the learning rate is given, the one that reaches the least
     loss, by factors of two, is found at the first sparsity that fails and used from there on.
 
+    ``compensated`` moves the survivors of each mask by conjugate gradients, from the dense network
+    in one stage (``prune --compensate``); ``staged`` goes on from lower to higher sparsity in as
+    many stages as the quadratic model can be trusted for (``prune --stages auto``). Both give the
+    thresholds of ``one-shot``. Their first sparsities are spaced by the survivors and end where
+    every rule has failed. A crossing of ``staged`` is refined by paths that branch off the last
+    network below it: what is removed stays removed, so each point is a network that was reached on
+    the way, and what was asked for before has a part in it.
+
     The name of a criterion, or FILE.py:ATTR, measures as ``one-shot`` does what that criterion
     leaves, survivors moved where its method moves them. ``config.allocation`` shares what is
     removed among layers, for every method.
@@ -122,17 +144,25 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     Raises:
         UsageError: a setting makes no sense, or nothing is prunable.
     """
-    tolerances = _check(config)
+    tolerances = check_measure(config)
     wanted = None if config.sparsities is None else parse_sparsities(config.sparsities)
     return _Measuring(problem, config, tolerances, progress).run(wanted)
 
 
-def _check(config: MeasureConfig) -> tuple[float, ...]:
-    known = ("one-shot", "refit", *CRITERIA)
+def check_measure(config: MeasureConfig) -> tuple[float, ...]:
+    """The tolerances as fractions, each once.
+
+    Raises:
+        UsageError: a setting makes no sense.
+        InputError: a user's own criterion cannot be read.
+    """
+    known = (*METHODS, "magnitude")
     if config.method not in known and not is_attribute(config.method):
         raise UsageError(
             f"There is no method {config.method!r}; {did_you_mean(config.method, known)}"
         )
+    if is_attribute(config.method):
+        find_criterion(config.method)
     if not 0 < config.confidence < 1:
         raise UsageError(f"--confidence is {config.confidence}; give a level between 0 and 1.")
     if not 0 < config.resolution < 1:
@@ -146,9 +176,18 @@ def _check(config: MeasureConfig) -> tuple[float, ...]:
             raise UsageError(f"--refit-lr is {config.refit_lr}; give a number greater than 0.")
         if config.refit_batch_size < 1:
             raise UsageError(f"--refit-batch-size is {config.refit_batch_size}; give 1 or more.")
+    if config.method in MOVED:
+        check_compensation(config)
+        if config.allocation not in (None, "global"):
+            raise UsageError(
+                f"{config.method} removes the smallest weights of all layers together; leave out "
+                "--allocation, or choose another method."
+            )
     tolerances = tuple(dict.fromkeys(parse_tolerance(text) for text in config.tolerance))
     if not tolerances:
         raise UsageError("No --tolerance is given; give one such as 0.5pp.")
+    if config.sparsities is not None:
+        parse_sparsities(config.sparsities)
     return tolerances
 
 
@@ -166,7 +205,8 @@ class _Measuring:
         self.config = config
         self.tolerances = tolerances
         self.progress = progress
-        plain = config.method in ("one-shot", "refit")
+        begin = time.perf_counter()
+        plain = config.method in ("one-shot", "refit", *MOVED)
         self.selection = Selection(
             problem,
             "magnitude" if plain else config.method,
@@ -193,19 +233,50 @@ class _Measuring:
         self.planned = 0
         self.lr = FIRST_LR if config.refit_lr is None else config.refit_lr
         self.climbs = config.refit_lr is None
+        self.epochs = 0
+        self.where = ""
+        self.path = self._path() if config.method in MOVED else None
+        self.begin = begin
+
+    def _path(self) -> Path:
+        stages = 1 if self.config.method == MOVED[0] else None
+        return Path(
+            compensator(
+                self.problem,
+                self.config,
+                stages=stages,
+                epsilon=self.config.epsilon,
+                progress=self._within_a_point,
+            )
+        )
 
     # -- points ----------------------------------------------------------------------------
 
     def at(self, removed: int) -> _Point:
         if removed not in self.points:
-            refits = self.config.method == "refit"
-            self.points[removed] = self._refitted(removed) if refits else self._one_shot(removed)
+            if self.path is not None:
+                self.points[removed] = self._moved(self.path, removed)
+            elif self.config.method == "refit":
+                self.points[removed] = self._refitted(removed)
+            else:
+                self.points[removed] = self._one_shot(removed)
             self._tell(removed)
         return self.points[removed]
 
     def _one_shot(self, removed: int) -> _Point:
-        problem = self.problem
-        weights = self.selection.weights(self.selection.mask(removed))
+        return self._judged(self.problem, self.selection.weights(self.selection.mask(removed)))
+
+    def _moved(self, path: Path, removed: int) -> _Point:
+        self.where = f"at {removed / self.prunable:.2%}"
+        state = path.at(removed)
+        return self._judged(path.compensator.problem_at(state), state.weights)
+
+    def _within_a_point(self, stage: str, done: int, total: int, note: str = "") -> None:
+        # The many stages of a path would each begin a bar anew.
+        if stage == "solving":
+            self.progress(f"{stage} {self.where}", done, total, note)
+
+    def _judged(self, problem: Problem, weights: Tensor) -> _Point:
         loss = evaluate(problem, problem.train, weights).loss
         test = evaluate(problem, problem.test, weights)
         nonzero = int((weights[problem.prunable_mask()] != 0).sum())
@@ -228,7 +299,7 @@ class _Measuring:
         def named(stage: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{stage} {where}", done, total, note)
 
-        return refit(
+        found = refit(
             problem,
             self.selection.mask(removed),
             target_loss=self.target,
@@ -238,6 +309,8 @@ class _Measuring:
             seed=problem.seed,
             progress=named,
         )
+        self.epochs += found.epochs_used
+        return found
 
     def _climb(self, removed: int, found: RefitResult) -> RefitResult:
         """Double or halve the learning rate while that reaches a lower loss."""
@@ -277,10 +350,12 @@ class _Measuring:
                 self.at(removed)
         elif self.config.method == "refit":
             counts = self._search_refit()
+        elif self.path is not None:
+            counts = self._search_moved()
         else:
             counts = self._search_one_shot()
         thresholds = self._thresholds()
-        if self.config.method == "one-shot":
+        if self.config.method != "refit":
             self.progress("measuring", len(self.points), len(self.points))
         chosen = sorted(self.points if wanted is None else set(counts))
         curve = tuple(
@@ -293,15 +368,45 @@ class _Measuring:
             for removed in chosen
         )
         lr = self.lr if self.config.method == "refit" else None
-        how = self.selection.allocation, self.selection.calibration
+        allocation, calibration = self.selection.allocation, self.selection.calibration
+        if self.path is None:
+            products, samples = self.selection.products, calibration
+        else:
+            moving = self.path.compensator
+            calibration = len(moving.samples)
+            products, samples = moving.products, len(moving.fit)
+        cost = Cost(
+            products=products,
+            samples=samples if products else 0,
+            epochs=self.epochs,
+            seconds=time.perf_counter() - self.begin,
+        )
+        how = allocation, calibration, cost
         return Measurement(self.dense, self.epsilon, curve, thresholds, lr, *how)
 
     def _search_one_shot(self) -> list[int]:
         coarse = sorted({removal_count(value, self.prunable) for value in COARSE})
-        bisections = math.ceil(math.log2(max(2.0, 0.1 / self.config.resolution)))
-        self.planned = len(coarse) + (bisections + CONFIRMING) * (len(self.tolerances) + 2)
+        self._plan(len(coarse))
         for removed in coarse:
             self.at(removed)
+        return self._refine_all()
+
+    def _search_moved(self) -> list[int]:
+        """Fewer survivors by :data:`SPACING` until no rule holds any more, then bisect."""
+        self._plan(math.ceil(math.log(self.prunable) / -math.log(SPACING)))
+        rules = [self._within(tolerance, -1) for tolerance in (*self.tolerances, 0.0)]
+        kept, failed = self.prunable, 0
+        while kept and failed < BEYOND:
+            kept = min(kept - 1, round(kept * SPACING))
+            point = self.at(self.prunable - kept)
+            failed = 0 if any(rule(point) for rule in (*rules, _feasible)) else failed + 1
+        return self._refine_all()
+
+    def _plan(self, coarse: int) -> None:
+        bisections = math.ceil(math.log2(max(2.0, 0.1 / self.config.resolution)))
+        self.planned = coarse + (bisections + CONFIRMING) * (len(self.tolerances) + 2)
+
+    def _refine_all(self) -> list[int]:
         for tolerance in self.tolerances:
             self._refine(self._within(tolerance, 0), confirm=True)
             for sign in (1, -1):

@@ -18,18 +18,22 @@ from .errors import InputError
 __all__ = [
     "Artifact",
     "CheckResult",
+    "CompareResult",
     "CompensationResult",
+    "Cost",
     "CurvatureSummary",
     "CurvePoint",
     "DataInfo",
     "DemoResult",
     "Dense",
+    "DistanceToLimit",
     "Epsilon",
     "HeldTo",
     "LayerResult",
     "Limit",
     "MeasurePoint",
     "MeasureResult",
+    "MethodResult",
     "ModelInfo",
     "OneShot",
     "PathPoint",
@@ -426,12 +430,25 @@ class Threshold:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What it took: curvature ``products``, each over ``samples`` training samples (0 where there
+    are none), passes over the training set (``epochs``) that survivors were trained for, and
+    ``seconds``."""
+
+    products: int
+    samples: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureResult:
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
     ``refit_lr`` is the peak learning rate that survivors were refitted with; None for one-shot.
-    ``method`` is "one-shot" (magnitude), "refit" (the same, trained) or a criterion; ``allocation``
-    and ``calibration`` are as in PruneResult.
+    ``method`` is "one-shot" (magnitude), "refit" (the same, survivors trained), "compensated" or
+    "staged" (the same, survivors moved in one stage or several) or a criterion; ``allocation`` and
+    ``calibration`` are as in PruneResult, ``cost`` is that of the measurement.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
@@ -446,6 +463,49 @@ class MeasureResult:
     refit_lr: float | None
     allocation: str = "global"
     calibration: int = 0
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceToLimit(Threshold):
+    """A threshold, and how far it stays below the limit: limit minus threshold, percentage
+    points."""
+
+    distance_pp: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult:
+    """One method of a comparison; fields are those of MeasureResult, thresholds with distances."""
+
+    method: str
+    curve: tuple[MeasurePoint, ...]
+    thresholds: tuple[DistanceToLimit, ...]
+    refit_lr: float | None
+    allocation: str
+    calibration: int
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareResult:
+    """Methods side by side on the same network and test samples, against its predicted limit.
+
+    ``limit``, ``limit_cost`` and ``reliability`` are those of the prediction; ``methods`` stand in
+    the order they were asked for, fewer of them where the work was ``interrupted``.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.compare/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    dense: Dense
+    epsilon: Epsilon
+    limit: Limit
+    limit_cost: Cost
+    reliability: Reliability
+    methods: tuple[MethodResult, ...]
+    interrupted: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import UsageError
 from .results import (
     CheckResult,
+    CompareResult,
     DemoResult,
     MeasureResult,
     PredictResult,
@@ -23,6 +24,7 @@ __all__ = ["SCHEMAS", "schema"]
 
 SCHEMAS: dict[str, type[Any]] = {
     "check": CheckResult,
+    "compare": CompareResult,
     "demo": DemoResult,
     "measure": MeasureResult,
     "predict": PredictResult,

@@ -612,6 +612,7 @@ WITH_OUTPUT = {
     "prune": ("-o", "out.safetensors", "--amount", "0.5"),
     "measure": ("-o", "out.json"),
     "check": ("-o", "out.json"),
+    "compare": ("-o", "out.json"),
 }
 
 

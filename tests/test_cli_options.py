@@ -42,6 +42,14 @@ SECTIONS = {
         "LimitConfig",
         "CheckConfig",
     ),
+    "compare": (
+        "ModelConfig",
+        "DataConfig",
+        "RunConfig",
+        "CurvatureConfig",
+        "LimitConfig",
+        "CompareConfig",
+    ),
 }
 
 
@@ -67,8 +75,9 @@ def test_a_call_without_flags_gives_the_defaults(name: str) -> None:
     given = parsed(name, *positional(name))
     for kind in SECTIONS[name]:
         dataclass = getattr(config, kind)
-        # The gate's --tolerance is not that of the limit.
-        other = ("tolerance",) if (name, kind) == ("check", "LimitConfig") else ()
+        # The --tolerance of the gate, and that of accuracy, is not that of the limit.
+        both = name in ("check", "compare") and kind == "LimitConfig"
+        other = ("tolerance",) if both else ()
         assert options.build(dataclass, given, without=other) == dataclass()
 
 
@@ -116,6 +125,14 @@ def test_the_tolerance_of_check_is_the_gates() -> None:
     assert measure.tolerance == config.MeasureConfig().tolerance
 
 
+def test_compare_has_every_option_of_measure_but_the_method() -> None:
+    given = parsed("compare", "x.pt", "--tolerance", "3pp", "--cg-steps", "7")
+    measure = options.build(config.MeasureConfig, given)
+    assert measure == config.MeasureConfig(tolerance=("3pp",), cg_steps=7)
+    missing = {f.name for f in dataclasses.fields(config.MeasureConfig)} - set(given)
+    assert missing == {"method"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_everything_has_help(name: str) -> None:
     command = group.get_command(click.Context(group), name)
@@ -138,7 +155,8 @@ def test_help_shows_every_default(name: str) -> None:
     for kind in SECTIONS[name]:
         for field in dataclasses.fields(getattr(config, kind)):
             unset = field.default is None or field.default is False or field.default == ()
-            if unset or field.name not in given or (name, field.name) == ("check", "tolerance"):
+            shared = name in ("check", "compare") and field.name == "tolerance"
+            if unset or shared or field.name not in given:
                 continue
             shown = field.default if isinstance(field.default, tuple) else (field.default,)
             flag = (*field.metadata["flags"], "--" + field.name.replace("_", "-"))[-1]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_results import filled
 
-from prunelimit.compare import compare
+from prunelimit.compare import compare, distances
 from prunelimit.config import CheckConfig
 from prunelimit.errors import InputError, UsageError
 from prunelimit.results import Epsilon, MeasureResult, PredictResult, Threshold
@@ -47,6 +47,14 @@ def measurement(method: str = "refit", **changes: Any) -> MeasureResult:
             **changes,
         },
     )
+
+
+def test_distances_are_limit_minus_threshold() -> None:
+    found = distances(prediction(), THRESHOLDS)
+    assert [each.distance_pp for each in found] == pytest.approx([1, 5, 3])
+    for each, threshold in zip(found, THRESHOLDS, strict=True):
+        for field in dataclasses.fields(threshold):
+            assert getattr(each, field.name) == getattr(threshold, field.name)
 
 
 def test_refit_is_compared_by_feasibility() -> None:

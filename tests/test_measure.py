@@ -16,6 +16,7 @@ from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measure import FIRST_LR, Measurement, measure, parse_sparsities
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
+from prunelimit.pruning.options import compensator
 from prunelimit.pruning.refit import refit
 from prunelimit.results import Threshold
 from prunelimit.training import train
@@ -129,7 +130,7 @@ def test_a_network_that_loses_nothing_can_lose_everything() -> None:
         network.bias.copy_(torch.tensor([1.0, 0.0]))
     data = torch.randn(30, 20), torch.zeros(30, dtype=torch.int64)
     problem = problem_from_module(network, data, data)
-    for method in ("one-shot", "refit"):
+    for method in ("one-shot", "refit", "compensated", "staged"):
         found = measure(problem, dataclasses.replace(CONFIG, method=method, epsilon="0.1"))
         assert all(t.sparsity == 1 and t.interval == (1, 1) for t in found.thresholds)
 
@@ -217,12 +218,71 @@ def test_one_shot_points_are_those_of_the_mask(learned: Problem) -> None:
         assert point.accuracy == evaluate(learned, learned.test, weights).accuracy
 
 
-def test_progress_ends_where_it_said(learned: Problem) -> None:
+MOVED = MeasureConfig(epsilon="0.05", calibration=0, cg_steps=6, resolution=0.01)
+
+
+def test_compensated_points_are_those_of_one_stage_from_dense(learned: Problem) -> None:
+    config = dataclasses.replace(MOVED, method="compensated", sparsities="0,0.5,0.9")
+    found = measure(learned, config)
+    products = 0
+    for point, removed in zip(found.curve, (0, 104, 187), strict=True):
+        once = compensator(learned, config, stages=1, epsilon="0.05")
+        state = once.advance(once.begin(), removed)
+        pruned = once.problem_at(state)
+        assert point.loss == evaluate(pruned, learned.train).loss
+        assert point.accuracy == evaluate(pruned, learned.test).accuracy
+        assert point.nonzero <= 208 - removed
+        products += once.products
+    assert found.cost.products == products > 0
+    assert (found.calibration, found.cost.samples) == (300, 225)
+
+
+def test_a_staged_curve_is_one_path_and_costs_no_more_than_its_last_point(
+    learned: Problem,
+) -> None:
+    config = dataclasses.replace(MOVED, method="staged", sparsities="0.5,0.8,0.9")
+    found = measure(learned, config)
+    path = compensator(learned, config, stages=None, epsilon="0.05")
+    state = path.begin()
+    for point, removed in zip(found.curve, (104, 166, 187), strict=True):
+        state = path.advance(state, removed)
+        assert point.sparsity == removed / 208
+        assert point.loss == evaluate(path.problem_at(state), learned.train).loss
+    assert found.cost.products == path.products
+
+
+@pytest.mark.parametrize("method", ["compensated", "staged"])
+def test_moved_survivors_have_the_thresholds_of_one_shot(learned: Problem, method: str) -> None:
+    found = measure(learned, dataclasses.replace(MOVED, method=method))
+    shot = measure(learned, MOVED)
+    assert (found.dense, found.epsilon) == (shot.dense, shot.epsilon)
+    assert [(t.rule, t.tolerance) for t in found.thresholds] == [
+        (t.rule, t.tolerance) for t in shot.thresholds
+    ]
+    # Moving survivors by what outputs were is no worse than leaving them, but for the resolution.
+    assert threshold(found, "loss").sparsity >= threshold(shot, "loss").sparsity - 0.05
+    by_sparsity = {point.sparsity: point for point in found.curve}
+    for each in found.thresholds:
+        low, high = each.interval
+        assert low <= each.sparsity <= high
+        assert {low, each.sparsity} <= set(by_sparsity)
+    loss = threshold(found, "loss")
+    target = found.dense.loss + 0.05
+    assert by_sparsity[loss.sparsity].loss <= target < by_sparsity[loss.interval[1]].loss
+    assert loss.interval[1] - loss.sparsity <= 0.01 + 1e-9
+    assert all(p.nonzero <= round((1 - p.sparsity) * 208) for p in found.curve)
+    assert found.allocation == "global" and found.refit_lr is None
+
+
+@pytest.mark.parametrize("method", ["one-shot", "obd", "staged"])
+def test_progress_ends_where_it_said(learned: Problem, method: str) -> None:
     calls: list[tuple[int, int]] = []
     measure(
         learned,
-        MeasureConfig(epsilon="0.05"),
-        progress=lambda stage, done, total, note="": calls.append((done, total)),
+        dataclasses.replace(MOVED, method=method),
+        progress=lambda stage, done, total, note="": (
+            calls.append((done, total)) if stage == "measuring" else None
+        ),
     )
     assert calls[-1][0] == calls[-1][1]
     assert all(done < total for done, total in calls[:-1])
@@ -262,6 +322,9 @@ def test_other_sparsities_are_refused(text: str) -> None:
         {"resolution": 0.0},
         {"sparsities": "2"},
         {"epsilon": "much"},
+        {"method": "staged", "cg_steps": 0},
+        {"method": "staged", "calibration": 1},
+        {"method": "compensated", "allocation": "erk"},
         {"method": "refit", "refit_epochs": -1},
         {"method": "refit", "refit_lr": 0.0},
         {"method": "refit", "refit_batch_size": 0},

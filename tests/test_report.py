@@ -31,15 +31,19 @@ from prunelimit.report.command import CONFIGS, command_line
 from prunelimit.results import (
     Artifact,
     CheckResult,
+    CompareResult,
+    Cost,
     CurvatureSummary,
     CurvePoint,
     DataInfo,
     Dense,
+    DistanceToLimit,
     Epsilon,
     LayerResult,
     Limit,
     MeasurePoint,
     MeasureResult,
+    MethodResult,
     ModelInfo,
     OneShot,
     PathPoint,
@@ -177,6 +181,32 @@ def held_to(method: str) -> PredictResult:
     return predicted(one_shot=ONE_SHOT, held_to=hold(method, plain.limit, ONE_SHOT))
 
 
+def compared(methods: tuple[str, ...] = ("one-shot", "staged", "refit", "obd")) -> CompareResult:
+    """The same curve for every method, feasibility instead of loss for refit."""
+    limit = predicted().limit
+    cost = Cost(products=0, samples=0, epochs=0, seconds=2.5)
+    moved = dataclasses.replace(cost, products=1_234, samples=300)
+    found = tuple(
+        MethodResult(
+            method=name,
+            curve=(result := measured("refit" if name == "refit" else "one-shot")).curve,
+            thresholds=tuple(
+                DistanceToLimit(**vars(each), distance_pp=100 * (limit.sparsity - each.sparsity))
+                for each in result.thresholds
+            ),
+            refit_lr=result.refit_lr,
+            allocation="global",
+            calibration=0,
+            cost=moved if name == "staged" else cost,
+        )
+        for name in methods
+    )
+    return CompareResult(
+        **HEAD, dense=DENSE, epsilon=EPSILON, limit=limit, limit_cost=moved, reliability=RELIABLE,
+        methods=found, interrupted=False,
+    )  # fmt: skip
+
+
 def spectrum(probes: int = 2) -> SpectrumResult:
     """Bulk at zero, two outliers, a negative side; every probe finds the same."""
     nodes = (-0.25, -1e-3, 1e-9, 2e-3, 0.1, 3.0, 12.5)
@@ -265,6 +295,7 @@ TABLES: list[tuple[Callable[[Any], Any], Any]] = [
     (tables.predict_table, predicted(reliability=UNRELIABLE)),
     (tables.predict_table, held_to("staged")),
     (tables.prune_table, PRUNED),
+    (tables.compare_table, compared()),
     (tables.measure_table, measured()),
     (tables.measure_table, measured("refit")),
     (tables.check_table, verdict()),
@@ -384,6 +415,20 @@ def test_every_measured_point_and_threshold_is_shown() -> None:
     assert "loss within epsilon" in text(tables.measure_table(measured()))
 
 
+def test_methods_stand_side_by_side_with_what_is_left_to_the_limit() -> None:
+    result = compared()
+    shown = text(tables.compare_table(result), width=80)
+    lines = shown.splitlines()
+    for method in result.methods:
+        (row,) = [each for each in lines if each.startswith(f"  {method.method} ") and "+" in each]
+        for each in method.thresholds:
+            assert f"{words.percent(each.sparsity)} {each.distance_pp:+.1f}" in row
+    # what trained survivors hold stands where others have their loss
+    assert sum("by loss" in each for each in lines) == 1
+    (cost,) = [each for each in lines if each.startswith("  staged ") and "1,234" in each]
+    assert cost.split() == ["staged", "1,234", "300", "-", "2.5"]
+
+
 def test_a_verdict_is_said_first_and_explained() -> None:
     assert text(tables.check_table(verdict())).startswith("PASSED")
     failed = text(tables.check_table(verdict(False)))
@@ -396,6 +441,7 @@ def test_a_verdict_is_said_first_and_explained() -> None:
 PLOTS: dict[str, Callable[[Path], None]] = {
     "spectrum": lambda path: plots.plot_spectrum(spectrum(), path),
     "limit": lambda path: plots.plot_limit(predicted(), path),
+    "compare": lambda path: plots.plot_compare(compared(), path),
     "measure": lambda path: plots.plot_measure([measured(), measured("refit")], predicted(), path),
 }
 
@@ -528,6 +574,29 @@ def test_measured_and_predicted_are_where_they_are(drawn: Callable[..., list[Axe
         assert float(label.get_text().rstrip("%")) == pytest.approx(100 * (1 - place))
     for place, label in zip(upper.get_yticks(), upper.get_yticklabels(), strict=True):
         assert float(label.get_text()) == pytest.approx(100 * (1 - place))
+
+
+def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(
+    drawn: Callable[..., list[Axes]],
+) -> None:
+    names = ("one-shot", "compensated", "staged", "refit", "snip", "obd", "obs", "wanda", "grasp")
+    result = compared(names)
+    (axes,) = drawn(plots.plot_compare, result)
+    looks = set()
+    for method in result.methods:
+        each = line(axes, method.method)
+        looks.add((each.get_color(), each.get_linestyle()))
+        kept = [1 - p.sparsity for p in method.curve if p.sparsity < 1]
+        assert np.allclose(each.get_xdata(), kept)
+    assert len(looks) == len(names)
+    limit = line(
+        axes, f"predicted limit {words.interval(result.limit.sparsity, result.limit.interval)}"
+    )
+    assert np.allclose(limit.get_xdata(), 1 - result.limit.sparsity)
+    (band,) = axes.patches
+    low, high = result.limit.interval
+    edges = band.get_extents().transformed(axes.transData.inverted())
+    assert sorted((edges.x0, edges.x1)) == pytest.approx([1 - high, 1 - low])
 
 
 @pytest.mark.filterwarnings("error")

@@ -14,21 +14,11 @@ from ..errors import InputError, OutputError, UsageError
 from ..inputs.load import Loaded
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
-from ..pruning.stages import Compensator, State
+from ..pruning.options import compensator, parse_stages
+from ..pruning.stages import State
 from ..results import CompensationResult, StageResult
 
-__all__ = [
-    "Compensated",
-    "check_compensation",
-    "compensated",
-    "compensator",
-    "parse_stages",
-    "wants_compensation",
-]
-
-
-CALIBRATION = 10_000
-"""Inputs that compensation sees."""
+__all__ = ["Compensated", "compensated"]
 
 
 @dataclass(frozen=True)
@@ -38,64 +28,6 @@ class Compensated:
     problem: Problem
     state: State
     result: CompensationResult
-
-
-def parse_stages(text: str) -> int | None:
-    """How many stages; None for ``auto``.
-
-    Raises:
-        UsageError: neither ``auto`` nor a whole number from 1 on.
-    """
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--stages is {text}; give auto, or a whole number from 1 on.")
-    return int(text)
-
-
-def wants_compensation(config: CompensateConfig) -> bool:
-    """Whether the survivors are to be moved."""
-    return config.compensate or config.stages != CompensateConfig.stages
-
-
-def check_compensation(config: CompensateConfig) -> None:
-    """Refuse settings that make no sense before anything is loaded.
-
-    Raises:
-        UsageError: one of them does not.
-    """
-    parse_stages(config.stages)
-    if config.cg_steps < 1:
-        raise UsageError(f"--cg-steps is {config.cg_steps}; give 1 or more.")
-    if config.calibration is not None and (config.calibration < 0 or config.calibration == 1):
-        raise UsageError(
-            f"--calibration is {config.calibration}; give 2 samples or more, or 0 for all."
-        )
-
-
-def compensator(
-    problem: Problem,
-    config: CompensateConfig,
-    *,
-    epsilon: float | str,
-    min_keep: int = 0,
-    progress: Progress = silent,
-) -> Compensator:
-    """The :class:`~prunelimit.pruning.stages.Compensator` that the options describe.
-
-    Raises:
-        PruneLimitError: see there.
-    """
-    return Compensator(
-        problem,
-        epsilon=epsilon,
-        calibration=CALIBRATION if config.calibration is None else config.calibration,
-        cg_steps=config.cg_steps,
-        stages=parse_stages(config.stages),
-        bn_recalibrate=config.bn_recalibrate,
-        min_keep=min_keep,
-        progress=progress,
-    )
 
 
 def compensated(
@@ -117,7 +49,12 @@ def compensated(
     """
     problem = loaded.problem
     worker = compensator(
-        problem, config, epsilon=epsilon, min_keep=config.min_keep, progress=progress
+        problem,
+        config,
+        stages=parse_stages(config.stages),
+        epsilon=epsilon,
+        min_keep=config.min_keep,
+        progress=progress,
     )
     cost = worker.cost(remove)
     about = f"about {_duration(cost.seconds)}, at most {cost.products} products"

@@ -54,4 +54,5 @@ def measure_loaded(
         refit_lr=found.refit_lr,
         allocation=found.allocation,
         calibration=found.calibration,
+        cost=found.cost,
     )

@@ -24,9 +24,10 @@ from ..inputs.problem import evaluate
 from ..progress import Progress, silent
 from ..pruning.allocation import parse_pattern
 from ..pruning.magnitude import layer_results, pruned_weights, removal_count
+from ..pruning.options import check_compensation, parse_stages, wants_compensation
 from ..pruning.selection import Selection
 from ..results import CompensationResult, PruneResult, Reliability
-from .compensation import check_compensation, compensated, wants_compensation
+from .compensation import compensated
 from .predict import predict_loaded
 from .provenance import Recorder
 
@@ -116,6 +117,7 @@ def _check(config: PruneConfig) -> None:
         raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
     if config.calibration is not None and config.calibration < 0:
         raise UsageError(f"--calibration is {config.calibration}; give 0 for all samples, or more.")
+    parse_stages(config.stages)
     check_compensation(config)
     if wants_compensation(config):
         others = {

@@ -78,6 +78,11 @@ class Selection:
         return self.allocator.removable
 
     @property
+    def products(self) -> int:
+        """Curvature products that the criterion spent, each over the samples read."""
+        return self.judgement.products
+
+    @property
     def updates(self) -> bool:
         """Whether the criterion gives survivors new values."""
         return self.judgement.update is not None

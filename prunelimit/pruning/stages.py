@@ -156,6 +156,8 @@ class Compensator:
     that it is passed, least removed first; magnitude by default.
     ``min_keep`` of every prunable tensor are never removed.
 
+    ``products`` counts the curvature products spent, each over the inputs of ``fit``.
+
     The problem is unchanged. Everything is deterministic; :meth:`advance` may go on from a state
     of lower sparsity, so that a curve costs no more than its last point.
 
@@ -183,6 +185,7 @@ class Compensator:
         self.cg_steps = cg_steps
         self.number = stages
         self.progress = progress
+        self.products = 0
         self._min_keep = min_keep
         self._scores = scores
         begin = time.perf_counter()
@@ -425,6 +428,7 @@ class Compensator:
             gradient=product.gradient() if state.stages else None,
             on_step=told,
         )
+        self.products += product.products
         if found.steps < self.cg_steps:
             self.progress("solving", self.cg_steps, self.cg_steps)
         return found

@@ -15,17 +15,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..files import writing
-from ..results import Limit, MeasureResult, PredictResult, SpectrumResult
+from ..results import CompareResult, Limit, MeasureResult, PredictResult, SpectrumResult
 from .words import count, interval, matrix, percent
 
-__all__ = ["plot_limit", "plot_measure", "plot_spectrum"]
+__all__ = ["plot_compare", "plot_limit", "plot_measure", "plot_spectrum"]
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
-BLACK = "#222222"
+BLACK, SKY, PURPLE = "#222222", "#56B4E9", "#CC79A7"
 FORMULAS = {"paper": "^", "isotropic": "s", "directional": "o"}
 WIDTHS = {"paper": "squared Gaussian width"}
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
-METHODS = {"one-shot": BLUE, "refit": GREEN}
+METHODS = {"one-shot": BLUE, "refit": GREEN, "compensated": SKY, "staged": RED}
+OTHERS = (PURPLE, BLACK, GREY)
+"""Colours of criteria, in the order they come; then again with other lines."""
 
 
 @contextmanager
@@ -218,6 +220,53 @@ def plot_measure(
         )  # fmt: skip
         upper.figure.legend(
             *upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
+            frameon=False,
+        )  # fmt: skip
+
+
+def plot_compare(result: CompareResult, path: Path) -> None:
+    """Accuracy against sparsity, a line per method, with the predicted limit and its interval.
+
+    Both axes are logarithmic in what is lost, as in :func:`plot_measure`.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    points = [p for m in result.methods for p in m.curve if p.sparsity < 1]
+    floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
+    accuracies = [result.dense.accuracy, *(p.accuracy for p in points)]
+    fewest = min([1 - each for each in accuracies if each < 1] or [0.01])
+    limit = result.limit
+    criteria = [m.method for m in result.methods if m.method not in METHODS]
+    with _figure(path) as axes:
+        low, high = (max(1 - bound, floor) for bound in limit.interval)
+        axes.axvspan(high, low, color=ORANGE, alpha=0.3, linewidth=0)
+        axes.axvline(
+            max(1 - limit.sparsity, floor), color=ORANGE, linewidth=2,
+            label=f"predicted limit {interval(limit.sparsity, limit.interval)}",
+        )  # fmt: skip
+        axes.axhline(max(1 - result.dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
+        for method in result.methods:
+            name, turn = method.method, 0
+            colour = METHODS.get(name)
+            if colour is None:
+                turn, place = divmod(criteria.index(name), len(OTHERS))
+                colour = OTHERS[place]
+            shown = [p for p in method.curve if 1 - p.sparsity >= floor]
+            axes.plot(
+                [1 - p.sparsity for p in shown],
+                [max(1 - p.accuracy, fewest / 2) for p in shown],
+                color=colour, marker=".", linewidth=1.3, label=name,
+                linestyle=("-", "--", "-.", ":")[min(turn, 3)],
+            )  # fmt: skip
+        axes.set_ylabel("test accuracy, %")
+        _accuracy_axis(axes, fewest / 2)
+        _sparsity_axis(axes, floor)
+        axes.set_title(
+            f"Methods on {result.model.spec}, {result.data.spec}", loc="left", fontsize=10
+        )
+        axes.figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8,
             frameon=False,
         )  # fmt: skip
 

@@ -10,7 +10,9 @@ from rich.text import Text
 
 from ..results import (
     CheckResult,
+    CompareResult,
     CompensationResult,
+    Cost,
     CrossCheck,
     CurvatureSummary,
     Dense,
@@ -22,6 +24,7 @@ from ..results import (
     PruneResult,
     Reliability,
     SpectrumResult,
+    Threshold,
     TrainResult,
 )
 from .words import (
@@ -40,6 +43,7 @@ from .words import (
 
 __all__ = [
     "check_table",
+    "compare_table",
     "measure_table",
     "predict_table",
     "prune_table",
@@ -347,6 +351,9 @@ def measure_table(result: MeasureResult) -> RenderableType:
         epochs = result.provenance.config.get("refit_epochs", "some")
         text = f"at most {epochs} epochs of Adam, learning rate {result.refit_lr:.2g}"
         facts.append(("survivors trained", text))
+    if result.cost is not None and result.cost.products:
+        products = count(result.cost.products, "product")
+        facts.append(("cost", f"{products} on {result.cost.samples:,} samples"))
     head = _pairs(
         f"Measured sparsity of {result.model.spec} on {result.data.spec}, {result.method}", facts
     )
@@ -369,6 +376,73 @@ def measure_table(result: MeasureResult) -> RenderableType:
         ),
     )
     return Group(head, BLANK, thresholds, BLANK, curve)
+
+
+def compare_table(result: CompareResult) -> RenderableType:
+    """Every method's thresholds and what is left to the limit, then what each cost."""
+    limit = result.limit
+    head = _pairs(
+        f"Methods on {result.model.spec}, {result.data.spec}",
+        [
+            ("limit", f"{interval(limit.sparsity, limit.interval)} of prunable weights"),
+            ("reliable", "yes" if result.reliability.ok else "NO"),
+            _dense(result.dense),
+            _tolerance(result.epsilon),
+        ],
+    )
+    columns: dict[tuple[str, float], str] = {}
+    for method in result.methods:
+        for each in method.thresholds:
+            columns.setdefault(_column(each), _short(each))
+    thresholds = _grid(
+        "Largest sparsity by rule, and percentage points left to the limit",
+        ("method", *columns.values()),
+        (
+            (
+                method.method,
+                *(
+                    " / ".join(
+                        f"{percent(each.sparsity)} {each.distance_pp:+.1f}"
+                        for each in method.thresholds
+                        if _column(each) == column
+                    )
+                    or "-"
+                    for column in columns
+                ),
+            )
+            for method in result.methods
+        ),
+    )
+    costs = _grid(
+        "Cost",
+        ("", "products", "on samples", "epochs", "seconds"),
+        (
+            ("predicting the limit", *_cost(result.limit_cost)),
+            *((method.method, *_cost(method.cost)) for method in result.methods),
+        ),
+    )
+    return Group(head, BLANK, thresholds, BLANK, costs)
+
+
+def _column(threshold: Threshold) -> tuple[str, float]:
+    """Where a threshold stands: by loss, with the survivors as they are or trained, in one."""
+    by_loss = threshold.rule in ("loss", "feasibility")
+    return "loss" if by_loss else threshold.rule, threshold.tolerance
+
+
+def _short(threshold: Threshold) -> str:
+    if threshold.rule == "accuracy":
+        return f"within {100 * threshold.tolerance:g} pp"
+    return "as dense" if threshold.rule == "dense-accuracy" else "by loss"
+
+
+def _cost(cost: Cost) -> tuple[str, str, str, str]:
+    return (
+        f"{cost.products:,}" if cost.products else "-",
+        f"{cost.samples:,}" if cost.products else "-",
+        f"{cost.epochs:,}" if cost.epochs else "-",
+        f"{cost.seconds:.3g}",
+    )
 
 
 def check_table(result: CheckResult) -> RenderableType:

@@ -47,7 +47,8 @@ def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Jud
     """
     product = CurvatureProduct(problem, split, "hessian")
     curved = product(product.gradient()).to(torch.float64)
-    return Judgement(prunable_part(problem, problem.vector().to(torch.float64) * curved))
+    scores = prunable_part(problem, problem.vector().to(torch.float64) * curved)
+    return Judgement(scores, products=product.products)
 
 
 SNIP = Criterion(

@@ -1,0 +1,95 @@
+"""``prunelimit compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prunelimit.config import (
+    CompareConfig,
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    MeasureConfig,
+    ModelConfig,
+    RunConfig,
+)
+
+from .command import Interrupted
+from .options import (
+    CHECKPOINT,
+    COMPARE,
+    CURVATURE,
+    CURVE_CSV,
+    DATA,
+    NETWORK,
+    RUN,
+    Section,
+    build,
+    cli_command,
+    document_options,
+    general_options,
+)
+from .outputs import Outputs
+
+OTHER_TOLERANCE = ("tolerance",)
+"""--tolerance is that of accuracy; that of the limit keeps its default."""
+
+MEASURE = Section("Measurement", MeasureConfig, without=("method",))
+LIMIT = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
+
+
+@cli_command(
+    "compare",
+    CHECKPOINT,
+    COMPARE,
+    NETWORK,
+    DATA,
+    MEASURE,
+    LIMIT,
+    CURVATURE,
+    RUN,
+    document_options(
+        plot="accuracy against sparsity, a line per method, with the limit", strict=True
+    ),
+    CURVE_CSV,
+    general_options(),
+)
+def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
+    """Measure pruning methods side by side, against the predicted limit.
+
+    Gives the thresholds of every method on the same network and test samples, how far each stays
+    below the limit, and what it cost. The limit is predicted once, or taken from --predicted.
+    Ctrl-C leaves the methods done. CKPT is a checkpoint; one written by prunelimit names its own
+    network and data.
+    """
+    config = build(CompareConfig, given)
+    read = () if config.predicted is None else (Path(config.predicted),)
+    outputs = Outputs.of(given, csv_path, inputs=(checkpoint, *read))
+    from prunelimit.pipeline.compare import compare
+    from prunelimit.report.plots import plot_compare
+    from prunelimit.report.tables import compare_table
+
+    from .exports import write_curves
+
+    with outputs.progress() as progress:
+        result = compare(
+            checkpoint,
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            build(CurvatureConfig, given),
+            build(LimitConfig, given, without=OTHER_TOLERANCE),
+            build(MeasureConfig, given, without=("method",)),
+            config,
+            progress=progress,
+        )
+    outputs.draw(lambda path: plot_compare(result, path))
+    if csv_path is not None:
+        write_curves(result, csv_path, force=outputs.force)
+    outputs.document(result, outputs.output)
+    outputs.show(compare_table(result))
+    if result.interrupted:
+        holds = "these are" if outputs.output is None else f"{outputs.output} holds"
+        raise Interrupted(f"Interrupted; {holds} the methods done.")
+    outputs.demand(result.reliability)
