@@ -1,11 +1,13 @@
 """Time of one curvature product in units of one gradient, beside other packages', in one run.
 
-    python benchmarks/products.py [--repeats 7] [--only REGEX]
+    python benchmarks/products.py [--repeats 7] [--only REGEX] [--compile]
 
 Networks with fresh weights on one batch of random data. The routes take turns, so that whatever
 else the machine does falls on all of them alike; each cell is the ratio of medians, per vector
 where eight are multiplied at once. The unit is the gradient of the network as it is, with its
-normalisation layers. Packages that are not installed (``pip install '.[bench]'``) are left out.
+normalisation layers. ``--compile`` adds the Hessian's product on a first batch compiled by
+torch.compile, beside the same uncompiled, with the seconds that compiling took; it compares the two
+alone. Packages that are not installed (``pip install '.[bench]'``) are left out.
 """
 
 from __future__ import annotations
@@ -93,6 +95,8 @@ def ours(given: Problem) -> dict[str, Callable[[], object]]:
         routes[title] = lambda product=product: product(vector)  # type: ignore[misc]
         routes[f"{title} x{BLOCK}"] = lambda product=product: product(block)  # type: ignore[misc]
         routes[f"{title}, double backward"] = lambda product=slow: product(vector)  # type: ignore[misc]
+        rounded = CurvatureProduct(given, given.train, kind, route="taped", precision="bfloat16")
+        routes[f"{title}, bfloat16"] = lambda product=rounded: product(vector)  # type: ignore[misc]
     return routes
 
 
@@ -141,6 +145,27 @@ def vectors(given: Problem) -> tuple[Tensor, Tensor]:
     return block[0].clone(), block
 
 
+def compiled(name: str, repeats: int) -> str:
+    """What compiling the part of a product that every batch repeats costs and gains."""
+    given = problem(name)
+    product = CurvatureProduct(given, given.train, route="taped")
+    batch = product._kept[0]
+    direction = given.layout.unflatten(vectors(given)[0]).values()
+    both = [*batch.values, *batch.tape.transform(*direction)]
+    faster = torch.compile(batch.tape.combine)
+    begin = time.perf_counter()
+    faster(*both)
+    seconds = time.perf_counter() - begin
+    taken: dict[Callable[..., object], list[float]] = {batch.tape.combine: [], faster: []}
+    for _ in range(2 * repeats + 1):
+        for run, times in taken.items():
+            begin = time.perf_counter()
+            run(*both)
+            times.append(time.perf_counter() - begin)
+    plain, quick = (statistics.median(times[1:]) for times in taken.values())
+    return f"{name}: {seconds:.0f} s to compile, {1000 * plain:.1f} ms -> {1000 * quick:.1f} ms"
+
+
 def ratios(name: str, repeats: int) -> dict[str, float]:
     """Median seconds per vector of every route over those of the gradient."""
     given = problem(name)
@@ -163,11 +188,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", default="", metavar="REGEX")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     chosen = [name for name in NETWORKS if re.search(options.only, name)]
     # Fused attention has no derivatives of these kinds; not every package turns it off itself.
     torch.backends.mha.set_fastpath_enabled(False)
+    if options.compile:
+        for name in chosen:
+            print(compiled(name, options.repeats), flush=True)
+        return
     with sdpa_kernel(SDPBackend.MATH):
         columns = {name: ratios(name, options.repeats) for name in chosen}
     heads = [f"{name}, batch {NETWORKS[name][2]}" for name in chosen]

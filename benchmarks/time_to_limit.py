@@ -1,57 +1,81 @@
-"""Products and seconds until the limit is right, here and with other packages' own quadrature.
+"""Products and seconds until the limit is right and stays right, beside other packages' quadrature.
 
     python benchmarks/time_to_limit.py CKPT ... [--depths 20,40,80,160,320] [--reference 640]
 
-The limit is the published formula's, which needs nothing but the spectrum of abs(H): the only one
-that the others' output allows. The reference is ours at the depth of ``--reference``, from three
-probes. Every route starts from one random vector of its own; its error at a depth is against the
-reference, its seconds are those of that depth from nothing. PyHessian 0.1's ``density()`` calls a
-function that torch has removed; it is given one here.
+Two limits need nothing but the spectrum of abs(H) and can be read from any package's output: the
+published formula's and the isotropic one. Every route starts from one random vector of its own; its
+error at a depth is against the reference, ours from three probes at the depth of ``--reference``,
+its seconds are those of that depth from nothing. A route has *settled* at the first depth from
+which on all its errors are below ``--within`` percentage points: at a smaller one it may be right,
+but nobody could know. The last line is ``predict`` as a user would run it, with the directional
+limit and the interval that it states. PyHessian 0.1's ``density()`` calls a function that torch has
+removed; it is given one here.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunelimit.config import DataConfig, ModelConfig, RunConfig
+from prunelimit.config import (
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    ModelConfig,
+    RunConfig,
+)
 from prunelimit.curvature import CurvatureProduct, PyHessianProduct
-from prunelimit.effective import kept
+from prunelimit.effective import EffectiveDimension
 from prunelimit.epsilon import loss_tolerance
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import Problem, Split, evaluate
-from prunelimit.lanczos import Bracket, Lanczos, Quadrature, lanczos, pool
-from prunelimit.limit import Geometry
+from prunelimit.lanczos import Bracket, Quadrature, lanczos, pool
+from prunelimit.limit import Geometry, isotropic_transition, paper_transition
+from prunelimit.pipeline.predict import predict_problem
 from prunelimit.pruning.magnitude import magnitude_order
-from prunelimit.spectrum import rademacher
+from prunelimit.spectrum import Spectrum, rademacher
 
 Route = Callable[[int], list[Quadrature]]
 """Depth -> the rules whose readings are averaged."""
 
 
-def paper_limit(rules: list[Quadrature], geometry: Geometry) -> float:
-    """The published formula's limit, in percent of the prunable weights."""
+FORMULAS = {"paper": paper_transition, "isotropic": isotropic_transition}
 
-    def feasible(removed: int) -> bool:
-        radius = float(geometry.radii[removed])
-        if radius == 0:
-            return True
-        ridge = 2 * geometry.epsilon / radius**2
-        share = np.mean([kept(np.abs(r.ritz_values), ridge) @ r.weights for r in rules])
-        return bool(geometry.dimension * share <= geometry.dimension - removed)
 
-    low, high = 0, geometry.prunable + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if feasible(middle) else (low, middle)
-    return 100 * low / geometry.prunable
+@dataclass(frozen=True)
+class Given(Spectrum):
+    """A spectrum that is known by rules alone, whosever they are."""
+
+    rules: tuple[Quadrature, ...] = ()
+
+    @property
+    def bracket(self) -> Bracket:
+        """The mean of the rules, without an error."""
+        rule = pool(self.rules)
+        return Bracket(Quadrature(rule.ritz_values, rule.weights / rule.weights.sum()), rule)
+
+    def probe_deviation(self, function: Callable[[np.ndarray], np.ndarray]) -> float:
+        """None is known."""
+        return 0.0
+
+
+def limits(rules: list[Quadrature], geometry: Geometry) -> dict[str, float]:
+    """The limit by each formula, in percent of the prunable weights."""
+    spectrum = Given(geometry.dimension, (), tuple(rules))
+    reading = EffectiveDimension(spectrum, "absolute", 0.95)
+    return {
+        name: 100 * find(geometry, reading).removed / geometry.prunable
+        for name, find in FORMULAS.items()
+    }
 
 
 def ours(problem: Problem, split: Split, seed: int) -> Route:
@@ -127,43 +151,85 @@ def curvlinops(problem: Problem, split: Split) -> Route:
     return route
 
 
-def rows(checkpoint: Path, options: argparse.Namespace) -> None:
+def reference(
+    problem: Problem, split: Split, geometry: Geometry, steps: int
+) -> tuple[dict[str, float], float, float]:
+    """The limits from three deep probes, the directional one among them, and half its interval."""
+    config = CurvatureConfig(samples=len(split), steps=steps, probes=3)
+    limit = LimitConfig(no_drift=True, directional_steps=steps // 2, epsilon=repr(geometry.epsilon))
+    found = predict_problem(problem, config, limit)
+    deep = {
+        each.formula: 100 * each.sparsity for each in found.variants if each.operator == "absolute"
+    }
+    low, high = found.limit.interval
+    return deep, 50 * (high - low), found.provenance.wall_seconds
+
+
+def settled(errors: dict[int, float], within: float) -> int | None:
+    """The least depth from which on every error is below ``within``."""
+    found = None
+    for depth in sorted(errors, reverse=True):
+        if abs(errors[depth]) >= within:
+            break
+        found = depth
+    return found
+
+
+def network(checkpoint: Path, options: argparse.Namespace) -> None:
     """Print one network's lines."""
-    data = DataConfig(data=options.data, train_samples=options.train_samples)
+    data = DataConfig(
+        data=options.data, data_dir=options.data_dir, train_samples=options.train_samples
+    )
     problem = load(checkpoint, ModelConfig(model=options.model), data, RunConfig()).problem
     split = problem.train.subset(options.samples, 0)
     epsilon = loss_tolerance(evaluate(problem, problem.train).losses, "batch-std", 0).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)
-    product = CurvatureProduct(problem, split)
-    brackets = []
-    for seed in (11, 12, 13):
-        start = rademacher(product.dimension, torch.Generator().manual_seed(seed), problem.vector())
-        process = Lanczos(product, start)
-        process.advance(options.reference)
-        brackets.append(process.run.bracket)
-    rules = [pool([b.gauss for b in brackets]), pool([b.radau for b in brackets])]
-    reference = paper_limit(rules, geometry)
-    low, high = sorted(paper_limit([rule], geometry) for rule in rules)
-    found = f"{reference:.2f} ({low:.2f}-{high:.2f})"
-    print(f"| {checkpoint.stem} | reference | {options.reference} | | {found} | |")
-    del product, process
+    deep, half, _ = reference(problem, split, geometry, options.reference)
+    name = checkpoint.stem
+    cells = " | ".join(f"{deep[formula]:.2f}" for formula in FORMULAS)
+    print(f"| {name} | reference | {options.reference} | | {cells} | |", flush=True)
     routes = {
         "prunelimit": ours(problem, split, 1),
         "PyHessian": pyhessian(problem, split),
         "hessian-eigenthings": eigenthings(problem, split),
         "curvlinops": curvlinops(problem, split),
     }
-    for name, route in routes.items():
+    for title, route in routes.items():
+        if not re.search(options.only, title):
+            continue
+        errors: dict[str, dict[int, float]] = {formula: {} for formula in FORMULAS}
+        seconds = {}
         for depth in options.depths:
             begin = time.perf_counter()
-            found = paper_limit(route(depth), geometry)
-            seconds = time.perf_counter() - begin
-            print(
-                f"| {checkpoint.stem} | {name} | {depth} | {seconds:.1f} | {found:.2f} "
-                f"| {found - reference:+.2f} |",
-                flush=True,
+            found = limits(route(depth), geometry)
+            seconds[depth] = time.perf_counter() - begin
+            for formula, value in found.items():
+                errors[formula][depth] = value - deep[formula]
+            cells = " | ".join(f"{found[f]:.2f} ({errors[f][depth]:+.2f})" for f in FORMULAS)
+            print(f"| {name} | {title} | {depth} | {seconds[depth]:.1f} | {cells} | |", flush=True)
+        ends = []
+        for formula in FORMULAS:
+            depth = settled(errors[formula], options.within)
+            ends.append(
+                "not settled" if depth is None else f"{depth} steps, {seconds[depth]:.1f} s"
             )
+        print(f"| {name} | **{title} settled** | | | {' | '.join(ends)} | |", flush=True)
+    begin = time.perf_counter()
+    config = CurvatureConfig(samples=options.samples)
+    limit = LimitConfig(
+        tolerance=f"{options.within}pp", no_drift=True, epsilon=repr(epsilon), max_products=2000
+    )
+    found = predict_problem(problem, config, limit)
+    seconds_taken = time.perf_counter() - begin
+    low, high = found.limit.interval
+    value = 100 * found.limit.sparsity
+    print(
+        f"| {name} | **predict, --tolerance {options.within}pp** | {found.curvature.products} "
+        f"products | {seconds_taken:.1f} | | | {value:.2f} +- {50 * (high - low):.2f} "
+        f"({value - deep['directional']:+.2f}, reference +- {half:.2f}) |",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -173,16 +239,19 @@ def main() -> None:
     parser.add_argument("--depths", default="20,40,80,160,320")
     parser.add_argument("--reference", type=int, default=640)
     parser.add_argument("--samples", type=int, default=1_000)
+    parser.add_argument("--within", type=float, default=0.5, help="percentage points")
+    parser.add_argument("--only", default="", help="regular expression of packages")
     parser.add_argument("--model")
     parser.add_argument("--data")
+    parser.add_argument("--data-dir")
     parser.add_argument("--train-samples", type=int)
     options = parser.parse_args()
     options.depths = [int(depth) for depth in options.depths.split(",")]
     warnings.simplefilter("ignore")
-    print("| network | package | Lanczos steps | seconds | limit (paper) | error, pp |")
-    print("|---|---|---|---|---|---|")
+    print("| network | package | Lanczos steps | seconds | paper | isotropic | directional |")
+    print("|---|---|---|---|---|---|---|")
     for checkpoint in options.checkpoints:
-        rows(checkpoint, options)
+        network(checkpoint, options)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,29 @@ CHECK = Section("Gate", CheckConfig)
 TRAIN = Section("Training", TrainConfig)
 
 
+if typing.TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:  # not generic in older clicks
+    _Choice = click.Choice
+
+
+class _NameOrAttribute(_Choice):
+    """One of a few names, or FILE.py:ATTR, which only the library can find."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and ":" in value:
+            return value
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise click.BadParameter(
+                f"{error.message.rstrip('.')}, or FILE.py:ATTR.", ctx=ctx, param=param
+            ) from None
+
+    def get_metavar(self, *arguments: Any, **keywords: Any) -> str:
+        return f"[{'|'.join(map(str, self.choices))}|FILE.py:ATTR]"
+
+
 def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) -> click.Option:
     metadata = field.metadata
     flags = metadata["flags"] or ("--" + field.name.replace("_", "-"),)
@@ -88,7 +111,9 @@ def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) ->
         return titled(title, [field.name, *flags], is_flag=True, help=metadata["help"])
     repeatable = typing.get_origin(annotation) is tuple
     help_text = metadata["help"] + (" Repeatable." if repeatable else "")
-    kind = click.Choice(metadata["choices"]) if metadata["choices"] else _scalar(annotation)
+    kind = _scalar(annotation)
+    if metadata["choices"]:
+        kind = (_NameOrAttribute if metadata["attributes"] else click.Choice)(metadata["choices"])
     return titled(
         title,
         [field.name, *flags],

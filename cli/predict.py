@@ -46,7 +46,8 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
     Gives the limit with its interval, and says whether it can be trusted and on what evidence.
     CKPT is a checkpoint; one written by prunelimit names its own network and data. Ctrl-C ends
     with the estimate so far; with -o, --resume goes on from there. Started by torchrun, the
-    processes share samples and vectors: torchrun --nproc-per-node 2 -m prunelimit predict CKPT
+    processes share samples and vectors, with --shard parameters those too: torchrun
+    --nproc-per-node 2 -m prunelimit predict CKPT
     """
     from prunelimit.files import resume_path
 

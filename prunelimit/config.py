@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "ALLOCATIONS",
+    "CRITERIA",
     "CheckConfig",
     "CompensateConfig",
     "CurvatureConfig",
@@ -20,24 +22,34 @@ __all__ = [
 ]
 
 
+CRITERIA = ("magnitude", "random", "snip", "grasp", "synflow", "obd", "obs", "wanda")
+"""Names of the pruning criteria."""
+
+ALLOCATIONS = ("global", "uniform", "erk", "lamp", "rd", "rows")
+"""Names of the ways to share what is removed among layers."""
+
+
 def option(
     default: Any,
     help: str,
     *,
     flags: tuple[str, ...] = (),
     choices: tuple[str, ...] | None = None,
+    attributes: bool = False,
     metavar: str | None = None,
     source: str | None = None,
 ) -> Any:
     """A dataclass field that carries what a command-line option needs.
 
     ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``);
-    a tuple default makes the option repeatable; ``source`` says where the default comes from.
+    a tuple default makes the option repeatable; with ``attributes`` FILE.py:ATTR stands beside the
+    ``choices``; ``source`` says where the default comes from.
     """
     metadata = {
         "help": help,
         "flags": flags,
         "choices": choices,
+        "attributes": attributes,
         "metavar": metavar,
         "source": source,
     }
@@ -128,6 +140,12 @@ class CurvatureConfig:
     backend: str = option(
         "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
     )
+    shard: str = option(
+        "samples",
+        "What processes started by torchrun share: samples and vectors, or the parameters too, "
+        "where they do not fit one device.",
+        choices=("samples", "parameters"),
+    )
     probes: int | None = option(
         None,
         "Random probe vectors (default: one, and more where the limit needs them).",
@@ -141,8 +159,16 @@ class CurvatureConfig:
     samples: int | None = option(
         None,
         "Training samples whose mean loss the curvature belongs to; 0 takes all of them (default: "
-        "as many as the limit needs, from 1000 on; 10000 for spectrum and with --no-drift).",
+        "as many as the limit needs, from 1000 to 10000, or to what --max-seconds allows; 10000 for "
+        "spectrum and with --no-drift).",
         metavar="N",
+    )
+    precision: str = option(
+        "full",
+        "Arithmetic of products: full (that of --dtype), or bfloat16 with vectors and sums in "
+        "float32: faster where the processor has it, but rounding, measured and reported, blurs "
+        "the eigenvalues nearest zero, on which the limit rests; for looking at the largest.",
+        choices=("full", "bfloat16"),
     )
     basis: str = option(
         "memory",
@@ -198,7 +224,7 @@ class LimitConfig:
     )
     no_drift: bool = option(
         False,
-        "Do not repeat the estimate on half of the samples; the interval then leaves out what "
+        "Do not repeat the estimate on quarters of the samples; the interval then leaves out what "
         "comes of using samples.",
     )
 
@@ -222,10 +248,11 @@ class CompensateConfig:
     cg_steps: int = option(
         25, "Conjugate-gradient steps, one curvature product each, per stage.", metavar="N"
     )
-    calibration: int = option(
-        10_000,
-        "Training inputs that compensation sees, drawn by seed; 0 takes all. A product costs four "
-        "forward passes of them; a thousand are too few to generalise from.",
+    calibration: int | None = option(
+        None,
+        "Training samples that are read, 0 for all (default: 1000 for criterion and allocation, "
+        "256 or fewer with obs; 10000 inputs for compensation, whose products cost four forward "
+        "passes of them, and a thousand are too few to generalise from).",
         metavar="N",
     )
     bn_recalibrate: int | None = option(
@@ -245,7 +272,26 @@ class PruneConfig(CompensateConfig):
         "Fraction of prunable weights to remove, 0 to 1, or auto for the predicted limit.",
         metavar="auto|FLOAT",
     )
-    method: str = option("magnitude", "Pruning criterion.", choices=("magnitude",))
+    method: str = option(
+        "magnitude",
+        "Pruning criterion: a name, or a function of your own that scores the prunable weights.",
+        choices=CRITERIA,
+        attributes=True,
+    )
+    allocation: str | None = option(
+        None,
+        "How what is removed is shared among layers (default: global; rows with wanda).",
+        choices=ALLOCATIONS,
+    )
+    pattern: str | None = option(
+        None,
+        "Keep the N highest scores of every M inputs in a row, such as 2:4; this decides the "
+        "amount, and inputs that make no whole group are kept.",
+        metavar="N:M",
+    )
+    no_update: bool = option(
+        False, "Leave surviving weights as they are where the method would move them (obs)."
+    )
     min_keep: int = option(
         0,
         "Fewest weights kept in every layer, the guard against layer collapse.",
@@ -264,8 +310,21 @@ class MeasureConfig:
 
     method: str = option(
         "one-shot",
-        "one-shot measures the pruned network as it is; refit trains the surviving weights first.",
-        choices=("one-shot", "refit"),
+        "one-shot measures the network pruned by magnitude as it is; refit trains the surviving "
+        "weights first; a criterion measures what it leaves.",
+        choices=("one-shot", "refit", *CRITERIA[1:]),
+        attributes=True,
+    )
+    allocation: str | None = option(
+        None,
+        "How what is removed is shared among layers (default: global; rows with wanda).",
+        choices=ALLOCATIONS,
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that criterion and allocation read, 0 for all (default: 1000; 256 or "
+        "fewer with obs).",
+        metavar="N",
     )
     sparsities: str | None = option(
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .errors import PruneLimitError, UsageError
 
-__all__ = ["ALONE", "Group", "LostProcessError", "join", "local_device"]
+__all__ = ["ALONE", "Group", "LostProcessError", "Parts", "died", "join", "local_device"]
 
 T = TypeVar("T")
 
@@ -31,50 +32,23 @@ class LostProcessError(PruneLimitError):
 class Group:
     """``size`` processes, of which this is number ``rank``; alone it does nothing to a tensor.
 
-    Long vectors (D,) are cut into parts of equal length, the last one padded with zeros. Numbers
-    that decide what is done next come from sums in one order, so that all processes have the same.
+    Long vectors (D,) are cut as :class:`Parts` says. Numbers that decide what is done next come
+    from sums in one order, so that all processes have the same.
     """
 
     rank: int = 0
     size: int = 1
 
-    def part(self, vector: Tensor) -> Tensor:
-        """This process's part of ``vector`` (D,), which all of them have; a copy."""
-        if self.size == 1:
-            return vector
-        length = self._length(vector.numel())
-        padded = vector.new_zeros(length * self.size)
-        padded[: vector.numel()] = vector
-        return padded[self.rank * length : (self.rank + 1) * length].clone()
-
-    def whole(self, part: Tensor, dimension: int) -> Tensor:
-        """The vector (``dimension``,) that the processes' parts make up."""
-        if self.size == 1:
-            return part
-        found = part.new_empty(part.numel() * self.size)
-        _together(lambda: dist.all_gather_into_tensor(found, part.contiguous()))
-        return found[:dimension]
-
-    def part_of_sum(self, vector: Tensor) -> Tensor:
-        """This process's part of the sum of all processes' vectors (D,)."""
-        if self.size == 1:
-            return vector
-        length = self._length(vector.numel())
-        padded = vector.new_zeros(length * self.size)
-        padded[: vector.numel()] = vector
-        found = vector.new_empty(length)
-        if dist.get_backend() == "gloo":  # which has no reduce-scatter in every release
-            _together(lambda: dist.all_reduce(padded))
-            return padded[self.rank * length : (self.rank + 1) * length].clone()
-        _together(lambda: dist.reduce_scatter_tensor(found, padded))
-        return found
+    def even(self, dimension: int) -> Parts:
+        """Vectors (``dimension``,) cut into parts as equal as they come."""
+        return Parts(self, ((dimension, 1),))
 
     def add_up(self, small: Tensor) -> Tensor:
         """The sum of a small tensor over the processes, the same to the last bit in all."""
         if self.size == 1:
             return small
         parts = [torch.empty_like(small) for _ in range(self.size)]
-        _together(lambda: dist.all_gather(parts, small.contiguous()))
+        _together(dist.all_gather, parts, small.contiguous())
         return torch.stack(parts).sum(0)
 
     def least(self, number: int, device: torch.device) -> int:
@@ -83,7 +57,7 @@ class Group:
             return number
         parts = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(self.size)]
         mine = torch.tensor([number], dtype=torch.int64, device=device)
-        _together(lambda: dist.all_gather(parts, mine))
+        _together(dist.all_gather, parts, mine)
         return int(torch.stack(parts).min())
 
     def samples(self, count: int) -> range:
@@ -104,8 +78,106 @@ class Group:
         if self.size > 1:
             _together(dist.barrier)
 
-    def _length(self, dimension: int) -> int:
-        return -(-dimension // self.size)
+
+@dataclass(frozen=True)
+class Parts:
+    """Which entries of a vector (D,) each process of ``group`` has.
+
+    ``blocks`` are the stretches that make up the vector, each (rows, entries of a row). Of each,
+    every process has ceil(rows / size) rows in order, the last ones fewer or none; its part of the
+    vector (``length``,) is its rows of all blocks. Where ``device`` is given, parts lie there and
+    whole vectors in host memory: no more than a block at a time is whole on the device.
+    """
+
+    group: Group
+    blocks: tuple[tuple[int, int], ...]
+    device: torch.device | None = None
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return sum(rows * width for rows, width in self.blocks)
+
+    @property
+    def length(self) -> int:
+        """Entries of this process's part."""
+        return sum(self._lengths(self.group.rank))
+
+    @property
+    def longest(self) -> int:
+        """Entries of the longest part, the first process's."""
+        return sum(self._lengths(0))
+
+    @property
+    def shortest(self) -> int:
+        """Entries of the shortest part, the last process's."""
+        return sum(self._lengths(self.group.size - 1))
+
+    def rows(self, block: int, rank: int | None = None) -> range:
+        """The rows of a block that this process has, or the one that ``rank`` names."""
+        count, _ = self.blocks[block]
+        step = -(-count // self.group.size)
+        rank = self.group.rank if rank is None else rank
+        return range(min(count, rank * step), min(count, (rank + 1) * step))
+
+    def part(self, vector: Tensor) -> Tensor:
+        """This process's part of ``vector`` (D,), which all of them have; a copy."""
+        if self.group.size == 1:
+            return vector.to(self.device)
+        pieces, start = [], 0
+        for place, (rows, width) in enumerate(self.blocks):
+            own = self.rows(place)
+            pieces.append(vector[start + own.start * width : start + own.stop * width])
+            start += rows * width
+        return torch.cat(pieces).to(self.device)
+
+    def whole(self, part: Tensor) -> Tensor:
+        """The vector (D,) that the processes' parts make up; one exchange per block."""
+        if self.group.size == 1:
+            return self._home(part)
+        found = []
+        for place, piece in enumerate(part.split(self._lengths(self.group.rank))):
+            step, size = self._padded(place)
+            gathered = part.new_empty(step * self.group.size)
+            padded = _pad(piece, step)
+            _together(dist.all_gather_into_tensor, gathered, padded)
+            found.append(self._home(gathered[:size]))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def part_of_sum(self, vector: Tensor) -> Tensor:
+        """This process's part of the sum of all processes' vectors (D,)."""
+        if self.group.size == 1:
+            return vector
+        found = []
+        for place, piece in enumerate(vector.split([rows * width for rows, width in self.blocks])):
+            step, _ = self._padded(place)
+            padded = _pad(piece, step * self.group.size)
+            own = vector.new_empty(step)
+            if dist.get_backend() == "gloo":  # which has no reduce-scatter in every release
+                _together(dist.all_reduce, padded)
+                own = padded[self.group.rank * step : (self.group.rank + 1) * step]
+            else:
+                _together(dist.reduce_scatter_tensor, own, padded)
+            found.append(own[: self._lengths(self.group.rank)[place]])
+        return torch.cat(found)
+
+    def _lengths(self, rank: int) -> list[int]:
+        return [len(self.rows(place, rank)) * w for place, (_, w) in enumerate(self.blocks)]
+
+    def _padded(self, block: int) -> tuple[int, int]:
+        """Entries that every process exchanges of a block, and those that the block has."""
+        rows, width = self.blocks[block]
+        return -(-rows // self.group.size) * width, rows * width
+
+    def _home(self, tensor: Tensor) -> Tensor:
+        return tensor if self.device is None else tensor.cpu()
+
+
+def _pad(piece: Tensor, length: int) -> Tensor:
+    """A copy of ``piece`` (n,), with zeros up to ``length``."""
+    padded = piece.new_zeros(length)
+    padded[: len(piece)] = piece
+    return padded
 
 
 ALONE = Group()
@@ -136,11 +208,23 @@ def join(device: str) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def _together(call: Callable[[], T]) -> T:
+def died(error: RuntimeError) -> LostProcessError | None:
+    """What to raise where ``error``, from an exchange that torch made on its own, tells of a
+    process that is gone; None where it tells of something else."""
+    if isinstance(error, dist.DistError) or re.search("gloo|nccl", str(error), re.IGNORECASE):
+        return _lost(error)
+    return None
+
+
+def _together(call: Callable[..., T], *arguments: object) -> T:
     try:
-        return call()
+        return call(*arguments)
     except RuntimeError as error:
-        raise LostProcessError(
-            f"Another process of the run died or cannot be reached ({str(error).splitlines()[0]}); "
-            "see its own message, and run the same command with --resume to go on."
-        ) from error
+        raise _lost(error) from error
+
+
+def _lost(error: RuntimeError) -> LostProcessError:
+    return LostProcessError(
+        f"Another process of the run died or cannot be reached ({str(error).splitlines()[0]}); "
+        "see its own message, and run the same command with --resume to go on."
+    )

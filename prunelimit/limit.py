@@ -15,7 +15,7 @@ R the l2 norm of what is removed, d_eff(k) = sum_i lambda_i / (lambda_i + k)):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,6 @@ __all__ = [
     "isotropic_width",
     "paper_transition",
     "paper_width",
-    "widened",
 ]
 
 
@@ -65,14 +64,32 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Transition:
-    """The largest feasible number of removed weights, its interval, and what makes it wide.
+    """The largest feasible number of removed weights, and how far off each source of error may be.
 
-    ``errors`` holds, per source of error, half the width of the interval that it alone gives.
+    ``ends`` holds, per source, how many fewer and how many more weights could go if that source
+    alone were at the end of its own interval; ``top`` is the most that can go at all.
     """
 
     removed: int
-    interval: tuple[int, int]
-    errors: dict[str, float]
+    ends: Mapping[str, tuple[int, int]]
+    top: int
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """The sources together: independent, so their distances add up as squares do."""
+        down, up = (
+            math.sqrt(sum(each[side] ** 2 for each in self.ends.values())) for side in (0, 1)
+        )
+        return max(0, self.removed - math.ceil(down)), min(self.top, self.removed + math.ceil(up))
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Per source, half the width of the interval that it alone gives."""
+        return {source: (down + up) / 2 for source, (down, up) in self.ends.items()}
+
+    def widened(self, by: int, source: str) -> Transition:
+        """With ``by`` more parameters on either side for ``source``."""
+        return Transition(self.removed, {**self.ends, source: (by, by)}, self.top)
 
 
 def _saturated(values: np.ndarray, ridge: float) -> np.ndarray:
@@ -93,14 +110,6 @@ def _largest(feasible: Callable[[int], bool], top: int) -> int:
     return low
 
 
-def widened(transition: Transition, by: int, source: str, top: int) -> Transition:
-    """``transition`` with ``by`` more parameters on either side of its interval, for ``source``;
-    no end is beyond ``top``."""
-    low, high = transition.interval
-    interval = max(0, low - by), min(top, high + by)
-    return Transition(transition.removed, interval, {**transition.errors, source: by})
-
-
 def between(geometry: Geometry, first: Transition, second: Transition) -> int:
     """The number removed half way between two limits, in the logarithm of the survivors."""
     survivors = [max(1, geometry.dimension - each.removed) for each in (first, second)]
@@ -108,12 +117,15 @@ def between(geometry: Geometry, first: Transition, second: Transition) -> int:
 
 
 def _transition(feasible: Callable[[int, int, tuple[str, ...]], bool], top: int) -> Transition:
-    def at(side: int, sources: tuple[str, ...] = SOURCES) -> int:
+    def at(side: int, sources: tuple[str, ...]) -> int:
         return _largest(lambda m: feasible(m, side, sources), top)
 
-    removed = at(0)
-    errors = {source: (at(-1, (source,)) - at(1, (source,))) / 2 for source in SOURCES}
-    return Transition(removed, (min(at(1), removed), max(at(-1), removed)), errors)
+    removed = at(0, ())
+    ends = {
+        source: (max(0, removed - at(1, (source,))), max(0, at(-1, (source,)) - removed))
+        for source in SOURCES
+    }
+    return Transition(removed, ends, top)
 
 
 def paper_width(geometry: Geometry, effective: EffectiveDimension, radius: float) -> float:
@@ -179,7 +191,8 @@ class DirectionalSearch:
     ``run_at(m)`` returns the run started at the displacement of removing m weights. The spectral
     measure of the displacement's direction changes slowly with m, so a run at the current
     estimate of the transition serves its neighbourhood: runs are added at each new estimate until
-    it lies within ``resolution`` (fraction of the prunable weights) of a run. Between runs the
+    it lies within ``resolution`` (fraction of the prunable weights) and ``of_survivors`` (fraction
+    of those) of a run. Between runs the
     logarithm of the reachable loss per squared radius is interpolated in log survivors.
     """
 
@@ -191,11 +204,13 @@ class DirectionalSearch:
         run_at: Callable[[int], LanczosRun],
         *,
         resolution: float = 0.001,
+        of_survivors: float = 0.05,
     ) -> None:
         self.geometry = geometry
         self.runs: dict[int, LanczosRun] = {}
         self._run_at = run_at
         self._resolution = resolution
+        self._of_survivors = of_survivors
 
     def locate(self, effective: EffectiveDimension, first: int) -> Transition:
         """The transition for the eigenvalues as ``effective`` reads them; ``first`` is a guess."""
@@ -203,7 +218,7 @@ class DirectionalSearch:
         lowest = int(np.searchsorted(geometry.radii, 0.0, side="right"))
         if lowest > geometry.prunable:
             everything = geometry.prunable
-            return Transition(everything, (everything, everything), dict.fromkeys(SOURCES, 0.0))
+            return Transition(everything, dict.fromkeys(SOURCES, (0, 0)), everything)
         estimate = min(max(first, lowest), geometry.prunable)
         for _ in range(self.MOST_RUNS):
             if not self._served(estimate):
@@ -230,7 +245,7 @@ class DirectionalSearch:
 
     def _served(self, removed: int) -> bool:
         survivors = self.geometry.dimension - removed
-        near = min(self._resolution * self.geometry.prunable, 0.05 * survivors)
+        near = min(self._resolution * self.geometry.prunable, self._of_survivors * survivors)
         return any(abs(removed - at) <= near for at in self.runs)
 
     def _feasible(

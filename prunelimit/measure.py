@@ -15,9 +15,12 @@ from .config import MeasureConfig
 from .epsilon import loss_tolerance, parse_tolerance
 from .errors import UsageError
 from .inputs.problem import Evaluation, Problem, evaluate
+from .inputs.resolve import did_you_mean, is_attribute
 from .progress import Progress, silent
-from .pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
+from .pruning.criteria import CRITERIA
+from .pruning.magnitude import removal_count
 from .pruning.refit import RefitResult, refit
+from .pruning.selection import Selection
 from .results import Dense, Epsilon, MeasurePoint, Threshold
 
 __all__ = ["Measurement", "measure", "parse_sparsities", "parse_tolerance"]
@@ -35,13 +38,16 @@ MOST_SPARSITIES = 10_000
 @dataclass(frozen=True)
 class Measurement:
     """What was measured; ``curve`` is in order of sparsity. ``refit_lr`` is the peak learning rate
-    that survivors were refitted with, None for one-shot."""
+    that survivors were refitted with, None for others; ``allocation`` and ``calibration`` say how
+    masks were shared among layers, and how many training samples were read for them."""
 
     dense: Dense
     epsilon: Epsilon
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
     refit_lr: float | None
+    allocation: str
+    calibration: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def parse_sparsities(text: str) -> tuple[float, ...]:
 
 
 def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = silent) -> Measurement:
-    """Measure the thresholds of global magnitude pruning on ``problem``.
+    """Measure the thresholds of pruning ``problem``, by magnitude unless told otherwise.
 
     ``one-shot`` evaluates the pruned networks as they are: thresholds ``accuracy`` for every
     tolerance, ``dense-accuracy`` (the largest sparsity at least as accurate as dense) and ``loss``
@@ -105,6 +111,10 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     lower bound on the true one. Unless the learning rate is given, the one that reaches the least
     loss, by factors of two, is found at the first sparsity that fails and used from there on.
 
+    The name of a criterion, or FILE.py:ATTR, measures as ``one-shot`` does what that criterion
+    leaves, survivors moved where its method moves them. ``config.allocation`` shares what is
+    removed among layers, for every method.
+
     Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. The ends
     of an interval are measured points, rounded outwards; the upper one is 1 where nothing that was
     measured fails.
@@ -118,8 +128,11 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
 
 
 def _check(config: MeasureConfig) -> tuple[float, ...]:
-    if config.method not in ("one-shot", "refit"):
-        raise UsageError(f"There is no method {config.method!r}; choose one-shot or refit.")
+    known = ("one-shot", "refit", *CRITERIA)
+    if config.method not in known and not is_attribute(config.method):
+        raise UsageError(
+            f"There is no method {config.method!r}; {did_you_mean(config.method, known)}"
+        )
     if not 0 < config.confidence < 1:
         raise UsageError(f"--confidence is {config.confidence}; give a level between 0 and 1.")
     if not 0 < config.resolution < 1:
@@ -153,8 +166,15 @@ class _Measuring:
         self.config = config
         self.tolerances = tolerances
         self.progress = progress
-        self.order = magnitude_order(problem)
-        self.prunable = len(self.order)
+        plain = config.method in ("one-shot", "refit")
+        self.selection = Selection(
+            problem,
+            "magnitude" if plain else config.method,
+            allocation=config.allocation,
+            calibration=config.calibration,
+            progress=progress,
+        )
+        self.prunable = int(problem.prunable_mask().sum())
         if not self.prunable:
             raise UsageError("No weight of the network is prunable; give fewer --exclude patterns.")
         self.step = max(1, math.floor(config.resolution * self.prunable))
@@ -185,8 +205,7 @@ class _Measuring:
 
     def _one_shot(self, removed: int) -> _Point:
         problem = self.problem
-        mask = keep_mask(problem, self.order, removed)
-        weights = pruned_weights(problem, mask)
+        weights = self.selection.weights(self.selection.mask(removed))
         loss = evaluate(problem, problem.train, weights).loss
         test = evaluate(problem, problem.test, weights)
         nonzero = int((weights[problem.prunable_mask()] != 0).sum())
@@ -211,7 +230,7 @@ class _Measuring:
 
         return refit(
             problem,
-            keep_mask(problem, self.order, removed),
+            self.selection.mask(removed),
             target_loss=self.target,
             epochs=config.refit_epochs,
             lr=lr,
@@ -274,7 +293,8 @@ class _Measuring:
             for removed in chosen
         )
         lr = self.lr if self.config.method == "refit" else None
-        return Measurement(self.dense, self.epsilon, curve, thresholds, lr)
+        how = self.selection.allocation, self.selection.calibration
+        return Measurement(self.dense, self.epsilon, curve, thresholds, lr, *how)
 
     def _search_one_shot(self) -> list[int]:
         coarse = sorted({removal_count(value, self.prunable) for value in COARSE})
@@ -353,7 +373,7 @@ class _Measuring:
         if self.config.method == "refit":
             thresholds.append(self._bracketed("feasibility"))
         thresholds += [self._accuracy("accuracy", tolerance) for tolerance in self.tolerances]
-        if self.config.method == "one-shot":
+        if self.config.method != "refit":
             thresholds.append(self._accuracy("dense-accuracy", 0.0, last=True))
             thresholds.append(self._bracketed("loss"))
         return tuple(thresholds)

@@ -14,6 +14,9 @@ WIDEST_INTERVAL = 0.02
 LARGEST_DISAGREEMENT = 0.02
 """Largest difference between ways to read negative eigenvalues before curvature is ambiguous."""
 
+LARGEST_ROUNDING = 0.02
+"""Largest shift of the limit, as a fraction of the prunable weights, left open to rounding."""
+
 QUADRATIC_RANGE = (0.5, 2.0)
 """Actual over modelled loss rise within which the second-order model describes the loss."""
 
@@ -49,13 +52,15 @@ def judge(
     ended: str = "given",
     tolerance: str = "",
     checked: CrossCheck | None = None,
+    rounding: float | None = None,
 ) -> Reliability:
     """Verdict on ``limit``.
 
     ``variants`` are the same limit by other formulas and operators; ``crossing`` is the point of
     the pruning path where the actual loss rise first reaches epsilon (None: it never does);
     ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for;
-    ``checked`` is what another package found, where it was asked.
+    ``checked`` is what another package found, where it was asked; ``rounding`` how far, as a
+    fraction of the prunable weights, products of lower precision may have moved it.
     """
     reasons = []
     low, high = limit.interval
@@ -69,6 +74,13 @@ def judge(
         reasons.append(
             f"{BUDGETS[ended]} before the limit was known to {tolerance}: half its interval is "
             f"{50 * (high - low):.2f} percentage points."
+        )
+    if rounding is not None and rounding > LARGEST_ROUNDING:
+        most = 100 * min(1.0, rounding)
+        reasons.append(
+            "The products are rounded too coarsely: the eigenvalues nearest zero are blurred, "
+            f"which may move the limit by as much as {most:.1f} percentage points; leave "
+            "--precision out."
         )
     if checked is not None and not checked.agree:
         reasons.append(

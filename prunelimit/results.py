@@ -101,12 +101,15 @@ class Epsilon:
 
 @dataclass(frozen=True, kw_only=True)
 class NestedLimit:
-    """The headline's limit from the first ``samples`` samples, at the depth of a first reading;
-    ``seconds`` is what one product took."""
+    """The headline's limit from ``samples`` samples, at the depth of a first reading; ``seconds``
+    is what one product took. Where ``parts`` is more than one, the mean over so many disjoint
+    subsets, whose standard deviation is ``deviation``."""
 
     samples: int
     sparsity: float
     seconds: float
+    parts: int = 1
+    deviation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +130,9 @@ class CurvatureSummary:
 
     ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
     the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
-    those on half of the samples too; ``ended`` says what ended the work: "tolerance" (the limit is
-    known as well as was asked for), "given" (steps and probes were given), "samples" (what the
-    samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
+    those on a part of the samples by that part; ``ended`` says what ended the work: "tolerance"
+    (the limit is known as well as was asked for), "given" (steps and probes were given), "samples"
+    (what the samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
     "interrupted". ``nested`` holds the limit from fewer samples, by which their number was chosen
     or what they leave open was estimated.
     """
@@ -150,6 +153,8 @@ class CurvatureSummary:
     ended: str = "given"
     nested: tuple[NestedLimit, ...] = ()
     cross_check: CrossCheck | None = None
+    precision: str = "full"
+    rounding_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,8 +321,11 @@ class PruneResult:
     """What was pruned; accuracies are fractions on the test split.
 
     ``nonzero`` counts the prunable weights that are not zero. ``reliability`` is that of the
-    prediction which chose the sparsity; None where the user chose it. ``compensation`` is None
-    where survivors keep their values.
+    prediction which chose the sparsity; None where the user chose it. ``method`` is the criterion,
+    ``allocation`` how layers shared what is removed, None where ``pattern`` (N:M) said so;
+    ``calibration`` counts the training samples that both read; ``updated`` says whether survivors
+    were moved by the criterion's own update. ``compensation`` is None where they were not moved by
+    conjugate gradients.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
@@ -333,6 +341,10 @@ class PruneResult:
     accuracy_before: float
     accuracy_after: float
     reliability: Reliability | None = None
+    allocation: str | None = "global"
+    pattern: str | None = None
+    calibration: int = 0
+    updated: bool = False
     compensation: CompensationResult | None = None
 
 
@@ -366,6 +378,8 @@ class MeasureResult:
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
     ``refit_lr`` is the peak learning rate that survivors were refitted with; None for one-shot.
+    ``method`` is "one-shot" (magnitude), "refit" (the same, trained) or a criterion; ``allocation``
+    and ``calibration`` are as in PruneResult.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
@@ -378,6 +392,8 @@ class MeasureResult:
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
     refit_lr: float | None
+    allocation: str = "global"
+    calibration: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,19 @@ class Outcome:
     def document(self) -> Any:
         """stdout, which must be one JSON document and nothing else."""
         return json.loads(self.stdout)
+
+
+def torchrun(processes: int, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """A script or ``-m module`` in ``processes`` processes of this machine."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*launcher, "--nproc-per-node", str(processes), *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import torch
 from conftest import Outcome
 from safetensors.torch import load_file, save_file
 
+from prunelimit.config import ALLOCATIONS, CRITERIA
 from prunelimit.inputs.checkpoint import read_checkpoint
 from prunelimit.results import MeasureResult, PredictResult, from_json
 from prunelimit.schemas import schema
@@ -311,6 +312,89 @@ class TestPrune:
         ]
         assert document["model"]["excluded"] == before["layers.2.weight"].numel() + 10
 
+    @pytest.mark.parametrize("method", CRITERIA)
+    def test_every_method(self, prunelimit: Run, trained: Path, method: str) -> None:
+        command = ("prune", trained, "--amount", "0.8", "--method", method, "--calibration", "64")
+        outcome = prunelimit(*command, "-o", "p.safetensors", "--json")
+        document = valid("prune", outcome.document)
+        reads = method not in ("magnitude", "random", "synflow")
+        assert document["method"] == method
+        assert document["calibration"] == (64 if reads else 0)
+        assert ("64 training samples" in outcome.stderr) == reads
+        assert document["allocation"] == ("rows" if method == "wanda" else "global")
+        prunable = document["model"]["prunable"]
+        assert document["model"]["prunable"] - document["nonzero"] == round(0.8 * prunable)
+        before, after = load_file(trained), load_file("p.safetensors")
+        moved = [
+            not torch.equal(before[key][after[key] != 0], after[key][after[key] != 0])
+            for key in before
+        ]
+        assert any(moved) == document["updated"] == (method == "obs")
+        description = read_checkpoint(Path("p.safetensors")).description
+        assert description is not None
+        for key in ("method", "allocation", "calibration", "updated", "sparsity"):
+            assert description["pruning"][key] == document[key]
+        measured = prunelimit("measure", "p.safetensors", "--sparsities", "0", "--json", "-q")
+        assert measured.document["curve"][0]["accuracy"] == document["accuracy_after"]
+
+    def test_an_update_can_be_left_out(self, prunelimit: Run, trained: Path) -> None:
+        command = ("prune", trained, "--amount", "0.8", "--method", "obs", "--calibration", "32")
+        document = prunelimit(
+            *command, "--no-update", "-o", "p.safetensors", "--json", "-q"
+        ).document
+        assert document["updated"] is False
+        before, after = load_file(trained), load_file("p.safetensors")
+        for key in before:
+            kept = after[key] != 0
+            assert torch.equal(before[key][kept], after[key][kept])
+
+    @pytest.mark.parametrize("allocation", ALLOCATIONS)
+    def test_every_allocation(self, prunelimit: Run, trained: Path, allocation: str) -> None:
+        command = ("prune", trained, "--amount", "0.9", "--allocation", allocation)
+        outcome = prunelimit(*command, "--min-keep", "50", "-o", "p.safetensors", "--json")
+        document = valid("prune", outcome.document)
+        assert document["allocation"] == allocation
+        assert (allocation in outcome.stderr) == (allocation != "global")
+        prunable = document["model"]["prunable"]
+        assert zeros(Path("p.safetensors")) == round(0.9 * prunable)
+        assert min(layer["kept"] for layer in document["layers"]) >= 50
+        if allocation == "uniform":
+            assert [layer["sparsity"] for layer in document["layers"]] == pytest.approx(
+                [0.9] * 3, abs=1e-3
+            )
+
+    def test_a_pattern_decides_the_amount(self, prunelimit: Run, trained: Path) -> None:
+        outcome = prunelimit("prune", trained, "--pattern", "2:4", "-o", "p.safetensors", "--json")
+        document = valid("prune", outcome.document)
+        assert (document["pattern"], document["amount"]) == ("2:4", "2:4")
+        assert document["allocation"] is None and document["reliability"] is None
+        assert document["sparsity"] == 0.5
+        after = load_file("p.safetensors")
+        for key in PRUNABLE:
+            groups = (after[key] != 0).reshape(-1, 4)
+            assert bool((groups.sum(dim=1) == 2).all())
+
+    def test_a_method_of_the_users_own(self, prunelimit: Run, trained: Path) -> None:
+        Path("mine.py").write_text(
+            "def largest_first(problem):\n"
+            "    return -problem.vector()[problem.prunable_mask()].abs()\n"
+            "def broken(problem):\n"
+            "    return problem.vector()\n"
+        )
+        command = ("prune", trained, "--amount", "0.3", "-o", "p.safetensors", "--json", "-q")
+        document = valid(
+            "prune", prunelimit(*command, "--method", "mine.py:largest_first").document
+        )
+        assert document["method"] == "mine.py:largest_first"
+        before, after = load_file(trained), load_file("p.safetensors")
+        gone = min(before[k][after[k] == 0].abs().max() for k in PRUNABLE if (after[k] == 0).any())
+        kept = max(after[k].abs().max() for k in PRUNABLE)
+        assert kept <= gone
+        bad = prunelimit("prune", trained, "--amount", "0.3", "--method", "mine.py:broken")
+        assert "mine.py:broken" in one_sentence(bad, 3)
+        missing = prunelimit("prune", trained, "--amount", "0.3", "--method", "mine.py:largest")
+        assert "did you mean largest_first?" in one_sentence(missing, 3)
+
     @pytest.mark.parametrize("amount", ["-0.1", "1.5", "nan", "half", "90%"])
     def test_amounts_that_make_no_sense(
         self, prunelimit: Run, tmp_path: Path, trained: Path, amount: str
@@ -321,6 +405,26 @@ class TestPrune:
 
 
 class TestMeasure:
+    @pytest.mark.parametrize("method", ["snip", "obs", "mine.py:scores"])
+    def test_a_criterion_and_an_allocation(
+        self, prunelimit: Run, trained: Path, method: str
+    ) -> None:
+        Path("mine.py").write_text(
+            "def scores(problem):\n    return problem.vector()[problem.prunable_mask()].square()\n"
+        )
+        options = ("--method", method, "--allocation", "erk", "--calibration", "64")
+        sparsities = ("--sparsities", "0,0.6,0.9")
+        outcome = prunelimit("measure", trained, *options, *sparsities, "--json")
+        document = valid("measure", outcome.document)
+        assert (document["method"], document["allocation"]) == (method, "erk")
+        assert document["calibration"] == 64
+        rules = [each["rule"] for each in document["thresholds"]]
+        assert rules == ["accuracy", "accuracy", "dense-accuracy", "loss"]
+        command = ("prune", trained, "--amount", "0.6", *options, "-o", "p.safetensors")
+        pruned = prunelimit(*command, "--json", "-q").document
+        assert document["curve"][1]["accuracy"] == pruned["accuracy_after"]
+        assert document["curve"][1]["nonzero"] == pruned["nonzero"]
+
     def test_the_curve_that_was_asked_for(self, prunelimit: Run, trained: Path) -> None:
         outcome = prunelimit(
             "measure", trained, "--sparsities", "0,0.5,0.9", "--tolerance", "1pp",
@@ -499,3 +603,26 @@ class TestEveryCommand:
     def test_a_batch_larger_than_the_data(self, prunelimit: Run, name: str, trained: Path) -> None:
         message = self.fails(prunelimit, name, 2, trained, "--batch-size", "100000")
         assert "100000" in message or "100,000" in message
+
+
+def test_precision_is_shown_with_its_error(trained: Path, prunelimit: Run) -> None:
+    outcome = prunelimit("predict", str(trained), *QUICK, "--precision", "bfloat16", "--json")
+    assert outcome.code == 0, outcome.stderr
+    document = valid("predict", json.loads(outcome.stdout))
+    assert document["curvature"]["precision"] == "bfloat16"
+    assert 0 < document["curvature"]["rounding_error"] < 0.1
+    assert "bfloat16: a product is off by" in outcome.stderr
+    assert any("--precision" in reason for reason in document["reliability"]["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [(("--dtype", "float64"), "--dtype"), (("--backend", "pyhessian"), "PyHessian")],
+)
+def test_precision_is_refused_where_it_cannot_be(
+    extra: tuple[str, ...], why: str, trained: Path, prunelimit: Run
+) -> None:
+    outcome = prunelimit(
+        "spectrum", str(trained), "--steps", "4", "--precision", "bfloat16", *extra
+    )
+    assert why in one_sentence(outcome, 2)

@@ -170,6 +170,114 @@ def test_products_leave_the_network_as_it_was() -> None:
     assert all(p.requires_grad and p.grad is None for p in given.model.parameters())
 
 
+def single(network: nn.Module, shape: tuple[int, ...]) -> Problem:
+    """A float32 problem of 40 samples."""
+    generator = torch.Generator().manual_seed(4)
+    both = (torch.randn(40, *shape, generator=generator), torch.arange(40) % 3)
+    return problem_from_module(network, both, both, batch_size=16)
+
+
+def small(case: str) -> Problem:
+    torch.manual_seed(4)
+    if case == "convolution":
+        return single(Residual(), (1, 4, 4))
+    return single(two_layer(6, 8, 3, nn.Tanh()), (6,))
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+@pytest.mark.parametrize("case", ["convolution", "tanh"])
+def test_bfloat16_products_are_as_close_as_their_error_says(
+    case: str, kind: str, route: str
+) -> None:
+    given = small(case)
+    exact = CurvatureProduct(given, given.train, kind, route=route)
+    rounded = CurvatureProduct(given, given.train, kind, route=route, precision="bfloat16")
+    assert exact.rounding_error is None
+    assert rounded.route == route and rounded.rounding_error is not None
+    # bfloat16 holds 8 bits: wrong in the third digit, and far from right by accident.
+    assert 1e-4 < rounded.rounding_error < 0.1
+    block = torch.randn(20, given.layout.size, generator=torch.Generator().manual_seed(9))
+    expected, found = exact(block), rounded(block)
+    assert found.dtype == torch.float32
+    error = float((found - expected).norm() / expected.norm())
+    assert rounded.rounding_error / 5 < error < 5 * rounded.rounding_error
+    between = found @ block.T
+    assert float((between - between.T).norm() / between.norm()) < 5 * rounded.rounding_error
+    torch.testing.assert_close(rounded.gradient(), exact.gradient(), rtol=0, atol=0)
+
+
+class Constant(nn.Module):
+    """A tensor that is neither parameter nor buffer, and so keeps its type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        self.mixture = torch.eye(6)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.linear(inputs @ self.mixture)
+
+
+def test_bfloat16_is_refused_where_it_cannot_be() -> None:
+    double = problem("tanh")
+    with pytest.raises(UsageError, match="--dtype"):
+        CurvatureProduct(double, double.train, precision="bfloat16")
+    plain = small("tanh")
+    with pytest.raises(UsageError, match="PyHessian has no --precision"):
+        curvature_product(plain, plain.train, "hessian", "pyhessian", precision="bfloat16")
+    with pytest.raises(UsageError, match="float8"):
+        CurvatureProduct(plain, plain.train, precision="float8")
+    stiff = single(Constant(), (6,))
+    with pytest.raises(UsageError, match="does not run in bfloat16"):
+        CurvatureProduct(stiff, stiff.train, precision="bfloat16")
+
+
+class Deep(nn.Module):
+    """Convolutions from several channels to several: layouts differ only there."""
+
+    def __init__(self, viewing: bool = False) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 3, 3, stride=2, padding=1)
+        self.linear = nn.Linear(3 * 4, 3)
+        self.viewing = viewing
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.tanh(self.second(torch.relu(self.first(inputs))))
+        return self.linear(hidden.view(len(inputs), -1) if self.viewing else hidden.flatten(1))
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_channels_last_are_the_dense_matrix(
+    kind: str, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunelimit.curvature.products.WORTH_TRANSPOSING", 0)
+    monkeypatch.setattr("prunelimit.curvature.products.CHANNELS_LAST", (torch.float64,))
+    torch.manual_seed(4)
+    both = (torch.randn(31, 2, 4, 4, dtype=torch.float64), torch.arange(31) % 3)
+    given = problem_from_module(Deep(), both, both, dtype="float64", batch_size=7)
+    product = CurvatureProduct(given, given.train, kind, route=route)
+    assert product._function.channels_last
+    oracle = dense_hessian if kind == "hessian" else dense_ggn
+    torch.testing.assert_close(dense(product), oracle(given), rtol=1e-9, atol=1e-12)
+
+
+def test_channels_last_only_where_they_pay_and_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def laid_out(given: Problem) -> bool:
+        return CurvatureProduct(given, given.train)._function.channels_last
+
+    deep = single(Deep(), (2, 4, 4))
+    monkeypatch.setattr("prunelimit.curvature.products.WORTH_TRANSPOSING", 0)
+    assert laid_out(deep)
+    assert not laid_out(single(Deep(viewing=True), (2, 4, 4)))  # needs the dimensions in order
+    assert not laid_out(small("tanh"))
+    assert not laid_out(problem("convolution"))  # float64
+    monkeypatch.setattr("prunelimit.curvature.products.WORTH_TRANSPOSING", 10**9)
+    assert not laid_out(deep)
+
+
 def test_senseless_requests_are_refused() -> None:
     given = problem("relu")
     with pytest.raises(UsageError, match="GGN"):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import torchrun
 
 from prunelimit.errors import UsageError
 from prunelimit.group import ALONE, Group, join
@@ -27,11 +25,12 @@ start = torch.randn(D, dtype=torch.float64, generator=torch.Generator().manual_s
 
 with join("cpu") as group:
     assert group.size == int(os.environ["WORLD_SIZE"])
-    part = group.part(start)
-    assert torch.equal(group.whole(part, D), start)
+    parts = group.even(D)
+    part = parts.part(start)
+    assert torch.equal(parts.whole(part), start)
     share = (group.rank + 1) * start
     total = sum(range(1, group.size + 1)) * start
-    torch.testing.assert_close(group.whole(group.part_of_sum(share), D), total)
+    torch.testing.assert_close(parts.whole(parts.part_of_sum(share)), total)
     assert group.add_up(torch.ones(2)).tolist() == [group.size] * 2
     assert group.least(group.rank + 3, torch.device("cpu")) == 3
     owned = group.samples(10)
@@ -39,11 +38,11 @@ with join("cpu") as group:
     assert counts.item() == 10
 
     def matvec(part):
-        whole = group.whole(part, D)
+        whole = parts.whole(part)
         rows = group.samples(D)
         share = torch.zeros(D, dtype=torch.float64)
         share[rows.start:rows.stop] = matrix[rows.start:rows.stop] @ whole
-        return group.part_of_sum(share)
+        return parts.part_of_sum(share)
 
     expected = lanczos(lambda v: matrix @ v, start, 40)
 
@@ -91,18 +90,6 @@ if os.environ.get("RANK") == "1" and "DIE_AT" in os.environ:
 def make():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
 """
-
-
-def torchrun(processes: int, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.run(
-        [*launcher, "--nproc-per-node", str(processes), *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -165,9 +152,10 @@ def test_alone_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     with join("cpu") as group:
         assert group is ALONE
     vector = torch.ones(3)
-    assert group.part(vector) is group.whole(vector, 3) is group.add_up(vector) is vector
+    parts = group.even(3)
+    assert parts.part(vector) is parts.whole(vector) is group.add_up(vector) is vector
     with pytest.raises(UsageError, match="--samples"):
         Group(0, 4).samples(3)
-    parts = [list(Group(rank, 4).samples(10)) for rank in range(4)]
-    assert [sample for part in parts for sample in part] == list(range(10))
-    assert {len(part) for part in parts} == {2, 3}
+    shares = [list(Group(rank, 4).samples(10)) for rank in range(4)]
+    assert [sample for share in shares for sample in share] == list(range(10))
+    assert {len(share) for share in shares} == {2, 3}

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import signal
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +81,10 @@ def stopping_after(products: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
 def test_depth_grows_until_the_limit_is_known(trained: Path) -> None:
     coarse = run(trained, limit=LimitConfig(tolerance="3pp"))
-    fine = run(trained, limit=LimitConfig(tolerance="1pp", max_products=5_000))
+    fine = run(trained, limit=LimitConfig(tolerance="0.5pp", max_products=5_000))
     assert coarse.curvature.ended == fine.curvature.ended == "tolerance"
     assert half_width(coarse) <= 0.03
-    assert half_width(fine) <= 0.01
+    assert half_width(fine) <= 0.005
     assert fine.curvature.products > coarse.curvature.products
     assert fine.curvature.steps >= coarse.curvature.steps
     assert fine.curvature.probes > coarse.curvature.probes  # few parameters: probes differ
@@ -125,28 +124,24 @@ def test_samples_that_leave_more_open_end_the_work(trained: Path) -> None:
     assert found.limit.errors["samples"] > 2 * max(others)
 
 
-def test_samples_are_doubled_until_halving_them_matters_little(
+def test_samples_are_as_many_as_the_tolerance_asks(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunelimit.pipeline.limits.FIRST_SAMPLES", 60)
+    monkeypatch.setattr("prunelimit.pipeline.samples.FIRST_SAMPLES", 60)
     chosen, limit = CurvatureConfig(probes=8), LimitConfig(tolerance="1pp", max_products=10_000)
     found = run(trained, chosen, limit)
-    used = [each.samples for each in found.curvature.nested]
-    assert used[0] == 30 and used[-1] == found.curvature.samples
-    assert all(2 * few == many or many == 1437 for few, many in pairwise(used))
-    moved = abs(found.curvature.nested[-1].sparsity - found.curvature.nested[-2].sparsity)
-    if used[-1] == 1437:
+    used = [(each.parts, each.samples) for each in found.curvature.nested]
+    assert used[:2] == [(4, 15), (1, 60)] and used[-1] == (1, found.curvature.samples)
+    if found.curvature.samples == 1437:
         assert "samples" not in found.limit.errors
-    else:
-        assert found.limit.errors["samples"] == pytest.approx(moved)
-    coarse = run(trained, chosen, dataclasses.replace(limit, tolerance="20pp"))
+    coarse = run(trained, chosen, dataclasses.replace(limit, tolerance="50pp"))
     assert coarse.curvature.samples == 60 < found.curvature.samples
 
 
-def test_samples_are_not_doubled_without_the_time(
+def test_no_more_samples_than_there_is_time_for(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunelimit.pipeline.limits.FIRST_SAMPLES", 60)
+    monkeypatch.setattr("prunelimit.pipeline.samples.FIRST_SAMPLES", 60)
     monkeypatch.setattr("prunelimit.pipeline.work.Work.seconds_left", lambda _: 1e-6)
     limit = LimitConfig(tolerance="0pp", max_seconds=1e9, max_products=1000)
     assert run(trained, CurvatureConfig(), limit).curvature.samples == 60
@@ -154,9 +149,14 @@ def test_samples_are_not_doubled_without_the_time(
 
 def test_given_samples_are_taken_and_what_they_leave_open_is_told(trained: Path) -> None:
     found = run(trained, CurvatureConfig(samples=300, steps=70), LimitConfig(directional_steps=20))
-    assert [each.samples for each in found.curvature.nested] == [150, 300]
-    few, many = (each.sparsity for each in found.curvature.nested)
-    assert found.limit.errors["samples"] == pytest.approx(abs(many - few))
+    quarters, whole = found.curvature.nested
+    assert (quarters.samples, quarters.parts, whole.samples) == (75, 4, 300)
+    assert quarters.deviation is not None and quarters.deviation > 0
+    rest, student = 1 - 300 / 1437, 3.182  # of three degrees of freedom, 97.5%
+    random = student * quarters.deviation / 2 * rest**0.5
+    systematic = (quarters.sparsity - whole.sparsity) * rest
+    expected = (random**2 + systematic**2) ** 0.5
+    assert found.limit.errors["samples"] == pytest.approx(expected, rel=0.02)
     assert found.curvature.steps == 70
     silent = run(trained, CurvatureConfig(samples=300, steps=20), LimitConfig(no_drift=True))
     assert silent.curvature.nested == () and "samples" not in silent.limit.errors

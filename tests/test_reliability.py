@@ -67,3 +67,10 @@ def test_rise_where_the_model_falls_has_no_ratio_and_is_told() -> None:
 def test_path_that_never_reaches_epsilon_is_no_evidence_against() -> None:
     assert nonquadraticity(None) is None
     assert judge(LIMIT, [], None, []).ok
+
+
+def test_coarse_rounding_is_told_and_fine_rounding_is_not() -> None:
+    assert judge(LIMIT, [], GOOD, [], rounding=0.001).ok
+    coarse = judge(LIMIT, [], GOOD, [], rounding=0.5)
+    assert not coarse.ok and "50.0 percentage points" in coarse.reasons[0]
+    assert "--precision" in coarse.reasons[0]

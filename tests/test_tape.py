@@ -86,7 +86,66 @@ def test_work_is_done_where_it_belongs() -> None:
         transformed = tape.transform(*vectors)
         assert calls[1:] == [torch.ops.aten.exp]
         tape.combine(*prepared, *transformed)
-    assert calls[2:] == [torch.ops.aten.mul, torch.ops.aten.add]
+    # The product of the two is read by the sum alone, which is written over it.
+    assert calls[2:] == [torch.ops.aten.mul, torch.ops.aten.add_]
+
+
+def sums(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    """What tightening looks for, each beside what it must leave alone."""
+    nothing = torch.zeros_like(vectors[0])
+    product = vectors[0] @ batch[0]
+    kept = vectors[0] @ fixed[0]
+    changed = vectors[0] + batch[0]
+    late = changed @ batch[0]
+    changed.mul_(2)
+    return [
+        nothing + product.T,  # a zero that is only a zero
+        (batch[0] @ vectors[0]) + (vectors[0] @ batch[0]),
+        kept + kept,  # read twice
+        kept * batch[0],  # and again
+        batch[0][0] + vectors[0] @ batch[0],  # one row to all
+        torch.relu(vectors[0] - batch[0]) - vectors[0],
+        late + changed,  # the product must be taken before what it reads is overwritten
+        torch.where(batch[0] > 0, product, nothing),
+    ]
+
+
+def halves(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+    whole = vectors[0] * batch[0]
+    top, bottom = whole[:2], whole[2:]
+    return [top + 1, bottom + top, whole, torch.zeros(2, 4, dtype=torch.float64) + top]
+
+
+@pytest.mark.parametrize("function", [sums, halves])
+def test_a_tightened_program_gives_the_same(
+    function: Callable[[Tensors, Tensors, Tensors], Tensors],
+) -> None:
+    fixed = columns(0)
+    tape = record(function, fixed, columns(1), columns(2))
+    prepared, batch = tape.prepare(*columns(3)), columns(3)
+    for seed in (4, 5):
+        vectors = columns(seed)
+        found = tape.combine(*prepared, *tape.transform(*vectors))
+        for one, other in zip(found, function(fixed, batch, vectors), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-14, atol=1e-14)
+
+
+def test_sums_cost_fewer_kernels() -> None:
+    def function(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
+        hidden = vectors[0] @ batch[0] + batch[0] @ vectors[0]
+        return [torch.zeros_like(hidden) + hidden]
+
+    class Count(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            calls.append(func.overloadpacket)
+            return func(*args, **(kwargs or {}))
+
+    calls: list[object] = []
+    tape = record(function, columns(0), columns(1), columns(2))
+    prepared, transformed = tape.prepare(*columns(3)), tape.transform(*columns(4))
+    with Count():
+        tape.combine(*prepared, *transformed)
+    assert calls == [torch.ops.aten.mm, torch.ops.aten.addmm_]
 
 
 def drawn(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:

@@ -9,14 +9,17 @@ from torch import Tensor
 from ..errors import UsageError
 from ..group import ALONE, Group
 from ..inputs.problem import Problem, Split
+from ..inputs.sharded import ShardedProblem
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
+from .sharded import ShardedProduct
 from .sharing import Part, SharedProduct
 
 __all__ = [
     "CurvatureProduct",
     "Product",
     "PyHessianProduct",
+    "ShardedProduct",
     "SharedProduct",
     "curvature_product",
 ]
@@ -34,6 +37,9 @@ class Product(Protocol):
     @property
     def dimension(self) -> int: ...
 
+    @property
+    def rounding_error(self) -> float | None: ...
+
     def __call__(self, vector: Tensor, /) -> Tensor: ...
 
 
@@ -45,23 +51,39 @@ def curvature_product(
     *,
     memory_bytes: int | None = None,
     group: Group = ALONE,
+    precision: str = "full",
 ) -> Product:
     """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``), the
-    samples of ``split`` and the vectors shared by ``group``. ``memory_bytes`` is what
-    :class:`CurvatureProduct` may keep.
+    samples of ``split`` and the vectors shared by ``group``, and the parameters too where those of
+    ``problem`` are. ``memory_bytes`` is what :class:`CurvatureProduct` may keep, ``precision`` what
+    it computes in.
 
     Raises:
-        UsageError: there is no such backend, it has no such matrix, or cannot be shared.
+        UsageError: there is no such backend, or it has no such matrix or precision, or cannot be
+            shared.
     """
     if backend not in ("prunelimit", "pyhessian"):
         raise UsageError(f"There is no backend {backend!r}; choose prunelimit or pyhessian.")
     if backend == "pyhessian":
         if group.size > 1:
             raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
+        if precision != "full":
+            raise UsageError("PyHessian has no --precision; leave it out, or use our own backend.")
         return PyHessianProduct(problem, split, kind)
     if group.size == 1:
-        return CurvatureProduct(problem, split, kind, memory_bytes=memory_bytes)
+        return CurvatureProduct(
+            problem, split, kind, memory_bytes=memory_bytes, precision=precision
+        )
+    if isinstance(problem, ShardedProblem):
+        if precision != "full":
+            raise UsageError("Shared parameters have no --precision; leave it out.")
+        return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes)
     own = CurvatureProduct(
-        problem, Part(split, group), kind, memory_bytes=memory_bytes, count=len(split)
+        problem,
+        Part(split, group),
+        kind,
+        memory_bytes=memory_bytes,
+        count=len(split),
+        precision=precision,
     )
-    return SharedProduct(own, group)
+    return SharedProduct(own, problem.parts(group))

@@ -8,15 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .function import NetworkFunction
 
 __all__ = ["DoubleBackward"]
+
+
+class Function(Protocol):
+    """What is differentiated, as :class:`.function.NetworkFunction` is."""
+
+    def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
+        """Outputs for ``inputs`` with the free parameters ``free``."""
+        ...
+
+    def share(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What a batch with these ``outputs`` adds to the mean loss; a scalar."""
+        ...
+
+    def put_away(self, tensor: Tensor) -> Any:
+        """What the graph keeps in place of ``tensor``; a tensor counts as memory."""
+        ...
+
+    def take_out(self, kept: Any) -> Tensor:
+        """The tensor that :meth:`put_away` was given."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,7 @@ class _Graph:
 class DoubleBackward:
     """Products with the Hessian ("hessian") or the GGN ("ggn") of ``function``, by batches."""
 
-    def __init__(self, function: NetworkFunction, parameters: Sequence[Tensor], kind: str) -> None:
+    def __init__(self, function: Function, parameters: Sequence[Tensor], kind: str) -> None:
         self.function = function
         self.kind = kind
         self._parameters = parameters
@@ -53,16 +72,18 @@ class DoubleBackward:
             InputError: an operator of the network cannot be differentiated twice.
         """
         leaves = tuple(parameter.detach().requires_grad_() for parameter in self._parameters)
-        own = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+        own = {_own(leaf).untyped_storage().data_ptr() for leaf in leaves}
         saved: dict[int, int] = {}
 
-        def note(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in own:
-                saved[storage.data_ptr()] = storage.nbytes()
-            return tensor
+        def note(tensor: Tensor) -> Any:
+            kept = self.function.put_away(tensor)
+            if isinstance(kept, Tensor):
+                storage = _own(kept).untyped_storage()
+                if storage.data_ptr() not in own:
+                    saved[storage.data_ptr()] = storage.nbytes()
+            return kept
 
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(note, self.function.take_out):
             found = self._differentiate(leaves, inputs, targets)
         _check_twice_differentiable(found["first"])
         for tensor in found["first"]:
@@ -101,6 +122,12 @@ class DoubleBackward:
             "detached": detached,
             "output_gradient": output_gradient,
         }
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """What lies in this process of a tensor: of a DTensor its part, else all."""
+    part: Tensor = getattr(tensor, "_local_tensor", tensor)
+    return part
 
 
 def _check_twice_differentiable(first: Sequence[Tensor]) -> None:

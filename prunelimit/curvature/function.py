@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..inputs.problem import Problem, SampleLoss, Split
 from .folding import CLOSE, Folded, fold
 
-__all__ = ["NetworkFunction"]
+__all__ = ["NetworkFunction", "check_repeatable", "differentiable"]
 
 
 @contextmanager
-def _differentiable() -> Iterator[None]:
+def differentiable() -> Iterator[None]:
     """Without the fused attention kernels, which have no derivatives of the kinds wanted here."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -33,7 +35,12 @@ EXAMPLE = 32
 """Samples on which a network with folded normalisations is compared with the original."""
 
 
-def _check_repeatable(problem: Problem, split: Split) -> None:
+def check_repeatable(problem: Problem, split: Split) -> None:
+    """That data and network are the same each time.
+
+    Raises:
+        InputError: the same samples give other outputs, or are others, when asked for again.
+    """
     count = min(problem.batch_size, EXAMPLE)
     (first, labels), (second, others) = (next(iter(split.batches(count))) for _ in range(2))
     if not torch.equal(first, second) or not torch.equal(labels, others):
@@ -42,7 +49,7 @@ def _check_repeatable(problem: Problem, split: Split) -> None:
             "without random augmentation."
         )
     with torch.no_grad():
-        outputs, again = problem.model(first), problem.model(first)
+        outputs, again = problem.outputs(first), problem.outputs(first)
     slack = CLOSE * torch.finfo(outputs.dtype).eps * float(outputs.abs().max())
     if bool(((outputs - again).abs() > slack).any()):
         raise InputError(
@@ -57,7 +64,9 @@ class NetworkFunction:
 
     ``count`` is the number of samples that the loss is a mean over, ``names`` are those of the
     free parameters, ``fixed`` the other parameters. Normalisation layers are folded into the
-    layers before them where that is the same function (:func:`.folding.fold`).
+    layers before them where that is the same function (:func:`.folding.fold`). The network runs in
+    ``dtype`` (None: as its parameters are), parameters, outputs and loss keep theirs;
+    ``channels_last`` says how four-dimensional tensors lie in memory.
     """
 
     model: nn.Module
@@ -66,6 +75,8 @@ class NetworkFunction:
     names: tuple[str, ...]
     fixed: dict[str, Tensor]
     folded: Folded | None
+    dtype: torch.dtype | None = None
+    channels_last: bool = False
 
     @staticmethod
     def of(problem: Problem, split: Split, count: int | None = None) -> NetworkFunction:
@@ -75,7 +86,7 @@ class NetworkFunction:
         Raises:
             InputError: the same samples give other outputs, or are others, when asked for again.
         """
-        _check_repeatable(problem, split)
+        check_repeatable(problem, split)
         names = problem.layout.names
         fixed = {
             name: tensor.detach()
@@ -88,16 +99,74 @@ class NetworkFunction:
             problem.model, problem.loss, count or len(split), names, fixed, folded
         )
 
+    def rounded(
+        self, dtype: torch.dtype, parameters: Sequence[Tensor], inputs: Tensor
+    ) -> NetworkFunction:
+        """The same with the network in ``dtype``, tried with ``inputs``.
+
+        Raises:
+            UsageError: the network does not run in ``dtype``.
+        """
+        model = copy.deepcopy(self.model).to(dtype)
+        folded = self.folded
+        if folded is not None:
+            inner = copy.deepcopy(folded.model).to(dtype)
+            folded = dataclasses.replace(folded, model=inner)
+        found = dataclasses.replace(self, model=model, folded=folded, dtype=dtype)
+        try:
+            with torch.no_grad():
+                found.outputs(parameters, inputs)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            name = str(dtype).removeprefix("torch.")
+            raise UsageError(
+                f"The network does not run in {name} ({reason}); leave --precision out."
+            ) from None
+        return found
+
+    def in_channels_last(self, parameters: Sequence[Tensor], inputs: Tensor) -> NetworkFunction:
+        """The same with channels last where the network's shapes allow it, tried with ``inputs``;
+        itself where not."""
+        if inputs.ndim != 4 or not any(tensor.ndim == 4 for tensor in parameters):
+            return self
+        found = dataclasses.replace(self, channels_last=True)
+        try:
+            with torch.no_grad():
+                outputs = found.outputs(parameters, inputs)
+                expected = self.outputs(parameters, inputs)
+        except RuntimeError:  # a view of what no longer lies in the order of its dimensions
+            return self
+        kind = self.dtype or expected.dtype
+        slack = CLOSE * torch.finfo(kind).eps * float(expected.abs().max())
+        return found if bool((outputs - expected).abs().max() <= slack) else self
+
     def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
         """Outputs for ``inputs`` with the free parameters ``free``, in the order of ``names``."""
         model = self.model
         tensors = {**self.fixed, **dict(zip(self.names, free, strict=True))}
         if self.folded is not None:
             model, tensors = self.folded.model, self.folded.tensors(tensors)
-        with _differentiable():
-            outputs: Tensor = torch.func.functional_call(model, tensors, (inputs,))
-        return outputs
+        tensors = {name: self._computed(tensor) for name, tensor in tensors.items()}
+        with differentiable():
+            outputs: Tensor = torch.func.functional_call(model, tensors, (self._computed(inputs),))
+        return outputs if self.dtype is None else outputs.to(free[0].dtype)
+
+    def _computed(self, tensor: Tensor) -> Tensor:
+        """``tensor`` as the network computes with it; a differentiable function of it."""
+        if self.dtype is not None and tensor.is_floating_point():
+            tensor = tensor.to(self.dtype)
+        if self.channels_last and tensor.ndim == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
 
     def share(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What a batch with these ``outputs`` adds to the mean loss; a scalar."""
         return self.loss(outputs, targets).sum() / self.count
+
+    def put_away(self, tensor: Tensor) -> Tensor:
+        """What a graph keeps in place of ``tensor``: itself."""
+        return tensor
+
+    def take_out(self, kept: Tensor) -> Tensor:
+        """The tensor that :meth:`put_away` was given."""
+        return kept

@@ -37,6 +37,7 @@ class PyHessianProduct:
         self.problem = problem
         self.kind = kind
         self.products = 0
+        self.rounding_error: float | None = None
         self.seconds = 0.0
         model = copy.deepcopy(problem.model)
         free = set(problem.layout.names)

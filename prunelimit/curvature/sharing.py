@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..group import Group
+from ..group import Group, Parts
 from ..inputs.problem import Split
 from .products import CurvatureProduct
 
@@ -37,15 +37,15 @@ class Part:
 
 
 class SharedProduct:
-    """This process's part of H v from its part of v, both of length D / ``group.size``.
+    """This process's part of H v from its part of v, cut as ``parts`` says.
 
     ``own`` multiplies by the share of the process's own samples. One exchange gathers v, one sums
     the shares of H v and leaves every process its part.
     """
 
-    def __init__(self, own: CurvatureProduct, group: Group) -> None:
+    def __init__(self, own: CurvatureProduct, parts: Parts) -> None:
         self._own = own
-        self._group = group
+        self._parts = parts
 
     @property
     def products(self) -> int:
@@ -62,10 +62,15 @@ class SharedProduct:
         """D, of the whole vectors."""
         return self._own.dimension
 
+    @property
+    def rounding_error(self) -> float | None:
+        """Of this process's first batch; see :class:`CurvatureProduct`."""
+        return self._own.rounding_error
+
     def __call__(self, part: Tensor) -> Tensor:
         """The part of the product."""
-        return self._group.part_of_sum(self._own(self._group.whole(part, self.dimension)))
+        return self._parts.part_of_sum(self._own(self._parts.whole(part)))
 
     def gradient(self) -> Tensor:
         """The gradient (D,) over all processes' samples."""
-        return self._group.whole(self._group.part_of_sum(self._own.gradient()), self.dimension)
+        return self._parts.whole(self._parts.part_of_sum(self._own.gradient()))

@@ -20,6 +20,8 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from .tightening import Made, tighten
+
 __all__ = ["Tape", "Unrecordable", "record"]
 
 FIXED, BATCH, VECTOR, BOTH = 0, 1, 2, 3
@@ -187,11 +189,22 @@ class _Recorder(TorchDispatchMode):
             level: [_Value(s) for s in self._steps if s.call is None and s.level == level]
             for level in (BATCH, VECTOR)
         }
+        made = self._forms()
         return Tape(
-            _program(steps, BATCH, constants, inputs[BATCH], batch),
-            _program(steps, VECTOR, constants, inputs[VECTOR], vector),
-            _program(steps, BOTH, constants, batch + vector, results),
+            _program(steps, BATCH, constants, inputs[BATCH], batch, made),
+            _program(steps, VECTOR, constants, inputs[VECTOR], vector, made),
+            _program(steps, BOTH, constants, batch + vector, results, made),
         )
+
+    def _forms(self) -> dict[_Value, Made]:
+        """The form of every value, and whether it has its memory to itself."""
+        held = Counter(_storage(tensor) for tensor in self._tensors.values())
+        return {
+            value: Made.of(
+                tensor, own=held[_storage(tensor)] == 1, written=_storage(tensor) in self._writers
+            )
+            for value, tensor in self._tensors.items()
+        }
 
     def _raise_levels(self) -> None:
         """Let all that touches memory which is written depend on what any of it depends on."""
@@ -266,6 +279,7 @@ def _program(
     constants: dict[_Value, Tensor],
     inputs: Sequence[_Value],
     outputs: Sequence[_Value],
+    made: dict[_Value, Made],
 ) -> Replay:
     """The steps of ``level`` as one function of ``inputs``."""
     graph = fx.Graph()
@@ -286,6 +300,11 @@ def _program(
         args, kwargs = tree_map_only(_Value, node, step.arguments)
         nodes[_Value(step)] = graph.call_function(step.call, args, kwargs)
     graph.output([node(value) for value in outputs])
+    for value, each in nodes.items():
+        if value in made:
+            each.meta["made"] = made[value]
+    if level == BOTH:  # the others are run once, and their results read again
+        tighten(graph)
     run = fx.GraphModule({}, graph).forward
     first = [constants[value] for value in held]
 

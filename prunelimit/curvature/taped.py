@@ -155,6 +155,6 @@ class Taped:
                 expected,
             )
         )
-        slack = torch.finfo(pieces[0].dtype).eps ** 0.5
+        slack = torch.finfo(self.function.dtype or pieces[0].dtype).eps ** 0.5
         if not bool(error <= slack * size):
             raise Unrecordable("the replayed product differs from double backward's")

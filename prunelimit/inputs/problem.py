@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NumericalError
+from ..group import Group, Parts
 
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
@@ -113,6 +114,20 @@ class Problem:
         """A copy of the free parameters as one vector, shape (D,)."""
         return self.layout.flatten({n: p.detach() for n, p in self.parameters().items()}).clone()
 
+    def parts(self, group: Group) -> Parts:
+        """How vectors (D,) are cut among ``group``."""
+        return group.even(self.layout.size)
+
+    def tensors(self, weights: Tensor) -> dict[str, Tensor]:
+        """``weights`` (D,) by name of the free parameters, as :meth:`outputs` takes them."""
+        return self.layout.unflatten(weights)
+
+    def outputs(self, inputs: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The network's outputs for ``inputs``, with ``tensors`` in place of parameters of the
+        same name; differentiable."""
+        found: Tensor = torch.func.functional_call(self.model, dict(tensors or {}), (inputs,))
+        return found
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -141,12 +156,12 @@ def evaluate(problem: Problem, split: Split, weights: Tensor | None = None) -> E
     Raises:
         NumericalError: the loss of the unmodified network is not finite on some sample (named).
     """
-    tensors: dict[str, Tensor] = {} if weights is None else problem.layout.unflatten(weights)
+    tensors = None if weights is None else problem.tensors(weights)
     losses: list[Tensor] = []
     correct: list[Tensor] = []
     with torch.no_grad():
         for inputs, targets in split.batches(problem.batch_size):
-            outputs = torch.func.functional_call(problem.model, tensors, (inputs,))
+            outputs = problem.outputs(inputs, tensors)
             losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
             correct.append((outputs.argmax(dim=-1) == targets).cpu())
     per_sample = torch.cat(losses).numpy()

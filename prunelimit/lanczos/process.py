@@ -183,7 +183,7 @@ class Lanczos:
     def _length(self, vector: Tensor) -> float:
         # Scaled, so that entries near the dtype's smallest number do not square to zero; by the
         # sum of the processes' largest, which all of them know.
-        largest = vector.abs().max() if vector.numel() else torch.zeros(())
+        largest = vector.abs().max() if vector.numel() else vector.new_zeros(())
         scale = self._total(largest)
         if scale == 0.0 or not np.isfinite(scale):
             return scale

@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+CALIBRATION = 10_000
+"""Inputs that compensation sees."""
+
+
 @dataclass(frozen=True)
 class Compensated:
     """The pruned network as a problem, its state, and what is to be said of it."""
@@ -63,7 +67,7 @@ def check_compensation(config: CompensateConfig) -> None:
     parse_stages(config.stages)
     if config.cg_steps < 1:
         raise UsageError(f"--cg-steps is {config.cg_steps}; give 1 or more.")
-    if config.calibration < 0 or config.calibration == 1:
+    if config.calibration is not None and (config.calibration < 0 or config.calibration == 1):
         raise UsageError(
             f"--calibration is {config.calibration}; give 2 samples or more, or 0 for all."
         )
@@ -85,7 +89,7 @@ def compensator(
     return Compensator(
         problem,
         epsilon=epsilon,
-        calibration=config.calibration,
+        calibration=CALIBRATION if config.calibration is None else config.calibration,
         cg_steps=config.cg_steps,
         stages=parse_stages(config.stages),
         bn_recalibrate=config.bn_recalibrate,

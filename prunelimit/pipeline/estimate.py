@@ -29,6 +29,9 @@ __all__ = ["Estimate", "Limits", "PruningPath"]
 FIRST_DIRECTIONAL = 30
 """Lanczos steps from the removed weights with which a limit is read for the first time."""
 
+COARSE = {"resolution": 0.02, "of_survivors": 0.25}
+"""How near a limit has to be to a place that was looked at, where little hangs on it."""
+
 GROWTH = 1.5
 """By which steps are multiplied where they leave the largest error."""
 
@@ -61,12 +64,16 @@ class Limits:
 
 @dataclass
 class Estimate:
-    """The limits on the samples of ``curvature``, and the processes that they are read from."""
+    """The limits on the samples of ``curvature``, and the processes that they are read from.
+
+    ``coarse`` looks for the limit from removed weights at fewer places.
+    """
 
     path: PruningPath
     geometry: Geometry
     curvature: Curvature
     config: LimitConfig
+    coarse: bool = False
     directions: dict[int, Growing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,8 +81,9 @@ class Estimate:
             FIRST_DIRECTIONAL, self.config.directional_steps or FIRST_DIRECTIONAL
         )
         steps = self.curvature.config.steps
+        self._first = FIRST_STEPS if steps is None else min(FIRST_STEPS, steps)
         for _ in range(self.curvature.config.probes or 1):
-            self.curvature.add_probe(FIRST_STEPS if steps is None else min(FIRST_STEPS, steps))
+            self.curvature.add_probe(self._first)
 
     def read(self, guess: Limits | None = None) -> Limits:
         """All limits from the steps taken; directions are begun where the search, from ``guess``,
@@ -84,7 +92,7 @@ class Estimate:
             name: EffectiveDimension(self.curvature.spectrum, name, self.config.confidence)
             for name in OPERATORS[self.curvature.config.curvature]
         }
-        search = DirectionalSearch(self.geometry, self._run_at)
+        search = DirectionalSearch(self.geometry, self._run_at, **(COARSE if self.coarse else {}))
         search.runs.update({m: growing.run for m, growing in self._deep().items()})
         transitions: dict[tuple[str, str], Transition] = {}
         for operator, effective in readings.items():
@@ -113,14 +121,26 @@ class Estimate:
             for growing in self.directions.values():
                 growing.grow(self._directional)
 
+    @property
+    def begun(self) -> bool:
+        """Whether every process has the steps of a first reading, below which its bracket says
+        little."""
+        wanted = [(each, self._first) for each in self.curvature.probes]
+        wanted += [(each, self._directional) for each in self.directions.values()]
+        return all(each.steps >= least or each.exhausted for each, least in wanted)
+
     def retire(self) -> None:
         """Put the processes away for good; what was read from them stays."""
         self.curvature.work.retire([*self.curvature.probes, *self.directions.values()])
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Formula and operator of the limit that the user is told, which the tolerance is about."""
+        return self.config.formula, OPERATORS[self.curvature.config.curvature][0]
+
     def headline(self, limits: Limits) -> Transition:
-        """The limit that the user is told, and that the tolerance is about."""
-        operator = OPERATORS[self.curvature.config.curvature][0]
-        return limits.transitions[self.config.formula, operator]
+        """That limit."""
+        return limits.transitions[self.key]
 
     def refine(self, source: str, removed: int) -> None:
         """Spend products on what ``source`` leaves open of a limit at ``removed``."""

@@ -52,4 +52,6 @@ def measure_loaded(
         curve=found.curve,
         thresholds=found.thresholds,
         refit_lr=found.refit_lr,
+        allocation=found.allocation,
+        calibration=found.calibration,
     )

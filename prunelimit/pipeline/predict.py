@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..group import ALONE, Group, LostProcessError
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, evaluate
+from ..inputs.sharded import shard
 from ..lanczos import Store
 from ..limit import (
     DirectionalSearch,
@@ -70,7 +71,7 @@ def predict(
     """
     recorder = Recorder("predict", run, model, data, curvature, limit)
     _check(limit)
-    loaded = load(checkpoint, model, data, run)
+    loaded = _load(checkpoint, model, data, run, curvature, group)
     store = Store(basis=curvature.basis)
     if state is not None:
         owner = {
@@ -81,6 +82,7 @@ def predict(
             "curvature": curvature.curvature,
             "backend": curvature.backend,
             "basis": curvature.basis,
+            "shard": curvature.shard,
             "processes": group.size,
         }
         if group.rank == 0:
@@ -91,6 +93,24 @@ def predict(
     return predict_loaded(
         loaded, curvature, limit, recorder, store=store, stop=stop, group=group, progress=progress
     )
+
+
+def _load(
+    checkpoint: Path,
+    model: ModelConfig,
+    data: DataConfig,
+    run: RunConfig,
+    curvature: CurvatureConfig,
+    group: Group,
+) -> Loaded:
+    """The problem of ``checkpoint``; of its parameters only a part, where processes share them."""
+    if curvature.shard == "samples" or group.size == 1:
+        return load(checkpoint, model, data, run)
+    if curvature.backend == "pyhessian":
+        raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
+    loaded = load(checkpoint, model, data, dataclasses.replace(run, device="cpu"))
+    shared = shard(loaded.problem, group, run.device)
+    return dataclasses.replace(loaded, problem=shared, checkpoint=None)  # which holds all of them
 
 
 def predict_problem(
@@ -220,10 +240,26 @@ def predict_loaded(
         curvature=found.summary(limits.ended, nested, checked),
         limit=answer,
         variants=variants,
-        reliability=judge(answer, others, crossing, points, limits.ended, limit.tolerance, checked),
+        reliability=judge(
+            answer,
+            others,
+            crossing,
+            points,
+            limits.ended,
+            limit.tolerance,
+            checked,
+            _rounding(found, geometry, chosen.removed),
+        ),
         layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
     )
+
+
+def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | None:
+    """How far rounding may move the limit, as a fraction of the prunable weights."""
+    square = float(geometry.radii[removed]) ** 2
+    shift = found.rounding_shift(2 * geometry.epsilon / square) if square else 0.0
+    return None if shift is None else shift * geometry.dimension / geometry.prunable
 
 
 def _by_ggn(

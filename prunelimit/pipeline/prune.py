@@ -1,4 +1,4 @@
-"""``prune``: checkpoint -> the same checkpoint with its smallest weights set to zero."""
+"""``prune``: checkpoint -> the same checkpoint with its least weights set to zero."""
 
 from __future__ import annotations
 
@@ -22,13 +22,9 @@ from ..inputs.checkpoint import write_checkpoint
 from ..inputs.load import Loaded, load
 from ..inputs.problem import evaluate
 from ..progress import Progress, silent
-from ..pruning.magnitude import (
-    keep_mask,
-    layer_results,
-    magnitude_order,
-    pruned_weights,
-    removal_count,
-)
+from ..pruning.allocation import parse_pattern
+from ..pruning.magnitude import layer_results, pruned_weights, removal_count
+from ..pruning.selection import Selection
 from ..results import CompensationResult, PruneResult, Reliability
 from .compensation import check_compensation, compensated, wants_compensation
 from .predict import predict_loaded
@@ -72,22 +68,20 @@ def prune(
 ) -> PruneResult:
     """Write the pruned network of ``checkpoint`` to ``output``.
 
-    Every tensor keeps its name and dtype, and without compensation every surviving weight its
-    bits. Compensation leaves its state after every stage at :func:`resume_path` until it ends;
-    ``resume`` goes on from there, to the same numbers.
+    Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method or
+    compensation moves survivors. Compensation leaves its state after every stage at
+    :func:`resume_path` until it ends; ``resume`` goes on from there, to the same numbers.
 
     Raises:
-        UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, or the
-            state is of other inputs or options.
+        UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, options
+            exclude each other, or the state is of other inputs or options.
         OutputError: ``output`` cannot be written or exists, or a state does and neither ``force``
             nor ``resume`` says what to do with it.
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
     amount = parse_amount(config.amount)
-    if config.min_keep < 0:
-        raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
+    _check(config)
     check_writable(output, force=force)
-    check_compensation(config)
     state = resume_path(output) if wants_compensation(config) else None
     if state is not None and state.exists() and not resume:
         if not force:
@@ -98,14 +92,14 @@ def prune(
         state.unlink()
     loaded = load(checkpoint, model, data, run)
     reliability = None
-    if amount is None:
+    if amount is None and config.pattern is None:
         inner = Recorder("predict", run, model, data, curvature, limit)
         predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
         amount, reliability = predicted.limit.sparsity, predicted.reliability
     return prune_loaded(
         loaded,
         config,
-        amount,
+        amount or 0.0,
         output,
         recorder,
         epsilon=limit.epsilon,
@@ -114,6 +108,41 @@ def prune(
         state=state,
         progress=progress,
     )
+
+
+def _check(config: PruneConfig) -> None:
+    """What can be told to be wrong before anything is read."""
+    if config.min_keep < 0:
+        raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
+    if config.calibration is not None and config.calibration < 0:
+        raise UsageError(f"--calibration is {config.calibration}; give 0 for all samples, or more.")
+    check_compensation(config)
+    if wants_compensation(config):
+        others = {
+            "--method": config.method != "magnitude",
+            "--allocation": config.allocation not in (None, "global"),
+            "--pattern": config.pattern is not None,
+        }
+        for name, given in others.items():
+            if given:
+                raise UsageError(
+                    "Compensation removes the smallest weights of all layers together; leave out "
+                    f"{name}, or --compensate and --stages."
+                )
+    if config.pattern is None:
+        return
+    parse_pattern(config.pattern)
+    decided = {
+        "--amount": config.amount != "auto",
+        "--allocation": config.allocation is not None,
+        "--min-keep": config.min_keep > 0,
+    }
+    for name, given in decided.items():
+        if given:
+            raise UsageError(
+                f"--pattern {config.pattern} decides how many weights every layer keeps; leave out "
+                f"{name}."
+            )
 
 
 def prune_loaded(
@@ -131,35 +160,57 @@ def prune_loaded(
 ) -> PruneResult:
     """Remove ``amount``, a fraction of the prunable weights, from a problem loaded already.
 
-    ``reliability`` is given when ``amount`` was predicted: it is then lowered to what ``min_keep``
-    allows, where a user's own amount is refused. ``epsilon`` is the rule of the tolerance that
-    damps compensation, whose state after every stage lies at ``state``.
+    A pattern in ``config`` decides the amount itself. ``reliability`` is given when ``amount`` was
+    predicted: it is then lowered to what ``min_keep`` allows, where a user's own amount is refused.
+    ``epsilon`` is the rule of the tolerance that damps compensation, whose state after every stage
+    lies at ``state``.
     """
     problem = loaded.problem
-    order = magnitude_order(problem, min_keep=config.min_keep)
+    selection = Selection(
+        problem,
+        config.method,
+        allocation=config.allocation,
+        calibration=config.calibration,
+        min_keep=config.min_keep,
+        progress=progress,
+    )
     prunable = int(problem.prunable_mask().sum())
-    remove = removal_count(amount, prunable)
-    if reliability is not None:
-        remove = min(remove, len(order))
-    mask = keep_mask(problem, order, remove)
-    weights = pruned_weights(problem, mask)
     before = evaluate(problem, problem.test).accuracy
     compensation: CompensationResult | None = None
     moved: dict[str, Tensor] = {}
-    pruned = problem
+    pruned, updated = problem, False
     if wants_compensation(config):
+        remove = removal_count(amount, prunable)
+        if reliability is not None:
+            remove = min(remove, selection.removable)
         found = compensated(loaded, config, remove, epsilon, state=state, progress=progress)
         pruned, weights, mask = found.problem, found.state.weights, found.state.kept
         moved = {**problem.layout.unflatten(weights), **found.state.buffers}
         compensation = found.result
+    else:
+        if config.pattern is not None:
+            mask = selection.pattern_mask(parse_pattern(config.pattern))
+        else:
+            remove = removal_count(amount, prunable)
+            if reliability is not None:
+                remove = min(remove, selection.removable)
+            mask = selection.mask(remove)
+        updated = selection.updates and not config.no_update
+        weights = selection.weights(mask) if updated else pruned_weights(problem, mask)
+        moved = problem.layout.unflatten(weights) if updated else {}
+    removed = int((~mask).sum())
     after = evaluate(pruned, problem.test, weights).accuracy
     description = {
         **loaded.description,
         "pruning": {
             "method": config.method,
             "amount": config.amount,
-            "sparsity": remove / prunable,
-            "removed": remove,
+            "allocation": None if config.pattern else selection.allocation,
+            "pattern": config.pattern,
+            "calibration": selection.calibration,
+            "updated": updated,
+            "sparsity": removed / prunable,
+            "removed": removed,
             "min_keep": config.min_keep,
             **({} if compensation is None else {"stages": len(compensation.stages)}),
         },
@@ -178,14 +229,18 @@ def prune_loaded(
         model=loaded.model_info,
         data=loaded.data_info,
         method=config.method,
-        amount=config.amount,
-        sparsity=remove / prunable,
+        amount=config.pattern or config.amount,
+        sparsity=removed / prunable,
         nonzero=int((weights[problem.prunable_mask()] != 0).sum()),
         layers=layer_results(problem, mask),
         artifact=artifact,
         accuracy_before=before,
         accuracy_after=after,
         reliability=reliability,
+        allocation=None if config.pattern else selection.allocation,
+        pattern=config.pattern,
+        calibration=selection.calibration,
+        updated=updated,
         compensation=compensation,
     )
 

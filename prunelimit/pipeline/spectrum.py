@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..curvature import (
     CurvatureProduct,
     Product,
     PyHessianProduct,
+    ShardedProduct,
     SharedProduct,
     curvature_product,
 )
@@ -62,6 +64,7 @@ class Curvature:
     """The curvature of a problem on ``split``: its products, and Lanczos processes from probes.
 
     ``gradient`` (D,) is that of the mean loss of ``split``; ``gradient_seconds`` what it took.
+    ``label`` tells ``split`` from others as large; a product counts as ``share`` of one.
     """
 
     problem: Problem
@@ -72,9 +75,12 @@ class Curvature:
     config: CurvatureConfig
     work: Work
     probes: list[Growing] = dataclasses.field(default_factory=list)
+    label: str = ""
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.problem.seed)
+        self._parts = self.problem.parts(self.work.group)
 
     @property
     def spectrum(self) -> Spectrum:
@@ -88,18 +94,19 @@ class Curvature:
 
     def begin(self, name: str, start: Tensor) -> Growing:
         """A process with this curvature, called ``name`` among those of the same split."""
-        full = f"{self.config.curvature}, {name}, {len(self.split)} samples"
-        return self.work.begin(full, self.product, start)
+        full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
+        if self.config.precision != "full":
+            full += f", {self.config.precision}"
+        return self.work.begin(full, self.product, start, self._parts, self.share)
 
     def multiply(self, vector: Tensor) -> Tensor:
         """The product with ``vector`` (D,), counted."""
-        group = self.work.group
         self.work.products += 1
-        return group.whole(self.product(group.part(vector)), vector.numel())
+        return self._parts.whole(self.product(self._parts.part(vector)))
 
     def add_probe(self, steps: int) -> None:
         """One more random probe; the first are the same however many there are."""
-        start = rademacher(self.product.dimension, self._generator, self.problem.vector())
+        start = rademacher(self.product.dimension, self._generator, self.gradient)
         self.probes.append(self.begin(f"probe {len(self.probes) + 1}", start))
         self.probes[-1].grow(steps)
 
@@ -107,6 +114,19 @@ class Curvature:
         """Take every probe to ``steps`` steps."""
         for probe in self.probes:
             probe.grow(steps)
+
+    def rounding_shift(self, scale: float) -> float | None:
+        """How far rounding may move the mean of 1 / (1 + |eigenvalue| / ``scale``); None in full.
+
+        That function changes by at most 1 / ``scale`` per unit of eigenvalue, and the sorted
+        eigenvalues of A and A + E differ by no more than the trace norm of E in all (Mirsky 1960),
+        which is at most D times the root of E's mean squared eigenvalue. The latter is what a
+        random vector shows.
+        """
+        error = self.product.rounding_error
+        if error is None:
+            return None
+        return error * math.sqrt(self.spectrum.mean(lambda values: values**2)) / scale
 
     def summary(
         self,
@@ -134,11 +154,16 @@ class Curvature:
             ended=ended,
             nested=nested,
             cross_check=checked,
+            precision=self.config.precision,
+            rounding_error=self.product.rounding_error,
         )
 
 
-def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Curvature:
-    """The curvature of ``problem`` on the samples that ``config`` names, with no probe yet.
+def open_curvature(
+    problem: Problem, config: CurvatureConfig, work: Work, split: Split | None = None
+) -> Curvature:
+    """The curvature of ``problem`` on ``split``, or on the samples that ``config`` names, with no
+    probe yet.
 
     Raises:
         UsageError: nothing is prunable, a count is out of range, or the Lanczos vectors do not
@@ -167,7 +192,7 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         raise UsageError("--cross-check compares the Hessian of one process; leave it out here.")
     if config.cross_check and problem.dtype != torch.float32:
         raise UsageError("--cross-check needs --dtype float32, as PyHessian's own vectors are.")
-    split = problem.train.subset(samples, problem.seed)
+    split = problem.train.subset(samples, problem.seed) if split is None else split
     if config.memory is not None and config.memory < 0:
         raise UsageError(f"--memory is {config.memory}; give GiB, 0 or more.")
     product = curvature_product(
@@ -177,10 +202,11 @@ def open_curvature(problem: Problem, config: CurvatureConfig, work: Work) -> Cur
         config.backend,
         memory_bytes=None if config.memory is None else int(config.memory * 2**30),
         group=work.group,
+        precision=config.precision,
     )
     plain = (
         product
-        if isinstance(product, (CurvatureProduct, SharedProduct))
+        if isinstance(product, (CurvatureProduct, SharedProduct, ShardedProduct))
         else CurvatureProduct(problem, split, memory_bytes=0)
     )
     begin = time.perf_counter()
@@ -210,8 +236,8 @@ def cross_check(curvature: Curvature) -> CrossCheck:
 
 def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int, group: Group) -> int:
     """Bytes of this machine's memory that the vectors of one run of ``steps`` steps take."""
-    part = -(-problem.layout.size // group.size)
-    return basis_bytes(config.basis, part, steps, problem.dtype.itemsize)
+    longest = problem.parts(group).longest
+    return basis_bytes(config.basis, longest, steps, problem.dtype.itemsize)
 
 
 def measure_curvature(

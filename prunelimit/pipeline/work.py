@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..group import ALONE, Group
+from ..group import ALONE, Group, Parts
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
@@ -35,7 +36,8 @@ def never() -> bool:
 class Work:
     """A budget and where processes lie.
 
-    ``products`` counts Lanczos steps, whether taken now or found in ``store``. ``stop`` is asked
+    ``products`` counts Lanczos steps, whether taken now or found in ``store``, those on a part of
+    the samples by that part. ``stop`` is asked
     between products whether the user wants the estimate so far. ``cut`` is why a process was last
     taken less far than was asked for; ``note`` is shown with progress. ``group`` are the processes
     that do the same work together, with their tensors on ``device``.
@@ -72,12 +74,19 @@ class Work:
             return None
         return self.max_seconds - (time.monotonic() - self._begin)
 
-    def begin(self, name: str, matvec: Matvec, start: Tensor) -> Growing:
-        """The process called ``name``, with no steps taken as far as this work is concerned."""
+    def begin(
+        self, name: str, matvec: Matvec, start: Tensor, parts: Parts, share: float = 1.0
+    ) -> Growing:
+        """The process called ``name``, with no steps taken as far as this work is concerned, each
+        of which counts as ``share`` of a product.
+
+        ``matvec`` maps this process's part of a vector, cut as ``parts`` says; ``start`` (D,) is
+        whole.
+        """
         process = self.store.process(
-            name, matvec, self.group.part(start), group=self.group, dimension=start.numel()
+            name, matvec, parts.part(start), group=self.group, dimension=start.numel()
         )
-        growing = Growing(name, process, self)
+        growing = Growing(name, process, self, share)
         self._growing.append(growing)
         return growing
 
@@ -104,6 +113,7 @@ class Growing:
     name: str
     process: Lanczos
     work: Work
+    share: float = 1.0
     steps: int = 0
 
     @property
@@ -126,10 +136,11 @@ class Growing:
             raise UsageError(f"Lanczos needs at least one step, not {steps}; raise --steps.")
         work, before, wanted = self.work, self.work.products, steps
         if work.max_products is not None:
-            steps = min(steps, max(self.steps + work.max_products - before, LEAST))
+            left = int((work.max_products - before) / self.share)
+            steps = min(steps, max(self.steps + left, LEAST))
 
         def on_step(step: int) -> bool:
-            work.products = before + step - self.steps
+            work.products = before + self._count(step)
             work.progress(self.name, step, steps, work.note)
             work.store.save(self.process)
             return step >= LEAST and work.ended() in ("interrupted", "max-seconds")
@@ -140,8 +151,12 @@ class Growing:
             if time.monotonic() - begin > WORTH_SAVING:
                 work.store.save(self.process, now=True)
             reached = min(steps, self.process.num_steps)
-            work.products = before + reached - self.steps
+            work.products = before + self._count(reached)
             self.steps = reached
             work.progress(self.name, steps, steps, work.note)
         if self.steps < wanted and not self.exhausted:
             work.cut = work.ended() or "max-products"
+
+    def _count(self, step: int) -> int:
+        """Products that going on to ``step`` counts as."""
+        return math.ceil((step - self.steps) * self.share)

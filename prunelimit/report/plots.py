@@ -237,7 +237,7 @@ def _thresholds(results: Sequence[MeasureResult], upper: Axes, lower: Axes, floo
     for result in results:
         colour = METHODS.get(result.method, GREY)
         accuracy = next((t for t in result.thresholds if t.rule == "accuracy"), None)
-        if accuracy is not None and result.method == "one-shot":
+        if accuracy is not None and result.method != "refit":
             upper.axvline(
                 max(1 - accuracy.sparsity, floor), color=colour, linestyle="--", linewidth=1.2,
                 label=f"accuracy within {100 * accuracy.tolerance:g} pp to "

@@ -158,6 +158,13 @@ def _checked(found: CrossCheck | None) -> list[tuple[str, str]]:
     ]
 
 
+def _rounded(found: CurvatureSummary) -> list[tuple[str, str]]:
+    if found.rounding_error is None:
+        return []
+    text = f"{found.precision}: a product is off by {100 * found.rounding_error:.2g}%"
+    return [("precision", text)]
+
+
 def _products(found: CurvatureSummary) -> str:
     products = count(found.products, "product")
     return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
@@ -194,6 +201,7 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
             ("negative eigenvalues", percent(found.negative_mass)),
             ("seconds per product", f"{found.product_seconds:.3g}"),
             ("seconds per gradient", f"{found.gradient_seconds:.3g}"),
+            *_rounded(found),
             *_checked(found.cross_check),
         ],
     )
@@ -218,6 +226,7 @@ def predict_table(result: PredictResult) -> RenderableType:
             _dense(result.dense),
             ("cost", _products(result.curvature)),
             *_ended(result),
+            *_rounded(result.curvature),
             *_checked(result.curvature.cross_check),
         ],
     )
@@ -249,6 +258,7 @@ def prune_table(result: PruneResult) -> RenderableType:
                 f"{accuracy(result.accuracy_before)} before, "
                 f"{accuracy(result.accuracy_after)} after",
             ),
+            *_how(result),
             ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
             ("dense, same format", f"{file.bytes_dense:,} bytes"),
         ],
@@ -260,6 +270,26 @@ def prune_table(result: PruneResult) -> RenderableType:
     if result.compensation is not None:
         parts += [*_compensation(result.compensation), BLANK]
     return Group(*parts, _layers(result.layers))
+
+
+def _how(result: PruneResult) -> list[tuple[str, str]]:
+    """What is not as it is for global magnitude pruning."""
+    facts = []
+    if result.pattern is not None:
+        facts.append(("pattern", f"{result.pattern} of the inputs"))
+    facts += _shared(result.allocation, result.calibration)
+    if result.updated:
+        facts.append(("survivors", "moved by the method's own update"))
+    return facts
+
+
+def _shared(allocation: str | None, calibration: int) -> list[tuple[str, str]]:
+    facts = []
+    if allocation not in (None, "global"):
+        facts.append(("allocation", str(allocation)))
+    if calibration:
+        facts.append(("calibration", f"{calibration:,} training samples"))
+    return facts
 
 
 def _compensation(found: CompensationResult) -> list[RenderableType]:
@@ -284,6 +314,7 @@ def _compensation(found: CompensationResult) -> list[RenderableType]:
 def measure_table(result: MeasureResult) -> RenderableType:
     """The thresholds, then the curve."""
     facts = [_dense(result.dense), _tolerance(result.epsilon)]
+    facts += _shared(result.allocation, result.calibration)
     if result.refit_lr is not None:
         epochs = result.provenance.config.get("refit_epochs", "some")
         text = f"at most {epochs} epochs of Adam, learning rate {result.refit_lr:.2g}"

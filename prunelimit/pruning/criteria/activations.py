@@ -1,0 +1,96 @@
+"""Wanda: weights times the size of what they read."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...inputs.problem import Problem, Split
+from ...progress import Progress
+from ..layers import prunable_layers, prunable_part
+from .interface import Criterion, Judgement
+
+__all__ = ["WANDA", "input_norms"]
+
+
+def _linear(module: nn.Module) -> Any:
+    """A copy of ``module`` without bias, whose weight's derivative is taken."""
+    twin = copy.deepcopy(module)
+    twin.register_parameter("bias", None)
+    return twin.requires_grad_()
+
+
+def _squared_inputs(twin: Any, inputs: Tensor) -> Tensor:
+    """Sum of the squares of the inputs that every weight multiplies; float64, its shape.
+
+    That sum is the derivative of sum(twin(inputs^2)) in the weight, whatever the weight is: so
+    strides, padding, dilation and groups are the module's own.
+    """
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(twin(inputs.square()).sum(), twin.weight)
+    total: Tensor = found.to(torch.float64)
+    return total
+
+
+def input_norms(problem: Problem, split: Split) -> Tensor:
+    """l2 norm, over ``split`` and all positions, of the inputs of every prunable weight.
+
+    Float64, (P,). For a linear layer it is the norm of the weight's input feature.
+
+    Raises:
+        InputError: a prunable layer is never called as a module.
+    """
+    layers = prunable_layers(problem)
+    totals: dict[str, Tensor] = {}
+    handles = []
+
+    def watch(name: str, module: nn.Module) -> Any:
+        twin = _linear(module)
+
+        def note(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            found = _squared_inputs(twin, arguments[0].detach())
+            totals[name] = totals[name] + found if name in totals else found
+
+        return module.register_forward_pre_hook(note)
+
+    try:
+        for layer in layers:
+            handles += [watch(layer.name, module) for module in layer.modules]
+        with torch.no_grad():
+            for inputs, _ in split.batches(problem.batch_size):
+                problem.model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    unseen = [layer.name for layer in layers if layer.name not in totals]
+    if unseen:
+        raise InputError(
+            f"wanda sees no inputs of {unseen[0]}, which the network never calls as a module; give "
+            "--exclude for it, or another --method."
+        )
+    return torch.cat([totals[layer.name].reshape(-1) for layer in layers]).sqrt()
+
+
+def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+    """|w| times the l2 norm of its input feature over the calibration samples.
+
+    Sun et al. 2024, equation 1, who compare within each row of a linear layer: see the allocation
+    ``rows``, which is this criterion's own. For convolutions, which the paper does not treat, the
+    norm is over all positions that the weight reads. Reads inputs, no labels.
+    """
+    weights = prunable_part(problem, problem.vector()).abs().to(torch.float64)
+    return Judgement(weights * input_norms(problem, split))
+
+
+WANDA = Criterion(
+    "wanda",
+    "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models. "
+    "ICLR 2024",
+    "inputs",
+    _wanda,
+    allocation="rows",
+)

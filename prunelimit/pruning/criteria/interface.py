@@ -1,0 +1,71 @@
+"""What a pruning criterion is: one score per prunable weight, and at times new survivors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...errors import NumericalError
+from ...inputs.problem import Problem, Split
+from ...progress import Progress, silent
+
+__all__ = ["SAMPLES", "Criterion", "Judgement"]
+
+SAMPLES = 1000
+"""Calibration samples where their number is not given."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a criterion makes of a network.
+
+    ``scores`` (P,), float64, has one finite number per prunable weight in the order of the flat
+    vector; the highest are kept. ``update`` maps a mask (bool, (D,)) to the free parameters (D,) as
+    the criterion's own method leaves them, exactly zero where the mask is False; None where
+    survivors stay as they are.
+    """
+
+    scores: Tensor
+    update: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A pruning criterion by name.
+
+    ``reads`` says which data it needs: "weights" (none), "inputs" or "labels" (inputs too).
+    ``function`` takes the problem, the samples to read, a seed and where to tell its progress.
+    ``allocation`` is its own where none is asked for, ``samples`` says how many it reads where
+    their number is not given.
+    """
+
+    name: str
+    source: str
+    reads: str
+    function: Callable[[Problem, Split, int, Progress], Judgement]
+    allocation: str = "global"
+    samples: Callable[[Problem], int] = lambda problem: SAMPLES
+
+    def judge(
+        self, problem: Problem, split: Split, seed: int, progress: Progress = silent
+    ) -> Judgement:
+        """Judge the weights of ``problem`` by the samples of ``split``.
+
+        Raises:
+            NumericalError: a score is not finite.
+        """
+        found = self.function(problem, split, seed, progress)
+        wrong = int((~torch.isfinite(found.scores)).sum())
+        if wrong:
+            raise NumericalError(
+                f"{self.name} gives {wrong} of {len(found.scores)} weights a score that is not "
+                "finite; check the network's weights, or use --dtype float64."
+            )
+        return found
+
+    def scores(self, problem: Problem, split: Split, seed: int) -> Tensor:
+        """Scores alone; float64, (P,), higher is kept."""
+        return self.judge(problem, split, seed).scores

@@ -1,0 +1,100 @@
+"""A user's own criterion, from ``path/to/file.py:attr`` or ``package.module:attr``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ...inputs.problem import Problem, Split
+from ...inputs.resolve import reason, resolve_attribute
+from ...progress import Progress
+from ..layers import prunable_layers
+from .interface import Criterion, Judgement
+
+__all__ = ["own_criterion"]
+
+
+def own_criterion(spec: str) -> Criterion:
+    """The criterion that ``spec`` names.
+
+    The attribute is a :class:`Criterion`, or a callable that takes a
+    :class:`~prunelimit.inputs.problem.Problem`, whose ``train`` holds the calibration samples, and
+    returns scores, the highest of which are kept: a mapping from the name of every prunable tensor
+    to a tensor of its shape, or one tensor (P,) in the order of ``problem.prunable_mask()``.
+
+    Raises:
+        InputError: the attribute cannot be imported or called; later, what it returns is no such
+            scores.
+    """
+    found = resolve_attribute(spec)
+    if isinstance(found, Criterion):
+        return found
+    if not callable(found):
+        raise InputError(
+            f"{spec} is a {type(found).__name__}, not a criterion; make it a function of the "
+            "problem that returns one score per prunable weight."
+        )
+
+    def judge(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+        try:
+            scores = found(dataclasses.replace(problem, train=split, seed=seed))
+        except Exception as error:
+            raise InputError(
+                f"The criterion {spec} fails ({reason(error)}); correct it."
+            ) from error
+        return Judgement(_flat(spec, problem, scores))
+
+    return Criterion(spec, "the user's own", "labels", judge)
+
+
+def _flat(spec: str, problem: Problem, scores: Any) -> Tensor:
+    layers = prunable_layers(problem)
+    if isinstance(scores, Mapping):
+        wanted = [layer.name for layer in layers]
+        for name in (*scores, *wanted):
+            if (name in scores) != (name in wanted):
+                what = "scores nothing" if name in wanted else "scores something not prunable"
+                raise InputError(
+                    f"The criterion {spec} {what}: {name}; return one tensor for each of "
+                    "problem.prunable."
+                )
+        pieces = []
+        for layer in layers:
+            piece = _tensor(spec, scores[layer.name])
+            if piece.shape != layer.shape:
+                raise InputError(
+                    f"The criterion {spec} gives {layer.name} scores of shape "
+                    f"{tuple(piece.shape)}; give them that of the weight, {tuple(layer.shape)}."
+                )
+            pieces.append(piece.reshape(-1))
+        flat = torch.cat(pieces)
+    else:
+        flat = _tensor(spec, scores)
+        if flat.shape != (layers[-1].stop,):
+            raise InputError(
+                f"The criterion {spec} returns shape {tuple(flat.shape)}; return a mapping by "
+                f"name, or one score for each of the {layers[-1].stop} prunable weights."
+            )
+    if not bool(torch.isfinite(flat).all()):
+        raise InputError(
+            f"The criterion {spec} returns a NaN or infinity; give every weight a finite score."
+        )
+    return flat.to(problem.device)
+
+
+def _tensor(spec: str, value: Any) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value).detach()
+        if tensor.is_complex():
+            raise TypeError("complex")
+        return tensor.to(torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"The criterion {spec} returns a {type(value).__name__} ({reason(error)}); return "
+            "tensors of real numbers."
+        ) from error
