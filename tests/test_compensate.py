@@ -18,7 +18,7 @@ from prunelimit.pruning.calibration import Calibration, divergence, squared_dist
 from prunelimit.pruning.compensate import compensate, natural_damping, solve
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.recalibrate import recalibrated, statistics
-from prunelimit.pruning.stages import Compensator, State
+from prunelimit.pruning.stages import LEAST_STEP, STEEPEST, Compensator, State
 
 SETTINGS: dict[str, Any] = {"epsilon": 0.01, "calibration": 0, "cg_steps": 25}
 
@@ -246,6 +246,26 @@ def test_a_stage_beyond_its_budget_is_undone() -> None:
     assert worker.rise(held) <= budget
     assert held.undone > 0
     assert not bool(held.weights[~held.kept].any())
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_cut_too_steep_is_taken_in_shorter_stages(norm: bool) -> None:
+    """By more than ``STEEPEST`` times what is there only where a stage is as short as they get."""
+    problem = classifier(norm=norm)
+    counts = []
+    for epsilon in (1e-3, 1e3):
+        worker = Compensator(problem, **{**SETTINGS, "epsilon": epsilon, "cg_steps": 5})
+        state = worker.advance(worker.begin(), 60)
+        counts.append(len(state.stages))
+        removed, rise = 0, 0.0
+        for each in state.stages:
+            survivors = (worker.prunable - removed) / (worker.prunable - each.removed)
+            # a target is a whole number of weights, so that the least step may be passed by one
+            least = math.exp(LEAST_STEP) + 1 / (worker.prunable - each.removed)
+            steep = each.cut - rise > STEEPEST * max(epsilon, rise)
+            assert not steep or survivors <= least or each.outcome == "anew"
+            removed, rise = each.removed, each.rise
+    assert counts[0] > counts[1]
 
 
 class Kinked(nn.Module):

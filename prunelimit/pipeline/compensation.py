@@ -57,7 +57,7 @@ def compensated(
         progress=progress,
     )
     cost = worker.cost(remove)
-    about = f"about {_duration(cost.seconds)}, at most {cost.products} products"
+    about = f"about {_duration(cost.seconds)}, {cost.products} products"
     progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
     owner = {
         "checkpoint": loaded.model_info.sha256,
