@@ -94,6 +94,11 @@ def judge(
                 f"Negative curvature matters: {variant.operator} instead of {limit.operator} moves "
                 f"the limit by {100 * apart:.1f} percentage points."
             )
+    if crossing is not None and crossing.sparsity > high:
+        reasons.append(
+            f"The loss holds to {100 * crossing.sparsity:.1f}% with nothing moved, beyond the limit "
+            "with survivors free to move: the second-order model does not describe it."
+        )
     ratio = nonquadraticity(crossing)
     if crossing is not None and ratio is None:
         reasons.append(

@@ -74,3 +74,9 @@ def test_coarse_rounding_is_told_and_fine_rounding_is_not() -> None:
     coarse = judge(LIMIT, [], GOOD, [], rounding=0.5)
     assert not coarse.ok and "50.0 percentage points" in coarse.reasons[0]
     assert "--precision" in coarse.reasons[0]
+
+
+def test_loss_that_holds_beyond_the_limit_contradicts_it() -> None:
+    verdict = judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=0.93), [])
+    assert not verdict.ok and "holds to 93.0% with nothing moved" in verdict.reasons[0]
+    assert judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=0.904), []).ok
