@@ -96,8 +96,8 @@ def judge(
             )
     if crossing is not None and crossing.sparsity > high:
         reasons.append(
-            f"The loss holds to {100 * crossing.sparsity:.1f}% with nothing moved, beyond the limit "
-            "with survivors free to move: the second-order model does not describe it."
+            f"The loss holds to {100 * crossing.sparsity:.1f}% with nothing moved, beyond the "
+            "limit with survivors free to move: the second-order model does not describe it."
         )
     ratio = nonquadraticity(crossing)
     if crossing is not None and ratio is None:
