@@ -78,7 +78,7 @@ def make(group: Group) -> Problem:
 
 def main() -> None:
     """Print one row."""
-    with join("cpu") as group:
+    with join("cpu", meshes=True) as group:
         before = held()
         problem = make(group)
         samples = SAMPLES * (4 * WIDTHS[0] + 8)  # the same in both splits

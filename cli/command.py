@@ -76,7 +76,9 @@ class Command(click.Command):
             raise
         except BrokenPipeError:
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt.__context__, PruneLimitError):
+                raise interrupt.__context__ from None  # what it came upon says more
             path, clause = ctx.meta.get(_KEPT, (None, ""))
             kept = path is not None and path.exists()
             left = clause if kept else "nothing was written"

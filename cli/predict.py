@@ -77,7 +77,7 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
         keep_on_interrupt(
             state, "the products done are kept; run the same command with --resume to go on"
         )
-    with join(given["device"]) as group:
+    with join(given["device"], meshes=given["shard"] == "parameters") as group:
         if group.rank > 0:  # the first process speaks for all
             given = {**given, "output": None, "plot": None, "json": False, "quiet": True}
         _predict(checkpoint, state, resume, force, group, given)

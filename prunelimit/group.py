@@ -205,9 +205,10 @@ def local_device(device: str, group: Group) -> str:
 
 
 @contextmanager
-def join(device: str) -> Iterator[Group]:
+def join(device: str, *, meshes: bool = False) -> Iterator[Group]:
     """The group that torchrun started this process in, for the time of the block; :data:`ALONE`
-    where none did. GPUs talk by nccl, CPUs by gloo."""
+    where none did. GPUs talk by nccl, CPUs by gloo. ``meshes`` says whether :meth:`Group.mesh` is
+    going to be asked for."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield ALONE
@@ -215,19 +216,30 @@ def join(device: str) -> Iterator[Group]:
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # Imported later, as torch does when it first needs it, it keeps the group as a default argument
-    # of functions, and with it the exchange's threads: see below.
-    importlib.import_module("torch._dynamo")
+    if meshes:
+        # DTensor imports it; after the group is made, it keeps that as a default argument of
+        # functions, and with it the exchange's threads (see below).
+        importlib.import_module("torch._dynamo")
     _together(lambda: dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE))
     try:
         yield Group(dist.get_rank(), size)
-    finally:
-        dist.destroy_process_group()
-        # DTensor's caches keep meshes, and these the group. Its threads would then outlive the
-        # interpreter, which aborts when one of them lets go of a tensor after its end.
-        for mesh in _MESHES:
-            getattr(mesh, "_pg_registry", {}).clear()
-        _MESHES.clear()
+    except LostProcessError:
+        # Nobody is left to take leave of, which takes time: torchrun ends this process too, and
+        # soon, but its message comes first.
+        raise
+    except BaseException:
+        _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    dist.destroy_process_group()
+    # DTensor's caches keep meshes, and these the group. Its threads would then outlive the
+    # interpreter, which aborts when one of them lets go of a tensor after its end.
+    for mesh in _MESHES:
+        getattr(mesh, "_pg_registry", {}).clear()
+    _MESHES.clear()
 
 
 def died(error: RuntimeError) -> LostProcessError | None:

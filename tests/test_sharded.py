@@ -116,7 +116,7 @@ def nothing_held(shared):
     return False
 
 
-with join("cpu") as group:
+with join("cpu", meshes=True) as group:
     for name, make in MAKE.items():
         alone, shared = make(), shard(make(), group, "cpu")
         parts, dimension = shared.parts(group), alone.layout.size
