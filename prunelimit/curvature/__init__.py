@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..errors import UsageError
 from ..group import ALONE, Group
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import ShardedProblem
+from ..inputs.splits import Chosen
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
 from .sharded import ShardedProduct
-from .sharing import Part, SharedProduct
+from .sharing import SharedProduct
 
 __all__ = [
     "CurvatureProduct",
@@ -80,7 +82,7 @@ def curvature_product(
         return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes)
     own = CurvatureProduct(
         problem,
-        Part(split, group),
+        Chosen(split, torch.tensor(group.samples(len(split)))),
         kind,
         memory_bytes=memory_bytes,
         count=len(split),

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import torch
 from torch import Tensor
 
-from ..group import Group, Parts
-from ..inputs.problem import Split
+from ..group import Parts
 from .products import CurvatureProduct
 
-__all__ = ["Part", "SharedProduct"]
-
-
-class Part:
-    """The samples of ``split`` that belong to this process of ``group``, in order."""
-
-    def __init__(self, split: Split, group: Group) -> None:
-        self._split = split
-        self._own = group.samples(len(split))
-
-    def __len__(self) -> int:
-        return len(self._own)
-
-    def batches(
-        self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As :meth:`~prunelimit.inputs.problem.Split.batches`, counting from the first own one."""
-        chosen = torch.arange(len(self)) if order is None else order
-        return self._split.batches(batch_size, order=chosen + self._own.start)
-
-    def subset(self, count: int, seed: int) -> Split:
-        """Not to be had of a part."""
-        raise NotImplementedError("subsets are taken before the samples are shared")
+__all__ = ["SharedProduct"]
 
 
 class SharedProduct:

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .problem import Split
 from .resolve import reason
 
-__all__ = ["DatasetSplit", "TensorSplit", "check_deterministic", "draw", "labels_of"]
+__all__ = ["Chosen", "DatasetSplit", "TensorSplit", "check_deterministic", "draw", "labels_of"]
 
 FLOAT_BYTES = 2**29
 """Bytes images may take once converted; larger sets stay 8-bit and are converted by batch."""
@@ -177,6 +177,30 @@ class DatasetSplit:
             std=self._std,
             workers=self._workers,
         )
+
+
+class Chosen:
+    """The samples of ``split`` at ``indices`` (n,) int64, in that order."""
+
+    def __init__(self, split: Split, indices: Tensor) -> None:
+        self._split = split
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batches(
+        self, batch_size: int, *, order: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See :class:`~prunelimit.inputs.problem.Split`."""
+        chosen = self._indices if order is None else self._indices[order]
+        return self._split.batches(batch_size, order=chosen)
+
+    def subset(self, count: int, seed: int) -> Split:
+        """See :class:`~prunelimit.inputs.problem.Split`."""
+        if count == 0 or count >= len(self):
+            return self
+        return Chosen(self._split, self._indices[draw(len(self), count, seed)])
 
 
 def labels_of(split: Split) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -85,7 +86,7 @@ class Estimate:
         for _ in range(self.curvature.config.probes or 1):
             self.curvature.add_probe(self._first)
 
-    def read(self, guess: Limits | None = None) -> Limits:
+    def read(self, guess: Mapping[tuple[str, str], Transition] | None = None) -> Limits:
         """All limits from the steps taken; directions are begun where the search, from ``guess``,
         wants them."""
         readings = {
@@ -100,7 +101,7 @@ class Estimate:
             isotropic = isotropic_transition(self.geometry, effective)
             first = between(self.geometry, paper, isotropic)
             if guess is not None:
-                first = guess.transitions["directional", operator].removed
+                first = guess["directional", operator].removed
             transitions["paper", operator] = paper
             transitions["isotropic", operator] = isotropic
             transitions["directional", operator] = search.locate(effective, first)

@@ -42,7 +42,7 @@ def find_limits(
         work.max_products = work.products + MOST_PRODUCTS
         work.max_products += (curvature.steps or 0) * (curvature.probes or 1)
     estimate.complete()
-    limits = estimate.read(limits)
+    limits = estimate.read(limits.transitions)
     while True:
         for key, apart in sampled.drift.items():
             limits.transitions[key] = limits.transitions[key].widened(apart, "samples")
@@ -52,7 +52,7 @@ def find_limits(
         if source is None:
             return dataclasses.replace(limits, ended=ended), estimate.curvature, sampled.nested
         estimate.refine(source, headline.removed)
-        limits = estimate.read(limits)
+        limits = estimate.read(limits.transitions)
 
 
 def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[str | None, str]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 from scipy.stats import t as student
-from torch import Tensor
 
 from ..config import CurvatureConfig, LimitConfig
 from ..epsilon import parse_tolerance
-from ..inputs.problem import Split
-from ..limit import Geometry
+from ..inputs.splits import Chosen
+from ..limit import Geometry, Transition
 from ..results import NestedLimit
 from .estimate import Estimate, Limits, PruningPath
 from .spectrum import DEFAULT_SAMPLES, FIRST_STEPS, open_curvature
@@ -53,31 +51,6 @@ class Sampled:
     nested: tuple[NestedLimit, ...] = ()
 
 
-class Chosen:
-    """The samples of ``split`` at ``indices`` (n,) int64, in that order."""
-
-    def __init__(self, split: Split, indices: Tensor) -> None:
-        self._split = split
-        self._indices = indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def batches(
-        self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """See :class:`~prunelimit.inputs.problem.Split`."""
-        chosen = self._indices if order is None else self._indices[order]
-        return self._split.batches(batch_size, order=chosen)
-
-    def subset(self, count: int, seed: int) -> Split:
-        """See :class:`~prunelimit.inputs.problem.Split`."""
-        if count == 0 or count >= len(self):
-            return self
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return Chosen(self._split, self._indices[order[:count].sort().values])
-
-
 def choose_samples(
     path: PruningPath,
     geometry: Geometry,
@@ -98,12 +71,12 @@ def choose_samples(
     if count is None:
         count = FIRST_SAMPLES if free else DEFAULT_SAMPLES
     count = everything if count == 0 or (free and everything <= 2 * count) else count
-    found: Sampled | None = None
+    guess: dict[Key, Transition] | None = None
     nested: list[NestedLimit] = []
     while True:
         given = dataclasses.replace(curvature, samples=count)
         estimate = Estimate(path, geometry, open_curvature(path.problem, given, work), config)
-        limits = estimate.read(None if found is None else found.limits)
+        limits = estimate.read(guess)
         alone = work.group.size * PARTS
         if config.no_drift or count >= everything or count < alone or work.cut is not None:
             if nested:
@@ -116,7 +89,9 @@ def choose_samples(
         if more == count:
             return found
         estimate.retire()
-        count = more
+        count, guess = more, limits.transitions
+        # Its vectors and graphs make room for those of more samples.
+        del estimate, limits, found
 
 
 def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[NestedLimit]]:
@@ -124,15 +99,20 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
     curvature, problem = estimate.curvature, estimate.path.problem
     split, count, everything = curvature.split, len(curvature.split), len(problem.train)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(problem.seed))
-    read: list[tuple[Estimate, Limits]] = []
+    # Of each part its limits alone are kept: vectors and graphs make room for the next one's.
+    read: list[dict[Key, Transition]] = []
+    seconds: list[float] = []
     for part in range(PARTS):
         block = Chosen(split, order[part::PARTS].sort().values)
         config = dataclasses.replace(curvature.config, cross_check=False)
         opened = open_curvature(problem, config, curvature.work, split=block)
         opened.label, opened.share = f"part {part} of {count}", len(block) / count
         quarter = Estimate(estimate.path, estimate.geometry, opened, estimate.config, coarse=True)
-        read.append((quarter, quarter.read(limits)))
+        found = quarter.read(limits.transitions)
+        read.append(found.transitions)
+        seconds.append(_nested(quarter, found).seconds)
         quarter.retire()
+        del opened, quarter, found
         if curvature.work.cut is not None:
             break
     if len(read) < 2:
@@ -140,18 +120,18 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
     level, rest = 0.5 + estimate.config.confidence / 2, 1 - count / everything
     drift = {}
     for key, each in limits.transitions.items():
-        removed = np.array([found.transitions[key].removed for _, found in read])
+        removed = np.array([found[key].removed for found in read])
         # The n samples are the quarters together: as scattered as the mean of so many.
         deviation = float(removed.std(ddof=1)) / math.sqrt(PARTS)
         random = float(student.ppf(level, len(read) - 1)) * deviation * math.sqrt(rest)
         systematic = float(removed.mean() - each.removed) * rest
         drift[key] = math.ceil(math.hypot(random, systematic))
-    headlines = [estimate.headline(found).removed for _, found in read]
+    headlines = [found[estimate.key].removed for found in read]
     prunable = estimate.geometry.prunable
     summary = NestedLimit(
         samples=count // PARTS,
         sparsity=float(np.mean(headlines)) / prunable,
-        seconds=float(np.mean([_nested(*each).seconds for each in read])),
+        seconds=float(np.mean(seconds)),
         parts=len(read),
         deviation=float(np.std(headlines, ddof=1)) / prunable,
     )
