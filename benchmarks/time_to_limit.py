@@ -153,7 +153,7 @@ def curvlinops(problem: Problem, split: Split) -> Route:
 
 def reference(
     problem: Problem, split: Split, geometry: Geometry, steps: int
-) -> tuple[dict[str, float], float, float]:
+) -> tuple[dict[str, float], float]:
     """The limits from three deep probes, the directional one among them, and half its interval."""
     config = CurvatureConfig(samples=len(split), steps=steps, probes=3)
     limit = LimitConfig(no_drift=True, directional_steps=steps // 2, epsilon=repr(geometry.epsilon))
@@ -162,7 +162,7 @@ def reference(
         each.formula: 100 * each.sparsity for each in found.variants if each.operator == "absolute"
     }
     low, high = found.limit.interval
-    return deep, 50 * (high - low), found.provenance.wall_seconds
+    return deep, 50 * (high - low)
 
 
 def settled(errors: dict[int, float], within: float) -> int | None:
@@ -185,7 +185,7 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     epsilon = loss_tolerance(evaluate(problem, problem.train).losses, "batch-std", 0).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)
-    deep, half, _ = reference(problem, split, geometry, options.reference)
+    deep, half = reference(problem, split, geometry, options.reference)
     name = checkpoint.stem
     cells = " | ".join(f"{deep[formula]:.2f}" for formula in FORMULAS)
     print(f"| {name} | reference | {options.reference} | | {cells} | |", flush=True)

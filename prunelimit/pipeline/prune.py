@@ -181,10 +181,10 @@ def prune_loaded(
     compensation: CompensationResult | None = None
     moved: dict[str, Tensor] = {}
     pruned, updated = problem, False
+    remove = removal_count(amount, prunable)
+    if reliability is not None:
+        remove = min(remove, selection.removable)
     if wants_compensation(config):
-        remove = removal_count(amount, prunable)
-        if reliability is not None:
-            remove = min(remove, selection.removable)
         found = compensated(loaded, config, remove, epsilon, state=state, progress=progress)
         pruned, weights, mask = found.problem, found.state.weights, found.state.kept
         moved = {**problem.layout.unflatten(weights), **found.state.buffers}
@@ -193,9 +193,6 @@ def prune_loaded(
         if config.pattern is not None:
             mask = selection.pattern_mask(parse_pattern(config.pattern))
         else:
-            remove = removal_count(amount, prunable)
-            if reliability is not None:
-                remove = min(remove, selection.removable)
             mask = selection.mask(remove)
         updated = selection.updates and not config.no_update
         weights = selection.weights(mask) if updated else pruned_weights(problem, mask)
