@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -300,6 +301,26 @@ class TestRecalibration:
         assert set(found) == {"1.running_mean", "1.running_var"}
         held = dict(problem.model.named_buffers())
         assert all(torch.allclose(each, held[name]) for name, each in found.items())
+
+    def test_a_channel_without_weights_is_constant(self) -> None:
+        problem = classifier(norm=True)
+        samples = Calibration.of(problem, 0, 0)
+        before = statistics(problem.model, samples, 160)
+        dense = copy.deepcopy(problem.model)
+        # What training took from augmented data is not what the samples give.
+        dense[1].running_mean += 0.3 * dense[1].running_var.sqrt()
+        dense[1].running_var *= 1.2
+        pruned = copy.deepcopy(dense)
+        with torch.no_grad():
+            pruned[0].weight[2] = 0
+            pruned[0].weight[3] *= 0.5
+            pruned[0].bias[2:4] *= 0.5
+        found = recalibrated(pruned, dense, before, samples, 160)
+        assert torch.allclose(found["1.running_mean"][2], pruned[0].bias[2])
+        assert found["1.running_var"][2] == 0
+        # A channel at half its size is normalised to what it was.
+        assert torch.allclose(found["1.running_mean"][3], 0.5 * dense[1].running_mean[3])
+        assert torch.allclose(found["1.running_var"][3], 0.25 * dense[1].running_var[3])
 
     def test_statistics_are_the_moments_of_what_the_layer_reads(self) -> None:
         problem = classifier(norm=True)

@@ -70,23 +70,25 @@ def recalibrated(
 ) -> dict[str, Tensor]:
     """The statistics that ``dense`` holds, changed as pruning it to ``model`` changes them.
 
-    ``before`` are the :func:`statistics` of ``dense`` on the same samples. Means move by the
-    difference, variances by the ratio: statistics that training took from augmented data stay
-    those, and a network that was not pruned is left as it is.
+    ``before`` are the :func:`statistics` of ``dense`` on the same samples. What ``dense`` holds
+    differs from those by some ratio of variances and by so many standard deviations of mean, and so
+    do the new ones: statistics that training took from augmented data stay those, a network that
+    was not pruned is left as it is, and a channel without any weight left is exactly constant.
 
     Raises:
         UsageError: fewer than two samples.
     """
     after, held = statistics(model, split, samples), dict(dense.named_buffers())
     found = {}
-    for name, new in after.items():
-        old = before[name]
+    for name in after:
         if name.endswith("running_mean"):
-            found[name] = held[name] + (new - old)
-        else:
-            tiny = torch.finfo(old.dtype).tiny
-            ratio = torch.where(old > tiny, new / old.clamp_min(tiny), torch.ones_like(old))
-            found[name] = held[name] * ratio
+            continue
+        mean = name.removesuffix("var") + "mean"
+        old = before[name]
+        tiny = torch.finfo(old.dtype).tiny
+        ratio = torch.where(old > tiny, after[name] / old.clamp_min(tiny), torch.ones_like(old))
+        found[mean] = after[mean] + ratio.sqrt() * (held[mean] - before[mean])
+        found[name] = held[name] * ratio
     return found
 
 
