@@ -14,8 +14,9 @@ from prunelimit.config import (
     ModelConfig,
     RunConfig,
 )
+from prunelimit.errors import UsageError
 
-from .command import Interrupted
+from .command import Interrupted, keep_on_interrupt
 from .options import (
     CHECKPOINT,
     COMPARE,
@@ -28,6 +29,7 @@ from .options import (
     build,
     cli_command,
     document_options,
+    flag,
     general_options,
 )
 from .outputs import Outputs
@@ -53,16 +55,25 @@ LIMIT = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
         plot="accuracy against sparsity, a line per method, with the limit", strict=True
     ),
     CURVE_CSV,
+    flag("Output", "--resume", "Go on with an interrupted comparison, if there is one."),
     general_options(),
 )
-def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
+def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any) -> None:
     """Measure pruning methods side by side, against the predicted limit.
 
     Gives the thresholds of every method on the same network and test samples, how far each stays
     below the limit, and what it cost. The limit is predicted once, or taken from --predicted.
-    Ctrl-C leaves the methods done. CKPT is a checkpoint; one written by prunelimit names its own
-    network and data.
+    Ctrl-C leaves the methods done; with -o, --resume goes on from there. CKPT is a checkpoint; one
+    written by prunelimit names its own network and data.
     """
+    from prunelimit.files import resume_path
+
+    force = given["force"]
+    state = None if given["output"] is None else resume_path(given["output"])
+    if resume and state is None:
+        raise UsageError("--resume needs the -o FILE.json of the interrupted comparison.")
+    if resume and state is not None and state.exists():
+        given["force"] = True  # the file holds the methods done
     config = build(CompareConfig, given)
     read = () if config.predicted is None else (Path(config.predicted),)
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint, *read))
@@ -72,6 +83,11 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
 
     from .exports import write_curves
 
+    if state is not None:
+        keep_on_interrupt(
+            state,
+            "the limit and the methods done are kept; run the same command with --resume to go on",
+        )
     with outputs.progress() as progress:
         result = compare(
             checkpoint,
@@ -82,6 +98,9 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
             build(LimitConfig, given, without=OTHER_TOLERANCE),
             build(MeasureConfig, given, without=("method",)),
             config,
+            state=state,
+            resume=resume,
+            force=force,
             progress=progress,
         )
     outputs.draw(lambda path: plot_compare(result, path))
@@ -90,6 +109,9 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
     outputs.document(result, outputs.output)
     outputs.show(compare_table(result))
     if result.interrupted:
-        holds = "these are" if outputs.output is None else f"{outputs.output} holds"
-        raise Interrupted(f"Interrupted; {holds} the methods done.")
+        holds = "these are" if state is None else f"{outputs.output} holds"
+        on = "" if state is None else "; run the same command with --resume to go on"
+        raise Interrupted(f"Interrupted; {holds} the methods done{on}.")
+    if state is not None:
+        state.unlink(missing_ok=True)
     outputs.demand(result.reliability)

@@ -14,6 +14,7 @@ from .results import (
     DistanceToLimit,
     Epsilon,
     HeldTo,
+    Limit,
     MeasureResult,
     ModelInfo,
     PredictResult,
@@ -162,18 +163,15 @@ def _reasons(
     return reasons
 
 
-def distances(
-    predicted: PredictResult, thresholds: Iterable[Threshold]
-) -> tuple[DistanceToLimit, ...]:
-    """Every threshold with how far it stays below the headline limit."""
-    limit = predicted.limit.sparsity
+def distances(limit: Limit, thresholds: Iterable[Threshold]) -> tuple[DistanceToLimit, ...]:
+    """Every threshold with how far it stays below ``limit``."""
     return tuple(
         DistanceToLimit(
             rule=each.rule,
             tolerance=each.tolerance,
             sparsity=each.sparsity,
             interval=each.interval,
-            distance_pp=100 * (limit - each.sparsity),
+            distance_pp=100 * (limit.sparsity - each.sparsity),
         )
         for each in thresholds
     )

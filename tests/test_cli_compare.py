@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from conftest import Outcome
 
+from prunelimit.files import resume_path
 from prunelimit.pipeline import compare as pipeline
 from prunelimit.results import CompareResult, from_json
 from prunelimit.schemas import schema
@@ -118,7 +119,124 @@ def test_an_interrupt_leaves_the_methods_done(
     assert [each["method"] for each in document["methods"]] == ["one-shot"]
     assert document["interrupted"]
     outcome = prunelimit("compare", trained, "--methods", "snip,one-shot", *options, "--force")
+    assert outcome.code == 130 and "the limit and the methods done are kept" in outcome.stderr
+    outcome = prunelimit("compare", trained, "--methods", "one-shot,snip", *options[:-2], "--json")
+    assert outcome.code == 130 and "these are the methods done." in outcome.stderr
+    assert outcome.document["interrupted"] and "--resume" not in outcome.stderr
+    outcome = prunelimit("compare", trained, "--methods", "snip", *options[:-2])
     assert outcome.code == 130 and "nothing was written" in outcome.stderr
+
+
+class Ended(Exception):
+    """Stands for an end that gives no chance to write anything."""
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, at: str, how: type[BaseException]) -> list[str]:
+    """Lets the work end when it comes to the method ``at``; the names of what is computed."""
+    measure, predict, computed = pipeline.measure, pipeline.predict_loaded, []
+
+    def measured(problem: Any, config: Any, **given: Any) -> Any:
+        if config.method == at:
+            raise how
+        computed.append(config.method)
+        return measure(problem, config, **given)
+
+    def predicted(*arguments: Any, **given: Any) -> Any:
+        computed.append("limit")
+        return predict(*arguments, **given)
+
+    monkeypatch.setattr(pipeline, "measure", measured)
+    monkeypatch.setattr(pipeline, "predict_loaded", predicted)
+    return computed
+
+
+def numbers(path: str) -> dict[str, Any]:
+    """What a comparison says, but for when and how fast."""
+    document = json.loads(Path(path).read_text())
+    methods = [without_time(each) for each in document["methods"]]
+    limit = {**document["limit_cost"], "seconds": None}
+    own = ("model", "data", "dense", "epsilon", "limit", "reliability", "interrupted", "config")
+    return {**{key: document[key] for key in own}, "methods": methods, "limit_cost": limit}
+
+
+RESUMABLE = (*MEASURE, *QUICK, *SPARSITIES, "--methods", "one-shot,refit,compensated")
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, Ended])
+def test_it_goes_on_with_the_methods_that_are_not_done(
+    prunelimit: Run, trained: Path, monkeypatch: pytest.MonkeyPatch, how: type[BaseException]
+) -> None:
+    command = ("compare", trained, *RESUMABLE, "-q", "-o")
+    assert prunelimit(*command, "whole.json").code == 0
+    for at, already in (("one-shot", []), ("refit", ["one-shot"]), ("compensated", ["refit"])):
+        with monkeypatch.context() as patched:
+            computed = ending(patched, at, how)
+            outcome = prunelimit(*command, "c.json", "--resume")
+        assert outcome.code == (130 if how is KeyboardInterrupt else 3)
+        assert computed == (already or ["limit"])
+        told = "run the same command with --resume to go on" in outcome.stderr
+        written = how is KeyboardInterrupt and at != "one-shot"
+        assert told is (how is KeyboardInterrupt) and Path("c.json").exists() is written
+    with monkeypatch.context() as patched:
+        computed = ending(patched, "none", how)
+        outcome = prunelimit(*command, "c.json", "--resume", "--plot", "c.png")
+    assert outcome.code == 0, outcome.stderr
+    assert computed == ["compensated"]
+    assert numbers("c.json") == numbers("whole.json")
+    assert sorted(each.name for each in Path().iterdir()) == ["c.json", "c.png", "whole.json"]
+
+
+def test_what_is_computed_stays_until_the_result_is_written(
+    prunelimit: Run, trained: Path, prediction: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--predicted", prediction, *MEASURE, *SPARSITIES, "--methods", "one-shot", "-q")
+    command = ("compare", trained, *options, "-o", "c.json", "--plot", "c.png")
+    with monkeypatch.context() as patched:
+
+        def fails(*arguments: Any) -> None:
+            raise Ended
+
+        patched.setattr("prunelimit.report.plots.plot_compare", fails)
+        assert prunelimit(*command).code == 3
+    computed = ending(monkeypatch, "one-shot", Ended)
+    assert prunelimit(*command, "--resume").code == 0
+    assert not computed and not resume_path(Path("c.json")).exists()
+
+
+def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
+    prunelimit: Run, trained: Path, prediction: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("p.json").write_text(prediction.read_text())
+    options = ("--predicted", "p.json", *MEASURE, *SPARSITIES, "--methods", "one-shot,snip", "-q")
+    command, state = ("compare", trained, *options, "-o", "c.json"), Path("c.json.resume")
+    with monkeypatch.context() as patched:
+        ending(patched, "snip", Ended)
+        assert prunelimit(*command).code == 3
+    kept = state.read_bytes()
+    outcome = prunelimit(*command)
+    assert outcome.code == 2 and "--resume" in outcome.stderr and "--force" in outcome.stderr
+    for other in (("--seed", "1"), ("--methods", "snip"), ("--refit-epochs", "2"), ("--steps", 9)):
+        outcome = prunelimit(*command, "--resume", *other)
+        assert outcome.code == 2 and "other inputs or options" in outcome.stderr
+    Path("p.json").write_text(prediction.read_text() + "\n")
+    outcome = prunelimit(*command, "--resume")
+    assert outcome.code == 2 and "other inputs or options" in outcome.stderr
+    Path("p.json").write_text(prediction.read_text())
+    assert state.read_bytes() == kept and not Path("c.json").exists()
+    for damaged in (b"", b"[]", b"{}", kept[: len(kept) // 2], kept.replace(b'"methods"', b'"m"')):
+        state.write_bytes(damaged)
+        outcome = prunelimit(*command, "--resume")
+        assert outcome.code == 3 and "state of a comparison" in outcome.stderr
+        assert state.read_bytes() == damaged and not Path("c.json").exists()
+    outcome = prunelimit("compare", trained, *options, "--resume")
+    assert outcome.code == 2 and "-o FILE.json" in outcome.stderr
+    computed = ending(monkeypatch, "none", Ended)
+    assert prunelimit(*command, "--force").code == 0
+    assert computed == ["one-shot", "snip"] and not state.exists()
+    assert prunelimit(*command, "--resume").code == 2  # it is done, and stays
+    state.mkdir()
+    outcome = prunelimit(*command, "--force")
+    assert outcome.code == 2 and "cannot be removed" in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def measurement(method: str = "refit", **changes: Any) -> MeasureResult:
 
 
 def test_distances_are_limit_minus_threshold() -> None:
-    found = distances(prediction(), THRESHOLDS)
+    found = distances(prediction().limit, THRESHOLDS)
     assert [each.distance_pp for each in found] == pytest.approx([1, 5, 3, 14])
     for each, threshold in zip(found, THRESHOLDS, strict=True):
         for field in dataclasses.fields(threshold):
