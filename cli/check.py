@@ -23,7 +23,9 @@ from .options import (
     CHECK,
     CURVATURE,
     DATA,
+    LIMIT_BESIDE,
     NETWORK,
+    OTHER_TOLERANCE,
     RUN,
     Section,
     build,
@@ -39,11 +41,8 @@ if TYPE_CHECKING:
 GATE_FAILED = 1
 """Exit code of a gate that failed."""
 
-OTHER_TOLERANCE = ("tolerance",)
-"""--tolerance is the gate's; those of accuracy and of the limit keep their defaults."""
-
 MEASURE = Section("Measurement", MeasureConfig, without=OTHER_TOLERANCE)
-LIMIT = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
+"""--tolerance is the gate's; those of accuracy and of the limit keep their defaults."""
 
 FILES = click.Argument(
     ["files"], metavar="CKPT | PREDICT.json MEASURE.json", nargs=-1, type=click.Path(path_type=Path)
@@ -56,7 +55,7 @@ FILES = click.Argument(
     CHECK,
     NETWORK,
     DATA,
-    LIMIT,
+    LIMIT_BESIDE,
     MEASURE,
     CURVATURE,
     RUN,

@@ -23,7 +23,9 @@ from .options import (
     CURVATURE,
     CURVE_CSV,
     DATA,
+    LIMIT_BESIDE,
     NETWORK,
+    OTHER_TOLERANCE,
     RUN,
     Section,
     build,
@@ -34,11 +36,8 @@ from .options import (
 )
 from .outputs import Outputs
 
-OTHER_TOLERANCE = ("tolerance",)
-"""--tolerance is that of accuracy; that of the limit keeps its default."""
-
 MEASURE = Section("Measurement", MeasureConfig, without=("method",))
-LIMIT = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
+"""--methods names several; --tolerance is that of accuracy, that of the limit keeps its default."""
 
 
 @cli_command(
@@ -48,7 +47,7 @@ LIMIT = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
     NETWORK,
     DATA,
     MEASURE,
-    LIMIT,
+    LIMIT_BESIDE,
     CURVATURE,
     RUN,
     document_options(

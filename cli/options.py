@@ -39,8 +39,10 @@ __all__ = [
     "DATA",
     "HELD",
     "LIMIT",
+    "LIMIT_BESIDE",
     "MEASURE",
     "NETWORK",
+    "OTHER_TOLERANCE",
     "PRUNE",
     "RUN",
     "TRAIN",
@@ -89,6 +91,12 @@ MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
 COMPARE = Section("Comparison", CompareConfig)
 TRAIN = Section("Training", TrainConfig)
+
+OTHER_TOLERANCE = ("tolerance",)
+"""What keeps its default in a command whose --tolerance is that of something else."""
+
+LIMIT_BESIDE = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
+"""The limit in such a command."""
 
 
 if typing.TYPE_CHECKING:

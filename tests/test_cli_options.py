@@ -77,7 +77,7 @@ def test_a_call_without_flags_gives_the_defaults(name: str) -> None:
         dataclass = getattr(config, kind)
         # The --tolerance of the gate, and that of accuracy, is not that of the limit.
         both = name in ("check", "compare") and kind == "LimitConfig"
-        other = ("tolerance",) if both else ()
+        other = options.OTHER_TOLERANCE if both else ()
         assert options.build(dataclass, given, without=other) == dataclass()
 
 
