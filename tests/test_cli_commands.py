@@ -369,6 +369,16 @@ class TestPrune:
         measured = prunelimit("measure", "p.safetensors", "--sparsities", "0", "--json", "-q")
         assert measured.document["curve"][0]["accuracy"] == document["accuracy_after"]
 
+    @pytest.mark.parametrize("options", [("--method", "snip"), ("--allocation", "rd")])
+    def test_one_sample_is_enough_for_criterion_and_allocation(
+        self, prunelimit: Run, trained: Path, options: tuple[str, ...]
+    ) -> None:
+        command = ("prune", trained, "--amount", "0.8", *options, "--calibration", "1", "--json")
+        document = valid("prune", prunelimit(*command, "-q", "-o", "p.safetensors").document)
+        assert document["calibration"] == 1
+        prunable = document["model"]["prunable"]
+        assert document["nonzero"] == prunable - round(0.8 * prunable)
+
     def test_an_update_can_be_left_out(self, prunelimit: Run, trained: Path) -> None:
         command = ("prune", trained, "--amount", "0.8", "--method", "obs", "--calibration", "32")
         document = prunelimit(

@@ -77,6 +77,7 @@ def test_it_goes_on_where_it_was_interrupted(
         (("--stages", "some"), "--stages is some"),
         (("--compensate", "--cg-steps", "0"), "--cg-steps is 0"),
         (("--compensate", "--calibration", "1"), "--calibration is 1"),
+        (("--stages", "2", "--calibration", "1"), "--calibration is 1"),
         (("--compensate", "--bn-recalibrate", "1"), "--bn-recalibrate is 1"),
         (("--compensate", "--min-keep", "100000"), "smaller --min-keep"),
     ],

@@ -118,8 +118,8 @@ def _check(config: PruneConfig) -> None:
     if config.calibration is not None and config.calibration < 0:
         raise UsageError(f"--calibration is {config.calibration}; give 0 for all samples, or more.")
     parse_stages(config.stages)
-    check_compensation(config)
     if wants_compensation(config):
+        check_compensation(config)
         others = {
             "--method": config.method != "magnitude",
             "--allocation": config.allocation not in (None, "global"),
