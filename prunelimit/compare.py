@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from .config import CheckConfig
 from .epsilon import parse_tolerance
 from .errors import InputError
 from .held import hold, number_and_rule
+from .reliability import judge_one_shot
 from .results import (
     DataInfo,
     DistanceToLimit,
@@ -18,6 +20,7 @@ from .results import (
     MeasureResult,
     ModelInfo,
     PredictResult,
+    Reliability,
     Threshold,
 )
 
@@ -32,8 +35,8 @@ class Comparison:
     """The verdict; sparsities are fractions, ``difference_pp`` is predicted minus measured.
 
     ``method`` is the measurement's, ``number`` the predicted number that it was held to ("limit",
-    "one-shot" or "between"), ``rule`` names the measured threshold; ``reasons`` says why it failed,
-    empty where it passed.
+    "one-shot" or "between") and ``reliability`` is that of this number; ``rule`` names the measured
+    threshold; ``reasons`` says why it failed, empty where it passed.
     """
 
     predicted: float
@@ -47,6 +50,7 @@ class Comparison:
     reasons: tuple[str, ...]
     method: str
     number: str
+    reliability: Reliability
 
 
 def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Comparison:
@@ -74,7 +78,8 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     difference_pp = 100 * (nearest - threshold.sparsity)
     # A difference of exactly the tolerance passes, whatever the last bit of a float says.
     passed = abs(difference_pp) <= tolerance_pp + 1e-9
-    reasons = [] if passed else _reasons(predicted, threshold, held, difference_pp, tolerance_pp)
+    reliability = _reliability(predicted, held)
+    reasons = [] if passed else _reasons(reliability, threshold, held, difference_pp, tolerance_pp)
     between = held.number == "between"
     return Comparison(
         predicted=nearest,
@@ -88,7 +93,20 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         reasons=tuple(reasons),
         method=measured.method,
         number=held.number,
+        reliability=reliability,
     )
+
+
+def _reliability(predicted: PredictResult, held: HeldTo) -> Reliability:
+    """That of the number, or of both, that the measurement is held to."""
+    limit = predicted.reliability
+    if held.number == "limit" or predicted.one_shot is None:
+        return limit
+    one_shot = judge_one_shot(predicted.one_shot, limit.path)
+    if held.number == "one-shot":
+        return one_shot
+    reasons = (*limit.reasons, *one_shot.reasons)
+    return dataclasses.replace(limit, ok=limit.ok and one_shot.ok, reasons=reasons)
 
 
 def _held(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> HeldTo:
@@ -136,7 +154,7 @@ def _threshold(measured: MeasureResult, rule: str) -> Threshold:
 
 
 def _reasons(
-    predicted: PredictResult,
+    reliability: Reliability,
     threshold: Threshold,
     held: HeldTo,
     difference_pp: float,
@@ -152,8 +170,8 @@ def _reasons(
         f"The predicted {what} {abs(difference_pp):.2f} pp {side} the measured "
         f"{threshold.sparsity:.2%} ({threshold.rule}), more than the accepted {tolerance_pp:g} pp."
     ]
-    if not predicted.reliability.ok and held.number != "one-shot":
-        reasons.append("The prediction itself says that it is not reliable.")
+    if not reliability.ok:
+        reasons.append("The predicted number is itself not reliable.")
     if threshold.rule == "accuracy":
         reasons.append(
             "Accuracy is not what the limit is about, but the loss with survivors free to move; "

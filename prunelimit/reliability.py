@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .results import CrossCheck, Limit, PathPoint, Reliability, Variant
+from .results import CrossCheck, Limit, OneShot, PathPoint, Reliability, Variant
 
-__all__ = ["judge", "nonquadraticity"]
+__all__ = ["judge", "judge_one_shot", "nonquadraticity"]
 
 WIDEST_INTERVAL = 0.02
 """Widest interval, as a fraction of the prunable weights, that still names one limit."""
@@ -111,4 +111,23 @@ def judge(
         )
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=ratio, path=tuple(path)
+    )
+
+
+def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliability:
+    """Verdict on the one-shot threshold alone.
+
+    It is where a loss that was evaluated crosses, and rests on no model: what the limit is doubted
+    for says nothing of it, only its own interval does. ``path`` is the evidence to go with it.
+    """
+    low, high = one_shot.interval
+    reasons = []
+    if high - low > WIDEST_INTERVAL:
+        reasons.append(
+            f"The one-shot threshold is not resolved: its interval spans {100 * (high - low):.1f} "
+            f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; raise "
+            "--samples."
+        )
+    return Reliability(
+        ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)
     )

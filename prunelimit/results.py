@@ -512,10 +512,10 @@ class CompareResult:
 class CheckResult:
     """Predicted against measured; differences and tolerances in percentage points.
 
-    ``reliability`` is that of the prediction. ``method`` is the measurement's, ``number`` which
-    predicted number it was held to (see HeldTo); for "between", ``predicted`` is the place between
-    the two that lies nearest to the measured one, and ``predicted_interval`` runs from one to the
-    other.
+    ``method`` is the measurement's, ``number`` which predicted number it was held to (see HeldTo),
+    and ``reliability`` that of this number; for "between", of both: ``predicted`` is the place
+    between the two that lies nearest to the measured one, and ``predicted_interval`` runs from one
+    to the other.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.check/1"

@@ -581,16 +581,34 @@ class TestCheck:
         said = one_sentence(prunelimit("check", *results, "--rule", "loss"), 2)
         assert "--rule" in said and "held" in said
 
-    def test_strict_needs_a_reliable_prediction(
-        self, prunelimit: Run, results: tuple[Path, Path]
+    @pytest.mark.parametrize(
+        ("ok", "interval", "options", "code"),
+        [
+            (True, [0.7, 0.71], (), 0),
+            (False, [0.7, 0.71], (), 0),
+            (True, [0.6, 0.71], (), 4),
+            (True, [0.6, 0.71], ("--rule", "accuracy"), 0),
+            (False, [0.7, 0.71], ("--rule", "accuracy"), 4),
+        ],
+    )
+    def test_strict_needs_a_reliable_number_to_hold_to(
+        self,
+        prunelimit: Run,
+        results: tuple[Path, Path],
+        ok: bool,
+        interval: list[float],
+        options: tuple[str, ...],
+        code: int,
     ) -> None:
         document = json.loads(results[0].read_text())
-        for ok, code in ((True, 0), (False, 4)):
-            document["reliability"]["ok"] = ok
-            document["reliability"]["reasons"] = [] if ok else ["The spectrum is not resolved."]
-            Path("p.json").write_text(json.dumps(document))
-            command = ("check", "p.json", results[1], "--tolerance", "100pp", "--strict", "-q")
-            assert prunelimit(*command).code == code
+        document["reliability"]["ok"] = ok
+        document["reliability"]["reasons"] = [] if ok else ["The spectrum is not resolved."]
+        document["one_shot"]["interval"] = interval
+        Path("p.json").write_text(json.dumps(document))
+        command = ("check", "p.json", results[1], "--tolerance", "100pp", "--strict", "-q")
+        outcome = prunelimit(*command, *options, "--json")
+        assert outcome.code == code
+        assert valid("check", outcome.document)["reliability"]["ok"] is (code == 0)
 
     def test_bad_input(self, prunelimit: Run, results: tuple[Path, Path], tmp_path: Path) -> None:
         predicted, measured = results

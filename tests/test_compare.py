@@ -26,7 +26,7 @@ def prediction(sparsity: float = 0.95, ok: bool = True) -> PredictResult:
     made: Any = filled(PredictResult)
     limit = dataclasses.replace(made.limit, sparsity=sparsity, interval=(0.93, 0.96))
     reliability = dataclasses.replace(made.reliability, ok=ok)
-    one_shot = dataclasses.replace(made.one_shot, sparsity=0.80, interval=(0.78, 0.83))
+    one_shot = dataclasses.replace(made.one_shot, sparsity=0.80, interval=(0.79, 0.805))
     return dataclasses.replace(
         made, limit=limit, epsilon=EPSILON, reliability=reliability, one_shot=one_shot
     )
@@ -152,6 +152,32 @@ def test_an_unreliable_limit_says_nothing_of_the_one_shot_threshold() -> None:
     measured = measurement("one-shot", thresholds=(far,))
     (told,) = compare(prediction(ok=False), measured, CheckConfig()).reasons
     assert "one-shot threshold of 80.00% lies 30.00 pp above" in told
+
+
+@pytest.mark.parametrize(
+    ("method", "rule", "limit_ok", "width", "ok"),
+    [
+        ("one-shot", "held", False, 0.019, True),
+        ("one-shot", "held", True, 0.021, False),
+        ("one-shot", "accuracy", False, 0.019, False),
+        ("refit", "held", True, 0.5, True),
+        ("refit", "held", False, 0.01, False),
+        ("staged", "held", True, 0.01, True),
+        ("staged", "held", True, 0.5, False),
+        ("staged", "held", False, 0.01, False),
+    ],
+)
+def test_the_number_that_was_held_says_how_reliable_it_is(
+    method: str, rule: str, limit_ok: bool, width: float, ok: bool
+) -> None:
+    made: Any = prediction(ok=limit_ok)
+    doubts = () if limit_ok else ("The limit is not resolved.",)
+    limit = dataclasses.replace(made.reliability, reasons=doubts)
+    one_shot = dataclasses.replace(made.one_shot, interval=(0.5, 0.5 + width))
+    made = dataclasses.replace(made, reliability=limit, one_shot=one_shot)
+    found = compare(made, measurement(method), CheckConfig(rule=rule)).reliability
+    assert found.ok is ok
+    assert bool(found.reasons) is not ok
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
+from test_results import filled
 
-from prunelimit.reliability import judge, nonquadraticity
-from prunelimit.results import Limit, PathPoint, Variant
+from prunelimit.reliability import judge, judge_one_shot, nonquadraticity
+from prunelimit.results import Limit, OneShot, PathPoint, Variant
 
 LIMIT = Limit(
     sparsity=0.9,
@@ -80,3 +82,16 @@ def test_loss_that_holds_beyond_the_limit_contradicts_it() -> None:
     verdict = judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=0.93), [])
     assert not verdict.ok and "holds to 93.0% with nothing moved" in verdict.reasons[0]
     assert judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=0.904), []).ok
+
+
+def test_the_one_shot_threshold_is_judged_by_its_own_interval() -> None:
+    made: Any = filled(OneShot)
+    sharp = dataclasses.replace(made, interval=(0.795, 0.81), ratio=5.0)
+    verdict = judge_one_shot(sharp, [GOOD])
+    assert verdict.ok and verdict.reasons == ()
+    assert (verdict.nonquadraticity, verdict.path) == (5.0, (GOOD,))
+    wide = dataclasses.replace(made, interval=(0.76, 0.83), samples=1000, of_samples=60_000)
+    verdict = judge_one_shot(wide)
+    assert not verdict.ok
+    assert "7.0 percentage points on 1,000 of 60,000 samples" in verdict.reasons[0]
+    assert "--samples" in verdict.reasons[0]

@@ -87,6 +87,5 @@ def _verdict(
     return CheckResult(
         provenance=recorder.finish(),
         model=predicted.model,
-        reliability=predicted.reliability,
         **{f.name: getattr(comparison, f.name) for f in dataclasses.fields(comparison)},
     )
