@@ -247,14 +247,15 @@ class SurvivorConfig:
     calibration: int | None = option(
         None,
         "Training samples that are read, 0 for all (default: 1000 for criterion and allocation, "
-        "256 or fewer with obs; 10000 inputs for compensation, whose products cost four forward "
-        "passes of them, and a thousand are too few to generalise from).",
+        "256 or fewer with obs; 10000 inputs for every stage of compensation, other ones while "
+        "there are some: a product costs four forward passes of them, and a thousand are too few "
+        "to generalise from).",
         metavar="N",
     )
     bn_recalibrate: int | None = option(
         None,
         "Inputs that batch normalisation takes its statistics from anew after each stage, where "
-        "that helps; 0 keeps them (default: those of --calibration).",
+        "that helps; 0 keeps them (default: 2000).",
         metavar="N",
     )
 

@@ -373,8 +373,8 @@ class _Measuring:
             products, samples = self.selection.products, calibration
         else:
             moving = self.path.compensator
-            calibration = len(moving.samples)
-            products, samples = moving.products, len(moving.fit)
+            calibration = moving.calibration
+            products, samples = moving.products, moving.windows.size
         cost = Cost(
             products=products,
             samples=samples if products else 0,

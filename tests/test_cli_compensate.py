@@ -10,7 +10,8 @@ import pytest
 
 from prunelimit.files import resume_path
 from prunelimit.inputs.checkpoint import read_checkpoint
-from prunelimit.pruning.stages import Compensator, State
+from prunelimit.pruning.stages import Compensator
+from prunelimit.pruning.state import State
 from prunelimit.schemas import schema
 
 Run = Callable[..., object]

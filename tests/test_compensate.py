@@ -10,16 +10,25 @@ import pytest
 import torch
 from oracles import dense_ggn
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.inputs.splits import TensorSplit
-from prunelimit.pruning.calibration import Calibration, divergence, squared_distance
-from prunelimit.pruning.compensate import compensate, natural_damping, solve
+from prunelimit.pruning.calibration import (
+    Calibration,
+    Windows,
+    divergence,
+    logit_distance,
+    squared_distance,
+)
+from prunelimit.pruning.compensate import natural_damping, solve
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.recalibrate import recalibrated, statistics
-from prunelimit.pruning.stages import LEAST_STEP, STEEPEST, Compensator, State
+from prunelimit.pruning.stages import LEAST_STEP, STEEPEST, Compensator
+from prunelimit.pruning.state import State
 
 SETTINGS: dict[str, Any] = {"epsilon": 0.01, "calibration": 0, "cg_steps": 25}
 
@@ -116,17 +125,46 @@ def test_it_is_the_schur_complement_on_a_tiny_network() -> None:
     mask = keep_mask(problem, magnitude_order(problem), 50)
     displacement = -problem.vector().masked_fill(mask, 0)
     damping = 1e-3
-    worker = Compensator(problem, stages=1, **SETTINGS)
-    # the label-free divergence has the loss's own GGN
-    moving = worker.samples.problem(problem, problem.model)
-    from prunelimit.curvature import CurvatureProduct
-
-    product = CurvatureProduct(moving, worker.samples, "ggn")
-    found = compensate(product, displacement, mask, damping=damping, max_steps=500, tolerance=1e-11)
+    product = CurvatureProduct(problem, problem.train, "ggn")
+    side = -product(displacement)
+    found = solve(product, side, mask, damping=damping, max_steps=500, tolerance=1e-11)
     block = matrix[mask][:, mask]
     block = block + damping * torch.eye(len(block), dtype=block.dtype)
     expected = torch.linalg.solve(block, -(matrix @ displacement)[mask])
     assert torch.allclose(found.iterates[-1].update[mask], expected, rtol=1e-5, atol=1e-8)
+
+
+def test_a_stage_is_the_damped_gauss_newton_step_at_the_cut() -> None:
+    """By a Jacobian of its own, of outputs shifted to mean zero."""
+    problem = classifier()
+    worker = Compensator(problem, stages=1, **{**SETTINGS, "epsilon": 1e-9, "cg_steps": 400})
+    mask = keep_mask(problem, magnitude_order(problem), 50)
+    cut = problem.vector().masked_fill(~mask, 0)
+    fit = worker.windows.at(0)
+    inputs = torch.cat([x for x, _ in fit.batches(500)])
+    dense = torch.cat([y for _, y in fit.batches(500)])
+
+    def apart(weights: Tensor) -> Tensor:
+        outputs = functional_call(problem.model, problem.layout.unflatten(weights), (inputs,))
+        off = outputs - dense
+        return (off - off.mean(1, keepdim=True)).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(apart, cut)[:, mask]
+    share = 1 / dense.numel()
+    radius = float((problem.vector() - cut).norm())
+    block = share * jacobian.T @ jacobian
+    block += natural_damping(1e-9, radius) * torch.eye(len(block), dtype=block.dtype)
+    expected = torch.linalg.solve(block, -share * jacobian.T @ apart(cut))
+    product = worker.moving.product(cut, {}, fit)
+    found = solve(
+        product,
+        -product.gradient(),
+        mask,
+        damping=natural_damping(1e-9, radius),
+        max_steps=400,
+        tolerance=1e-12,
+    )
+    assert torch.allclose(found.iterates[-1].update[mask], expected, rtol=1e-4, atol=1e-6)
 
 
 def least_squares() -> tuple[Problem, Tensor]:
@@ -147,8 +185,9 @@ def test_on_linear_least_squares_it_is_the_constrained_minimiser() -> None:
     worker = Compensator(problem, stages=1, **settings)
     found = worker.advance(worker.begin(), 8)
     # the split that judges is no part of the fit: minimise over the fit's samples alone
-    fit = torch.cat([x for x, _ in worker.fit.batches(50)])
-    targets = torch.cat([y for _, y in worker.fit.batches(50)])
+    first = worker.windows.at(0)
+    fit = torch.cat([x for x, _ in first.batches(50)])
+    targets = torch.cat([y for _, y in first.batches(50)])
     kept, weights = found.kept.view(2, 10), found.weights.view(2, 10)
     for row in range(2):
         columns = fit[:, kept[row]]
@@ -269,24 +308,23 @@ def test_a_cut_too_steep_is_taken_in_shorter_stages(norm: bool) -> None:
     assert counts[0] > counts[1]
 
 
-class Kinked(nn.Module):
-    """Outputs that a quadratic model says nothing true of: they jump where a weight changes."""
+class Steep(nn.Module):
+    """Outputs that grow so fast that a linear model of them says nothing true."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(6, 3)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.layer(inputs)
-        return outputs + 3 * torch.sin(40 * outputs)
+        return torch.exp(5 * self.layer(inputs))
 
 
 def test_what_cannot_be_trusted_is_undone_and_tried_shorter() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(120, 6)
     data = inputs, inputs[:, :3].argmax(1)
-    problem = problem_from_module(Kinked(), data, data, dtype="float64")
-    worker = Compensator(problem, **SETTINGS)
+    problem = problem_from_module(Steep(), data, data, dtype="float64")
+    worker = Compensator(problem, stages=2, **SETTINGS)
     found = worker.advance(worker.begin(), 12)
     assert found.removed == 12 and found.undone > 0
     assert all(each.rise <= each.cut for each in found.stages)
@@ -295,7 +333,7 @@ def test_what_cannot_be_trusted_is_undone_and_tried_shorter() -> None:
 class TestRecalibration:
     def test_a_network_that_was_not_pruned_is_left_as_it_is(self) -> None:
         problem = classifier(norm=True)
-        samples = Calibration.of(problem, 0, 0)
+        samples = Calibration.of(problem, problem.train, torch.arange(160))
         before = statistics(problem.model, samples, 160)
         found = recalibrated(problem.model, problem.model, before, samples, 160)
         assert set(found) == {"1.running_mean", "1.running_var"}
@@ -304,7 +342,7 @@ class TestRecalibration:
 
     def test_a_channel_without_weights_is_constant(self) -> None:
         problem = classifier(norm=True)
-        samples = Calibration.of(problem, 0, 0)
+        samples = Calibration.of(problem, problem.train, torch.arange(160))
         before = statistics(problem.model, samples, 160)
         dense = copy.deepcopy(problem.model)
         # What training took from augmented data is not what the samples give.
@@ -418,8 +456,45 @@ def test_divergences() -> None:
     assert torch.allclose(squared_distance(first, second), squares(first, second))
 
 
+def test_logit_distance_is_the_divergence_at_a_high_temperature() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 5, 4, dtype=torch.float64)
+    hot = 1e4
+    expected = hot**2 * divergence(first / hot, second / hot)
+    assert torch.allclose(logit_distance(first, second), expected, rtol=1e-3)
+    assert torch.allclose(logit_distance(first + 3, second), logit_distance(first, second))
+
+
+class TestWindows:
+    def test_solves_draw_other_inputs_until_all_were_drawn(self) -> None:
+        problem = classifier()
+        windows = Windows(problem, 40, 0.25, None)
+        assert (windows.size, len(windows.held)) == (30, 10)
+        drawn = [set(windows.at(number)._order.tolist()) for number in range(5)]
+        assert all(len(each) == 30 for each in drawn)
+        assert len(set.union(*drawn)) == 150
+        held = set(windows.held._order.tolist())
+        assert not any(held & each for each in drawn)
+        # and then the first ones again
+        assert set(windows.at(5)._order.tolist()) == drawn[0]
+
+    def test_all_inputs_are_the_same_for_every_solve(self) -> None:
+        windows = Windows(classifier(), 0, 0.25, None)
+        assert (windows.size, len(windows.held)) == (120, 40)
+        assert windows.at(0) is windows.at(3)
+
+    def test_targets_are_what_the_dense_network_makes_of_the_inputs(self) -> None:
+        problem = classifier()
+        for split in (
+            Windows(problem, 50, 0.25, None).at(2),
+            Windows(problem, 50, 0.25, None).held,
+        ):
+            for inputs, dense in split.batches(16):
+                assert torch.allclose(problem.model(inputs), dense)
+
+
 def test_the_cost_is_known_beforehand() -> None:
     worker = Compensator(classifier(), stages=3, **SETTINGS)
     cost = worker.cost(80)
-    assert cost.stages == 3 and cost.products == 3 * 26
+    assert cost.stages == 3 and cost.products == 3 * 25
     assert cost.seconds > 0 and cost.bytes > 0

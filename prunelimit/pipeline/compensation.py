@@ -15,7 +15,7 @@ from ..inputs.load import Loaded
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
 from ..pruning.options import compensator, parse_stages
-from ..pruning.stages import State
+from ..pruning.state import State
 from ..results import CompensationResult, StageResult
 
 __all__ = ["Compensated", "compensated"]
@@ -91,8 +91,8 @@ def compensated(
     )
     result = CompensationResult(
         epsilon=worker.epsilon,
-        calibration=len(worker.samples),
-        held_out=len(worker.held),
+        calibration=worker.calibration,
+        held_out=len(worker.windows.held),
         divergence=found.rise,
         recalibrated=len(found.buffers) // 2,
         undone=found.undone,

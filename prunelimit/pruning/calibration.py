@@ -1,8 +1,13 @@
 """What compensation is measured by: how far the outputs are from the dense network's.
 
-No labels: for cross-entropy the divergence of the outputs' distributions, for every other loss
-half the squared distance of the outputs. At the dense network its gradient is zero and its
-Hessian the GGN, of the loss itself in the case of cross-entropy.
+No labels. A network is judged, for cross-entropy, by the divergence of the outputs' distributions,
+whose Hessian at the dense network is the GGN of the loss, and for every other loss by half the
+squared distance of the outputs.
+
+It is fitted by the squared distance of the outputs in every case. For cross-entropy that is the
+divergence at a high temperature (Hinton, Vinyals and Dean 2015, section 2.1; Ba and Caruana 2014):
+where the dense network is sure of itself, and on its own training samples it mostly is, the
+divergence at temperature one has next to no curvature and a fit to it says little of other inputs.
 """
 
 from __future__ import annotations
@@ -17,7 +22,14 @@ from torch import Tensor, nn
 from ..errors import InputError, UsageError
 from ..inputs.problem import Problem, SampleLoss, Split, cross_entropy
 
-__all__ = ["Calibration", "divergence", "own_losses", "squared_distance"]
+__all__ = [
+    "Calibration",
+    "Windows",
+    "divergence",
+    "logit_distance",
+    "own_losses",
+    "squared_distance",
+]
 
 
 def divergence(outputs: Tensor, dense: Tensor) -> Tensor:
@@ -30,6 +42,17 @@ def divergence(outputs: Tensor, dense: Tensor) -> Tensor:
 def squared_distance(outputs: Tensor, dense: Tensor) -> Tensor:
     """Half the squared distance of the outputs, one per sample; both are (n, ...)."""
     return 0.5 * (outputs - dense).square().flatten(1).sum(1)
+
+
+def logit_distance(outputs: Tensor, dense: Tensor) -> Tensor:
+    """The limit of the divergence at temperature T, times T^2, for large T; nats, one per sample.
+
+    Half the mean over classes of the squared distance of logits (n, classes), each sample's
+    shifted to mean zero, which changes no distribution.
+    """
+    apart = outputs - dense
+    apart = apart - apart.mean(-1, keepdim=True)
+    return 0.5 * apart.square().mean(-1).reshape(len(apart), -1).sum(1)
 
 
 class Calibration:
@@ -46,22 +69,12 @@ class Calibration:
         self._dense = dense
 
     @staticmethod
-    def of(problem: Problem, count: int, seed: int, inputs: Split | None = None) -> Calibration:
-        """``count`` samples of ``inputs`` (default: the training split) in an order drawn by
-        ``seed``; all of them when ``count`` is 0 or larger than there are. A larger count begins
-        with a smaller one's samples.
+    def of(problem: Problem, split: Split, order: Tensor) -> Calibration:
+        """The samples of ``split`` that ``order`` (n,) names.
 
         Raises:
             InputError: the network does not take the inputs.
-            UsageError: ``count`` is negative, or the loss has no curvature in the outputs.
         """
-        if count < 0:
-            raise UsageError(f"--calibration is {count}; give the number of samples, 0 for all.")
-        split = problem.train if inputs is None else inputs
-        generator = torch.Generator().manual_seed(seed % 2**63)
-        order = torch.randperm(len(split), generator=generator)
-        order = order[: count or len(split)]
-        _check_curved(problem)
         return Calibration(split, order, _dense_outputs(problem, split, order))
 
     @property
@@ -85,29 +98,63 @@ class Calibration:
 
     def subset(self, count: int, seed: int) -> Split:
         """The first ``count`` samples, whatever the seed: the order was drawn already."""
-        return self.part(0, count or len(self))
-
-    def part(self, begin: int, end: int) -> Calibration:
-        """Samples ``begin`` to ``end``, counted around the end of all."""
-        places = torch.arange(begin, end) % len(self)
-        return Calibration(
-            self._inputs, self._order[places], self._dense[places.to(self._dense.device)]
-        )
+        count = count or len(self)
+        return Calibration(self._inputs, self._order[:count], self._dense[:count])
 
     def problem(self, problem: Problem, model: nn.Module) -> Problem:
-        """The problem of following the dense network on these samples with ``model``."""
-        return dataclasses.replace(
-            problem,
-            model=model,
-            train=self,
-            loss=distance_for(problem.loss),
-            batch_size=min(problem.batch_size, len(self)),
-        )
+        """The problem by which ``model`` is judged on these samples."""
+        known = problem.loss is cross_entropy
+        return self._problem(problem, model, divergence if known else squared_distance)
+
+    def fit_problem(self, problem: Problem, model: nn.Module) -> Problem:
+        """The problem by which ``model`` is fitted to these samples."""
+        known = problem.loss is cross_entropy
+        return self._problem(problem, model, logit_distance if known else squared_distance)
+
+    def _problem(self, problem: Problem, model: nn.Module, loss: SampleLoss) -> Problem:
+        size = min(problem.batch_size, len(self))
+        return dataclasses.replace(problem, model=model, train=self, loss=loss, batch_size=size)
 
 
-def distance_for(loss: SampleLoss) -> SampleLoss:
-    """What stands for ``loss`` where there are no labels."""
-    return divergence if loss is cross_entropy else squared_distance
+class Windows:
+    """The calibration inputs of one stage after another.
+
+    ``count`` inputs of ``inputs`` (default: the training split; 0 or more than there are: all)
+    make a stage: :attr:`held` of them, the same ones always, judge it, the others make it.
+    Those are other inputs every time while there are some that were not drawn, so that a path of
+    many stages fits more inputs than one stage costs. The order is drawn by the problem's seed.
+
+    Raises:
+        InputError: the network does not take the inputs.
+        UsageError: fewer than two samples, or the loss has no curvature in the outputs.
+    """
+
+    def __init__(self, problem: Problem, count: int, held: float, inputs: Split | None) -> None:
+        if count < 0:
+            raise UsageError(f"--calibration is {count}; give the number of samples, 0 for all.")
+        self._problem = problem
+        self._split = problem.train if inputs is None else inputs
+        generator = torch.Generator().manual_seed(problem.seed % 2**63)
+        order = torch.randperm(len(self._split), generator=generator)
+        count = min(count or len(order), len(order))
+        if count < 2:
+            raise UsageError(f"--calibration is {count}; give 2 samples or more.")
+        _check_curved(problem)
+        self.size = count - max(1, int(held * count))
+        """Inputs of one solve."""
+        self.held = Calibration.of(problem, self._split, order[self.size : count])
+        self._pool = torch.cat([order[: self.size], order[count:]])
+        self._last: tuple[tuple[int, ...], Calibration] | None = None
+
+    def at(self, number: int) -> Calibration:
+        """The inputs of solve ``number``, counted from 0; the last ones asked for are kept."""
+        begin = number * self.size if len(self._pool) > self.size else 0
+        places = torch.arange(begin, begin + self.size) % len(self._pool)
+        key = (int(places[0]), int(places[-1]))
+        if self._last is None or self._last[0] != key:
+            drawn = Calibration.of(self._problem, self._split, self._pool[places])
+            self._last = key, drawn
+        return self._last[1]
 
 
 def own_losses(dense: Tensor, seed: int) -> Tensor:

@@ -1,12 +1,13 @@
 """Moving the survivors to make up for what is removed: conjugate gradients on a curvature.
 
-With d the displacement that removal makes, G the curvature and g the gradient at the present
-point, the survivors' move u minimises
+With d the displacement that removal makes, G the curvature and g the gradient, the survivors' move
+u minimises
 
-    g^T (d + u) + 1/2 (d + u)^T G (d + u) + mu/2 ||u||^2 ,  u zero where removed.
+    g^T (d + u) + 1/2 (d + u)^T G (d + u) + mu/2 ||u||^2 ,  u zero where removed,
 
-This is Optimal Brain Surgeon's update (Hassibi and Stork 1993) for all removed weights at once.
-Nothing here knows of networks: only a matvec, a mask and a right-hand side.
+that is (P G P + mu) u = -P (G d + g) with P the survivors: Optimal Brain Surgeon's update (Hassibi
+and Stork 1993) for all removed weights at once. Nothing here knows of networks: only a matvec, a
+mask and a right-hand side.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 
-__all__ = ["Iterate", "Solution", "compensate", "natural_damping", "solve"]
+__all__ = ["Iterate", "Solution", "natural_damping", "solve"]
 
 Matvec = Callable[[Tensor], Tensor]
 
@@ -148,36 +149,3 @@ def _iterate(step: int, update: Tensor, right: Tensor, residual: Tensor, damping
     # (G + mu) u = b - r
     bend = slope - _dot(residual, update) - damping * _dot(update, update)
     return Iterate(step, update, slope, max(0.0, bend))
-
-
-def compensate(
-    matvec: Matvec,
-    displacement: Tensor,
-    mask: Tensor,
-    *,
-    damping: float,
-    max_steps: int,
-    tolerance: float = 1e-4,
-    gradient: Tensor | None = None,
-    on_step: Callable[[int], None] | None = None,
-) -> Solution:
-    """The survivors' move u for the removal d: ``displacement`` (D,), zero on survivors.
-
-    One product makes the right-hand side -(G d + g); see the head of this module, and
-    :func:`solve` for the rest. ``gradient`` is g (D,) at the point that d leaves, zero by default.
-
-    Raises:
-        UsageError: see :func:`solve`.
-    """
-    side = -matvec(displacement)
-    if gradient is not None:
-        side -= gradient
-    return solve(
-        matvec,
-        side,
-        mask,
-        damping=damping,
-        max_steps=max_steps,
-        tolerance=tolerance,
-        on_step=on_step,
-    )

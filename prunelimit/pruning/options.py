@@ -11,7 +11,7 @@ from .stages import Compensator
 __all__ = ["check_compensation", "compensator", "parse_stages", "wants_compensation"]
 
 CALIBRATION = 10_000
-"""Inputs that compensation sees."""
+"""Inputs of a stage of compensation."""
 
 
 def parse_stages(text: str) -> int | None:

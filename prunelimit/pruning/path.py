@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .stages import Compensator, State
+from .stages import Compensator
+from .state import State
 
 __all__ = ["Path"]
 

@@ -1,10 +1,11 @@
 """Pruning in stages: prune, move the survivors, look again.
 
-The quadratic model holds only near the point that it is taken at. A stage removes weights, moves
-the survivors by one damped Gauss-Newton step (:mod:`.compensate`) that keeps the outputs on the
-calibration inputs near the dense network's, and the next stage begins from there. Gradient and
-curvature belong to one part of the calibration inputs; how far to go along the step, and whether
-the model could be trusted, is read from the divergence on the part held out.
+A linear model of the outputs holds only near the point that it is taken at. A stage removes
+weights, takes the statistics of batch normalisation anew where that helps, and moves the survivors
+by one damped Gauss-Newton step (:mod:`.compensate`) that keeps the outputs on calibration inputs
+near the dense network's; the next stage begins from there, on other inputs. How far to go along the
+step is read from the divergence on inputs held out, and whether the model could be trusted from
+what it said of its own inputs.
 
 Sources: Hassibi and Stork 1993 (the update); Levenberg 1944, Marquardt 1963 (damping raised when
 actual and predicted change disagree); Martens 2010 (choosing among iterates on other samples).
@@ -18,27 +19,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..curvature import CurvatureProduct
 from ..epsilon import loss_tolerance
-from ..errors import InputError, UsageError
+from ..errors import UsageError
 from ..inputs.problem import Problem, Split, cross_entropy
 from ..progress import Progress, silent
-from .calibration import Calibration, own_losses
-from .compensate import Iterate, Solution, compensate, natural_damping
-from .recalibrate import norm_layers, recalibrated, statistics
+from .calibration import Calibration, Windows, own_losses
+from .compensate import Iterate, Solution, natural_damping, solve
+from .moving import Moving, Point, fill
+from .state import FIRST_STEP, Stage, State
 
-__all__ = ["Compensator", "Cost", "Stage", "State"]
+__all__ = ["Compensator", "Cost"]
 
 HELD_OUT = 0.25
 """Share of the calibration inputs that judge a step and do not make it."""
-
-FIRST_STEP = math.log(2.0)
-"""Logarithm of the survivors' ratio that ``auto`` begins with: half of them."""
 
 LEAST_STEP = math.log(1 / 0.95)
 """A stage that removes no more than a twentieth of the survivors is taken as it comes."""
@@ -61,81 +58,11 @@ it."""
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
 
-LENGTHS = (0.5, 0.25)
+LENGTHS = (0.7, 0.5)
 """Shorter steps along the chosen iterate that are tried."""
 
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage that stands: rises are divergences from the dense network, nats, held out.
-
-    ``removed`` weights in all; ``cut`` is the rise with the survivors unmoved, ``rise`` with them
-    moved, ``predicted`` how far the model had it fall between, ``trust`` the actual fall over
-    that. ``damping`` is mu; ``steps`` of conjugate gradients were taken, the iterate after
-    ``chosen`` of them used at ``length`` of its own. ``outcome`` is the solver's, "free" where
-    nothing needed to move (trust is then None), or "anew" where the path was left and the dense
-    network pruned to this sparsity in one stage.
-    """
-
-    removed: int
-    cut: float
-    rise: float
-    predicted: float
-    trust: float | None
-    damping: float
-    steps: int
-    chosen: int
-    length: float
-    outcome: str
-
-
-@dataclass(frozen=True)
-class State:
-    """A pruned network between stages.
-
-    ``weights`` (D,) are the free parameters, exactly zero where ``kept`` (bool, (D,)) is False;
-    ``buffers`` the statistics of batch normalisation that belong to them, by name, empty where the
-    network's own do. ``rise`` is the divergence from the dense network on the held-out inputs,
-    nats; ``step`` and ``lift`` are what the next stage begins with: logarithm of the survivors'
-    ratio, and factor of the damping. ``undone`` counts stages that were taken back; ``goal`` is how
-    many weights were to go when ``step`` was chosen, where the number of stages was given.
-    """
-
-    weights: Tensor
-    kept: Tensor
-    buffers: dict[str, Tensor]
-    rise: float = 0.0
-    step: float = FIRST_STEP
-    lift: float = 1.0
-    stages: tuple[Stage, ...] = ()
-    undone: int = 0
-    goal: int = -1
-
-    @property
-    def removed(self) -> int:
-        """Weights removed."""
-        return int((~self.kept).sum())
-
-    def document(self) -> dict[str, Any]:
-        """The state in types that ``torch.load`` reads with ``weights_only``."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**fields, "stages": [dataclasses.asdict(each) for each in self.stages]}
-
-    @staticmethod
-    def of(document: dict[str, Any]) -> State:
-        """The state that :meth:`document` described.
-
-        Raises:
-            InputError: it is of another form.
-        """
-        try:
-            stages = tuple(Stage(**each) for each in document["stages"])
-            return State(**{**document, "stages": stages})
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                "The state of the interrupted pruning is of another version; begin again with "
-                "--force."
-            ) from error
+RECALIBRATE = 2_000
+"""Inputs that give statistics of batch normalisation."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +83,14 @@ class Compensator:
     ``epsilon`` is the loss tolerance that damps the steps, mu = 2 epsilon / R^2 with R the length
     of all that is removed: a number of nats, or for cross-entropy a rule as for
     :func:`~prunelimit.epsilon.loss_tolerance`, with labels drawn from the network's own outputs.
-    ``calibration`` inputs are drawn by the problem's seed from ``inputs`` (default: the training
-    split; 0 takes all); ``cg_steps`` bounds each solve. ``bn_recalibrate`` samples give the
-    statistics of batch normalisation after each stage where that lowers the divergence (None: as
-    many as there are, 0: they stay). ``stages`` is None for as many as the model can be trusted
-    for, or how many to begin with. ``scores`` gives (D,) importances of the weights of the problem
-    that it is passed, least removed first; magnitude by default.
-    ``min_keep`` of every prunable tensor are never removed.
+    Every stage has ``calibration`` inputs of ``inputs`` (default: the training split; 0 takes all),
+    a quarter of them the same, to be judged by; see :class:`~.calibration.Windows`. ``cg_steps``
+    bounds each solve. ``bn_recalibrate`` of the first inputs give the statistics of batch
+    normalisation wherever that lowers the divergence (None: up to 2,000, 0: they stay). ``stages``
+    is None for as many as the model can be trusted for, or how many to begin with. ``min_keep`` of
+    every prunable tensor are never removed.
 
-    ``products`` counts the curvature products spent, each over the inputs of ``fit``.
+    ``products`` counts the curvature products spent, each over the inputs of one solve.
 
     The problem is unchanged. Everything is deterministic; :meth:`advance` may go on from a state
     of lower sparsity, so that a curve costs no more than its last point.
@@ -184,7 +110,6 @@ class Compensator:
         stages: int | None = None,
         bn_recalibrate: int | None = None,
         min_keep: int = 0,
-        scores: Callable[[Problem], Tensor] | None = None,
         inputs: Split | None = None,
         progress: Progress = silent,
     ) -> None:
@@ -195,27 +120,23 @@ class Compensator:
         self.progress = progress
         self.products = 0
         self._min_keep = min_keep
-        self._scores = scores
+        self.windows = Windows(problem, calibration, HELD_OUT, inputs)
         begin = time.perf_counter()
-        self.samples = Calibration.of(problem, calibration, problem.seed, inputs)
-        self._forward = (time.perf_counter() - begin) / len(self.samples)
-        count = len(self.samples)
-        if count < 2:
-            raise UsageError(f"--calibration is {calibration}; give 2 samples or more.")
-        self.epsilon = _tolerance(problem, self.samples, epsilon)
-        held = max(1, int(HELD_OUT * count))
-        self.fit = self.samples.part(0, count - held)
-        self.held = self.samples.part(count - held, count)
-        has_norms = bool(norm_layers(problem.model))
-        wanted = count if bn_recalibrate is None else bn_recalibrate
-        self.recalibrates = wanted if has_norms else 0
+        fit = self.windows.at(0)
+        self._forward = (time.perf_counter() - begin) / len(fit)
+        held = self.windows.held
+        self.epsilon = _tolerance(problem, torch.cat([fit.dense, held.dense]), epsilon)
+        wanted = RECALIBRATE if bn_recalibrate is None else bn_recalibrate
+        self.moving = Moving(problem, fit, held, wanted)
         self.prunable = int(problem.prunable_mask().sum())
-        self._statistics: dict[str, Tensor] | None = None
         self._dense = problem.vector()
-        self._model = copy.deepcopy(problem.model)
-        self._moving = self.fit.problem(problem, self._model)
 
     # -- what is known beforehand ----------------------------------------------------------
+
+    @property
+    def calibration(self) -> int:
+        """Inputs of one stage."""
+        return self.windows.size + len(self.windows.held)
 
     @property
     def removable(self) -> int:
@@ -227,9 +148,11 @@ class Compensator:
         """What going from the dense network to ``removed`` weights less takes, about."""
         log = math.log(self.prunable / max(self.prunable - removed, 0.5))
         stages = self.number or max(1, math.ceil(log / FIRST_STEP) * 2)
-        products = stages * (self.cg_steps + 1)
-        # A product takes about 4 forward passes, the gradient 3, every candidate 1.
-        passes = (4 * products + 3 * stages) * len(self.fit) + 10 * stages * len(self.held)
+        products = stages * self.cg_steps
+        # A product takes about 4 forward passes, the gradient 3, the dense outputs and the trust
+        # 3, every candidate and every cut that is looked at 1.
+        passes = (4 * products + 6 * stages) * self.windows.size
+        passes += 10 * stages * (len(self.windows.held) + self.moving.recalibrate)
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
         return Cost(stages, products, passes * self._forward, bytes_taken)
@@ -237,15 +160,16 @@ class Compensator:
     def warnings(self, state: State) -> tuple[str, ...]:
         """What is to be known of ``state``: one sentence each, empty where all is well."""
         survivors = int(state.kept.sum())
+        last = self.windows.at(max(0, state.solves - 1))
         # Each sample gives the GGN at most as many directions as there are outputs.
-        seen = len(self.fit) * self.samples.dense[0].numel()
+        seen = len(last) * last.dense[0].numel()
         found = []
         if survivors > 4 * seen:
-            on_fit = self.rise(state, self.fit)
+            on_fit = self.moving.rise(state.weights, state.buffers, last)
             found.append(
-                f"The {len(self.fit):,} calibration inputs see at most {seen:,} directions of "
-                f"{survivors:,} surviving parameters: the divergence is {state.rise:.2g} on "
-                f"inputs held out and {on_fit:.2g} on those; raise --calibration."
+                f"The {len(last):,} calibration inputs of a stage see at most {seen:,} directions "
+                f"of {survivors:,} surviving parameters: the divergence is {state.rise:.2g} on "
+                f"inputs held out and {on_fit:.2g} on the last of those; raise --calibration."
             )
         return tuple(found)
 
@@ -258,13 +182,12 @@ class Compensator:
     def problem_at(self, state: State) -> Problem:
         """The problem with the network of ``state``: a copy, with labels and loss as given."""
         model = copy.deepcopy(self.problem.model)
-        _fill(model, self.problem, state.weights, state.buffers)
+        fill(model, self.problem, state.weights, state.buffers)
         return dataclasses.replace(self.problem, model=model)
 
-    def rise(self, state: State, split: Calibration | None = None) -> float:
+    def rise(self, state: State) -> float:
         """Mean divergence of ``state`` from the dense network, nats, on the held-out inputs."""
-        _fill(self._model, self.problem, state.weights, state.buffers)
-        return self._rise(state.weights, split)
+        return self.moving.rise(state.weights, state.buffers)
 
     def advance(
         self,
@@ -278,9 +201,9 @@ class Compensator:
 
         With ``auto`` a stage is begun shorter while its cut alone, read before any solve, adds more
         than ``STEEPEST`` times the larger of epsilon and the divergence to it.
-        A stage whose actual decrease is below a quarter of the predicted one, or that ends above
-        ``budget`` (nats of divergence), is undone and begun again half as long. A short one that
-        still misses its prediction is taken as the best point found, never worse than the
+        A stage whose model says less than a quarter of the truth about its own inputs, or that ends
+        above ``budget`` (nats of divergence), is undone and begun again half as long. A short one
+        that still misses is taken as the best point found, never worse than the
         survivors unmoved; one that still exceeds the budget is undone for good, and the state
         before it is returned. No state is worse than magnitude pruning alone. With ``stages=1``
         nothing is repeated. ``on_stage`` is called with every state reached.
@@ -304,11 +227,12 @@ class Compensator:
             if count > 1:
                 kept = (self.prunable - state.removed) * math.exp(-left / count)
                 target = min(removed, max(state.removed + 1, self.prunable - round(kept)))
+            kept_then, cut = self._cut(state, target)
             long = self.number is None and left / count > 1.001 * LEAST_STEP
-            if long and self._steep(state, target):
+            if long and cut.rise - state.rise > STEEPEST * max(self.epsilon, state.rise):
                 state = dataclasses.replace(state, step=max(LEAST_STEP, left / count / GROWTH))
                 continue
-            following = self._stage(state, target, left / count, budget)
+            following = self._stage(state, kept_then, cut, left / count, budget)
             if following is None:
                 break
             if state.stages and following.removed > state.removed:
@@ -323,23 +247,23 @@ class Compensator:
     def _log_left(self, state: State, removed: int) -> float:
         return math.log((self.prunable - state.removed) / max(self.prunable - removed, 0.5))
 
-    def _steep(self, state: State, removed: int) -> bool:
-        """Whether the cut to ``removed`` weights raises the divergence by more than a stage may;
-        forward passes only, no solve is spent on finding out."""
+    def _cut(self, state: State, removed: int) -> tuple[Tensor, Point]:
+        """What is kept when ``removed`` weights are gone, and the survivors of ``state`` unmoved.
+
+        Forward passes only: whether a cut is too steep costs no solve."""
         kept = self._mask(state, removed)
-        _fill(self._model, self.problem, state.weights, state.buffers)
-        rise = self._rise(state.weights.masked_fill(~kept, 0)) - state.rise
-        return rise > STEEPEST * max(self.epsilon, state.rise)
+        return kept, self.moving.point(state.weights.masked_fill(~kept, 0), state.buffers)
 
     def _no_worse(self, state: State) -> State:
         """``state``, or where the dense network cut to as many weights is nearer to it (a path that
         went astray), that one compensated in a single stage: what was removed may then return."""
         dense = self.begin()
-        kept = self._mask(dense, state.removed)
-        cut = dataclasses.replace(dense, weights=dense.weights.masked_fill(~kept, 0), kept=kept)
-        if state.rise <= self.rise(cut):
+        kept, cut = self._cut(dense, state.removed)
+        if state.rise <= cut.rise:
             return state
-        found = self._stage(dense, state.removed, 0.0, math.inf)
+        found = self._stage(
+            dataclasses.replace(dense, solves=state.solves), kept, cut, 0.0, math.inf
+        )
         assert found is not None  # a step of no length is taken as it comes
         anew = dataclasses.replace(found.stages[-1], outcome="anew")
         step = max(LEAST_STEP, state.step / GROWTH)
@@ -353,32 +277,28 @@ class Compensator:
 
     # -- one stage -------------------------------------------------------------------------
 
-    def _stage(self, state: State, removed: int, step: float, budget: float) -> State | None:
-        """The state with ``removed`` weights less; the same one with a shorter step where that
+    def _stage(
+        self, state: State, kept: Tensor, cut: Point, step: float, budget: float
+    ) -> State | None:
+        """The state with what ``kept`` leaves; the same one with a shorter step where that
         cannot be trusted; None where the budget allows nothing."""
-        kept = self._mask(state, removed)
-        _fill(self._model, self.problem, state.weights, state.buffers)
-        cut = state.weights.masked_fill(~kept, 0)
-        cut_rise = self._rise(cut)
+        removed = int((~kept).sum())
         repeats = self.number != 1 and step > LEAST_STEP
-        if self.number != 1 and cut_rise - state.rise <= NEGLIGIBLE * self.epsilon:
-            stage = Stage(removed, cut_rise, cut_rise, 0.0, None, 0.0, 0, 0, 0.0, "free")
-            moved = dataclasses.replace(
-                state, weights=cut, kept=kept, rise=cut_rise, stages=(*state.stages, stage)
-            )
-            return moved if cut_rise <= budget else None
+        if self.number != 1 and cut.rise - state.rise <= NEGLIGIBLE * self.epsilon:
+            stage = Stage(removed, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
+            moved = self._moved(state, kept, cut, stage)
+            return moved if cut.rise <= budget else None
         radius = float(self._dense.masked_fill(kept, 0).double().norm())
         damping = natural_damping(self.epsilon, radius) * state.lift
-        found = self._solve(state, cut, kept, damping)
-        best, rise, iterate, length = self._choose(cut, cut_rise, kept, found)
-        predicted = found.iterates[-1].decrease if found.iterates else 0.0
-        trust = (cut_rise - rise) / predicted if predicted > 0 else 1.0
-        buffers, rise = self._recalibrated(state, best, rise)
+        fit = self.windows.at(state.solves)
+        found = self._solve(cut, kept, damping, fit)
+        state = dataclasses.replace(state, solves=state.solves + 1)
+        best, iterate, length = self._choose(cut, kept, found)
+        trust = self._trust(cut, found, iterate, length, fit)
         stage = Stage(
             removed=removed,
-            cut=cut_rise,
-            rise=rise,
-            predicted=predicted,
+            cut=cut.rise,
+            rise=best.rise,
             trust=trust,
             damping=damping,
             steps=found.steps,
@@ -395,29 +315,26 @@ class Compensator:
             lift *= LIFT
         if self.number is not None:
             following = state.step
-        if repeats and (trust < REFUSED or rise > budget):
+        if repeats and (trust < REFUSED or best.rise > budget):
             shorter = max(step / 2, LEAST_STEP * 0.999)
             return dataclasses.replace(state, step=shorter, lift=lift, undone=state.undone + 1)
-        if rise > budget:
+        if best.rise > budget:
             return None
+        return dataclasses.replace(self._moved(state, kept, best, stage), step=following, lift=lift)
+
+    def _moved(self, state: State, kept: Tensor, point: Point, stage: Stage) -> State:
         return dataclasses.replace(
             state,
-            weights=best,
+            weights=point.weights,
             kept=kept,
-            buffers=buffers,
-            rise=rise,
-            step=following,
-            lift=lift,
+            buffers=point.buffers,
+            rise=point.rise,
             stages=(*state.stages, stage),
         )
 
     def _mask(self, state: State, removed: int) -> Tensor:
         """True where kept; what is removed already stays removed, and ties go by index."""
-        if self._scores is None:
-            scores = state.weights.abs()
-        else:
-            _fill(self._model, self.problem, state.weights, state.buffers)
-            scores = self._scores(self._moving)
+        scores = state.weights.abs()
         scores = scores.masked_fill(~self.problem.prunable_mask(), math.inf)
         scores = scores.masked_fill(~state.kept, -math.inf)
         if self._min_keep:
@@ -434,20 +351,20 @@ class Compensator:
         kept[torch.argsort(scores, stable=True)[:removed]] = False
         return kept
 
-    def _solve(self, state: State, cut: Tensor, kept: Tensor, damping: float) -> Solution:
-        """The survivors' step, by the model at the point before the removal."""
-        product = CurvatureProduct(self._moving, self.fit, "ggn")
+    def _solve(self, cut: Point, kept: Tensor, damping: float, fit: Calibration) -> Solution:
+        """The survivors' step by the model at the cut: where outputs are linear in the weights,
+        the gradient there is G d + g, and it is the step from before the cut."""
+        product = self.moving.product(cut.weights, cut.buffers, fit)
 
         def told(step: int) -> None:
             self.progress("solving", step, self.cg_steps)
 
-        found = compensate(
+        found = solve(
             product,
-            cut - state.weights,
+            -product.gradient(),
             kept,
             damping=damping,
             max_steps=self.cg_steps,
-            gradient=product.gradient() if state.stages else None,
             on_step=told,
         )
         self.products += product.products
@@ -456,68 +373,60 @@ class Compensator:
         return found
 
     def _choose(
-        self, cut: Tensor, cut_rise: float, kept: Tensor, found: Solution
-    ) -> tuple[Tensor, float, Iterate | None, float]:
-        """The point of least divergence on the inputs held out: weights, rise, iterate, length.
+        self, cut: Point, kept: Tensor, found: Solution
+    ) -> tuple[Point, Iterate | None, float]:
+        """The point of least divergence on the inputs held out, with the iterate and the length.
 
         Candidates are the survivors unmoved and at their dense values, the iterates from the last
-        back until one is worse than the next, and shorter lengths of the best.
+        back until one is worse than the next, and shorter lengths of the best; each with
+        statistics of batch normalisation taken anew where those helped at the cut.
         """
-        best, rise = cut, cut_rise
+        anew = bool(cut.buffers)
+
+        def point(weights: Tensor) -> Point:
+            if anew:
+                return self.moving.anew(weights)
+            return Point(weights, cut.buffers, self.moving.rise(weights, cut.buffers))
+
+        best = cut
         dense = self._dense.masked_fill(~kept, 0)
-        if not torch.equal(dense, cut):
-            there = self._rise(dense)
-            if there < rise:
-                best, rise = dense, there
+        if not torch.equal(dense, cut.weights):
+            there = self.moving.point(dense, {})
+            best = there if there.rise < best.rise else best
         chosen, length = None, 0.0
         for iterate in reversed(found.iterates):
-            there = self._rise(cut + iterate.update)
-            if there < rise:
-                best, rise, chosen, length = cut + iterate.update, there, iterate, 1.0
+            there = point(cut.weights + iterate.update)
+            if there.rise < best.rise:
+                best, chosen, length = there, iterate, 1.0
             elif chosen is not None:
                 break
         if chosen is not None:
             for shorter in LENGTHS:
-                weights = torch.add(cut, chosen.update, alpha=shorter)
-                there = self._rise(weights)
-                if there >= rise:
+                there = point(torch.add(cut.weights, chosen.update, alpha=shorter))
+                if there.rise >= best.rise:
                     break
-                best, rise, length = weights, there, shorter
-        return best, rise, chosen, length
+                best, length = there, shorter
+        return best, chosen, length
 
-    def _recalibrated(
-        self, state: State, weights: Tensor, rise: float
-    ) -> tuple[dict[str, Tensor], float]:
-        """Statistics of batch normalisation for ``weights``, taken anew where that helps."""
-        if not self.recalibrates:
-            return state.buffers, rise
-        _fill(self._model, self.problem, weights, state.buffers)
-        if self._statistics is None:
-            dense = self.problem.model
-            self._statistics = statistics(dense, self.samples, self.recalibrates)
-        buffers = recalibrated(
-            self._model, self.problem.model, self._statistics, self.samples, self.recalibrates
-        )
-        _fill(self._model, self.problem, weights, buffers)
-        there = self._rise(weights)
-        return (buffers, there) if there < rise else (state.buffers, rise)
-
-    def _rise(self, weights: Tensor, split: Calibration | None = None) -> float:
-        """Mean divergence with the statistics that the moving network has; infinite where the
-        outputs are not finite."""
-        problem, chosen = self._moving, self.held if split is None else split
-        tensors = problem.layout.unflatten(weights)
-        total = 0.0
-        with torch.no_grad():
-            for inputs, dense in chosen.batches(problem.batch_size):
-                outputs = torch.func.functional_call(problem.model, tensors, (inputs,))
-                total += float(problem.loss(outputs.double(), dense.double()).sum())
-        return total / len(chosen) if math.isfinite(total) else math.inf
+    def _trust(
+        self, cut: Point, found: Solution, chosen: Iterate | None, length: float, fit: Calibration
+    ) -> float:
+        """Actual over predicted fall of what the solve made least, on its own inputs, for the
+        iterate that was chosen or else the last; zero where it rose."""
+        if not found.iterates:
+            return 1.0
+        iterate, length = (found.iterates[-1], 1.0) if chosen is None else (chosen, length)
+        predicted = iterate.decrease_at(length)
+        if not predicted > 0:
+            return 1.0
+        moved = torch.add(cut.weights, iterate.update, alpha=length)
+        before = self.moving.misfit(cut.weights, cut.buffers, fit)
+        return max(0.0, (before - self.moving.misfit(moved, cut.buffers, fit)) / predicted)
 
 
-def _tolerance(problem: Problem, samples: Calibration, epsilon: float | str) -> float:
+def _tolerance(problem: Problem, dense: Tensor, epsilon: float | str) -> float:
     if isinstance(epsilon, str) and problem.loss is cross_entropy:
-        losses = own_losses(samples.dense, problem.seed).numpy()
+        losses = own_losses(dense, problem.seed).numpy()
         return loss_tolerance(losses, epsilon, problem.seed).value
     try:
         value = float(epsilon)
@@ -541,13 +450,3 @@ def _check(cg_steps: int, stages: int | None, bn_recalibrate: int | None, min_ke
         )
     if min_keep < 0:
         raise UsageError(f"--min-keep is {min_keep}; give 0 or more.")
-
-
-def _fill(model: nn.Module, problem: Problem, weights: Tensor, buffers: dict[str, Tensor]) -> None:
-    """Put ``weights`` (D,) into ``model``, and ``buffers`` or else the dense network's own."""
-    own, held = dict(model.named_parameters()), dict(model.named_buffers())
-    with torch.no_grad():
-        for name, piece in problem.layout.unflatten(weights).items():
-            own[name].copy_(piece)
-        for name, tensor in problem.model.named_buffers():
-            held[name].copy_(buffers.get(name, tensor))

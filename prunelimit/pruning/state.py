@@ -1,0 +1,91 @@
+"""A pruned network between stages, and what its stages came to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import InputError
+
+__all__ = ["FIRST_STEP", "Stage", "State"]
+
+FIRST_STEP = math.log(2.0)
+"""Logarithm of the survivors' ratio that ``auto`` begins with: half of them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage that stands: rises are divergences from the dense network, nats, held out.
+
+    ``removed`` weights in all; ``cut`` is the rise with the survivors unmoved, ``rise`` with them
+    moved. ``trust`` is by how much the squared distance of the outputs fell on the inputs of the
+    solve over how much the quadratic had it fall. ``damping`` is mu; ``steps`` of conjugate
+    gradients were taken, the iterate after ``chosen`` of them used at ``length`` of its own.
+    ``outcome`` is the solver's, "free" where nothing needed to move (trust is then None), or
+    "anew" where the path was left and the dense network pruned to this sparsity in one stage.
+    """
+
+    removed: int
+    cut: float
+    rise: float
+    trust: float | None
+    damping: float
+    steps: int
+    chosen: int
+    length: float
+    outcome: str
+
+
+@dataclass(frozen=True)
+class State:
+    """A pruned network between stages.
+
+    ``weights`` (D,) are the free parameters, exactly zero where ``kept`` (bool, (D,)) is False;
+    ``buffers`` the statistics of batch normalisation that belong to them, by name, empty where the
+    network's own do. ``rise`` is the divergence from the dense network on the held-out inputs,
+    nats; ``step`` and ``lift`` are what the next stage begins with: logarithm of the survivors'
+    ratio, and factor of the damping. ``solves`` counts the inputs drawn so far, ``undone`` the
+    stages that were taken back; ``goal`` is how many weights were to go when ``step`` was chosen,
+    where the number of stages was given.
+    """
+
+    weights: Tensor
+    kept: Tensor
+    buffers: dict[str, Tensor]
+    rise: float = 0.0
+    step: float = FIRST_STEP
+    lift: float = 1.0
+    stages: tuple[Stage, ...] = ()
+    solves: int = 0
+    undone: int = 0
+    goal: int = -1
+
+    @property
+    def removed(self) -> int:
+        """Weights removed."""
+        return int((~self.kept).sum())
+
+    def document(self) -> dict[str, Any]:
+        """The state in types that ``torch.load`` reads with ``weights_only``."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**fields, "stages": [dataclasses.asdict(each) for each in self.stages]}
+
+    @staticmethod
+    def of(document: dict[str, Any]) -> State:
+        """The state that :meth:`document` described.
+
+        Raises:
+            InputError: it is of another form.
+        """
+        try:
+            stages = tuple(Stage(**each) for each in document["stages"])
+            return State(**{**document, "stages": stages})
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                "The state of the interrupted pruning is of another version; begin again with "
+                "--force."
+            ) from error
