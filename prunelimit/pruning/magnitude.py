@@ -14,9 +14,12 @@ from ..results import LayerResult
 __all__ = ["keep_mask", "layer_results", "magnitude_order", "pruned_weights", "removal_count"]
 
 
-def magnitude_order(problem: Problem, *, min_keep: int = 0) -> Tensor:
+def magnitude_order(
+    problem: Problem, *, min_keep: int = 0, magnitudes: Tensor | None = None
+) -> Tensor:
     """The removable entries of the flat free vector, smallest magnitude first; int64, (R,).
 
+    ``magnitudes`` (D,) stand for those of the problem's own weights.
     Entries of equal magnitude come in the order of their index, so any prefix is reproducible.
     The ``min_keep`` largest entries of every prunable tensor are not removable (Gupta et al.
     2022, Global Magnitude Pruning); without it, R is the number of prunable weights.
@@ -26,7 +29,7 @@ def magnitude_order(problem: Problem, *, min_keep: int = 0) -> Tensor:
     """
     if min_keep < 0:
         raise UsageError(f"--min-keep is {min_keep}; give 0 or more.")
-    magnitudes = problem.vector().abs()
+    magnitudes = problem.vector().abs() if magnitudes is None else magnitudes
     removable = []
     start = 0
     for name, size in zip(problem.layout.names, problem.layout.sizes, strict=True):

@@ -29,6 +29,7 @@ from ..inputs.problem import Problem, Split, cross_entropy
 from ..progress import Progress, silent
 from .calibration import Calibration, Windows, own_losses
 from .compensate import Iterate, Solution, natural_damping, solve
+from .magnitude import keep_mask, magnitude_order
 from .moving import Moving, Point, fill
 from .state import FIRST_STEP, Stage, State
 
@@ -333,23 +334,10 @@ class Compensator:
         )
 
     def _mask(self, state: State, removed: int) -> Tensor:
-        """True where kept; what is removed already stays removed, and ties go by index."""
-        scores = state.weights.abs()
-        scores = scores.masked_fill(~self.problem.prunable_mask(), math.inf)
-        scores = scores.masked_fill(~state.kept, -math.inf)
-        if self._min_keep:
-            start = 0
-            for name, size in zip(
-                self.problem.layout.names, self.problem.layout.sizes, strict=True
-            ):
-                if name in self.problem.prunable:
-                    piece = scores[start : start + size]
-                    order = torch.argsort(piece, stable=True)
-                    piece[order[max(0, size - self._min_keep) :]] = math.inf
-                start += size
-        kept = torch.ones_like(state.kept)
-        kept[torch.argsort(scores, stable=True)[:removed]] = False
-        return kept
+        """True where kept; what is removed already stays removed."""
+        magnitudes = state.weights.abs().masked_fill(~state.kept, -1)
+        order = magnitude_order(self.problem, min_keep=self._min_keep, magnitudes=magnitudes)
+        return keep_mask(self.problem, order, removed)
 
     def _solve(self, cut: Point, kept: Tensor, damping: float, fit: Calibration) -> Solution:
         """The survivors' step by the model at the cut: where outputs are linear in the weights,
