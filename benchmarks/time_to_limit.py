@@ -2,14 +2,15 @@
 
     python benchmarks/time_to_limit.py CKPT ... [--depths 20,40,80,160,320] [--reference 640]
 
-Two limits need nothing but the spectrum of abs(H) and can be read from any package's output: the
-published formula's and the isotropic one. Every route starts from one random vector of its own; its
-error at a depth is against the reference, ours from three probes at the depth of ``--reference``,
-its seconds are those of that depth from nothing. A route has *settled* at the first depth from
-which on all its errors are below ``--within`` percentage points: at a smaller one it may be right,
-but nobody could know. The last line is ``predict`` as a user would run it, with the directional
-limit and the interval that it states. PyHessian 0.1's ``density()`` calls a function that torch has
-removed; it is given one here.
+Two limits need nothing but the spectrum of abs(H), or with ``--curvature ggn`` that of the GGN, and
+can be read from any package's output: the published formula's and the isotropic one. Every route
+starts from one random vector of its own; its error at a depth is against the reference, ours from
+three probes at the depth of ``--reference``, its seconds are those of that depth from nothing. A
+route has *settled* at the first depth from which on all its errors are below ``--within``
+percentage points: at a smaller one it may be right, but nobody could know. The last line is
+``predict`` as a user would run it, within ``--max-products``, with the directional limit and the
+interval that it states. PyHessian 0.1's ``density()`` calls a function that torch has removed; it
+is given one here. It has no GGN.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from prunelimit.lanczos import Bracket, Quadrature, lanczos, pool
 from prunelimit.limit import Geometry, isotropic_transition, paper_transition
 from prunelimit.pipeline.predict import predict_problem
 from prunelimit.pruning.magnitude import magnitude_order
-from prunelimit.spectrum import Spectrum, rademacher
+from prunelimit.spectrum import OPERATORS, Spectrum, rademacher
 
 Route = Callable[[int], list[Quadrature]]
 """Depth -> the rules whose readings are averaged."""
@@ -68,22 +69,22 @@ class Given(Spectrum):
         return 0.0
 
 
-def limits(rules: list[Quadrature], geometry: Geometry) -> dict[str, float]:
+def limits(rules: list[Quadrature], geometry: Geometry, operator: str) -> dict[str, float]:
     """The limit by each formula, in percent of the prunable weights."""
     spectrum = Given(geometry.dimension, (), tuple(rules))
-    reading = EffectiveDimension(spectrum, "absolute", 0.95)
+    reading = EffectiveDimension(spectrum, operator, 0.95)
     return {
         name: 100 * find(geometry, reading).removed / geometry.prunable
         for name, find in FORMULAS.items()
     }
 
 
-def ours(problem: Problem, split: Split, seed: int) -> Route:
+def ours(problem: Problem, split: Split, kind: str) -> Route:
     """Averaged Gauss and Gauss-Radau rules."""
 
     def route(depth: int) -> list[Quadrature]:
-        product = CurvatureProduct(problem, split)
-        start = rademacher(product.dimension, torch.Generator().manual_seed(seed), problem.vector())
+        product = CurvatureProduct(problem, split, kind)
+        start = rademacher(product.dimension, torch.Generator().manual_seed(1), problem.vector())
         bracket: Bracket = lanczos(product, start, depth).bracket
         return [bracket.gauss, bracket.radau]
 
@@ -107,20 +108,29 @@ def pyhessian(problem: Problem, split: Split) -> Route:
     return route
 
 
-def eigenthings(problem: Problem, split: Split) -> Route:
+def eigenthings(problem: Problem, split: Split, kind: str) -> Route:
     """hessian-eigenthings' spectral density, before it is smoothed."""
-    from hessian_eigenthings import HessianOperator, spectral_density
+    from hessian_eigenthings import GGNOperator, HessianOperator, spectral_density
 
     names, loss = set(problem.layout.names), nn.CrossEntropyLoss()
     batches = list(split.batches(problem.batch_size))
 
     def route(depth: int) -> list[Quadrature]:
-        operator = HessianOperator(
-            problem.model,
-            batches,
-            lambda model, batch: loss(model(batch[0]), batch[1]),
-            param_filter=lambda name, _: name in names,
-        )
+        if kind == "ggn":
+            operator = GGNOperator(
+                problem.model,
+                batches,
+                lambda model, batch: model(batch[0]),
+                lambda outputs, batch: loss(outputs, batch[1]),
+                param_filter=lambda name, _: name in names,
+            )
+        else:
+            operator = HessianOperator(
+                problem.model,
+                batches,
+                lambda model, batch: loss(model(batch[0]), batch[1]),
+                param_filter=lambda name, _: name in names,
+            )
         found = spectral_density(operator, num_runs=1, lanczos_steps=depth, seed=0)
         values, weights = found.raw_eigenvalues[0].numpy(), found.raw_weights[0].numpy()
         return [Quadrature(values.astype(float), weights.astype(float))]
@@ -128,16 +138,17 @@ def eigenthings(problem: Problem, split: Split) -> Route:
     return route
 
 
-def curvlinops(problem: Problem, split: Split) -> Route:
+def curvlinops(problem: Problem, split: Split, kind: str) -> Route:
     """curvlinops' Lanczos, which reorthogonalises nothing."""
-    from curvlinops import HessianLinearOperator
+    from curvlinops import GGNLinearOperator, HessianLinearOperator
     from curvlinops.papyan2020traces.spectrum import fast_lanczos
 
     batches = list(split.batches(problem.batch_size))
 
     def route(depth: int) -> list[Quadrature]:
         np.random.seed(0)
-        operator = HessianLinearOperator(
+        linear = GGNLinearOperator if kind == "ggn" else HessianLinearOperator
+        operator = linear(
             problem.model,
             nn.CrossEntropyLoss(),
             list(problem.parameters().values()),
@@ -152,14 +163,16 @@ def curvlinops(problem: Problem, split: Split) -> Route:
 
 
 def reference(
-    problem: Problem, split: Split, geometry: Geometry, steps: int
+    problem: Problem, split: Split, geometry: Geometry, steps: int, kind: str
 ) -> tuple[dict[str, float], float]:
     """The limits from three deep probes, the directional one among them, and half its interval."""
-    config = CurvatureConfig(samples=len(split), steps=steps, probes=3)
+    config = CurvatureConfig(curvature=kind, samples=len(split), steps=steps, probes=3)
     limit = LimitConfig(no_drift=True, directional_steps=steps // 2, epsilon=repr(geometry.epsilon))
     found = predict_problem(problem, config, limit)
     deep = {
-        each.formula: 100 * each.sparsity for each in found.variants if each.operator == "absolute"
+        each.formula: 100 * each.sparsity
+        for each in found.variants
+        if each.operator == OPERATORS[kind][0]
     }
     low, high = found.limit.interval
     return deep, 50 * (high - low)
@@ -185,16 +198,19 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     epsilon = loss_tolerance(evaluate(problem, problem.train).losses, "batch-std", 0).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)
-    deep, half = reference(problem, split, geometry, options.reference)
+    kind, operator = options.curvature, OPERATORS[options.curvature][0]
+    deep, half = reference(problem, split, geometry, options.reference, kind)
     name = checkpoint.stem
     cells = " | ".join(f"{deep[formula]:.2f}" for formula in FORMULAS)
     print(f"| {name} | reference | {options.reference} | | {cells} | |", flush=True)
     routes = {
-        "prunelimit": ours(problem, split, 1),
+        "prunelimit": ours(problem, split, kind),
         "PyHessian": pyhessian(problem, split),
-        "hessian-eigenthings": eigenthings(problem, split),
-        "curvlinops": curvlinops(problem, split),
+        "hessian-eigenthings": eigenthings(problem, split, kind),
+        "curvlinops": curvlinops(problem, split, kind),
     }
+    if kind == "ggn":
+        del routes["PyHessian"]
     for title, route in routes.items():
         if not re.search(options.only, title):
             continue
@@ -202,7 +218,7 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
         seconds = {}
         for depth in options.depths:
             begin = time.perf_counter()
-            found = limits(route(depth), geometry)
+            found = limits(route(depth), geometry, operator)
             seconds[depth] = time.perf_counter() - begin
             for formula, value in found.items():
                 errors[formula][depth] = value - deep[formula]
@@ -216,9 +232,12 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
             )
         print(f"| {name} | **{title} settled** | | | {' | '.join(ends)} | |", flush=True)
     begin = time.perf_counter()
-    config = CurvatureConfig(samples=options.samples)
+    config = CurvatureConfig(curvature=kind, samples=options.samples)
     limit = LimitConfig(
-        tolerance=f"{options.within}pp", no_drift=True, epsilon=repr(epsilon), max_products=2000
+        tolerance=f"{options.within}pp",
+        no_drift=True,
+        epsilon=repr(epsilon),
+        max_products=options.max_products,
     )
     found = predict_problem(problem, config, limit)
     seconds_taken = time.perf_counter() - begin
@@ -239,6 +258,8 @@ def main() -> None:
     parser.add_argument("--depths", default="20,40,80,160,320")
     parser.add_argument("--reference", type=int, default=640)
     parser.add_argument("--samples", type=int, default=1_000)
+    parser.add_argument("--curvature", choices=tuple(OPERATORS), default="hessian")
+    parser.add_argument("--max-products", type=int, default=2000)
     parser.add_argument("--within", type=float, default=0.5, help="percentage points")
     parser.add_argument("--only", default="", help="regular expression of packages")
     parser.add_argument("--model")
