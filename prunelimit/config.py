@@ -254,8 +254,8 @@ class SurvivorConfig:
     )
     bn_recalibrate: int | None = option(
         None,
-        "Inputs that batch normalisation takes its statistics from anew after each stage, where "
-        "that helps; 0 keeps them (default: 2000).",
+        "Inputs that batch normalisation takes its statistics from anew in every stage, where that "
+        "helps; 0 keeps them (default: 2000).",
         metavar="N",
     )
 

@@ -339,8 +339,9 @@ class Artifact:
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
     """One stage of pruning: sparsity reached, and the divergence (nats, inputs held out) with the
-    survivors unmoved and moved; ``trust`` is its actual fall over the predicted one, None where
-    nothing needed to move. ``damping`` is the ridge, ``steps`` those of conjugate gradients."""
+    survivors unmoved and moved; ``trust`` is the actual over the predicted fall of the squared
+    distance of the outputs on the inputs of the solve, None where nothing needed to move.
+    ``damping`` is the ridge, ``steps`` those of conjugate gradients."""
 
     sparsity: float
     unmoved: float
@@ -354,7 +355,7 @@ class StageResult:
 class CompensationResult:
     """How the survivors were moved.
 
-    ``calibration`` counts the inputs seen, ``held_out`` those of them that only judged;
+    ``calibration`` counts the inputs of a stage, ``held_out`` those of them that only judge;
     ``divergence`` is that of the outputs from the dense network's on the latter, nats;
     ``recalibrated`` counts norm layers with new statistics, ``undone`` stages taken back.
     ``expected_seconds`` and ``expected_bytes`` were stated beforehand.

@@ -379,6 +379,12 @@ class TestRecalibration:
             assert samples is None or not state.buffers
         assert rises[None] <= rises[0]
 
+    def test_a_single_input_leaves_them(self) -> None:
+        problem = classifier(norm=True)
+        worker = Compensator(problem, **{**SETTINGS, "calibration": 2})
+        assert worker.windows.size == 1 and worker.moving.recalibrate == 0
+        assert not worker.advance(worker.begin(), 40).buffers
+
     def test_one_sample_is_too_few(self) -> None:
         problem = classifier(norm=True)
         with pytest.raises(UsageError, match="--bn-recalibrate"):

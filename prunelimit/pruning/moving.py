@@ -30,15 +30,16 @@ class Point:
 class Moving:
     """A copy of ``problem``'s network with weights and statistics of its own.
 
-    Divergences are those on ``held``. ``recalibrate`` inputs of ``samples`` give the statistics of
-    batch normalisation, 0 where they stay.
+    Divergences are those on ``held``. ``recalibrate`` inputs of ``samples``, or as many as there
+    are, give the statistics of batch normalisation; 0 where they stay, as a single input has none.
     """
 
     def __init__(
         self, problem: Problem, samples: Calibration, held: Calibration, recalibrate: int
     ) -> None:
         self.dense = problem
-        self.recalibrate = recalibrate if norm_layers(problem.model) else 0
+        count = min(recalibrate, len(samples)) if norm_layers(problem.model) else 0
+        self.recalibrate = count if count > 1 else 0
         self._samples = samples
         self._model = copy.deepcopy(problem.model)
         self.problem = held.problem(problem, self._model)

@@ -327,7 +327,7 @@ def _shared(allocation: str | None, calibration: int) -> list[tuple[str, str]]:
 def _compensation(found: CompensationResult) -> list[RenderableType]:
     """Stage by stage, then what is to be warned of."""
     grid = _grid(
-        f"Compensation on {found.calibration:,} inputs, {found.undone} stages undone",
+        f"Compensation on {found.calibration:,} inputs a stage, {found.undone} stages undone",
         ("sparsity", "divergence unmoved", "moved", "trust", "steps"),
         (
             (
