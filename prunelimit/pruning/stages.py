@@ -59,8 +59,9 @@ it."""
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
 
-LENGTHS = (0.7, 0.5)
-"""Shorter steps along the chosen iterate that are tried."""
+LENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125)
+"""Lengths of an iterate that are tried. Outputs grow steeper on the way back from a far cut, so
+that the whole step goes too far."""
 
 RECALIBRATE = 2_000
 """Inputs that give statistics of batch normalisation."""
@@ -365,9 +366,9 @@ class Compensator:
     ) -> tuple[Point, Iterate | None, float]:
         """The point of least divergence on the inputs held out, with the iterate and the length.
 
-        Candidates are the survivors unmoved and at their dense values, the iterates from the last
-        back until one is worse than the next, and shorter lengths of the best; each with
-        statistics of batch normalisation taken anew where those helped at the cut.
+        Candidates are the survivors unmoved and at their dense values, and the iterates from the
+        last back until one is worse than the next, each at shorter lengths while those are better;
+        with statistics of batch normalisation taken anew where those helped at the cut.
         """
         anew = bool(cut.buffers)
 
@@ -381,19 +382,19 @@ class Compensator:
         if not torch.equal(dense, cut.weights):
             there = self.moving.point(dense, {})
             best = there if there.rise < best.rise else best
-        chosen, length = None, 0.0
+        chosen, length, first = None, 0.0, 0
         for iterate in reversed(found.iterates):
-            there = point(cut.weights + iterate.update)
-            if there.rise < best.rise:
-                best, chosen, length = there, iterate, 1.0
-            elif chosen is not None:
-                break
-        if chosen is not None:
-            for shorter in LENGTHS:
-                there = point(torch.add(cut.weights, chosen.update, alpha=shorter))
-                if there.rise >= best.rise:
+            rises: list[float] = []
+            for place in range(first, len(LENGTHS)):
+                weights = torch.add(cut.weights, iterate.update, alpha=LENGTHS[place])
+                there = point(weights)
+                if there.rise < best.rise:
+                    best, chosen, length, first = there, iterate, LENGTHS[place], place
+                if rises and there.rise >= rises[-1]:
                     break
-                best, length = there, shorter
+                rises.append(there.rise)
+            if chosen is not None and chosen is not iterate:
+                break
         return best, chosen, length
 
     def _trust(
