@@ -193,7 +193,8 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     data = DataConfig(
         data=options.data, data_dir=options.data_dir, train_samples=options.train_samples
     )
-    problem = load(checkpoint, ModelConfig(model=options.model), data, RunConfig()).problem
+    where = RunConfig(batch_size=options.batch_size)
+    problem = load(checkpoint, ModelConfig(model=options.model), data, where).problem
     split = problem.train.subset(options.samples, 0)
     epsilon = loss_tolerance(evaluate(problem, problem.train).losses, "batch-std", 0).value
     weights = problem.vector()[magnitude_order(problem)]
@@ -258,6 +259,7 @@ def main() -> None:
     parser.add_argument("--depths", default="20,40,80,160,320")
     parser.add_argument("--reference", type=int, default=640)
     parser.add_argument("--samples", type=int, default=1_000)
+    parser.add_argument("--batch-size", type=int, help="smaller where a package needs the memory")
     parser.add_argument("--curvature", choices=tuple(OPERATORS), default="hessian")
     parser.add_argument("--max-products", type=int, default=2000)
     parser.add_argument("--within", type=float, default=0.5, help="percentage points")
