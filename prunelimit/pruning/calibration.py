@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, UsageError
 from ..inputs.problem import Problem, SampleLoss, Split, cross_entropy
+from ..inputs.splits import Chosen
 
 __all__ = [
     "Calibration",
@@ -59,31 +60,25 @@ class Calibration:
     """Inputs with the dense network's outputs in the place of targets; a
     :class:`~prunelimit.inputs.problem.Split` whose labels, if there are any, are never read.
 
-    ``inputs`` is the split that samples are drawn from, ``order`` (n,) int64 says which, in which
-    order, and ``dense`` (n, ...) what the dense network makes of them.
+    ``inputs`` are n samples and ``dense`` (n, ...) what the dense network makes of them.
     """
 
-    def __init__(self, inputs: Split, order: Tensor, dense: Tensor) -> None:
+    def __init__(self, inputs: Split, dense: Tensor) -> None:
         self._inputs = inputs
-        self._order = order
-        self._dense = dense
+        self.dense = dense
 
     @staticmethod
     def of(problem: Problem, split: Split, order: Tensor) -> Calibration:
-        """The samples of ``split`` that ``order`` (n,) names.
+        """The samples of ``split`` that ``order`` (n,) int64 names.
 
         Raises:
             InputError: the network does not take the inputs.
         """
-        return Calibration(split, order, _dense_outputs(problem, split, order))
-
-    @property
-    def dense(self) -> Tensor:
-        """The dense outputs, (n, ...)."""
-        return self._dense
+        inputs = Chosen(split, order)
+        return Calibration(inputs, _dense_outputs(problem, inputs))
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.dense)
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
@@ -91,15 +86,15 @@ class Calibration:
         """As :meth:`~prunelimit.inputs.problem.Split.batches`; targets are dense outputs."""
         chosen = torch.arange(len(self)) if order is None else order.cpu()
         begin = 0
-        for inputs, _ in self._inputs.batches(batch_size, order=self._order[chosen]):
+        for inputs, _ in self._inputs.batches(batch_size, order=chosen):
             end = begin + len(inputs)
-            yield inputs, self._dense[chosen[begin:end].to(self._dense.device)]
+            yield inputs, self.dense[chosen[begin:end].to(self.dense.device)]
             begin = end
 
     def subset(self, count: int, seed: int) -> Split:
         """The first ``count`` samples, whatever the seed: the order was drawn already."""
-        count = count or len(self)
-        return Calibration(self._inputs, self._order[:count], self._dense[:count])
+        count = min(count, len(self)) or len(self)
+        return Calibration(Chosen(self._inputs, torch.arange(count)), self.dense[:count])
 
     def problem(self, problem: Problem, model: nn.Module) -> Problem:
         """The problem by which ``model`` is judged on these samples."""
@@ -168,10 +163,10 @@ def own_losses(dense: Tensor, seed: int) -> Tensor:
     return -logs.gather(1, drawn)[:, 0]
 
 
-def _dense_outputs(problem: Problem, split: Split, order: Tensor) -> Tensor:
+def _dense_outputs(problem: Problem, split: Split) -> Tensor:
     found = []
     with torch.no_grad():
-        for inputs, _ in split.batches(problem.batch_size, order=order):
+        for inputs, _ in split.batches(problem.batch_size):
             try:
                 found.append(problem.model(inputs))
             except Exception as error:

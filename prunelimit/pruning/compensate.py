@@ -34,8 +34,7 @@ SPACING = 1.4
 class Iterate:
     """The move ``update`` (D,) after ``steps`` steps.
 
-    ``decrease`` is by how much the quadratic without its damping falls from u = 0 to the update;
-    ``slope`` is b^T u and ``bend`` u^T G u, from which :meth:`decrease_at` has other lengths.
+    ``slope`` is b^T u and ``bend`` u^T G u.
     """
 
     steps: int
@@ -43,13 +42,9 @@ class Iterate:
     slope: float
     bend: float
 
-    @property
-    def decrease(self) -> float:
-        """The fall of g^T u + u^T G u / 2, undamped, from zero."""
-        return self.decrease_at(1.0)
-
     def decrease_at(self, length: float) -> float:
-        """The same for ``length`` times the update."""
+        """By how much the quadratic without its damping, u^T G u / 2 - b^T u, falls from u = 0 to
+        ``length`` times the update."""
         return length * self.slope - 0.5 * length**2 * self.bend
 
 
