@@ -124,8 +124,8 @@ class RunConfig:
 
     batch_size: int | None = option(
         None,
-        "Samples per forward pass (default: 500, or all of a smaller set); changes memory and "
-        "time, never the result.",
+        "Samples per forward pass (default: as many as caches like, at most 500); changes memory "
+        "and time, never the result.",
         flags=("-b", "--batch-size"),
         metavar="N",
     )
@@ -222,7 +222,10 @@ class LimitConfig:
         metavar="N",
     )
     max_seconds: float | None = option(
-        None, "Seconds after which no further product is begun (default: no limit).", metavar="S"
+        None,
+        "Seconds from the start, reading and evaluating included, after which no further product "
+        "is begun (default: no limit).",
+        metavar="S",
     )
     directional_steps: int | None = option(
         None,

@@ -26,6 +26,7 @@ from prunelimit.pruning.calibration import (
 )
 from prunelimit.pruning.compensate import natural_damping, solve
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
+from prunelimit.pruning.path import Path
 from prunelimit.pruning.recalibrate import recalibrated, statistics
 from prunelimit.pruning.stages import LEAST_STEP, STEEPEST, Compensator
 from prunelimit.pruning.state import State
@@ -239,6 +240,24 @@ def test_a_path_goes_on_and_never_back() -> None:
         worker.advance(second, 40)
 
 
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_path_branches_off_what_it_came_by(norm: bool) -> None:
+    problem = classifier(norm=norm)
+    worker = Compensator(problem, **SETTINGS)
+    path = Path(worker)
+    path.at(90), path.at(70)
+    low = worker.advance(worker.begin(), 70)
+    for removed, below in ((70, worker.begin()), (80, low)):
+        state, own = path.at(removed), worker.advance(below, removed)
+        assert torch.equal(state.weights, own.weights) and torch.equal(state.kept, own.kept)
+        assert state.rise == own.rise and state.stages == own.stages
+        assert state.buffers.keys() == own.buffers.keys()
+    spent = worker.products
+    assert path.at(80).removed == 80 and path.at(0).removed == 0
+    assert worker.products == spent
+    assert torch.equal(path.at(0).weights, problem.vector())
+
+
 def test_labels_are_never_read() -> None:
     problem = classifier()
     inputs = torch.cat([x for x, _ in problem.train.batches(500)])
@@ -364,9 +383,10 @@ class TestRecalibration:
         problem = classifier(norm=True)
         found = statistics(problem.model, problem.train, 160)
         inputs = torch.cat([x for x, _ in problem.train.batches(500)])
-        read = problem.model[0](inputs).detach()
-        assert torch.allclose(found["1.running_mean"], read.mean(0))
-        assert torch.allclose(found["1.running_var"], read.var(0))
+        batches = problem.model[0](inputs).detach().tensor_split(2)
+        means, variances = [x.mean(0) for x in batches], [x.var(0) for x in batches]
+        assert torch.allclose(found["1.running_mean"], sum(means) / 2)
+        assert torch.allclose(found["1.running_var"], sum(variances) / 2)
         assert not statistics(nn.Linear(2, 2), problem.train, 10)
 
     def test_it_helps_or_is_not_done(self) -> None:

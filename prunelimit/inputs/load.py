@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError
 from ..results import DataInfo, ModelInfo
+from .batching import samples_at_once
 from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
 from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
@@ -34,7 +36,6 @@ NORMS = (
     nn.LocalResponseNorm,
     *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
 )
-DEFAULT_BATCH = 500
 HARNESS_PREFIXES = ("model.", "net.", "network.")
 
 
@@ -97,7 +98,7 @@ def problem_from_module(
     *,
     loss: SampleLoss = cross_entropy,
     exclude: Iterable[str] = (),
-    batch_size: int = DEFAULT_BATCH,
+    batch_size: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "float32",
@@ -112,7 +113,7 @@ def problem_from_module(
         InputError: the data cannot be used.
         NumericalError: a weight is NaN or infinite.
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; give 1 or more.")
     where, kind = device_of(device), dtype_of(dtype)
     splits = [split_of(each, device=where, dtype=kind) for each in (train, test)]
@@ -130,12 +131,12 @@ def problem_from_module(
         classes=0 if labels.is_floating_point() else int(labels.max()) + 1,
         device=where,
         dtype=kind,
-        batch_size=min(batch_size, len(splits[0])),
+        batch_size=1,
         seed=seed,
     )
     if loss is cross_entropy:
         _check_outputs(problem, "The network")
-    return problem
+    return _batched(problem, batch_size)
 
 
 def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn.Module:
@@ -297,10 +298,11 @@ def _loaded(
         classes=found.classes,
         device=device,
         dtype=dtype,
-        batch_size=min(run.batch_size or DEFAULT_BATCH, len(found.train)),
+        batch_size=1,
         seed=run.seed,
     )
     _check_outputs(problem, model.model)
+    problem = _batched(problem, run.batch_size)
     sha256 = None if checkpoint is None else checkpoint.sha256
     return Loaded(
         problem=problem,
@@ -315,6 +317,14 @@ def _loaded(
         checkpoint=checkpoint,
         description={**kept_description(checkpoint), **describe(model, data, found)},
     )
+
+
+def _batched(problem: Problem, batch_size: int | None) -> Problem:
+    """``problem`` with the batch size that was asked for, or one that its network is quick with."""
+    if batch_size is None:
+        inputs, _ = next(iter(problem.train.batches(1)))
+        batch_size = samples_at_once(problem.model, inputs)
+    return dataclasses.replace(problem, batch_size=min(batch_size, len(problem.train)))
 
 
 def _check_outputs(problem: Problem, spec: str) -> None:

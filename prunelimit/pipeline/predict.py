@@ -196,6 +196,7 @@ def predict_loaded(
         stop or never,
         group=group,
         device=problem.device,
+        begun=recorder.begin,
     )
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())

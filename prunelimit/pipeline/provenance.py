@@ -20,7 +20,9 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy")
 
 
 class Recorder:
-    """Started when a command starts; :meth:`finish` gives its provenance."""
+    """Started when a command starts; :meth:`finish` gives its provenance.
+
+    ``begin`` is the monotonic clock's time of the start, seconds."""
 
     def __init__(self, command: str, run: RunConfig, *configs: Any) -> None:
         self._command = command
@@ -29,7 +31,7 @@ class Recorder:
         for config in (run, *configs):
             self._config |= dataclasses.asdict(config)
         self._created = datetime.now(timezone.utc)
-        self._begin = time.perf_counter()
+        self.begin = time.monotonic()
 
     def finish(self) -> Provenance:
         """The provenance, with the time since the start and the process's peak memory."""
@@ -41,7 +43,7 @@ class Recorder:
             seed=self._run.seed,
             device=self._run.device,
             versions={"python": platform.python_version(), **versions},
-            wall_seconds=time.perf_counter() - self._begin,
+            wall_seconds=time.monotonic() - self.begin,
             peak_bytes=peak_bytes(),
             config=self._config,
         )

@@ -37,10 +37,10 @@ class Work:
     """A budget and where processes lie.
 
     ``products`` counts Lanczos steps, whether taken now or found in ``store``, those on a part of
-    the samples by that part. ``stop`` is asked
-    between products whether the user wants the estimate so far. ``cut`` is why a process was last
-    taken less far than was asked for; ``note`` is shown with progress. ``group`` are the processes
-    that do the same work together, with their tensors on ``device``.
+    the samples by that part; ``max_seconds`` run from ``begun``, of the monotonic clock. ``stop``
+    is asked between products whether the user wants the estimate so far. ``cut`` is why a process
+    was last taken less far than was asked for; ``note`` is shown with progress. ``group`` are the
+    processes that do the same work together, with their tensors on ``device``.
     """
 
     store: Store = field(default_factory=Store)
@@ -53,13 +53,13 @@ class Work:
     note: str = ""
     group: Group = ALONE
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _begin: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=time.monotonic)
     _growing: list[Growing] = field(default_factory=list)
 
     def ended(self) -> str | None:
         """Why nothing more may be spent: "interrupted", "max-products", "max-seconds" or None."""
         found = None
-        if self.max_seconds is not None and time.monotonic() - self._begin >= self.max_seconds:
+        if self.max_seconds is not None and time.monotonic() - self.begun >= self.max_seconds:
             found = "max-seconds"
         if self.max_products is not None and self.products >= self.max_products:
             found = "max-products"
@@ -72,7 +72,7 @@ class Work:
         """Of the time allowed; None where it is not limited."""
         if self.max_seconds is None:
             return None
-        return self.max_seconds - (time.monotonic() - self._begin)
+        return self.max_seconds - (time.monotonic() - self.begun)
 
     def begin(
         self, name: str, matvec: Matvec, start: Tensor, parts: Parts, share: float = 1.0

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
 from .stages import Compensator
 from .state import State
 
@@ -14,13 +20,13 @@ class Path:
     With a single stage each comes from the dense network. Otherwise a state comes from the nearest
     one below that was asked for before, so that asking upwards costs no more than the last: what is
     removed stays removed, and a network between two that are known branches off the lower of them.
-    Every state of such a path is kept, five bytes or more per free parameter.
+    Every state of such a path is kept: a bit per free parameter, and the survivors.
     """
 
     def __init__(self, compensator: Compensator) -> None:
         self.compensator = compensator
         self._begin = compensator.begin()
-        self._states = {0: self._begin}
+        self._states = {0: _Packed.of(self._begin)}
 
     def at(self, removed: int) -> State:
         """The network with ``removed`` weights less.
@@ -32,5 +38,30 @@ class Path:
             return self.compensator.advance(self._begin, removed)
         if removed not in self._states:
             below = max(each for each in self._states if each < removed)
-            self._states[removed] = self.compensator.advance(self._states[below], removed)
-        return self._states[removed]
+            reached = self.compensator.advance(self._states[below].state(), removed)
+            self._states[removed] = _Packed.of(reached)
+        return self._states[removed].state()
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A state whose ``short`` has the survivors alone for weights, and no mask; that is ``bits``
+    (uint8), of ``length`` places."""
+
+    short: State
+    bits: np.ndarray
+    length: int
+
+    @classmethod
+    def of(cls, state: State) -> _Packed:
+        short = dataclasses.replace(
+            state, weights=state.weights[state.kept], kept=state.kept.new_empty(0)
+        )
+        return cls(short, np.packbits(state.kept.cpu().numpy()), len(state.kept))
+
+    def state(self) -> State:
+        survivors = self.short.weights
+        places = np.unpackbits(self.bits, count=self.length).astype(bool)
+        kept = torch.from_numpy(places).to(survivors.device)
+        weights = survivors.new_zeros(self.length).masked_scatter(kept, survivors)
+        return dataclasses.replace(self.short, weights=weights, kept=kept)

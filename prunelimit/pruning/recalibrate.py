@@ -18,7 +18,7 @@ from ..inputs.problem import Split
 
 __all__ = ["norm_layers", "recalibrated", "statistics"]
 
-BATCH = 250
+BATCH = 100
 """Samples that are normalised together. Fixed, so that --batch-size changes no number."""
 
 KINDS = ("running_mean", "running_var")
