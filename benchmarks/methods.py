@@ -4,8 +4,8 @@
 
 ``--mnist`` holds torchvision's MNIST, ``--cifar10`` class folders train/ and test/, and
 ``--checkpoints`` the public resnet20-12fca82f.th and resnet32-d509ac18.th; what is not given is
-left out. Networks that are not public are trained first; those of MNIST plainly, with weight decay
-and with l1, by as many ``--seeds`` as are asked for. Checkpoints and predictions of
+left out. Networks that are not public are trained first, by as many ``--seeds`` as are asked for; those of
+MNIST plainly, with weight decay and with l1. Checkpoints and predictions of
 ``prediction.py`` in the same ``--work`` are used. Every comparison's JSON stays under ``--work``
 and is not made again; an interrupted one goes on. ``--only`` takes a regular expression of network
 names, ``--methods`` other methods.
@@ -89,14 +89,16 @@ def pictures(options: argparse.Namespace) -> list[Case]:
     few = CurvatureConfig(samples=1_000, steps=50)
     found = [
         Case(
-            "FC5 CIFAR-10 l1 5e-5 seed 0",
+            f"FC5 CIFAR-10 l1 5e-5 seed {seed}",
             ModelConfig(model="fc5"),
             DataConfig(data=f"folder:{options.cifar10}"),
             MeasureConfig(resolution=0.01, refit_epochs=3, calibration=4_000),
-            training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
+            seed,
+            TrainConfig(l1=5e-5, lr=0.02, epochs=12),
             curvature=few,
             limit=LimitConfig(directional_steps=20, no_drift=True),
         )
+        for seed in range(options.seeds)
     ]
     if options.checkpoints is not None:
         found += [

@@ -14,7 +14,8 @@ from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.measure import FIRST_LR, Measurement, measure, parse_sparsities
+from prunelimit.measure import Measurement, measure, parse_sparsities
+from prunelimit.measure.points import FIRST_LR
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.pruning.options import compensator
 from prunelimit.pruning.refit import refit

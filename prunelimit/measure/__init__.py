@@ -1,0 +1,87 @@
+"""Accuracy and loss against sparsity, and the thresholds read from them, with their errors.
+
+A threshold is the largest sparsity that holds a rule *at every sparsity up to it*. Accuracy is
+only nearly monotone, so every crossing found by bisection is confirmed just below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import MeasureConfig
+from ..inputs.problem import Problem
+from ..progress import Progress, silent
+from ..results import Cost, Dense, Epsilon, MeasurePoint, Threshold
+from .points import Points
+from .search import Search
+from .settings import check_measure, parse_sparsities
+
+__all__ = ["Measurement", "check_measure", "measure", "parse_sparsities"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured; ``curve`` is in order of sparsity. ``refit_lr`` is the peak learning rate
+    that survivors were refitted with, None for others; ``allocation`` and ``calibration`` say how
+    masks were shared among layers, and how many training samples were read for them; ``cost`` is
+    what it took."""
+
+    dense: Dense
+    epsilon: Epsilon
+    curve: tuple[MeasurePoint, ...]
+    thresholds: tuple[Threshold, ...]
+    refit_lr: float | None
+    allocation: str
+    calibration: int
+    cost: Cost
+
+
+def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = silent) -> Measurement:
+    """Measure the thresholds of pruning ``problem``, by magnitude unless told otherwise.
+
+    ``one-shot`` evaluates the pruned networks as they are: thresholds ``accuracy`` for every
+    tolerance, ``dense-accuracy`` (the largest sparsity at least as accurate as dense) and ``loss``
+    (mean training loss within epsilon of dense). The interval of an accuracy threshold covers the
+    paired sampling error: the change of correctness of each test sample, normal at
+    ``config.confidence``. The interval of the loss threshold is the pair that brackets it.
+
+    ``refit`` trains the survivors of each mask first: threshold ``feasibility`` (loss within
+    epsilon of dense), whose interval is [last feasible, first infeasible], and ``accuracy`` of the
+    refitted networks, read from the points that feasibility was searched at and no finer. A
+    training budget can fail where more of it would succeed, so the feasibility threshold is a
+    lower bound on the true one. Unless the learning rate is given, the one that reaches the least
+    loss, by factors of two, is found at the first sparsity that fails and used from there on.
+
+    ``compensated`` moves the survivors of each mask by conjugate gradients, from the dense network
+    in one stage (``prune --compensate``); ``staged`` goes on from lower to higher sparsity in as
+    many stages as the quadratic model can be trusted for (``prune --stages auto``). Both give the
+    thresholds of ``one-shot``. Their first sparsities are spaced by the survivors and end where
+    every rule has failed. A crossing of ``staged`` is refined by paths that branch off the last
+    network below it: what is removed stays removed, so each point is a network that was reached on
+    the way, and what was asked for before has a part in it.
+
+    The name of a criterion, or FILE.py:ATTR, measures as ``one-shot`` does what that criterion
+    leaves, survivors moved where its method moves them. ``config.allocation`` shares what is
+    removed among layers, for every method.
+
+    Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. The ends
+    of an interval are measured points, rounded outwards; the upper one is 1 where nothing that was
+    measured fails.
+
+    Raises:
+        UsageError: a setting makes no sense, or nothing is prunable.
+    """
+    tolerances = check_measure(config)
+    wanted = None if config.sparsities is None else parse_sparsities(config.sparsities)
+    points = Points(problem, config, progress)
+    curve, thresholds = Search(points, config, tolerances).run(wanted)
+    return Measurement(
+        dense=points.dense,
+        epsilon=points.epsilon,
+        curve=curve,
+        thresholds=thresholds,
+        refit_lr=points.refit_lr,
+        allocation=points.selection.allocation,
+        calibration=points.calibration,
+        cost=points.cost(),
+    )

@@ -1,0 +1,217 @@
+"""Pruned networks, one per number of removed weights, and what each comes to."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..config import MeasureConfig
+from ..epsilon import loss_tolerance
+from ..errors import UsageError
+from ..inputs.problem import Evaluation, Problem, evaluate
+from ..progress import Progress
+from ..pruning.options import compensator
+from ..pruning.path import Path
+from ..pruning.refit import RefitResult, refit
+from ..pruning.selection import Selection
+from ..results import Cost, Dense
+from .settings import MOVED
+
+__all__ = ["FIRST_LR", "Point", "Points"]
+
+FIRST_LR = 2e-3
+"""Peak learning rate of refit that the search for a better one begins at."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One pruned network: accuracy drop (fraction) with its paired standard error, and loss."""
+
+    accuracy: float
+    drop: float
+    standard_error: float
+    loss: float
+    nonzero: int
+    feasible: bool
+
+
+class Points:
+    """The networks that ``config``'s method makes of ``problem``, each made once.
+
+    ``known`` has them by the number of removed weights. ``planned`` is how many there will be
+    about, for progress. ``moves`` says whether survivors move by compensation.
+
+    Raises:
+        UsageError: a setting makes no sense, or nothing is prunable.
+    """
+
+    def __init__(self, problem: Problem, config: MeasureConfig, progress: Progress) -> None:
+        self.problem = problem
+        self.config = config
+        self.progress = progress
+        self._begin = time.perf_counter()
+        plain = config.method in ("one-shot", "refit", *MOVED)
+        self.selection = Selection(
+            problem,
+            "magnitude" if plain else config.method,
+            allocation=config.allocation,
+            calibration=config.calibration,
+            progress=progress,
+        )
+        self.prunable = int(problem.prunable_mask().sum())
+        if not self.prunable:
+            raise UsageError("No weight of the network is prunable; give fewer --exclude patterns.")
+        train = evaluate(problem, problem.train)
+        self._test = evaluate(problem, problem.test)
+        self.dense = Dense(loss=train.loss, accuracy=self._test.accuracy)
+        self.epsilon = loss_tolerance(train.losses, config.epsilon, problem.seed)
+        self._target = self.dense.loss + self.epsilon.value
+        nonzero = self._nonzero(problem.vector())
+        self.known = {0: Point(self.dense.accuracy, 0.0, 0.0, self.dense.loss, nonzero, True)}
+        self.planned = 0
+        self._lr = FIRST_LR if config.refit_lr is None else config.refit_lr
+        self._climbs = config.refit_lr is None
+        self._epochs = 0
+        self._where = ""
+        self._path = self._begun() if config.method in MOVED else None
+
+    def _begun(self) -> Path:
+        stages = 1 if self.config.method == MOVED[0] else None
+        return Path(
+            compensator(
+                self.problem,
+                self.config,
+                stages=stages,
+                epsilon=self.config.epsilon,
+                progress=self._within_a_point,
+            )
+        )
+
+    # -- what they took --------------------------------------------------------------------
+
+    @property
+    def moves(self) -> bool:
+        return self._path is not None
+
+    @property
+    def refit_lr(self) -> float | None:
+        """Peak learning rate that survivors were refitted with; None where they were not."""
+        return self._lr if self.config.method == "refit" else None
+
+    @property
+    def calibration(self) -> int:
+        """Training samples that masks or stages were read from."""
+        if self._path is None:
+            return self.selection.calibration
+        return self._path.compensator.calibration
+
+    def cost(self) -> Cost:
+        """Until now."""
+        if self._path is None:
+            products, samples = self.selection.products, self.selection.calibration
+        else:
+            moving = self._path.compensator
+            products, samples = moving.products, moving.windows.size
+        return Cost(
+            products=products,
+            samples=samples if products else 0,
+            epochs=self._epochs,
+            seconds=time.perf_counter() - self._begin,
+        )
+
+    # -- points ----------------------------------------------------------------------------
+
+    def at(self, removed: int) -> Point:
+        """The network with ``removed`` weights less."""
+        if removed not in self.known:
+            if self._path is not None:
+                self.known[removed] = self._moved(self._path, removed)
+            elif self.config.method == "refit":
+                self.known[removed] = self._refitted(removed)
+            else:
+                self.known[removed] = self._one_shot(removed)
+            self._tell(removed)
+        return self.known[removed]
+
+    def _one_shot(self, removed: int) -> Point:
+        return self._judged(self.problem, self.selection.weights(self.selection.mask(removed)))
+
+    def _moved(self, path: Path, removed: int) -> Point:
+        self._where = f"at {removed / self.prunable:.2%}"
+        state = path.at(removed)
+        return self._judged(path.compensator.problem_at(state), state.weights)
+
+    def _within_a_point(self, stage: str, done: int, total: int, note: str = "") -> None:
+        # The many stages of a path would each begin a bar anew.
+        if stage == "solving":
+            self.progress(f"{stage} {self._where}", done, total, note)
+
+    def _judged(self, problem: Problem, weights: Tensor) -> Point:
+        loss = evaluate(problem, problem.train, weights).loss
+        test = evaluate(problem, problem.test, weights)
+        return self._point(test, loss, weights)
+
+    def _refitted(self, removed: int) -> Point:
+        problem = self.problem
+        found = self._refit(removed, self._lr)
+        if self._climbs and not found.feasible:
+            self._climbs = False
+            found = self._climb(removed, found)
+        test = evaluate(problem, problem.test, found.weights)
+        return self._point(test, found.loss, found.weights)
+
+    def _refit(self, removed: int, lr: float) -> RefitResult:
+        problem, config = self.problem, self.config
+        where = f"at {removed / self.prunable:.2%}"
+
+        def named(stage: str, done: int, total: int, note: str = "") -> None:
+            self.progress(f"{stage} {where}", done, total, note)
+
+        found = refit(
+            problem,
+            self.selection.mask(removed),
+            target_loss=self._target,
+            epochs=config.refit_epochs,
+            lr=lr,
+            batch_size=config.refit_batch_size,
+            seed=problem.seed,
+            progress=named,
+        )
+        self._epochs += found.epochs_used
+        return found
+
+    def _climb(self, removed: int, found: RefitResult) -> RefitResult:
+        """Double or halve the learning rate while that reaches a lower loss."""
+        for factor in (2.0, 0.5):
+            climbed = False
+            while not found.feasible:
+                other = self._refit(removed, self._lr * factor)
+                if not other.loss < found.loss:
+                    break
+                self._lr, found, climbed = self._lr * factor, other, True
+            if climbed:
+                break
+        return found
+
+    def _nonzero(self, weights: Tensor) -> int:
+        return int((weights[self.problem.prunable_mask()] != 0).sum())
+
+    def _point(self, test: Evaluation, loss: float, weights: Tensor) -> Point:
+        change = self._test.correct.astype(float) - test.correct.astype(float)
+        error = float(change.std(ddof=1)) / math.sqrt(len(change)) if len(change) > 1 else 0.0
+        feasible = loss <= self._target
+        return Point(
+            test.accuracy, float(change.mean()), error, loss, self._nonzero(weights), feasible
+        )
+
+    def _tell(self, removed: int) -> None:
+        if self.config.method == "refit":
+            return
+        done = len(self.known)
+        self.planned = max(self.planned, done + 1)
+        point = self.known[removed]
+        note = f"sparsity {removed / self.prunable:.2%}, accuracy {point.accuracy:.2%}"
+        self.progress("measuring", done, self.planned, note)

@@ -1,0 +1,201 @@
+"""Where to measure, and the thresholds read from what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+from ..config import MeasureConfig
+from ..pruning.magnitude import removal_count
+from ..results import MeasurePoint, Threshold
+from .points import Point, Points
+
+__all__ = ["Search"]
+
+COARSE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+SPACING = math.sqrt(0.5)
+"""Where survivors move, the first sparsities leave this share of the survivors before: halvings, by
+which stages begin, in two steps."""
+BEYOND = 2
+"""So many of those sparsities in a row that hold no rule end them."""
+CONFIRMING = 3
+"""Points measured just below a crossing."""
+END_COARSENESS = 5
+"""The ends of an interval are found to this many times the resolution, rounded outwards."""
+
+_Rule = Callable[[Point], bool]
+
+
+class Search:
+    """Thresholds of ``points`` at the accuracy ``tolerances`` (fractions), to the resolution of
+    ``config``."""
+
+    def __init__(
+        self, points: Points, config: MeasureConfig, tolerances: tuple[float, ...]
+    ) -> None:
+        self.points = points
+        self.config = config
+        self.tolerances = tolerances
+        self.prunable = points.prunable
+        self._refits = config.method == "refit"
+        self._step = max(1, math.floor(config.resolution * self.prunable))
+        self._z = NormalDist().inv_cdf(0.5 + config.confidence / 2)
+
+    def run(
+        self, wanted: Sequence[float] | None
+    ) -> tuple[tuple[MeasurePoint, ...], tuple[Threshold, ...]]:
+        """The curve and the thresholds; by the sparsities ``wanted`` alone, where there are any."""
+        if wanted is not None:
+            counts = [removal_count(value, self.prunable) for value in wanted]
+            self.points.planned = len({0, *counts}) + 1
+            for removed in counts:
+                self.points.at(removed)
+        elif self._refits:
+            self._search_refit()
+        elif self.points.moves:
+            self._search_moved()
+        else:
+            self._search_one_shot()
+        known = self.points.known
+        if not self._refits:
+            self.points.progress("measuring", len(known), len(known))
+        curve = tuple(
+            MeasurePoint(
+                sparsity=removed / self.prunable,
+                accuracy=known[removed].accuracy,
+                loss=known[removed].loss,
+                nonzero=known[removed].nonzero,
+            )
+            for removed in sorted(known if wanted is None else set(counts))
+        )
+        return curve, self._thresholds()
+
+    # -- searches --------------------------------------------------------------------------
+
+    def _search_one_shot(self) -> None:
+        coarse = sorted({removal_count(value, self.prunable) for value in COARSE})
+        self._plan(len(coarse))
+        for removed in coarse:
+            self.points.at(removed)
+        self._refine_all()
+
+    def _search_moved(self) -> None:
+        """Fewer survivors by :data:`SPACING` until no rule holds any more, then bisect."""
+        self._plan(math.ceil(math.log(self.prunable) / -math.log(SPACING)))
+        rules = [self._within(tolerance, -1) for tolerance in (*self.tolerances, 0.0)]
+        kept, failed = self.prunable, 0
+        while kept and failed < BEYOND:
+            kept = min(kept - 1, round(kept * SPACING))
+            point = self.points.at(self.prunable - kept)
+            failed = 0 if any(rule(point) for rule in (*rules, _feasible)) else failed + 1
+        self._refine_all()
+
+    def _plan(self, coarse: int) -> None:
+        bisections = math.ceil(math.log2(max(2.0, 0.1 / self.config.resolution)))
+        self.points.planned = coarse + (bisections + CONFIRMING) * (len(self.tolerances) + 2)
+
+    def _refine_all(self) -> None:
+        for tolerance in self.tolerances:
+            self._refine(self._within(tolerance, 0), confirm=True)
+            for sign in (1, -1):
+                self._refine(self._within(tolerance, sign), coarseness=END_COARSENESS)
+        self._refine(_feasible, confirm=True)
+        self._refine(self._within(0.0, 0), last=True)
+
+    def _search_refit(self) -> None:
+        """Halve the survivors until infeasible, then bisect in the logarithm of survivors."""
+        kept = self.prunable
+        while kept:
+            smaller = kept // 2
+            if not self.points.at(self.prunable - smaller).feasible:
+                self._bisect_refit(smaller, kept)
+                break
+            kept = smaller
+
+    def _bisect_refit(self, failing: int, holding: int) -> None:
+        while holding - failing > max(self._step, 0.05 * holding):
+            middle = round(math.sqrt(max(failing, 0.5) * holding))
+            middle = min(holding - 1, max(failing + 1, middle))
+            if self.points.at(self.prunable - middle).feasible:
+                holding = middle
+            else:
+                failing = middle
+
+    def _within(self, tolerance: float, sign: int) -> _Rule:
+        """Drop within tolerance; by ``sign`` also when the sampling error is added or taken."""
+        # Shares of samples are sums of 1/n: a drop of exactly the tolerance must hold.
+        slack = 1e-12
+        return lambda p: p.drop + sign * self._z * p.standard_error <= tolerance + slack
+
+    def _crossing(self, rule: _Rule, *, last: bool = False) -> tuple[int, int | None]:
+        """Removed counts: the last that holds with all before it, and the one after (fails).
+
+        With ``last``, the largest that holds at all. The second is None when there is none after.
+        """
+        counts = sorted(self.points.known)
+        held = [rule(self.points.known[removed]) for removed in counts]
+        if last:
+            index = max(i for i, ok in enumerate(held) if ok)
+        else:
+            index = held.index(False) - 1 if False in held else len(held) - 1
+        return counts[index], counts[index + 1] if index + 1 < len(counts) else None
+
+    def _refine(
+        self, rule: _Rule, *, coarseness: int = 1, confirm: bool = False, last: bool = False
+    ) -> None:
+        """Measure points until the crossing is known to the resolution, and confirmed below."""
+        step = self._step * coarseness
+        while True:
+            low, high = self._crossing(rule, last=last)
+            if high is not None and high - low > step:
+                self.points.at((low + high) // 2)
+                continue
+            below = [low - k * self._step for k in range(1, CONFIRMING + 1)] if confirm else []
+            known = self.points.known
+            missing = [removed for removed in below if removed > 0 and removed not in known]
+            if not missing:
+                return
+            for removed in missing:
+                self.points.at(removed)
+
+    # -- thresholds ------------------------------------------------------------------------
+
+    def _thresholds(self) -> tuple[Threshold, ...]:
+        thresholds = []
+        if self._refits:
+            thresholds.append(self._bracketed("feasibility"))
+        thresholds += [self._accuracy("accuracy", tolerance) for tolerance in self.tolerances]
+        if not self._refits:
+            thresholds.append(self._accuracy("dense-accuracy", 0.0, last=True))
+            thresholds.append(self._bracketed("loss"))
+        return tuple(thresholds)
+
+    def _bracketed(self, rule: str) -> Threshold:
+        low, high = self._crossing(_feasible)
+        return Threshold(
+            rule=rule,
+            tolerance=self.points.epsilon.value,
+            sparsity=low / self.prunable,
+            interval=(low / self.prunable, self._end(high)),
+        )
+
+    def _accuracy(self, rule: str, tolerance: float, *, last: bool = False) -> Threshold:
+        """The threshold with its interval, whose upper end is the first point beyond it."""
+        sparsity, _ = self._crossing(self._within(tolerance, 0), last=last)
+        low, _ = self._crossing(self._within(tolerance, 1), last=last)
+        _, high = self._crossing(self._within(tolerance, -1), last=last)
+        return Threshold(
+            rule=rule,
+            tolerance=tolerance,
+            sparsity=sparsity / self.prunable,
+            interval=(low / self.prunable, self._end(high)),
+        )
+
+    def _end(self, removed: int | None) -> float:
+        """A sparsity; 1 where nothing measured has failed."""
+        return 1.0 if removed is None else removed / self.prunable
+
+
+def _feasible(point: Point) -> bool:
+    return point.feasible
