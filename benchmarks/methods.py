@@ -4,8 +4,8 @@
 
 ``--mnist`` holds torchvision's MNIST, ``--cifar10`` class folders train/ and test/, and
 ``--checkpoints`` the public resnet20-12fca82f.th and resnet32-d509ac18.th; what is not given is
-left out. Networks that are not public are trained first, by as many ``--seeds`` as are asked for; those of
-MNIST plainly, with weight decay and with l1. Checkpoints and predictions of
+left out. Networks that are not public are trained first, by as many ``--seeds`` as are asked for;
+those of MNIST plainly, with weight decay and with l1. Checkpoints and predictions of
 ``prediction.py`` in the same ``--work`` are used. Every comparison's JSON stays under ``--work``
 and is not made again; an interrupted one goes on. ``--only`` takes a regular expression of network
 names, ``--methods`` other methods.
