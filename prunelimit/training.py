@@ -6,9 +6,7 @@ Source: Zhang et al. 2024, section 7 of their settings (SGD, momentum 0.9, l1 1e
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from .config import TrainConfig
-from .errors import InputError, NumericalError, UsageError
-from .files import writing
+from .errors import NumericalError, UsageError
 from .inputs.problem import Problem, evaluate
 from .progress import Progress, silent
+from .unfinished import Unfinished
 
 __all__ = ["Training", "train"]
 
@@ -72,10 +70,15 @@ def train(
         raise UsageError("The network has no trainable parameters; give one that has.")
     penalised = [p for n, p in problem.parameters().items() if n in problem.prunable]
     optimizer = _sgd(parameters, config)
-    configuration = _configuration(problem, config, seed)
     history: list[dict[str, float]] = []
-    if resume_path is not None and resume_path.exists():
-        history = _restore(resume_path, configuration, model, optimizer, problem.device)
+    unfinished = None
+    if resume_path is not None:
+        unfinished = Unfinished(resume_path, "training", _configuration(problem, config, seed))
+        state = unfinished.restored(problem.device)
+        if state is not None:
+            history = [dict(entry) for entry in state["history"]]
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
     devices = [problem.device] if problem.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):
@@ -83,8 +86,14 @@ def train(
                 loss = _epoch(problem, config, optimizer, parameters, penalised, seed, epoch)
                 accuracy = evaluate(problem, problem.test).accuracy
                 history.append({"epoch": epoch + 1, "loss": loss, "accuracy": accuracy})
-                if resume_path is not None:
-                    _save(resume_path, configuration, model, optimizer, history)
+                if unfinished is not None:
+                    unfinished.save(
+                        {
+                            "model": model.state_dict(),
+                            "optimizer": optimizer.state_dict(),
+                            "history": history,
+                        }
+                    )
                 note = f"accuracy {accuracy:.1%}, loss {loss:.3g}"
                 progress("training", epoch + 1, config.epochs, note)
     finally:
@@ -96,8 +105,8 @@ def train(
         evaluate(problem, problem.test).accuracy,
         evaluate(problem, problem.train).loss,
     )
-    if resume_path is not None:
-        resume_path.unlink(missing_ok=True)
+    if unfinished is not None:
+        unfinished.discard()
     return result
 
 
@@ -192,50 +201,3 @@ def _configuration(problem: Problem, config: TrainConfig, seed: int) -> dict[str
         "network": shapes,
         "prunable": list(problem.prunable),
     }
-
-
-def _save(
-    path: Path,
-    configuration: dict[str, Any],
-    model: nn.Module,
-    optimizer: torch.optim.SGD,
-    history: list[dict[str, float]],
-) -> None:
-    state = {
-        "configuration": json.dumps(configuration),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
-    }
-    # Given a name instead of a file, torch refuses some names that are legal.
-    with writing(path, force=True) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
-
-
-def _restore(
-    path: Path,
-    configuration: Mapping[str, Any],
-    model: nn.Module,
-    optimizer: torch.optim.SGD,
-    device: torch.device,
-) -> list[dict[str, float]]:
-    """Load the state into network and optimiser; the history up to it."""
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        found = json.loads(state["configuration"])
-        history = [dict(entry) for entry in state["history"]]
-        tensors, steps = state["model"], state["optimizer"]
-    except Exception as error:  # torch.load names no common base of what it raises
-        raise InputError(
-            f"{path} cannot be read as the state of a training; delete it to begin again."
-        ) from error
-    for name, value in configuration.items():
-        if found.get(name) != value:
-            told = "" if isinstance(value, (dict, list)) else f" ({found.get(name)}, now {value})"
-            raise UsageError(
-                f"{path} is the state of a training with another {name}{told}; give the same "
-                "options or delete it to begin again."
-            )
-    model.load_state_dict(tensors)
-    optimizer.load_state_dict(steps)
-    return history

@@ -17,6 +17,7 @@ ROOMS = (
     "progress",
     "files",
     "schemas",
+    "unfinished",
     "group",
     "inputs",
     "epsilon",

@@ -207,7 +207,7 @@ def test_a_state_of_another_network_or_data_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_state_is_told(tmp_path: Path) -> None:
     path = tmp_path / "state"
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="delete it to begin again"):
+    with pytest.raises(InputError, match="--force without --resume to begin again"):
         train(fresh(), CONFIG, seed=5, resume_path=path)
 
 

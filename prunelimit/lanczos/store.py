@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import OutputError, UsageError
 from ..group import ALONE, Group
+from ..unfinished import settle
 from .process import Lanczos, Matvec
 
 __all__ = ["Store"]
@@ -50,19 +51,12 @@ class Store:
         """
         path = folder / OWNER
         described = json.dumps(owner, sort_keys=True, indent=2)
-        if folder.exists():
-            if not resume and not force:
-                raise OutputError(
-                    f"{folder} is left of an interrupted run; give --resume to go on with it or "
-                    "--force to begin again."
-                )
-            if not resume:
-                shutil.rmtree(folder)
-            elif not path.exists() or path.read_text(encoding="utf-8") != described:
-                raise UsageError(
-                    f"{folder} is left of a run with other inputs or options; repeat those to go "
-                    "on with it, or give --force without --resume to begin again."
-                )
+        settle(folder, "run", resume=resume, force=force, folder=True)
+        if folder.exists() and (not path.exists() or path.read_text(encoding="utf-8") != described):
+            raise UsageError(
+                f"{folder} is left of a run with other inputs or options; repeat those to go on "
+                "with it, or give --force without --resume to begin again."
+            )
         return cls(folder, basis, described)
 
     def process(

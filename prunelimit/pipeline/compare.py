@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ from ..config import (
     RunConfig,
 )
 from ..epsilon import loss_tolerance
-from ..errors import InputError, OutputError, UsageError
-from ..files import read_json, write_json
+from ..errors import UsageError
+from ..files import read_json
 from ..inputs.load import Loaded, load
 from ..inputs.problem import evaluate
 from ..measure import check_measure, measure
@@ -35,6 +33,7 @@ from ..results import (
     from_json,
     to_json,
 )
+from ..unfinished import Unfinished, settle
 from .predict import predict_loaded
 from .provenance import Recorder
 
@@ -91,22 +90,22 @@ def compare(
     predicted = None
     if config.predicted is not None:
         predicted = from_json(PredictResult, read_json(Path(config.predicted)), config.predicted)
-    if state is not None and state.exists() and not resume:
-        _remove(state, force=force)
+    if state is not None:
+        settle(state, "comparison", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
     kept = found = None
     if state is not None:
-        kept = _State(
-            state, _owner(loaded, config, run, model, data, curvature, limit, measurement)
-        )
-        found = kept.restored()
+        owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
+        kept = Unfinished(state, "comparison", owner)
+        left = kept.restored()
+        found = None if left is None else from_json(CompareResult, left)
     if found is None:
         if predicted is None:
             inner = Recorder("predict", run, model, data, curvature, limit)
             predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
         found = _begun(loaded, predicted, settings[0].epsilon, recorder)
         if kept is not None:
-            kept.save(found)
+            kept.save(to_json(found))
     found = _measured(loaded, found, settings, kept, progress)
     return dataclasses.replace(found, provenance=recorder.finish())
 
@@ -152,7 +151,7 @@ def _measured(
     loaded: Loaded,
     found: CompareResult,
     settings: tuple[MeasureConfig, ...],
-    kept: _State | None,
+    kept: Unfinished | None,
     progress: Progress,
 ) -> CompareResult:
     """``found`` with the methods of ``settings`` that it lacks: all, or those until an interrupt
@@ -177,7 +176,7 @@ def _measured(
             )
             found = dataclasses.replace(found, methods=(*found.methods, method))
             if kept is not None:
-                kept.save(found)
+                kept.save(to_json(found))
         except KeyboardInterrupt:
             if not found.methods:
                 raise
@@ -185,67 +184,25 @@ def _measured(
     return dataclasses.replace(found, interrupted=False)
 
 
-@dataclass(frozen=True)
-class _State:
-    """Where a comparison lies as far as it has come; ``owner`` describes its inputs and options."""
-
-    path: Path
-    owner: str
-
-    def save(self, found: CompareResult) -> None:
-        write_json(self.path, {"owner": self.owner, "result": to_json(found)}, force=True)
-
-    def restored(self) -> CompareResult | None:
-        """What lies there, if anything.
-
-        Raises:
-            UsageError: it is of other inputs or options.
-            InputError: it cannot be read.
-        """
-        if not self.path.exists():
-            return None
-        try:
-            document = read_json(self.path)
-            owner, found = document["owner"], from_json(CompareResult, document["result"])
-        except (InputError, KeyError) as error:
-            raise InputError(
-                f"{self.path} cannot be read as the state of a comparison; give --force without "
-                "--resume to begin again."
-            ) from error
-        if owner != self.owner:
-            raise UsageError(
-                f"{self.path} is left of a comparison with other inputs or options; repeat those "
-                "to go on with it, or give --force without --resume to begin again."
-            )
-        return found
-
-
-def _owner(loaded: Loaded, config: CompareConfig, *configs: Any) -> str:
-    """What has a part in the numbers, as JSON."""
+def _owner(
+    loaded: Loaded,
+    config: CompareConfig,
+    limit: LimitConfig,
+    measurement: MeasureConfig,
+    *others: RunConfig | ModelConfig | DataConfig | CurvatureConfig,
+) -> dict[str, Any]:
+    """What has a part in the numbers."""
     predicted = None
     if config.predicted is not None:
         predicted = hashlib.sha256(Path(config.predicted).read_bytes()).hexdigest()
-    described = {
+    options: dict[str, Any] = {}
+    for each in (*others, measurement):
+        options |= dataclasses.asdict(each)
+    return {
+        **options,
+        **{f"limit's {name}": value for name, value in dataclasses.asdict(limit).items()},
         "checkpoint": loaded.model_info.sha256,
-        "data": dataclasses.asdict(loaded.data_info),
+        "data set": dataclasses.asdict(loaded.data_info),
         "methods": parse_methods(config.methods),
         "predicted": predicted,
-        **{type(each).__name__: dataclasses.asdict(each) for each in configs},
     }
-    return json.dumps(described, sort_keys=True)
-
-
-def _remove(state: Path, *, force: bool) -> None:
-    """Throw the state away, if that is what ``force`` says."""
-    if not force:
-        raise OutputError(
-            f"{state} is left of an interrupted comparison; give --resume to go on with it or "
-            "--force to begin again."
-        )
-    try:
-        state.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{state} cannot be removed ({error.strerror}); remove it, or give the output another "
-            "name."
-        ) from error

@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ..config import CompensateConfig, PruneConfig
-from ..errors import InputError, OutputError, UsageError
 from ..inputs.load import Loaded
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
 from ..pruning.options import compensator, parse_stages
 from ..pruning.state import State
 from ..results import CompensationResult, StageResult
+from ..unfinished import Unfinished
 
 __all__ = ["Compensated", "compensated"]
 
@@ -69,13 +66,13 @@ def compensated(
         "min_keep": config.min_keep,
         **{f.name: getattr(config, f.name) for f in dataclasses.fields(CompensateConfig)},
     }
-    start = worker.begin()
-    if state is not None and state.exists():
-        start = _restored(state, owner, problem)
+    unfinished = None if state is None else Unfinished(state, "pruning", owner)
+    left = None if unfinished is None else unfinished.restored(problem.device)
+    start = worker.begin() if left is None else State.of(left)
 
     def keep(reached: State) -> None:
-        if state is not None:
-            _save(state, owner, reached)
+        if unfinished is not None:
+            unfinished.save(reached.document())
 
     found = worker.advance(start, remove, on_stage=keep)
     stages = tuple(
@@ -106,33 +103,3 @@ def compensated(
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _save(path: Path, owner: dict[str, Any], state: State) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    try:
-        torch.save({"owner": owner, "state": state.document()}, temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"The state of the pruning cannot be written to {path}: {error.strerror}; make room "
-            "there, or give the output another place."
-        ) from error
-
-
-def _restored(path: Path, owner: dict[str, Any], problem: Problem) -> State:
-    try:
-        found = torch.load(path, map_location=problem.device, weights_only=True)
-        other, document = found["owner"], found["state"]
-    except Exception as error:  # torch raises whatever a damaged file leads it to
-        raise InputError(
-            f"{path} cannot be read as the state of a pruning; begin again with --force."
-        ) from error
-    if other != owner:
-        raise UsageError(
-            f"{path} is left of a pruning with other inputs or options; repeat those to go on "
-            "with it, or give --force without --resume to begin again."
-        )
-    return State.of(document)

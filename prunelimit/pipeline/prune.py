@@ -16,7 +16,7 @@ from ..config import (
     PruneConfig,
     RunConfig,
 )
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from ..files import check_writable, resume_path
 from ..inputs.checkpoint import write_checkpoint
 from ..inputs.load import Loaded, load
@@ -27,6 +27,7 @@ from ..pruning.magnitude import layer_results, pruned_weights, removal_count
 from ..pruning.options import check_compensation, parse_stages, wants_compensation
 from ..pruning.selection import Selection
 from ..results import CompensationResult, PruneResult, Reliability
+from ..unfinished import settle
 from .compensation import compensated
 from .predict import predict_loaded
 from .provenance import Recorder
@@ -84,13 +85,8 @@ def prune(
     _check(config)
     check_writable(output, force=force)
     state = resume_path(output) if wants_compensation(config) else None
-    if state is not None and state.exists() and not resume:
-        if not force:
-            raise OutputError(
-                f"{state} is left of an interrupted pruning; give --resume to go on with it or "
-                "--force to begin again."
-            )
-        state.unlink()
+    if state is not None:
+        settle(state, "pruning", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
     reliability = None
     if amount is None and config.pattern is None:

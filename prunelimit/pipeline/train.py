@@ -7,12 +7,12 @@ from pathlib import Path
 
 from .. import training
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from ..errors import OutputError
 from ..files import check_writable, resume_path
 from ..inputs.checkpoint import read_checkpoint, write_checkpoint
 from ..inputs.load import new
 from ..progress import Progress, silent
 from ..results import Dense, TrainResult
+from ..unfinished import settle
 from .provenance import Recorder
 
 __all__ = ["train"]
@@ -41,13 +41,7 @@ def train(
     recorder = Recorder("train", run, model, data, config)
     check_writable(output, force=force)
     state = resume_path(output)
-    if state.exists() and not resume:
-        if not force:
-            raise OutputError(
-                f"{state} is left of an interrupted training; give --resume to go on with it or "
-                "--force to begin again."
-            )
-        state.unlink()
+    settle(state, "training", resume=resume, force=force)
     loaded = new(model, data, run)
     trained = training.train(
         loaded.problem, config, seed=run.seed, resume_path=state, progress=progress
