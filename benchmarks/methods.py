@@ -29,10 +29,11 @@ from prunelimit.config import (
     RunConfig,
     TrainConfig,
 )
+from prunelimit.documents import from_json, to_json
 from prunelimit.files import read_json, write_json
 from prunelimit.pipeline.compare import compare
 from prunelimit.pipeline.train import train
-from prunelimit.results import CompareResult, MethodResult, from_json, to_json
+from prunelimit.results import CompareResult, MethodResult
 
 
 @dataclass(frozen=True)

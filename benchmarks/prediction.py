@@ -29,11 +29,12 @@ from prunelimit.config import (
     RunConfig,
     TrainConfig,
 )
+from prunelimit.documents import from_json, to_json
 from prunelimit.files import read_json, write_json
 from prunelimit.pipeline.measure import measure
 from prunelimit.pipeline.predict import predict
 from prunelimit.pipeline.train import train
-from prunelimit.results import MeasureResult, PredictResult, from_json, to_json
+from prunelimit.results import MeasureResult, PredictResult
 
 README = Path(__file__).parent.parent / "README.md"
 MARKERS = ("<!-- benchmark:begin -->", "<!-- benchmark:end -->")

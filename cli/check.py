@@ -101,9 +101,10 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
 
 
 def _compared(files: tuple[Path, ...], config: CheckConfig) -> CheckResult:
+    from prunelimit.documents import from_json
     from prunelimit.files import read_json
     from prunelimit.pipeline.check import check_results
-    from prunelimit.results import MeasureResult, PredictResult, from_json
+    from prunelimit.results import MeasureResult, PredictResult
 
     predicted = from_json(PredictResult, read_json(files[0]), str(files[0]))
     measured = from_json(MeasureResult, read_json(files[1]), str(files[1]))

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from prunelimit.documents import to_json
 from prunelimit.errors import OutputError, UnreliableError, UsageError
 from prunelimit.progress import Progress
-from prunelimit.results import Reliability, to_json
+from prunelimit.results import Reliability
 
 __all__ = ["Outputs"]
 

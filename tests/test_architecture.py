@@ -14,6 +14,7 @@ ROOMS = (
     "errors",
     "config",
     "results",
+    "documents",
     "progress",
     "files",
     "schemas",
@@ -42,7 +43,16 @@ ROOMS = (
 SIBLINGS = {("training", "measure"), ("training", "compare"), ("compare", "measure")}
 """Pairs that the order would allow, but that are to know nothing of each other."""
 
-WITHOUT_TORCH = ("__init__", "errors", "config", "results", "progress", "files", "schemas")
+WITHOUT_TORCH = (
+    "__init__",
+    "errors",
+    "config",
+    "results",
+    "documents",
+    "progress",
+    "files",
+    "schemas",
+)
 
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "pyhessian", "jinja2"}
 

@@ -18,8 +18,9 @@ from conftest import Outcome
 from safetensors.torch import load_file, save_file
 
 from prunelimit.config import ALLOCATIONS, CRITERIA
+from prunelimit.documents import from_json
 from prunelimit.inputs.checkpoint import read_checkpoint
-from prunelimit.results import MeasureResult, PredictResult, from_json
+from prunelimit.results import MeasureResult, PredictResult
 from prunelimit.schemas import schema
 
 Run = Callable[..., Outcome]

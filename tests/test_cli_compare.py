@@ -12,9 +12,10 @@ import jsonschema
 import pytest
 from conftest import Outcome
 
+from prunelimit.documents import from_json
 from prunelimit.files import resume_path
 from prunelimit.pipeline import compare as pipeline
-from prunelimit.results import CompareResult, from_json
+from prunelimit.results import CompareResult
 from prunelimit.schemas import schema
 
 Run = Callable[..., Outcome]

@@ -10,8 +10,9 @@ import typing
 
 import pytest
 
+from prunelimit.documents import from_json, to_json
 from prunelimit.errors import InputError
-from prunelimit.results import CheckResult, PredictResult, TrainResult, from_json, to_json
+from prunelimit.results import CheckResult, PredictResult, TrainResult
 from prunelimit.schemas import SCHEMAS
 
 KINDS = sorted(SCHEMAS.items())

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 from test_results import filled
 
+from prunelimit.documents import to_json
 from prunelimit.errors import UsageError
-from prunelimit.results import to_json
 from prunelimit.schemas import SCHEMAS, schema
 
 NAMES = sorted(SCHEMAS)

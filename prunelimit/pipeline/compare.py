@@ -17,6 +17,7 @@ from ..config import (
     ModelConfig,
     RunConfig,
 )
+from ..documents import from_json, to_json
 from ..epsilon import loss_tolerance
 from ..errors import UsageError
 from ..files import read_json
@@ -24,15 +25,7 @@ from ..inputs.load import Loaded, load
 from ..inputs.problem import evaluate
 from ..measure import check_measure, measure
 from ..progress import Progress, silent
-from ..results import (
-    CompareResult,
-    Cost,
-    Dense,
-    MethodResult,
-    PredictResult,
-    from_json,
-    to_json,
-)
+from ..results import CompareResult, Cost, Dense, MethodResult, PredictResult
 from ..unfinished import Unfinished, settle
 from .predict import predict_loaded
 from .provenance import Recorder

@@ -23,13 +23,14 @@ from ..config import (
     RunConfig,
     TrainConfig,
 )
+from ..documents import to_json
 from ..errors import OutputError
 from ..files import write_json
 from ..inputs.load import load
 from ..progress import Progress, silent
 from ..report.page import write_page
 from ..report.plots import plot_limit, plot_measure, plot_spectrum
-from ..results import DemoResult, to_json
+from ..results import DemoResult
 from .check import check_results
 from .measure import measure_loaded
 from .predict import predict_loaded
