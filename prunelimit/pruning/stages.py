@@ -28,7 +28,8 @@ from ..errors import UsageError
 from ..inputs.problem import Problem, Split, cross_entropy
 from ..progress import Progress, silent
 from .calibration import Calibration, Windows, own_losses
-from .compensate import Iterate, Solution, natural_damping, solve
+from .choosing import choose, trusted
+from .compensate import Solution, natural_damping, solve
 from .magnitude import keep_mask, magnitude_order
 from .moving import Moving, Point, fill
 from .state import FIRST_STEP, Stage, State
@@ -57,10 +58,6 @@ with. Below epsilon the model is taken to hold, as its damping has it."""
 
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
-
-LENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125)
-"""Lengths of an iterate that are tried. Outputs grow steeper on the way back from a far cut, so
-that the whole step goes too far."""
 
 RECALIBRATE = 2_000
 """Inputs that give statistics of batch normalisation."""
@@ -294,8 +291,8 @@ class Compensator:
         fit = self.windows.at(state.solves)
         found = self._solve(cut, kept, damping, fit)
         state = dataclasses.replace(state, solves=state.solves + 1)
-        best, iterate, length = self._choose(cut, kept, found)
-        trust = self._trust(cut, found, iterate, length, fit)
+        choice = choose(self.moving, cut, self._dense.masked_fill(~kept, 0), found)
+        best, trust = choice.point, trusted(self.moving, cut, found, choice, fit)
         stage = Stage(
             removed=removed,
             cut=cut.rise,
@@ -303,8 +300,8 @@ class Compensator:
             trust=trust,
             damping=damping,
             steps=found.steps,
-            chosen=0 if iterate is None else iterate.steps,
-            length=length,
+            chosen=0 if choice.iterate is None else choice.iterate.steps,
+            length=choice.length,
             outcome=found.outcome,
         )
         lift, following = state.lift, state.step
@@ -359,57 +356,6 @@ class Compensator:
         if found.steps < self.cg_steps:
             self.progress("solving", self.cg_steps, self.cg_steps)
         return found
-
-    def _choose(
-        self, cut: Point, kept: Tensor, found: Solution
-    ) -> tuple[Point, Iterate | None, float]:
-        """The point of least divergence on the inputs held out, with the iterate and the length.
-
-        Candidates are the survivors unmoved and at their dense values, and the iterates from the
-        last back until one is worse than the next, each at shorter lengths while those are better;
-        with statistics of batch normalisation taken anew where those helped at the cut.
-        """
-        anew = bool(cut.buffers)
-
-        def point(weights: Tensor) -> Point:
-            if anew:
-                return self.moving.anew(weights)
-            return Point(weights, cut.buffers, self.moving.rise(weights, cut.buffers))
-
-        best = cut
-        dense = self._dense.masked_fill(~kept, 0)
-        if not torch.equal(dense, cut.weights):
-            there = self.moving.point(dense, {})
-            best = there if there.rise < best.rise else best
-        chosen, length, first = None, 0.0, 0
-        for iterate in reversed(found.iterates):
-            rises: list[float] = []
-            for place in range(first, len(LENGTHS)):
-                weights = torch.add(cut.weights, iterate.update, alpha=LENGTHS[place])
-                there = point(weights)
-                if there.rise < best.rise:
-                    best, chosen, length, first = there, iterate, LENGTHS[place], place
-                if rises and there.rise >= rises[-1]:
-                    break
-                rises.append(there.rise)
-            if chosen is not None and chosen is not iterate:
-                break
-        return best, chosen, length
-
-    def _trust(
-        self, cut: Point, found: Solution, chosen: Iterate | None, length: float, fit: Calibration
-    ) -> float:
-        """Actual over predicted fall of what the solve made least, on its own inputs, for the
-        iterate that was chosen or else the last; zero where it rose."""
-        if not found.iterates:
-            return 1.0
-        iterate, length = (found.iterates[-1], 1.0) if chosen is None else (chosen, length)
-        predicted = iterate.decrease_at(length)
-        if not predicted > 0:
-            return 1.0
-        moved = torch.add(cut.weights, iterate.update, alpha=length)
-        before = self.moving.misfit(cut.weights, cut.buffers, fit)
-        return max(0.0, (before - self.moving.misfit(moved, cut.buffers, fit)) / predicted)
 
 
 def _tolerance(problem: Problem, dense: Tensor, epsilon: float | str) -> float:
