@@ -52,6 +52,12 @@ def test_no_hook_is_left_and_nothing_changes() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_cannot_be_looked_into_takes_the_most() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU()))
+    assert samples_at_once(scripted, torch.zeros(1, 3, 32, 32)) == MOST
+
+
 @pytest.mark.parametrize("given", [7, None])
 def test_a_given_batch_size_is_taken_and_changes_no_loss(given: int | None) -> None:
     torch.manual_seed(0)

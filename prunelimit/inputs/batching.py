@@ -31,7 +31,9 @@ def samples_at_once(model: nn.Module, inputs: Tensor) -> int:
             sizes.append(output.nbytes)
 
     leaves = [module for module in model.modules() if not any(module.children())]
-    hooks = [module.register_forward_hook(note) for module in leaves]
+    # A scripted module allows no hooks: what it holds is not seen.
+    seen = [module for module in leaves if not isinstance(module, torch.jit.ScriptModule)]
+    hooks = [module.register_forward_hook(note) for module in seen]
     try:
         with torch.no_grad():
             model(inputs)
