@@ -108,12 +108,12 @@ def pictures(options: argparse.Namespace) -> list[Case]:
                 f"ResNet-{depth} CIFAR-10 public",
                 ModelConfig(model=f"resnet{depth}"),
                 data,
-                MeasureConfig(resolution=0.01, refit_epochs=3, calibration=1_000),
+                MeasureConfig(resolution=resolution, refit_epochs=3, calibration=1_000),
                 checkpoint=options.checkpoints / f"resnet{depth}-{digest}.th",
                 curvature=few,
                 limit=LimitConfig(directional_steps=20, no_drift=True),
             )
-            for depth, digest in ((20, "12fca82f"), (32, "d509ac18"))
+            for depth, digest, resolution in ((20, "12fca82f", 0.01), (32, "d509ac18", 0.02))
         ]
     return found
 
