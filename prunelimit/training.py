@@ -74,11 +74,13 @@ def train(
     unfinished = None
     if resume_path is not None:
         unfinished = Unfinished(resume_path, "training", _configuration(problem, config, seed))
-        state = unfinished.restored(problem.device)
-        if state is not None:
-            history = [dict(entry) for entry in state["history"]]
+
+        def put_back(state: dict[str, Any]) -> list[dict[str, float]]:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
+            return [dict(entry) for entry in state["history"]]
+
+        history = unfinished.restored(put_back, problem.device) or []
     devices = [problem.device] if problem.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):

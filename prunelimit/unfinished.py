@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +15,8 @@ from .errors import InputError, OutputError, UsageError
 from .files import writing
 
 __all__ = ["Unfinished", "settle"]
+
+T = TypeVar("T")
 
 
 class Unfinished:
@@ -39,12 +41,14 @@ class Unfinished:
         with writing(self.path, force=True) as temporary, temporary.open("wb") as file:
             torch.save({"owner": json.dumps(self._owner), "state": dict(state)}, file)
 
-    def restored(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """What lies there, tensors on ``device``; None where nothing does.
+    def restored(
+        self, read: Callable[[dict[str, Any]], T], device: torch.device | str = "cpu"
+    ) -> T | None:
+        """What ``read`` makes of the state there, tensors on ``device``; None where there is none.
 
         Raises:
             UsageError: it is of other inputs or options.
-            InputError: it cannot be read.
+            InputError: it cannot be read, by torch or by ``read``.
         """
         if not self.path.exists():
             return None
@@ -52,17 +56,23 @@ class Unfinished:
             found = torch.load(self.path, map_location=device, weights_only=True)
             owner, state = json.loads(found["owner"]), dict(found["state"])
         except Exception as error:  # torch.load names no common base of what it raises
-            raise InputError(
-                f"{self.path} cannot be read as the state of a {self.work}; give --force without "
-                "--resume to begin again."
-            ) from error
+            raise self._unreadable() from error
         if owner != self._owner:
             raise UsageError(
                 f"{self.path} is left of a {self.work} with another "
                 f"{_difference(owner, self._owner)}; repeat those inputs and options to go on with "
                 "it, or give --force without --resume to begin again."
             )
-        return state
+        try:
+            return read(state)
+        except Exception as error:  # what lacks a part, or has another's shape
+            raise self._unreadable() from error
+
+    def _unreadable(self) -> InputError:
+        return InputError(
+            f"{self.path} cannot be read as the state of a {self.work}; give --force without "
+            "--resume to begin again."
+        )
 
     def discard(self) -> None:
         """Remove it, once the work is done."""

@@ -43,16 +43,8 @@ ROOMS = (
 SIBLINGS = {("training", "measure"), ("training", "compare"), ("compare", "measure")}
 """Pairs that the order would allow, but that are to know nothing of each other."""
 
-WITHOUT_TORCH = (
-    "__init__",
-    "errors",
-    "config",
-    "results",
-    "documents",
-    "progress",
-    "files",
-    "schemas",
-)
+WITHOUT_TORCH = ("__init__", *ROOMS[: ROOMS.index("unfinished")])
+"""The first rooms."""
 
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "pyhessian", "jinja2"}
 

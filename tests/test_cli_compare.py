@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import torch
 from conftest import Outcome
 
 from prunelimit.documents import from_json
@@ -229,7 +230,10 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
     assert outcome.code == 2 and "another predicted (" in " ".join(outcome.stderr.split())
     Path("p.json").write_text(prediction.read_text())
     assert state.read_bytes() == kept and not Path("c.json").exists()
-    for damaged in (b"", b"[]", b"{}", kept[: len(kept) // 2]):
+    document = torch.load(state, weights_only=True)
+    document["state"]["m"] = document["state"].pop("methods")
+    torch.save(document, "other")
+    for damaged in (b"", b"[]", b"{}", kept[: len(kept) // 2], Path("other").read_bytes()):
         state.write_bytes(damaged)
         outcome = prunelimit(*command, "--resume")
         assert outcome.code == 3 and "state of a comparison" in outcome.stderr

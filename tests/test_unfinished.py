@@ -16,10 +16,10 @@ OWNER: dict[str, Any] = {"seed": 3, "layers": (4, 5), "options": {"lr": 0.1, "ep
 
 def test_what_is_saved_is_restored(tmp_path: Path) -> None:
     path = tmp_path / "net.resume"
-    assert Unfinished(path, "training", OWNER).restored() is None
+    assert Unfinished(path, "training", OWNER).restored(dict) is None
     state = {"weights": torch.arange(3.0), "history": [{"loss": 0.5}], "none": None}
     Unfinished(path, "training", OWNER).save(state)
-    found = Unfinished(path, "training", OWNER).restored()
+    found = Unfinished(path, "training", OWNER).restored(dict)
     assert found is not None and found["history"] == state["history"] and found["none"] is None
     assert torch.equal(found["weights"], state["weights"])
     assert [each.name for each in tmp_path.iterdir()] == ["net.resume"]
@@ -44,7 +44,7 @@ def test_anothers_state_is_refused_with_what_differs(
     Unfinished(path, "training", OWNER).save({})
     before = path.read_bytes()
     with pytest.raises(UsageError) as caught:
-        Unfinished(path, "training", {**OWNER, **change}).restored()
+        Unfinished(path, "training", {**OWNER, **change}).restored(dict)
     assert told in str(caught.value) and path.read_bytes() == before
 
 
@@ -53,7 +53,7 @@ def test_another_versions_state_is_refused(tmp_path: Path, monkeypatch: pytest.M
     Unfinished(path, "training", OWNER).save({})
     monkeypatch.setattr("prunelimit.unfinished.__version__", "99")
     with pytest.raises(UsageError, match="another version"):
-        Unfinished(path, "training", OWNER).restored()
+        Unfinished(path, "training", OWNER).restored(dict)
 
 
 def test_what_is_no_state_is_told(tmp_path: Path) -> None:
@@ -63,14 +63,25 @@ def test_what_is_no_state_is_told(tmp_path: Path) -> None:
     for damaged in (b"", b"{}", path.read_bytes()[:200]):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="state of a pruning"):
-            whole.restored()
+            whole.restored(dict)
+
+
+@pytest.mark.parametrize("lacking", ["history", "model"])
+def test_a_state_that_lacks_a_part_is_told(tmp_path: Path, lacking: str) -> None:
+    path = tmp_path / "net.resume"
+    whole = Unfinished(path, "training", OWNER)
+    whole.save({name: 1 for name in ("history", "model") if name != lacking})
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="state of a training"):
+        whole.restored(lambda state: (state["history"], state["model"]))
+    assert path.read_bytes() == before
 
 
 def test_nothing_in_it_is_executed(tmp_path: Path) -> None:
     path = tmp_path / "net.resume"
     torch.save({"owner": "{}", "state": {"run": Path("x")}}, path)
     with pytest.raises(InputError, match="state of a pruning"):
-        Unfinished(path, "pruning", {}).restored()
+        Unfinished(path, "pruning", {}).restored(dict)
 
 
 @pytest.mark.parametrize("folder", [False, True])

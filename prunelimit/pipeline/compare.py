@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,7 @@ def compare(
     if state is not None:
         owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
         kept = Unfinished(state, "comparison", owner)
-        left = kept.restored()
-        found = None if left is None else from_json(CompareResult, left)
+        found = kept.restored(partial(from_json, CompareResult))
     if found is None:
         if predicted is None:
             inner = Recorder("predict", run, model, data, curvature, limit)

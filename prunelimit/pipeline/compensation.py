@@ -67,8 +67,8 @@ def compensated(
         **{f.name: getattr(config, f.name) for f in dataclasses.fields(CompensateConfig)},
     }
     unfinished = None if state is None else Unfinished(state, "pruning", owner)
-    left = None if unfinished is None else unfinished.restored(problem.device)
-    start = worker.begin() if left is None else State.of(left)
+    left = None if unfinished is None else unfinished.restored(State.of, problem.device)
+    start = worker.begin() if left is None else left
 
     def keep(reached: State) -> None:
         if unfinished is not None:
