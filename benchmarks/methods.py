@@ -6,9 +6,9 @@
 ``--checkpoints`` the public resnet20-12fca82f.th and resnet32-d509ac18.th; what is not given is
 left out. Networks that are not public are trained first, by as many ``--seeds`` as are asked for;
 those of MNIST plainly, with weight decay and with l1. Checkpoints and predictions of
-``prediction.py`` in the same ``--work`` are used. Every comparison's JSON stays under ``--work``
-and is not made again; an interrupted one goes on. ``--only`` takes a regular expression of network
-names, ``--methods`` other methods.
+``prediction.py`` in the same ``--work`` are used. Every comparison's JSON stays under ``--work``,
+and only the methods that it lacks are measured; an interrupted one goes on. ``--only`` takes a
+regular expression of network names, ``--methods`` other methods.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prunelimit.config import (
@@ -31,7 +31,8 @@ from prunelimit.config import (
 )
 from prunelimit.documents import from_json, to_json
 from prunelimit.files import read_json, write_json
-from prunelimit.pipeline.compare import compare
+from prunelimit.inputs.load import load
+from prunelimit.pipeline.compare import compare, compared, parse_methods
 from prunelimit.pipeline.train import train
 from prunelimit.results import CompareResult, MethodResult
 
@@ -141,6 +142,7 @@ def run(case: Case, options: argparse.Namespace) -> None:
     print(case.name, file=sys.stderr, flush=True)
     path, where = file(case, options.work, "compare.json"), RunConfig(seed=case.seed)
     if path.exists():
+        add(case, options, path)
         return
     checkpoint = case.checkpoint or file(case, options.work, "safetensors")
     if case.training is not None and not checkpoint.exists():
@@ -167,12 +169,34 @@ def run(case: Case, options: argparse.Namespace) -> None:
     path.with_suffix(".resume").unlink(missing_ok=True)
 
 
+def add(case: Case, options: argparse.Namespace, path: Path) -> None:
+    """Measure the methods that the comparison at ``path`` lacks."""
+    result = from_json(CompareResult, read_json(path))
+    known = {each.method for each in result.methods}
+    missing = [each for each in parse_methods(options.methods) if each not in known]
+    if not missing:
+        return
+    checkpoint = case.checkpoint or file(case, options.work, "safetensors")
+    problem = load(checkpoint, case.model, case.data, RunConfig(seed=case.seed)).problem
+    for name in missing:
+        settings = replace(case.measurement, method=name)
+        method = compared(problem, settings, result.limit, progress=show)
+        result = replace(result, methods=(*result.methods, method))
+        write_json(path, to_json(result), force=True)
+
+
 def cell(method: MethodResult, rule: str, tolerance: float | None = None) -> str:
     """The method's threshold by ``rule``, and what is left to the limit."""
     for each in method.thresholds:
         if each.rule == rule and tolerance in (None, each.tolerance):
             return f"{100 * each.sparsity:.1f} ({each.distance_pp:+.1f})"
     return "-"
+
+
+def place(method: MethodResult) -> int:
+    """Where the method's row stands: those that compare measures by default come first."""
+    usual = parse_methods(CompareConfig.methods)
+    return usual.index(method.method) if method.method in usual else len(usual)
 
 
 def table(options: argparse.Namespace) -> str:
@@ -189,7 +213,7 @@ def table(options: argparse.Namespace) -> str:
         result = from_json(CompareResult, read_json(path))
         low, high = (100 * bound for bound in result.limit.interval)
         limit = f"{100 * result.limit.sparsity:.1f} ({low:.1f}-{high:.1f})"
-        for method in result.methods:
+        for method in sorted(result.methods, key=place):
             event = "feasibility" if method.method == "refit" else "loss"
             cells = [
                 case.name,

@@ -23,15 +23,15 @@ from ..epsilon import loss_tolerance
 from ..errors import UsageError
 from ..files import read_json
 from ..inputs.load import Loaded, load
-from ..inputs.problem import evaluate
+from ..inputs.problem import Problem, evaluate
 from ..measure import check_measure, measure
 from ..progress import Progress, silent
-from ..results import CompareResult, Cost, Dense, MethodResult, PredictResult
+from ..results import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
 from ..unfinished import Unfinished, settle
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["compare", "parse_methods"]
+__all__ = ["compare", "compared", "parse_methods"]
 
 
 def parse_methods(text: str) -> tuple[str, ...]:
@@ -150,23 +150,8 @@ def _measured(
     """``found`` with the methods of ``settings`` that it lacks: all, or those until an interrupt
     comes."""
     for config in settings[len(found.methods) :]:
-
-        def named(
-            stage: str, done: int, total: int, note: str = "", name: str = config.method
-        ) -> None:
-            progress(f"{name}: {stage}", done, total, note)
-
         try:
-            measured = measure(loaded.problem, config, progress=named)
-            method = MethodResult(
-                method=config.method,
-                curve=measured.curve,
-                thresholds=distances(found.limit, measured.thresholds),
-                refit_lr=measured.refit_lr,
-                allocation=measured.allocation,
-                calibration=measured.calibration,
-                cost=measured.cost,
-            )
+            method = compared(loaded.problem, config, found.limit, progress=progress)
             found = dataclasses.replace(found, methods=(*found.methods, method))
             if kept is not None:
                 kept.save(to_json(found))
@@ -175,6 +160,26 @@ def _measured(
                 raise
             return found
     return dataclasses.replace(found, interrupted=False)
+
+
+def compared(
+    problem: Problem, config: MeasureConfig, limit: Limit, *, progress: Progress = silent
+) -> MethodResult:
+    """The method of ``config`` measured on the network, its thresholds held against ``limit``."""
+
+    def named(stage: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{config.method}: {stage}", done, total, note)
+
+    measured = measure(problem, config, progress=named)
+    return MethodResult(
+        method=config.method,
+        curve=measured.curve,
+        thresholds=distances(limit, measured.thresholds),
+        refit_lr=measured.refit_lr,
+        allocation=measured.allocation,
+        calibration=measured.calibration,
+        cost=measured.cost,
+    )
 
 
 def _owner(
