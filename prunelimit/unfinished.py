@@ -14,7 +14,7 @@ from . import __version__
 from .errors import InputError, OutputError, UsageError
 from .files import writing
 
-__all__ = ["Unfinished", "settle"]
+__all__ = ["Unfinished", "owned", "require_owner", "settle"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Unfinished:
     def __init__(self, path: Path, work: str, owner: Mapping[str, Any]) -> None:
         self.path = path
         self.work = work
-        self._owner = {"version": __version__, **json.loads(json.dumps(owner))}
+        self._owner = owned(owner)
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Put ``state`` there: tensors and plain types, whole or not at all.
@@ -57,12 +57,7 @@ class Unfinished:
             owner, state = json.loads(found["owner"]), dict(found["state"])
         except Exception as error:  # torch.load names no common base of what it raises
             raise self._unreadable() from error
-        if owner != self._owner:
-            raise UsageError(
-                f"{self.path} is left of a {self.work} with another "
-                f"{_difference(owner, self._owner)}; repeat those inputs and options to go on with "
-                "it, or give --force without --resume to begin again."
-            )
+        require_owner(self.path, self.work, owner, self._owner)
         try:
             return read(state)
         except Exception as error:  # what lacks a part, or has another's shape
@@ -77,6 +72,24 @@ class Unfinished:
     def discard(self) -> None:
         """Remove it, once the work is done."""
         self.path.unlink(missing_ok=True)
+
+
+def owned(owner: Mapping[str, Any]) -> dict[str, Any]:
+    """``owner`` and this version of prunelimit, as they come back from JSON."""
+    return {"version": __version__, **json.loads(json.dumps(owner))}
+
+
+def require_owner(path: Path, work: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Hold the owner of the state at ``path`` against that of the ``work`` at hand.
+
+    Raises:
+        UsageError: they differ; it names in what.
+    """
+    if theirs != ours:
+        raise UsageError(
+            f"{path} is left of a {work} with another {_difference(theirs, ours)}; repeat those "
+            "inputs and options to go on with it, or give --force without --resume to begin again."
+        )
 
 
 def settle(path: Path, work: str, *, resume: bool, force: bool, folder: bool = False) -> None:

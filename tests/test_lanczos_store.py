@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_lanczos import symmetric
 
-from prunelimit.errors import OutputError, UsageError
+from prunelimit.errors import InputError, OutputError, UsageError
 from prunelimit.lanczos import BASES, Lanczos, LanczosRun, Store, basis_bytes, lanczos
 from prunelimit.lanczos.store import OWNER
 
@@ -129,7 +129,7 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
     assert (folder / OWNER).exists()
     with pytest.raises(OutputError, match="--resume"):
         Store.open(folder, "memory", owner, resume=False, force=False)
-    with pytest.raises(UsageError, match="other inputs"):
+    with pytest.raises(UsageError, match=r"another seed \(0, now 1\)"):
         Store.open(folder, "memory", {**owner, "seed": 1}, resume=True, force=False)
     again = Store.open(folder, "memory", owner, resume=True, force=False)
     assert again.process("probe", matvec, START).num_steps == 5
@@ -138,6 +138,16 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
     store.save(process, now=True)
     store.discard()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "3", "[1]"])
+def test_a_store_that_does_not_say_whose_it_is_is_refused(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / OWNER).write_text(text)
+    with pytest.raises(InputError, match="cannot be read as the state of a run; give --force"):
+        Store.open(tmp_path, "memory", {"seed": 0}, resume=True, force=False)
+    Store.open(tmp_path, "memory", {"seed": 0}, resume=False, force=True)
+    assert not tmp_path.exists()
 
 
 def test_bases_state_their_memory() -> None:

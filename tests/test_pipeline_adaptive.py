@@ -260,7 +260,7 @@ def test_an_interrupted_prediction_goes_on_to_the_same_numbers(
     assert state.exists()
     with pytest.raises(OutputError, match="--resume"):
         run(trained, limit=limit, state=state)
-    with pytest.raises(UsageError, match="other inputs"):
+    with pytest.raises(UsageError, match="another curvature"):
         run(trained, dataclasses.replace(ALL, curvature="ggn"), limit, state=state, resume=True)
     found = run(trained, limit=limit, state=state, resume=True)
     for part in PARTS:

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import OutputError, UsageError
+from ..errors import InputError, OutputError
 from ..group import ALONE, Group
-from ..unfinished import settle
+from ..unfinished import owned, require_owner, settle
 from .process import Lanczos, Matvec
 
 __all__ = ["Store"]
@@ -47,17 +47,14 @@ class Store:
 
         Raises:
             OutputError: an interrupted run lies there; neither ``resume`` nor ``force`` is given.
-            UsageError: ``resume`` is, and that run was a different one.
+            UsageError: ``resume`` is, and that run was a different one; it names in what.
+            InputError: that run does not say what it was.
         """
-        path = folder / OWNER
-        described = json.dumps(owner, sort_keys=True, indent=2)
         settle(folder, "run", resume=resume, force=force, folder=True)
-        if folder.exists() and (not path.exists() or path.read_text(encoding="utf-8") != described):
-            raise UsageError(
-                f"{folder} is left of a run with other inputs or options; repeat those to go on "
-                "with it, or give --force without --resume to begin again."
-            )
-        return cls(folder, basis, described)
+        described = owned(owner)
+        if folder.exists():
+            require_owner(folder, "run", _owner(folder / OWNER), described)
+        return cls(folder, basis, json.dumps(described, indent=2))
 
     def process(
         self,
@@ -111,3 +108,14 @@ class Store:
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def _owner(path: Path) -> dict[str, Any]:
+    """Whose the processes beside the file ``path`` are."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path.parent} cannot be read as the state of a run; give --force without --resume to "
+            "begin again."
+        ) from error
