@@ -357,6 +357,17 @@ class TestSynFlow:
         assert all(int(layer.part(mask).sum()) > 0 for layer in prunable_layers(chain))
         assert sorted(selection.judgement.scores.tolist()) == list(range(chain.layout.size))
 
+    @pytest.mark.parametrize("first", [True, False])
+    def test_goes_through_torchs_transformer_layers(self, first: bool) -> None:
+        """They read attributes of their norms."""
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=first)
+        network = nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 3))
+        data = torch.randn(4, 3, 8), torch.arange(4) % 3
+        problem = problem_from_module(network, data, data)
+        found = synaptic_flow(problem, problem.train)
+        assert all(float(each.part(found).sum()) > 0 for each in prunable_layers(problem))
+
     def test_zero_weights_make_an_order_too(self) -> None:
         data = torch.randn(4, 5), torch.arange(4) % 3
         network = nn.Linear(5, 3)

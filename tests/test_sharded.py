@@ -65,6 +65,16 @@ class Tied(nn.Module):
                                     @ self.first.weight))
 
 
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+        self.again = self.first
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.again(torch.tanh(self.first(x)))))
+
+
 class Own(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, w):
@@ -105,6 +115,7 @@ MAKE = {
     ),
     "attending": lambda: problem(Attending(), 4, 8),
     "tied": lambda: problem(Tied(), 6),
+    "twice": lambda: problem(Twice(), 6),
 }
 
 def nothing_held(shared):

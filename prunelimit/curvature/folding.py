@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from ..inputs.call import call
+
 __all__ = ["CLOSE", "Folded", "fold"]
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -155,7 +157,7 @@ def _same(model: nn.Module, folded: Folded, example: Tensor) -> bool:
     with torch.no_grad():
         expected = model(example)
         given = {n: p.detach() for n, p in model.named_parameters()}
-        found = torch.func.functional_call(folded.model, folded.tensors(given), (example,))
+        found = call(folded.model, folded.tensors(given), example)
     if not isinstance(expected, Tensor) or expected.shape != found.shape:
         return False
     slack = CLOSE * torch.finfo(expected.dtype).eps * float(expected.abs().max())

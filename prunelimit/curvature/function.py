@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import InputError, UsageError
+from ..inputs.call import call
 from ..inputs.problem import Problem, SampleLoss, Split
 from .folding import CLOSE, Folded, fold
 
@@ -148,7 +149,7 @@ class NetworkFunction:
             model, tensors = self.folded.model, self.folded.tensors(tensors)
         tensors = {name: self._computed(tensor) for name, tensor in tensors.items()}
         with differentiable():
-            outputs: Tensor = torch.func.functional_call(model, tensors, (self._computed(inputs),))
+            outputs = call(model, tensors, self._computed(inputs))
         return outputs if self.dtype is None else outputs.to(free[0].dtype)
 
     def _computed(self, tensor: Tensor) -> Tensor:

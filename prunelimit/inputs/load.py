@@ -227,11 +227,12 @@ def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
             ) from None
     held: set[int] = set()
     for pattern in patterns:
-        modules = [(n, m) for n, m in network.named_modules() if n and pattern.search(n)]
+        named = network.named_modules(remove_duplicate=False)
+        modules = [module for name, module in named if name and pattern.search(name)]
         if not modules:
             raise UsageError(f"--exclude {pattern.pattern!r} matches no module; check the name.")
         # By identity, since a tied parameter has one name and several owners.
-        held |= {id(parameter) for _, module in modules for parameter in module.parameters()}
+        held |= {id(parameter) for module in modules for parameter in module.parameters()}
     return held
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import NumericalError
 from ..group import Group, Parts
+from .call import call
 
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
@@ -125,8 +126,7 @@ class Problem:
     def outputs(self, inputs: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
         """The network's outputs for ``inputs``, with ``tensors`` in place of parameters of the
         same name; differentiable."""
-        found: Tensor = torch.func.functional_call(self.model, dict(tensors or {}), (inputs,))
-        return found
+        return call(self.model, tensors or {}, inputs)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_map
 
 from ..errors import InputError, UsageError
 from ..group import Group, Parts, died
+from .call import call
 from .placement import device_of
 from .problem import Layout, Problem, Split
 
@@ -186,7 +187,7 @@ class ShardedProblem(Problem):
                 given: Any = found.get(name, self.model.get_parameter(name))
                 found[name] = self.gathering.whole(given).reshape(())
             with self.gathering:
-                outputs: Tensor = torch.func.functional_call(self.model, found, (inputs,))
+                outputs = call(self.model, found, inputs)
         return outputs
 
     @contextmanager

@@ -83,7 +83,7 @@ def _outputs(problem: Problem, split: Split, weights: Tensor | None) -> Iterator
     tensors = {} if weights is None else problem.layout.unflatten(weights)
     with torch.no_grad():
         for inputs, _ in split.batches(problem.batch_size):
-            outputs = torch.func.functional_call(problem.model, tensors, (inputs,))
+            outputs = problem.outputs(inputs, tensors)
             yield outputs.to(torch.float64)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..inputs.call import call
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
 from .magnitude import pruned_weights
@@ -120,7 +121,7 @@ class _Trainer:
                 for group in self.optimizer.param_groups:
                     share = self.step / self.steps
                     group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * share))
-                outputs = torch.func.functional_call(problem.model, self.leaves, (inputs,))
+                outputs = call(problem.model, self.leaves, inputs)
                 loss = problem.loss(outputs, targets).mean()
                 gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
                 for name, leaf, gradient in zip(names, leaves, gradients, strict=True):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...inputs.call import call
 from ...inputs.problem import Problem, Split
 from ...inputs.resolve import reason
 from ...progress import Progress
@@ -38,9 +39,13 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, *LAST_DIMENSIONS)
 
 
 class _Scaling(nn.Module):
-    """A normalisation layer without its statistics of the batch and its shift: |scale| only."""
+    """A normalisation layer without its statistics of the batch and its shift: |scale| only.
 
-    scale: Tensor
+    It has what networks ask of such a layer (torch's transformer layers read all three).
+    """
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
@@ -49,10 +54,12 @@ class _Scaling(nn.Module):
         if isinstance(variance, Tensor):
             scale = scale / (variance + norm.eps).sqrt()
         self.channels = scale.ndim == 1 and not isinstance(norm, LAST_DIMENSIONS)
-        self.register_buffer("scale", scale)
+        self.eps = norm.eps
+        self.register_buffer("weight", scale)
+        self.register_buffer("bias", torch.zeros_like(scale))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        scale = self.scale
+        scale = self.weight
         if self.channels:
             scale = scale.view(-1, *[1] * (inputs.ndim - 2))
         return inputs * scale
@@ -102,7 +109,7 @@ class _Flow:
             if name in self.names
         }
         try:
-            flow = torch.func.functional_call(self.twin, weights, (self.inputs,)).sum()
+            flow = call(self.twin, weights, self.inputs).sum()
             (gradient,) = torch.autograd.grad(flow, leaf)
         except RuntimeError as error:
             raise InputError(
