@@ -207,7 +207,7 @@ def checkpoint_options(default: str) -> list[click.Option]:
             type=click.Path(path_type=Path),
             default=Path(default),
             show_default=True,
-            help="Write the checkpoint here.",
+            help="Write the checkpoint here, as safetensors whatever its name.",
         ),
         flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     ]
