@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 
 from prunelimit.files import resume_path
 from prunelimit.inputs.checkpoint import read_checkpoint
@@ -37,6 +38,25 @@ def test_it_prunes_exactly_and_says_how(
     measured = prunelimit("measure", "p.safetensors", "--sparsities", "0", "--json", "-q")
     assert measured.document["curve"][0]["accuracy"] == document["accuracy_after"]
     assert not resume_path(Path("p.safetensors")).exists()
+
+
+def test_what_is_measured_is_what_is_written_in_few_bits(prunelimit: Run, trained: Path) -> None:
+    """Survivors that moved are rounded like the checkpoint; in two bytes the smallest vanish."""
+    found = read_checkpoint(trained).tensors
+    first, second, *_ = (name for name in found if name.endswith("weight"))
+    # Of numbers so small two bytes hold multiples of 6e-8; relu lets the factor through.
+    found[first], found[second] = 1e-6 * found[first], 1e5 * found[second]
+    found[first.replace("weight", "bias")] *= 1e-6
+    torch.save({name: tensor.half() for name, tensor in found.items()}, "short.pt")
+    network = ("-m", "lenet-300-100", "-d", "digits")
+    command = ("prune", "short.pt", *network, "--amount", "0.2", *SMALL, "--compensate", "--json")
+    document = prunelimit(*command, "-o", "p.safetensors").document
+    written = read_checkpoint(Path("p.safetensors")).tensors
+    assert all(tensor.dtype == torch.float16 for tensor in written.values())
+    weights = [tensor for tensor in written.values() if tensor.ndim == 2]
+    assert document["nonzero"] == sum(int((each != 0).sum()) for each in weights)
+    measured = prunelimit("measure", "p.safetensors", "--sparsities", "0", "--json", "-q")
+    assert measured.document["curve"][0]["accuracy"] == document["accuracy_after"]
 
 
 def test_it_goes_on_where_it_was_interrupted(

@@ -193,6 +193,7 @@ def prune_loaded(
         updated = selection.updates and not config.no_update
         weights = selection.weights(mask) if updated else pruned_weights(problem, mask)
         moved = problem.layout.unflatten(weights) if updated else {}
+    weights = _as_written(loaded, weights)
     removed = int((~mask).sum())
     after = evaluate(pruned, problem.test, weights).accuracy
     description = {
@@ -237,6 +238,15 @@ def prune_loaded(
         calibration=selection.calibration,
         updated=updated,
         compensation=compensation,
+    )
+
+
+def _as_written(loaded: Loaded, weights: Tensor) -> Tensor:
+    """``weights`` (D,) rounded to what the checkpoint's own dtypes hold of them."""
+    given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
+    pieces = loaded.problem.layout.unflatten(weights)
+    return loaded.problem.layout.flatten(
+        {name: piece.to(given.get(name, piece).dtype).to(piece) for name, piece in pieces.items()}
     )
 
 
