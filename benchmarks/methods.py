@@ -141,10 +141,10 @@ def run(case: Case, options: argparse.Namespace) -> None:
     """Train where that is wanted, then compare, unless the result is there."""
     print(case.name, file=sys.stderr, flush=True)
     path, where = file(case, options.work, "compare.json"), RunConfig(seed=case.seed)
-    if path.exists():
-        add(case, options, path)
-        return
     checkpoint = case.checkpoint or file(case, options.work, "safetensors")
+    if path.exists():
+        add(case, options, path, checkpoint)
+        return
     if case.training is not None and not checkpoint.exists():
         train(case.model, case.data, where, case.training, checkpoint, resume=True, progress=show)
     predicted = file(case, options.work, "hessian.json")
@@ -169,14 +169,13 @@ def run(case: Case, options: argparse.Namespace) -> None:
     path.with_suffix(".resume").unlink(missing_ok=True)
 
 
-def add(case: Case, options: argparse.Namespace, path: Path) -> None:
+def add(case: Case, options: argparse.Namespace, path: Path, checkpoint: Path) -> None:
     """Measure the methods that the comparison at ``path`` lacks."""
     result = from_json(CompareResult, read_json(path))
     known = {each.method for each in result.methods}
     missing = [each for each in parse_methods(options.methods) if each not in known]
     if not missing:
         return
-    checkpoint = case.checkpoint or file(case, options.work, "safetensors")
     problem = load(checkpoint, case.model, case.data, RunConfig(seed=case.seed)).problem
     for name in missing:
         settings = replace(case.measurement, method=name)

@@ -14,7 +14,7 @@ from . import __version__
 from .errors import InputError, OutputError, UsageError
 from .files import writing
 
-__all__ = ["Unfinished", "owned", "require_owner", "settle"]
+__all__ = ["Unfinished", "owned", "require_owner", "settle", "unreadable"]
 
 T = TypeVar("T")
 
@@ -56,18 +56,12 @@ class Unfinished:
             found = torch.load(self.path, map_location=device, weights_only=True)
             owner, state = json.loads(found["owner"]), dict(found["state"])
         except Exception as error:  # torch.load names no common base of what it raises
-            raise self._unreadable() from error
+            raise unreadable(self.path, self.work) from error
         require_owner(self.path, self.work, owner, self._owner)
         try:
             return read(state)
         except Exception as error:  # what lacks a part, or has another's shape
-            raise self._unreadable() from error
-
-    def _unreadable(self) -> InputError:
-        return InputError(
-            f"{self.path} cannot be read as the state of a {self.work}; give --force without "
-            "--resume to begin again."
-        )
+            raise unreadable(self.path, self.work) from error
 
     def discard(self) -> None:
         """Remove it, once the work is done."""
@@ -90,6 +84,14 @@ def require_owner(path: Path, work: str, theirs: dict[str, Any], ours: dict[str,
             f"{path} is left of a {work} with another {_difference(theirs, ours)}; repeat those "
             "inputs and options to go on with it, or give --force without --resume to begin again."
         )
+
+
+def unreadable(path: Path, work: str) -> InputError:
+    """What to raise where ``path`` holds no state of the ``work``."""
+    return InputError(
+        f"{path} cannot be read as the state of a {work}; give --force without --resume to begin "
+        "again."
+    )
 
 
 def settle(path: Path, work: str, *, resume: bool, force: bool, folder: bool = False) -> None:

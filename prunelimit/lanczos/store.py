@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import InputError, OutputError
+from ..errors import OutputError
 from ..group import ALONE, Group
-from ..unfinished import owned, require_owner, settle
+from ..unfinished import owned, require_owner, settle, unreadable
 from .process import Lanczos, Matvec
 
 __all__ = ["Store"]
@@ -115,7 +115,4 @@ def _owner(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path.parent} cannot be read as the state of a run; give --force without --resume to "
-            "begin again."
-        ) from error
+        raise unreadable(path.parent, "run") from error

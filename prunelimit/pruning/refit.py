@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..inputs.call import call
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
 from .magnitude import pruned_weights
@@ -121,7 +120,7 @@ class _Trainer:
                 for group in self.optimizer.param_groups:
                     share = self.step / self.steps
                     group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * share))
-                outputs = call(problem.model, self.leaves, inputs)
+                outputs = problem.outputs(inputs, self.leaves)
                 loss = problem.loss(outputs, targets).mean()
                 gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
                 for name, leaf, gradient in zip(names, leaves, gradients, strict=True):
