@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,34 @@ def torchrun(processes: int, *arguments: object, **env: str) -> subprocess.Compl
         timeout=600,
         check=False,
     )
+
+
+def unattended(processes: int, *arguments: object, **env: str) -> list[Outcome]:
+    """As torchrun starts them and in the order of their ranks, but nobody is there to end the
+    others when one dies: each has the time to say what it has to say."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    running = [
+        subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            env={
+                **os.environ,
+                **meeting,
+                "OMP_NUM_THREADS": "1",
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                **env,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    said = [process.communicate(timeout=600) for process in running]
+    return [Outcome(process.wait(), *each) for process, each in zip(running, said, strict=True)]
 
 
 @pytest.fixture
