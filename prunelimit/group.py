@@ -154,7 +154,7 @@ class Parts:
             step, size = self._padded(place)
             gathered = part.new_empty(step * self.group.size)
             padded = _pad(piece, step)
-            _together(dist.all_gather_into_tensor, gathered, padded)
+            _together(_named("all_gather_single", "all_gather_into_tensor"), gathered, padded)
             found.append(self._home(gathered[:size]))
         return found[0] if len(found) == 1 else torch.cat(found)
 
@@ -171,7 +171,7 @@ class Parts:
                 _together(dist.all_reduce, padded)
                 own = padded[self.group.rank * step : (self.group.rank + 1) * step]
             else:
-                _together(dist.reduce_scatter_tensor, own, padded)
+                _together(_named("reduce_scatter_single", "reduce_scatter_tensor"), own, padded)
             found.append(own[: self._lengths(self.group.rank)[place]])
         return torch.cat(found)
 
@@ -185,6 +185,12 @@ class Parts:
 
     def _home(self, tensor: Tensor) -> Tensor:
         return tensor if self.device is None else tensor.cpu()
+
+
+def _named(name: str, before: str) -> Callable[..., object]:
+    """The exchange of that name, or of the one it had before torch 2.14, which warns of it."""
+    found: Callable[..., object] = getattr(dist, name, None) or getattr(dist, before)
+    return found
 
 
 def _pad(piece: Tensor, length: int) -> Tensor:
