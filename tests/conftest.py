@@ -70,7 +70,11 @@ def unattended(processes: int, *arguments: object, **env: str) -> list[Outcome]:
         )
         for rank in range(processes)
     ]
-    said = [process.communicate(timeout=600) for process in running]
+    try:
+        said = [process.communicate(timeout=600) for process in running]
+    finally:
+        for process in running:
+            process.kill()
     return [Outcome(process.wait(), *each) for process, each in zip(running, said, strict=True)]
 
 
