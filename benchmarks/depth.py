@@ -51,7 +51,8 @@ def rows(checkpoint: Path, options: argparse.Namespace) -> None:
     losses = evaluate(problem, problem.train).losses
     epsilon = loss_tolerance(losses, LimitConfig().epsilon, problem.seed).value
     found = measure_curvature(
-        problem, CurvatureConfig(samples=options.samples, steps=options.steps)
+        problem,
+        CurvatureConfig(curvature="hessian", samples=options.samples, steps=options.steps),
     )
     order, weights = magnitude_order(problem), problem.vector()
     geometry = Geometry.of(problem.layout.size, weights[order].double().numpy(), epsilon)

@@ -1,16 +1,17 @@
-"""Between the limit and what is measured, one gap at a time, where a dense Hessian fits.
+"""Between the limit and what is measured, one gap at a time, where a dense matrix fits.
 
-    python benchmarks/gaps.py [--seeds 2]
+    python benchmarks/gaps.py [--seeds 2] [--kinds perceptron,residual]
 
-Networks of about 2,000 parameters on the digits inside scikit-learn; nothing is sampled, so every
-limit is exact but for what it leaves out. From left to right one simplification at a time goes:
+Networks on the digits inside scikit-learn (networks.py). Nothing is sampled, so every limit is
+exact but for what it leaves out:
 
-- *random*: the directional limit as the tool states it (abs(H), a random subspace of the survivors'
-  dimension);
-- *with gradient*: the same with the loss's linear term at w*;
-- *coordinate*: abs(H), the subspace that the magnitude mask really leaves, its least quadratic loss
-  solved for exactly;
-- *refit*: the true loss, survivors trained for 6, 60 and 600 epochs.
+- *abs(H)*: the directional limit by the Hessian, negative eigenvalues by magnitude;
+- *random*: by the GGN, as the tool states it: a random subspace of the survivors' dimension;
+- *prunable alone*: the same with biases and the like held;
+- *with gradient*: *random* with the loss's linear term at w*;
+- *coordinate*: the subspace that the magnitude mask really leaves, its least quadratic loss solved
+  for exactly, without and with the linear term;
+- *witness*: the true loss, survivors trained for up to 100, 200 and 400 passes over the data.
 """
 
 from __future__ import annotations
@@ -21,39 +22,24 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from torch import nn
+from networks import DIGITS, SMALL, on_digits
 
 from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.epsilon import loss_tolerance
-from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measure import measure
 from prunelimit.pruning.magnitude import magnitude_order
-from prunelimit.training import train
 
-RECIPES = {
-    "plain": TrainConfig(l1=0.0, epochs=60),
-    "wd 1e-3": TrainConfig(l1=0.0, weight_decay=1e-3, epochs=60),
-    "l1 1e-4": TrainConfig(l1=1e-4, epochs=60),
-    "l1 3e-4": TrainConfig(l1=3e-4, epochs=60),
-}
-BUDGETS = (6, 60, 600)
+RECIPES: dict[str, TrainConfig] = DIGITS
+PASSES = 100
 FLAT = 1e-9
 """Ridge, in units of the largest eigenvalue, that keeps solves on the survivors regular."""
 
 
-def network(recipe: TrainConfig, seed: int) -> Problem:
+def network(recipe: str, seed: int) -> Problem:
     """A trained 64-24-16-10 network in float64."""
-    digits = load_digits()
-    inputs = torch.tensor(digits.data / 16.0)
-    both = inputs, torch.tensor(digits.target)
-    torch.manual_seed(seed)
-    layers = nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 10)
-    problem = problem_from_module(nn.Sequential(*layers), both, both, seed=seed, dtype="float64")
-    train(problem, recipe, seed=seed)
-    return problem
+    return on_digits("perceptron", recipe, seed)
 
 
 def largest(feasible: Callable[[int], bool], top: int) -> int:
@@ -66,17 +52,22 @@ def largest(feasible: Callable[[int], bool], top: int) -> int:
 
 
 class Dense:
-    """Everything about one network that a dense Hessian tells."""
+    """Everything about one network that a dense matrix of ``kind`` tells: of all free parameters,
+    or of the prunable ones ``alone``."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.weights = problem.vector().numpy()
+    def __init__(self, problem: Problem, kind: str = "hessian", *, alone: bool = False) -> None:
+        mask = problem.prunable_mask() if alone else torch.ones_like(problem.prunable_mask())
+        own = mask.nonzero()[:, 0]
+        self.weights = problem.vector()[own].double().numpy()
         self.size = len(self.weights)
-        self.order = magnitude_order(problem).numpy()
-        product = CurvatureProduct(problem, problem.train)
-        self.gradient = product.gradient().numpy()
-        identity = torch.eye(self.size, dtype=torch.float64)
-        hessian = torch.stack([product(row) for row in identity]).numpy()
-        values, self.vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+        place = torch.full((len(mask),), -1)
+        place[own] = torch.arange(self.size)
+        self.order = place[magnitude_order(problem)].numpy()
+        product = CurvatureProduct(problem, problem.train, kind)
+        self.gradient = product.gradient()[own].double().numpy()
+        identity = torch.eye(len(mask), dtype=problem.dtype)[own]
+        matrix = torch.stack([product(row) for row in identity])[:, own].double().numpy()
+        values, self.vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         self.values = np.abs(values)
         self.absolute = (self.vectors * self.values) @ self.vectors.T
 
@@ -107,51 +98,77 @@ class Dense:
             rise += share @ (slope * inner) - 0.5 * (slope**2 / (self.values + ridge)).sum()
         return float(rise)
 
-    def coordinate(self, removed: int) -> float:
+    def coordinate(self, removed: int, with_gradient: bool) -> float:
         """The least quadratic loss rise over the survivors' own coordinates."""
         vector = self.displacement(removed)
-        force = self.absolute @ vector
+        slope = self.gradient if with_gradient else np.zeros(self.size)
+        force = self.absolute @ vector + slope
         kept = np.setdiff1d(np.arange(self.size), self.order[:removed])
         block = self.absolute[np.ix_(kept, kept)] + FLAT * self.values.max() * np.eye(len(kept))
-        return float(0.5 * vector @ force - 0.5 * force[kept] @ np.linalg.solve(block, force[kept]))
+        gained = 0.5 * force[kept] @ np.linalg.solve(block, force[kept])
+        return float(0.5 * vector @ self.absolute @ vector + slope @ vector - gained)
 
 
-def row(name: str, seed: int) -> list[float]:
+TITLES = (
+    "abs(H)",
+    "random",
+    "prunable alone",
+    "with gradient",
+    "coordinate",
+    "coordinate, with gradient",
+    "witness 1x",
+    "2x",
+    "4x",
+)
+
+
+def row(kind: str, name: str, seed: int) -> list[float]:
     """All limits of one network, in percent of its prunable weights."""
-    problem = network(RECIPES[name], seed)
-    dense = Dense(problem)
-    epsilon = loss_tolerance(
-        evaluate(problem, problem.train).losses, "batch-std", problem.seed
-    ).value
-    prunable = len(dense.order)
-    limits = [
-        largest(lambda m: dense.random(m, False) <= epsilon, prunable),
-        largest(lambda m: dense.random(m, True) <= epsilon, prunable),
-        largest(lambda m: dense.coordinate(m) <= epsilon, prunable),
+    problem = on_digits(kind, name, seed)
+    losses = evaluate(problem, problem.train).losses
+    epsilon = loss_tolerance(losses, "batch-std", problem.seed).value
+    hessian, ggn, alone = (
+        Dense(problem, "hessian"),
+        Dense(problem, "ggn"),
+        Dense(problem, "ggn", alone=True),
+    )
+    rises: tuple[Callable[[int], float], ...] = (
+        lambda m: hessian.random(m, False),
+        lambda m: ggn.random(m, False),
+        lambda m: alone.random(m, False),
+        lambda m: ggn.random(m, True),
+        lambda m: ggn.coordinate(m, False),
+        lambda m: ggn.coordinate(m, True),
+    )
+    prunable = len(ggn.order)
+    found = [
+        100 * largest(lambda m, rise=rise: rise(m) <= epsilon, prunable) / prunable
+        for rise in rises
     ]
-    found = [100 * each / prunable for each in limits]
-    for epochs in BUDGETS:
-        config = MeasureConfig(method="refit", refit_epochs=epochs)
-        found.append(100 * measure(problem, config).thresholds[0].sparsity)
-    return found
+    witness = measure(problem, MeasureConfig(method="refit", refit_passes=PASSES)).witness
+    assert witness is not None
+    return [*found, *(100 * each.sparsity for each in witness.budgets)]
 
 
 def main() -> None:
     """Print the table and the mean gaps."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--kinds", default=",".join(SMALL))
     options = parser.parse_args()
-    titles = ["random", "with gradient", "coordinate", *(f"refit {n} epochs" for n in BUDGETS)]
-    print(f"| network | {' | '.join(titles)} |\n|---|{'---|' * len(titles)}")
+    print(f"| network | {' | '.join(TITLES)} |\n|---|{'---|' * len(TITLES)}")
     rows = []
-    for name in RECIPES:
-        for seed in range(options.seeds):
-            rows.append(row(name, seed))
-            cells = " | ".join(f"{value:.1f}" for value in rows[-1])
-            print(f"| {name}, seed {seed} | {cells} |", flush=True)
-    gaps = np.array(rows) - np.array(rows)[:, :1]
+    for kind in options.kinds.split(","):
+        for name in SMALL[kind].recipes:
+            for seed in range(options.seeds):
+                rows.append(row(kind, name, seed))
+                cells = " | ".join(f"{value:.1f}" for value in rows[-1])
+                print(f"| {kind} {name}, seed {seed} | {cells} |", flush=True)
+    gaps = np.array(rows) - np.array(rows)[:, -1:]
     cells = " | ".join(f"{value:+.1f}" for value in gaps.mean(axis=0))
-    print(f"| mean difference from random | {cells} |")
+    print(f"| mean difference from the last | {cells} |")
+    cells = " | ".join(f"{value:.1f}" for value in abs(gaps).mean(axis=0))
+    print(f"| mean distance from the last | {cells} |")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def digits(options: argparse.Namespace) -> list[Case]:
     data = DataConfig(data="mnist", data_dir=str(options.mnist))
     perceptron = MeasureConfig(resolution=0.002)
     # Products over images cost more: fewer inputs.
-    convolutions = MeasureConfig(resolution=0.005, refit_epochs=3, calibration=2_000)
+    convolutions = MeasureConfig(resolution=0.005, refit_passes=30, calibration=2_000)
     return [
         Case(
             f"{title} MNIST {recipe} seed {seed}",
@@ -95,7 +95,7 @@ def pictures(options: argparse.Namespace) -> list[Case]:
             ModelConfig(model="fc5"),
             DataConfig(data=f"folder:{options.cifar10}"),
             # What compensation lacks is steps more than inputs (benchmarks/README.md, the ladder).
-            MeasureConfig(resolution=0.005, refit_epochs=3, cg_steps=60),
+            MeasureConfig(resolution=0.005, refit_passes=30, cg_steps=60),
             seed,
             TrainConfig(l1=5e-5, lr=0.02, epochs=12),
             curvature=few,
@@ -109,7 +109,7 @@ def pictures(options: argparse.Namespace) -> list[Case]:
                 f"ResNet-{depth} CIFAR-10 public",
                 ModelConfig(model=f"resnet{depth}"),
                 data,
-                MeasureConfig(resolution=resolution, refit_epochs=3, calibration=1_000),
+                MeasureConfig(resolution=resolution, refit_passes=30, calibration=1_000),
                 checkpoint=options.checkpoints / f"resnet{depth}-{digest}.th",
                 curvature=few,
                 limit=LimitConfig(directional_steps=20, no_drift=True),

@@ -1,325 +1,265 @@
-"""Prediction against measurement: predict and measure every network, write the table.
+"""Prediction against a converged witness: the evidence table.
 
-    python benchmarks/prediction.py --work bench --mnist DIR --cifar10 DIR --checkpoints DIR
+    python benchmarks/prediction.py --work bench [--mnist DIR] [--cifar10 DIR] [--checkpoints DIR]
 
-``--mnist`` holds torchvision's MNIST, ``--cifar10`` class folders train/ and test/, and
-``--checkpoints`` the public ResNets (resnet20-12fca82f.th, resnet32-d509ac18.th). Networks that are
-not public are trained first. Every step's JSON stays under ``--work`` and is not made again, so
-the command can be interrupted; ``--only`` takes a regular expression of network names, ``--stages``
-measure or predict does one half alone, and ``--table`` writes the table from what is there into
-README.md between its markers.
+The networks are those of networks.py; data that are not named leave their networks out. Each is
+trained where need be, predicted by the GGN and by the Hessian, and measured by refit, whose
+threshold at one, two and four times its passes is stated. Every step's JSON stays under ``--work``
+and is not made again, so the command can be interrupted. ``--only`` takes a regular expression of
+names, ``--stages`` does some of predict, hessian and witness alone, and ``--table`` prints the
+table from what is there.
+
+The prediction interval is made from the networks of the table, each time without the one that it is
+for: the logarithm of survivors held over survivors predicted, 2.5% and 97.5% quantiles of a t
+distribution.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import re
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from prunelimit.config import (
-    CurvatureConfig,
-    DataConfig,
-    LimitConfig,
-    MeasureConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
-from prunelimit.documents import from_json, to_json
+import numpy as np
+from networks import Case, arguments, cases
+from scipy.stats import t as student
+
+from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
+from prunelimit.documents import to_json
 from prunelimit.files import read_json, write_json
-from prunelimit.pipeline.measure import measure
-from prunelimit.pipeline.predict import predict
-from prunelimit.pipeline.train import train
-from prunelimit.results import MeasureResult, PredictResult
+from prunelimit.inputs.problem import Problem
+from prunelimit.measure import measure
+from prunelimit.pipeline.predict import predict_problem
 
-README = Path(__file__).parent.parent / "README.md"
-MARKERS = ("<!-- benchmark:begin -->", "<!-- benchmark:end -->")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network: how it is made, or where its public checkpoint lies."""
-
-    name: str
-    model: ModelConfig
-    data: DataConfig
-    seed: int = 0
-    training: TrainConfig | None = None
-    checkpoint: Path | None = None
-    samples: int = 10_000
-    steps: int = 120
-    directional_steps: int = 40
-    refit_epochs: int = 6
-    resolution: float = 0.001
+HESSIAN_SAMPLES = {"digits": 0, "MNIST": 10_000, "CIFAR-10": 1_000}
+"""Samples of the Hessian: all where that is cheap."""
 
 
-def cases(options: argparse.Namespace) -> list[Case]:
-    """Every network of the table, seed by seed."""
-    mnist = DataConfig(data="mnist", data_dir=str(options.mnist))
-    cifar = DataConfig(data=f"folder:{options.cifar10}")
-    recipes = {
-        "plain": TrainConfig(l1=0.0),
-        "l1 1e-5": TrainConfig(l1=1e-5),
-        "l1 5e-5": TrainConfig(l1=5e-5),
-        "l1 2e-4": TrainConfig(l1=2e-4),
-        "wd 5e-4": TrainConfig(l1=0.0, weight_decay=5e-4),
+def witness(case: Case, problem: Problem) -> dict[str, Any]:
+    """What refit holds, by its budgets."""
+    begin = time.perf_counter()
+    config = MeasureConfig(
+        method="refit",
+        refit_passes=case.passes,
+        resolution=case.resolution,
+        tolerance=("0.5pp",),
+    )
+    found = measure(problem, config)
+    assert found.witness is not None
+    return {
+        "name": case.name,
+        "passes": case.passes,
+        "dense": dataclasses.asdict(found.dense),
+        "epsilon": found.epsilon.value,
+        "budgets": [dataclasses.asdict(each) for each in found.witness.budgets],
+        "converged_pp": found.witness.converged_pp,
+        "curve": [dataclasses.asdict(each) for each in found.curve],
+        "seconds": time.perf_counter() - begin,
+        "spent": found.cost.epochs,
+        "samples": len(problem.train),
     }
-    found = []
-    for seed in range(3):
-        for name, recipe in recipes.items():
-            found.append(
-                Case(
-                    f"LeNet-300-100 MNIST {name} seed {seed}",
-                    ModelConfig(model="lenet-300-100"),
-                    mnist,
-                    seed,
-                    recipe,
-                )
-            )
-        if seed:
-            continue
-        found.append(
-            Case(
-                "LeNet-5 CIFAR-10 l1 5e-5 seed 0",
-                ModelConfig(model="lenet5"),
-                cifar,
-                training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
-                samples=1_000,
-                steps=120,
-            )
-        )
-        found.append(
-            Case(
-                "FC5 CIFAR-10 l1 5e-5 seed 0",
-                ModelConfig(model="fc5"),
-                cifar,
-                training=TrainConfig(l1=5e-5, lr=0.02, epochs=12),
-                samples=1_000,
-                steps=120,
-                refit_epochs=3,
-                resolution=0.005,
-            )
-        )
-        for depth, digest in ((20, "12fca82f"), (32, "d509ac18")):
-            found.append(
-                Case(
-                    f"ResNet-{depth} CIFAR-10 public",
-                    ModelConfig(model=f"resnet{depth}"),
-                    dataclasses.replace(cifar, train_samples=5_000),
-                    checkpoint=options.checkpoints / f"resnet{depth}-{digest}.th",
-                    samples=1_000,
-                    steps=50,
-                    directional_steps=20,
-                    refit_epochs=3,
-                    resolution=0.005,
-                )
-            )
-    return found
 
 
-def show(stage: str, done: int, total: int, note: str = "") -> None:
-    """One line per finished stage."""
-    if done == total:
-        print(f"    {stage} {note}", file=sys.stderr, flush=True)
+def predicted(case: Case, problem: Problem) -> dict[str, Any]:
+    """The headline: all defaults."""
+    return to_json(predict_problem(problem, name=case.name))
 
 
-def once(path: Path, make: Callable[[], object]) -> None:
-    """Make the result in ``path`` unless it is there."""
-    if not path.exists():
-        write_json(path, to_json(make()))
+def by_hessian(case: Case, problem: Problem) -> dict[str, Any]:
+    """The variants, within 300 products."""
+    curvature = CurvatureConfig(curvature="hessian", samples=HESSIAN_SAMPLES[case.size])
+    limit = LimitConfig(max_products=300, no_drift=True)
+    return to_json(predict_problem(problem, curvature, limit, name=case.name))
+
+
+STAGES: dict[str, Callable[[Case, Problem], dict[str, Any]]] = {
+    "predict": predicted,
+    "hessian": by_hessian,
+    "witness": witness,
+}
 
 
 def run(case: Case, work: Path, stages: str) -> None:
-    """Train, then measure one-shot and refit, then predict by both matrices, as ``stages`` say."""
-    print(case.name, file=sys.stderr, flush=True)
-    stem = re.sub(r"[^\w.-]+", "_", case.name)
-    where = RunConfig(seed=case.seed)
-    checkpoint = case.checkpoint or work / f"{stem}.safetensors"
-    if case.training is not None and not checkpoint.exists():
-        train(case.model, case.data, where, case.training, checkpoint, resume=True, progress=show)
-    if "measure" in stages:
-        for method in ("one-shot", "refit"):
-            config = MeasureConfig(
-                method=method, refit_epochs=case.refit_epochs, resolution=case.resolution
-            )
-            once(
-                work / f"{stem}.{method}.json",
-                lambda config=config: measure(
-                    checkpoint, case.model, case.data, where, config, progress=show
-                ),
-            )
-    if "predict" not in stages:
+    """Make what is missing of one network."""
+    missing = [
+        (stage, path)
+        for stage in STAGES
+        for path in [work / f"{case.stem}.{stage}.json"]
+        if stage in stages and not path.exists()
+    ]
+    if not missing:
         return
-    for kind in ("hessian", "ggn"):
-        # The drift with samples is wanted for the headline, which is the Hessian's.
-        limit = LimitConfig(directional_steps=case.directional_steps, no_drift=kind == "ggn")
-        curvature = CurvatureConfig(curvature=kind, samples=case.samples, steps=case.steps)
-        once(
-            work / f"{stem}.{kind}.json",
-            lambda curvature=curvature, limit=limit: predict(
-                checkpoint, case.model, case.data, where, curvature, limit, progress=show
-            ),
-        )
+    problem = case.problem(work)
+    for stage, path in missing:
+        begin = time.perf_counter()
+        write_json(path, STAGES[stage](case, problem))
+        taken = time.perf_counter() - begin
+        print(f"{case.name}: {stage}, {taken:.0f} s", file=sys.stderr, flush=True)
 
 
-HEADER = (
-    "| network | dense accuracy | limit: directional, abs(H) | isotropic, abs(H) | paper, abs(H) "
-    "| directional / isotropic / paper, GGN | one-shot, loss | one-shot, 0.5 pp | refit feasible "
-    "| limit - refit | limit - 0.5 pp | reliable |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|"
-)
-
-COSTS = (
-    "| network | parameters | samples | products | seconds to predict | "
-    "seconds to measure one-shot | by refit |\n"
-    "|---|---|---|---|---|---|---|"
-)
-
-
-def percent(value: float) -> str:
-    """A fraction for people."""
-    return f"{100 * value:.1f}"
-
-
-def threshold(result: MeasureResult, rule: str, tolerance: float | None = None) -> float:
-    """The measured threshold of ``rule``."""
-    for each in result.thresholds:
-        if each.rule == rule and (tolerance is None or abs(each.tolerance - tolerance) < 1e-9):
-            return each.sparsity
-    raise LookupError(rule)
-
-
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
-    """What the table and its summary need of one network."""
+    """A finished network, sparsities in percent of prunable weights."""
 
-    name: str
-    line: str
-    cost: str
-    to_refit: float
-    to_accuracy: float
-    by_operator: dict[str, float]
+    case: Case
+    limit: float
+    interval: tuple[float, float]
+    reliable: bool
+    ggn: dict[str, float]
+    hessian: dict[tuple[str, str], float]
+    held: tuple[float, float, float]
+    seconds: tuple[float, float]
+
+    @property
+    def apart(self) -> float:
+        """Limit less the most converged witness, percentage points."""
+        return self.limit - self.held[-1]
+
+    @property
+    def log_ratio(self) -> float:
+        """Logarithm of survivors held over survivors predicted."""
+        return math.log((100 - self.held[-1]) / max(1e-9, 100 - self.limit))
 
 
 def row(case: Case, work: Path) -> Row | None:
-    """The finished row of one network; None while a step but the GGN is missing."""
-    stem = re.sub(r"[^\w.-]+", "_", case.name)
-    paths = {k: work / f"{stem}.{k}.json" for k in ("hessian", "ggn", "one-shot", "refit")}
-    if not all(path.exists() for kind, path in paths.items() if kind != "ggn"):
+    """What is there of one network; None while prediction or witness are missing."""
+    paths = {stage: work / f"{case.stem}.{stage}.json" for stage in STAGES}
+    if not (paths["predict"].exists() and paths["witness"].exists()):
         return None
-    hessian = from_json(PredictResult, read_json(paths["hessian"]))
-    both = list(hessian.variants)
-    if paths["ggn"].exists():
-        both += from_json(PredictResult, read_json(paths["ggn"])).variants
-    shot = from_json(MeasureResult, read_json(paths["one-shot"]))
-    refit = from_json(MeasureResult, read_json(paths["refit"]))
-    by = {(each.formula, each.operator): percent(each.sparsity) for each in both}
-    low, high = hessian.limit.interval
-    feasible = threshold(refit, "feasibility")
-    accurate = threshold(shot, "accuracy", 0.005)
-    to_refit = 100 * (hessian.limit.sparsity - feasible)
-    to_accuracy = 100 * (hessian.limit.sparsity - accurate)
+    found, held = read_json(paths["predict"]), read_json(paths["witness"])
+    other = read_json(paths["hessian"]) if paths["hessian"].exists() else {"variants": []}
+    low, high = found["limit"]["interval"]
+    return Row(
+        case=case,
+        limit=100 * found["limit"]["sparsity"],
+        interval=(100 * low, 100 * high),
+        reliable=found["reliability"]["ok"],
+        ggn={each["formula"]: 100 * each["sparsity"] for each in found["variants"]},
+        hessian={
+            (each["formula"], each["operator"]): 100 * each["sparsity"]
+            for each in other["variants"]
+        },
+        held=tuple(100 * each["sparsity"] for each in held["budgets"]),
+        seconds=(found["wall_seconds"], held["seconds"]),
+    )
+
+
+HEADER = (
+    "| network | limit | GGN: isotropic / paper | abs(H): directional / isotropic / paper "
+    "| negatives flat | witness 1x / 2x / 4x | limit - 4x | prediction interval | reliable "
+    "| seconds: predict / witness |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def expected(rows: list[Row], without: Row | None, limit: float) -> tuple[float, float]:
+    """The prediction interval for ``limit`` from the other rows."""
+    ratios = np.array([each.log_ratio for each in rows if each is not without])
+    if len(ratios) < 3:
+        return 0.0, 100.0
+    spread = ratios.std(ddof=1) * math.sqrt(1 + 1 / len(ratios))
+    half = float(student.ppf(0.975, len(ratios) - 1)) * spread
+    low, high = (
+        100 - min(100.0, (100 - limit) * math.exp(ratios.mean() + side * half)) for side in (1, -1)
+    )
+    return low, high
+
+
+def line(each: Row, rows: list[Row]) -> str:
+    """One row of the table."""
+
+    def variants(*keys: tuple[str, str]) -> str:
+        return " / ".join(f"{each.hessian[k]:.1f}" if k in each.hessian else "-" for k in keys)
+
+    low, high = expected(rows, each, each.limit)
+    formulas = ("directional", "isotropic", "paper")
     cells = [
-        case.name,
-        f"{100 * hessian.dense.accuracy:.2f}",
-        f"{percent(hessian.limit.sparsity)} ({percent(low)}-{percent(high)})",
-        by["isotropic", "absolute"],
-        by["paper", "absolute"],
-        " / ".join(by.get((f, "ggn"), "-") for f in ("directional", "isotropic", "paper")),
-        percent(threshold(shot, "loss")),
-        percent(accurate),
-        percent(feasible),
-        f"{to_refit:+.1f}",
-        f"{to_accuracy:+.1f}",
-        "yes" if hessian.reliability.ok else "no",
+        each.case.name,
+        f"{each.limit:.2f} ({each.interval[0]:.2f}-{each.interval[1]:.2f})",
+        f"{each.ggn['isotropic']:.1f} / {each.ggn['paper']:.1f}",
+        variants(*((formula, "absolute") for formula in formulas)),
+        variants(("directional", "negatives-as-flat")),
+        " / ".join(f"{value:.2f}" for value in each.held),
+        f"{each.apart:+.2f}",
+        f"{low:.1f}-{high:.1f}",
+        "yes" if each.reliable else "no",
+        f"{each.seconds[0]:.0f} / {each.seconds[1]:.0f}",
     ]
-    curvature = hessian.curvature
-    costs = [
-        case.name,
-        f"{hessian.model.parameters:,}",
-        f"{curvature.samples:,}",
-        f"{curvature.products}",
-        f"{hessian.provenance.wall_seconds:.0f}",
-        f"{shot.provenance.wall_seconds:.0f}",
-        f"{refit.provenance.wall_seconds:.0f}",
-    ]
-    by_operator = {
-        each.operator: 100 * (each.sparsity - feasible)
-        for each in both
-        if each.formula == "directional"
-    }
-    return Row(case.name, _line(cells), _line(costs), to_refit, to_accuracy, by_operator)
-
-
-def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+def summary(rows: list[Row]) -> list[str]:
+    """What the table comes to."""
+    lines = []
+    for size in ("digits", "MNIST", "CIFAR-10", ""):
+        chosen = [each for each in rows if size in each.case.size]
+        if not chosen:
+            continue
+        apart = np.array([each.apart for each in chosen])
+        lines.append(
+            f"{size or 'All'}: {len(chosen)} networks, mean distance {abs(apart).mean():.2f} pp, "
+            f"with the sign {apart.mean():+.2f}, largest {apart[abs(apart).argmax()]:+.2f}."
+        )
+    for operator in ("absolute", "negatives-as-flat"):
+        apart = np.array(
+            [
+                each.hessian["directional", operator] - each.held[-1]
+                for each in rows
+                if ("directional", operator) in each.hessian
+            ]
+        )
+        if len(apart):
+            lines.append(
+                f"Directional, {operator}: {len(apart)} networks, mean distance "
+                f"{abs(apart).mean():.2f} pp, with the sign {apart.mean():+.2f}."
+            )
+    called = [each for each in rows if each.reliable]
+    worst = max((abs(each.apart) for each in called), default=0.0)
+    lines.append(
+        f"{len(called)} are called reliable; the largest distance of those is {worst:.2f}."
+    )
+    bounds = [expected(rows, each, each.limit) for each in rows]
+    inside = sum(
+        low <= each.held[-1] <= high for each, (low, high) in zip(rows, bounds, strict=True)
+    )
+    widths = [high - low for low, high in bounds]
+    ratios = np.array([each.log_ratio for each in rows])
+    lines.append(
+        f"Prediction intervals hold {inside} of {len(rows)}, {np.mean(widths):.2f} pp wide on "
+        f"average; log ratio {ratios.mean():+.3f}, deviation {ratios.std(ddof=1):.3f}."
+        if len(rows) > 2
+        else "Too few networks for prediction intervals."
+    )
+    doubling = [each.held[2] - each.held[1] for each in rows]
+    lines.append(f"The last doubling of the witness's budget added {np.mean(doubling):.2f} pp.")
+    return lines
 
 
 def table(options: argparse.Namespace) -> str:
     """All finished rows and their summary."""
-    rows = [row(case, options.work) for case in cases(options)]
-    done = [each for each in rows if each is not None]
-    if not done:
+    rows = [each for case in cases(options) if (each := row(case, options.work)) is not None]
+    if not rows:
         return "No network is finished."
-    lines = [HEADER, *(each.line for each in done), ""]
-    mean = sum(abs(each.to_refit) for each in done) / len(done)
-    lines.append(
-        f"{len(done)} of {len(rows)} networks. Mean distance of the directional limit from refit "
-        f"feasibility: {mean:.2f} pp."
-    )
-    lines.append(
-        f"With the sign: {sum(each.to_refit for each in done) / len(done):+.2f} pp; the largest is "
-        f"{max((each.to_refit for each in done), key=abs):+.1f} pp."
-    )
-    for operator in ("absolute", "negatives-as-flat", "ggn"):
-        apart = [each.by_operator[operator] for each in done if operator in each.by_operator]
-        if apart:
-            mean = sum(map(abs, apart)) / len(apart)
-            lines.append(
-                f"By {operator} eigenvalues: {mean:.2f} pp, with the sign "
-                f"{sum(apart) / len(apart):+.2f} pp."
-            )
-    sparse = [each for each in done if " l1 " in each.name]
-    if sparse:
-        mean = sum(abs(each.to_accuracy) for each in sparse) / len(sparse)
-        lines.append(
-            f"On the {len(sparse)} l1-trained ones, from one-shot at 0.5 pp: {mean:.2f} pp."
-        )
-    lines += [
-        "",
-        "What it cost, several at a time on two cores:",
-        "",
-        COSTS,
-        *(each.cost for each in done),
-    ]
-    return "\n".join(lines)
+    return "\n".join([HEADER, *(line(each, rows) for each in rows), "", *summary(rows)])
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run what is asked for, then print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    for name in ("work", "mnist", "cifar10", "checkpoints"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--stages", default="measure,predict")
+    parser.add_argument("--stages", default="predict,hessian,witness")
     parser.add_argument("--table", action="store_true")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    options = arguments(parser)
     if not options.table:
         for case in cases(options):
             if re.search(options.only, case.name):
                 run(case, options.work, options.stages)
-    written = table(options)
-    print(written)
-    if options.table:
-        text = README.read_text(encoding="utf-8")
-        before, rest = text.split(MARKERS[0])
-        after = rest.split(MARKERS[1])[1]
-        README.write_text(f"{before}{MARKERS[0]}\n{written}\n{MARKERS[1]}{after}", encoding="utf-8")
+    print(table(options))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How the limit moves with the samples whose Hessian stands in for that of the training set.
+"""What the samples that carry most say of the limit of all, beside a uniform draw as large.
 
-    python benchmarks/samples.py CKPT ... [--most 16000] [--model SPEC] [--data SPEC]
+    python benchmarks/samples.py CKPT ... [--samples 500,1000,2000,4000,8000,0] [--model SPEC]
+        [--data SPEC] [--data-dir DIR]
 
-Nested samples, doubled from 250 on, each time 60 Lanczos steps from a probe and 30 from the removed
-weights, so that the depth's own error is alike in all. Prints the limit by the Hessian and by the
-GGN, how far it moved since half the samples, and that distance over the one before: 1/2 where the
-bias falls like 1/n.
+Each line has the share of the output curvature that so many samples carry, the limit by these
+samples alone (an upper bound), by ``predict`` (what is left out taken off, with the interval), and
+by a uniform draw of the same size, for the same loss tolerance. 0 is all samples: the truth.
 """
 
 from __future__ import annotations
@@ -15,49 +15,55 @@ from pathlib import Path
 
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from prunelimit.pipeline.predict import predict
+from prunelimit.results import PredictResult
 
-FIRST = 250
 
-
-def limit(checkpoint: Path, options: argparse.Namespace, kind: str, samples: int) -> float:
-    """The limit from ``samples`` samples, in percent."""
-    result = predict(
+def read(
+    checkpoint: Path,
+    options: argparse.Namespace,
+    samples: int,
+    limit: LimitConfig,
+    drawn: int | None = None,
+) -> PredictResult:
+    """The limit from ``samples`` samples, of ``drawn`` that make up the loss (None: all)."""
+    return predict(
         checkpoint,
         ModelConfig(model=options.model),
-        DataConfig(data=options.data, train_samples=options.train_samples),
+        DataConfig(data=options.data, data_dir=options.data_dir, train_samples=drawn),
         RunConfig(),
-        CurvatureConfig(curvature=kind, samples=samples, steps=60, probes=1),
-        LimitConfig(directional_steps=30, no_drift=True),
+        CurvatureConfig(samples=samples),
+        limit,
     )
-    return 100 * result.limit.sparsity
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoints", type=Path, nargs="+")
-    parser.add_argument("--most", type=int, default=16_000)
+    parser.add_argument("--samples", default="500,1000,2000,4000,8000,0")
     parser.add_argument("--model")
     parser.add_argument("--data")
-    parser.add_argument("--train-samples", type=int)
+    parser.add_argument("--data-dir")
     options = parser.parse_args()
-    print("| network | matrix | samples | limit | moved, pp | over the last |")
-    print("|---|---|---|---|---|---|")
+    print("| network | samples | carry | these alone | predict | uniform draw | seconds |")
+    print("|---|---|---|---|---|---|---|")
     for checkpoint in options.checkpoints:
-        for kind in ("hessian", "ggn"):
-            samples, before, moved = FIRST, None, None
-            while samples <= options.most:
-                found = limit(checkpoint, options, kind, samples)
-                cells = ["", ""]
-                if before is not None:
-                    last, moved = moved, found - before
-                    cells = [f"{moved:+.2f}", "" if not last else f"{moved / last:+.2f}"]
-                print(
-                    f"| {checkpoint.stem} | {kind} | {samples:,} | {found:.2f} "
-                    f"| {' | '.join(cells)} |",
-                    flush=True,
-                )
-                before, samples = found, 2 * samples
+        for samples in map(int, options.samples.split(",")):
+            found = read(checkpoint, options, samples, LimitConfig())
+            fixed = LimitConfig(epsilon=repr(found.epsilon.value), no_drift=True)
+            alone = read(checkpoint, options, samples, fixed)
+            uniform = read(checkpoint, options, 0, fixed, samples or None)
+            low, high = found.limit.interval
+            cells = [
+                checkpoint.stem,
+                f"{found.curvature.samples:,}",
+                f"{100 * (found.curvature.carried or 0):.1f}%",
+                f"{100 * alone.limit.sparsity:.2f}",
+                f"{100 * found.limit.sparsity:.2f} ({100 * low:.2f}-{100 * high:.2f})",
+                f"{100 * uniform.limit.sparsity:.2f}",
+                f"{found.provenance.wall_seconds:.0f}",
+            ]
+            print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

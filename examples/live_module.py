@@ -42,7 +42,7 @@ def trained() -> tuple[nn.Module, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 
 def main() -> None:
-    """Predict the limit, prune there, train what survives, and look at the accuracy."""
+    """Predict the limit, prune short of it, train what survives, and look at the accuracy."""
     model, train, test = trained()
 
     # The problem holds a copy of the module: nothing below changes yours until you say so.
@@ -53,19 +53,21 @@ def main() -> None:
     print(f"Predicted limit: {limit.sparsity:.1%} ({low:.1%} to {high:.1%}) of prunable weights.")
     print("The estimate is reliable." if reliability.ok else " ".join(reliability.reasons))
 
+    # Survivors of other networks stopped near the limit, on either side of it. So prune to the low
+    # end of where they are expected to stop.
+    sparsity = limit.sparsity if limit.expected is None else limit.expected[0]
+    print(f"Pruned to {sparsity:.1%}, where trained survivors are expected to hold the loss.")
     order = magnitude_order(problem)
-    mask = keep_mask(problem, order, removal_count(limit.sparsity, len(order)))
+    mask = keep_mask(problem, order, removal_count(sparsity, len(order)))
     dense = evaluate(problem, problem.test)
     cut = evaluate(problem, problem.test, pruned_weights(problem, mask))
     print(f"Test accuracy: {dense.accuracy:.1%} dense, {cut.accuracy:.1%} pruned there.")
 
-    # The limit promises that the survivors, not the removed weights, can bring the loss back.
+    # Up to the limit it is the survivors, once they move, that bring the loss back.
     target = predicted.dense.loss + predicted.epsilon.value
-    found = refit(
-        problem, mask, target_loss=target, epochs=40, lr=3e-3, batch_size=64, seed=problem.seed
-    )
+    found = refit(problem, mask, target_loss=target, passes=200, seed=problem.seed)
     again = evaluate(problem, problem.test, found.weights)
-    print(f"Survivors trained for {found.epochs_used} epochs: {again.accuracy:.1%};", end=" ")
+    print(f"Survivors trained for {found.passes:.0f} passes: {again.accuracy:.1%};", end=" ")
     print(f"training loss {found.loss:.4f}, allowed {target:.4f}.")
 
     # Back into your own module, and from there wherever you keep your checkpoints.

@@ -140,7 +140,10 @@ class CurvatureConfig:
     """Which curvature matrix, and how its spectrum is estimated."""
 
     curvature: str = option(
-        "hessian", "Curvature matrix of the training loss.", choices=("hessian", "ggn")
+        "ggn",
+        "Curvature matrix of the training loss. The paper's own recipe is --formula paper "
+        "--curvature hessian.",
+        choices=("ggn", "hessian"),
     )
     with_ggn: bool = option(
         False, "Give the limits by the GGN too, beside the Hessian's, at some more products."
@@ -166,9 +169,10 @@ class CurvatureConfig:
     )
     samples: int | None = option(
         None,
-        "Training samples whose mean loss the curvature belongs to; 0 takes all of them (default: "
-        "as many as the limit needs, from 1000 to 10000 or to what --max-seconds allows; 10000 "
-        "for spectrum and with --no-drift).",
+        "Training samples that the curvature is read from, 0 for all: for the GGN those on which "
+        "the network is least sure, for the Hessian and for spectrum a uniform draw (default: as "
+        "many as the limit needs, from 1000 to 10000 or to what --max-seconds allows; 10000 for "
+        "spectrum).",
         metavar="N",
     )
     precision: str = option(
@@ -200,7 +204,8 @@ class LimitConfig:
 
     epsilon: str = option(
         "batch-std",
-        "Loss tolerance: batch-std, a number, or a percentage of the dense loss such as 5%.",
+        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
+        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
         metavar="RULE",
         source="Zhang et al. 2024: standard deviation of the loss over mini-batches of 128",
     )
@@ -235,8 +240,8 @@ class LimitConfig:
     )
     no_drift: bool = option(
         False,
-        "Do not repeat the estimate on quarters of the samples; the interval then leaves out what "
-        "comes of using samples.",
+        "Do not estimate what comes of using some of the samples; limit and interval are then "
+        "those of these samples alone.",
     )
 
 
@@ -329,8 +334,9 @@ class MeasureConfig(SurvivorConfig):
     method: str = option(
         "one-shot",
         "one-shot measures the network pruned by magnitude as it is; refit trains the surviving "
-        "weights first; compensated moves them without training, staged in as many stages as "
-        "prune --stages auto; a criterion measures what it leaves.",
+        "weights first, until they reach the loss or the budget ends; compensated moves them "
+        "without training, staged in as many stages as prune --stages auto; a criterion measures "
+        "what it leaves.",
         choices=METHODS,
         attributes=True,
     )
@@ -349,21 +355,27 @@ class MeasureConfig(SurvivorConfig):
     )
     epsilon: str = option(
         "batch-std",
-        "Loss tolerance: batch-std, a number, or a percentage of the dense loss such as 5%.",
+        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
+        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
         metavar="RULE",
     )
     confidence: float = option(0.95, "Level of every interval.", metavar="P")
     resolution: float = option(
         0.001, "Spacing of sparsities, as a fraction, to which thresholds are found.", metavar="F"
     )
-    refit_epochs: int = option(6, "Passes over the training set that refit may spend.", metavar="N")
-    refit_lr: float | None = option(
-        None,
-        "Peak learning rate of refit (Adam, cosine); default: found by doubling and halving at the "
-        "first sparsity that fails.",
+    refit_passes: int = option(
+        50,
+        "Passes over the training set that refit may spend at a sparsity. It spends up to four "
+        "times as many, and states the threshold at one, two and four times.",
+        metavar="N",
+    )
+    refit_lr: float = option(
+        2e-3,
+        "Peak learning rate of refit's first passes, by minibatches (Adam, cosine). Small data "
+        "sets have no such passes.",
         metavar="LR",
     )
-    refit_batch_size: int = option(128, "Mini-batch of refit.", metavar="N")
+    refit_batch_size: int = option(128, "Minibatch of refit's first passes.", metavar="N")
 
 
 @dataclass(frozen=True, kw_only=True)

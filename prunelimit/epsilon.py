@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,10 +10,20 @@ import numpy as np
 from .errors import NumericalError, UsageError
 from .results import Epsilon
 
-__all__ = ["BATCH", "loss_tolerance", "parse_tolerance"]
+__all__ = ["BATCH", "accuracy_points", "advice", "loss_tolerance", "parse_tolerance"]
 
 BATCH = 128
 """Mini-batch whose loss varies by the default tolerance (Zhang et al. 2024)."""
+
+BY_HEART_LOSS = 0.01
+"""Mean cross-entropy (nats) below which training data count as learnt by heart: their labels get
+probabilities of more than 99% then, in the geometric mean."""
+BY_HEART_ACCURACY = 0.999
+"""Share of training samples from which on they do, whatever the loss: label smoothing keeps it
+up."""
+TINY = 0.005
+"""Nats below which the tolerance of such a network says little: the probabilities of the labels
+change by less than half a percent."""
 
 
 def loss_tolerance(losses: np.ndarray, rule: str, seed: int) -> Epsilon:
@@ -20,7 +31,8 @@ def loss_tolerance(losses: np.ndarray, rule: str, seed: int) -> Epsilon:
 
     ``rule`` is ``batch-std``, the standard deviation (ddof 1) of the mean loss over mini-batches
     of 128 in an order drawn by ``seed``, a ragged last one left out (Zhang et al. 2024); or a
-    number of nats; or a percentage of the mean loss, such as ``5%``.
+    number of nats; or a percentage of the mean loss, such as ``5%``. Percentage points of accuracy
+    need more than losses: :func:`prunelimit.tolerance.tolerance_of` takes them too.
 
     Raises:
         UsageError: the rule makes no sense, or gives nothing greater than zero.
@@ -28,6 +40,11 @@ def loss_tolerance(losses: np.ndarray, rule: str, seed: int) -> Epsilon:
     """
     losses = np.asarray(losses, dtype=np.float64)
     text = rule.strip()
+    if accuracy_points(text) is not None:
+        raise UsageError(
+            f"--epsilon {text} is about accuracy, and here no labels are read; give batch-std, a "
+            "number, or a percentage such as 5%."
+        )
     if text == "batch-std":
         _require_finite(losses)
         value = _batch_std(losses, seed)
@@ -48,6 +65,46 @@ def loss_tolerance(losses: np.ndarray, rule: str, seed: int) -> Epsilon:
             f"--epsilon {rule} comes to {value:g}; give a finite tolerance greater than 0."
         )
     return Epsilon(value=value, rule=text)
+
+
+def accuracy_points(rule: str) -> float | None:
+    """``"0.5pp"`` -> 0.005: the fall in accuracy, as a fraction; None where it is another rule.
+
+    Raises:
+        UsageError: it is one of percentage points, but not of more than 0 and at most 100.
+    """
+    text = rule.strip()
+    if not text.endswith("pp"):
+        return None
+    try:
+        points = float(text.removesuffix("pp"))
+    except ValueError:
+        points = math.nan
+    if not 0 < points <= 100:
+        raise UsageError(
+            f"--epsilon {rule} is not understood; give more than 0 and at most 100 percentage "
+            "points of accuracy, such as 0.5pp."
+        )
+    return points / 100
+
+
+def advice(epsilon: Epsilon, loss: float, accuracy: float) -> Epsilon:
+    """``epsilon`` with a ``note`` where it means little because of what the network has learnt.
+
+    ``loss`` is the dense mean cross-entropy of the training data (nats), ``accuracy`` the share of
+    them that is right. It means little where the rule is batch-std, it comes to less than
+    :data:`TINY`, and the data are learnt by heart: the loss is below :data:`BY_HEART_LOSS`, or the
+    accuracy at least :data:`BY_HEART_ACCURACY`. Mini-batches then differ by a few odd samples.
+    """
+    by_heart = loss < BY_HEART_LOSS or accuracy >= BY_HEART_ACCURACY
+    if epsilon.rule != "batch-std" or not epsilon.value < TINY or not by_heart:
+        return epsilon
+    return dataclasses.replace(
+        epsilon,
+        note=f"The network has learnt its training data by heart (loss {loss:.2g}, {accuracy:.2%} "
+        f"right): batch-std is only {epsilon.value:.2g} nats there; --epsilon 0.5pp ties the "
+        "tolerance to accuracy instead.",
+    )
 
 
 def parse_tolerance(text: str) -> float:
@@ -74,8 +131,8 @@ def _number(text: str, rule: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(
-            f"--epsilon {rule!r} is not understood; give batch-std, a number, or a percentage of "
-            "the dense loss such as 5%."
+            f"--epsilon {rule!r} is not understood; give batch-std, a number, a percentage of the "
+            "dense loss such as 5%, or percentage points of accuracy such as 0.5pp."
         ) from None
 
 

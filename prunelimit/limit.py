@@ -87,6 +87,11 @@ class Transition:
         """Per source, half the width of the interval that it alone gives."""
         return {source: (down + up) / 2 for source, (down, up) in self.ends.items()}
 
+    def lowered(self, by: int, source: str) -> Transition:
+        """With ``by`` fewer weights removed, and ``source`` leaving as many open on either side."""
+        removed = max(0, self.removed - by)
+        return Transition(removed, {**self.ends, source: (by, by)}, self.top)
+
     def widened(self, by: int, source: str) -> Transition:
         """With ``by`` more parameters on either side for ``source``."""
         return Transition(self.removed, {**self.ends, source: (by, by)}, self.top)
@@ -193,7 +198,8 @@ class DirectionalSearch:
     estimate of the transition serves its neighbourhood: runs are added at each new estimate until
     it lies within ``resolution`` (fraction of the prunable weights) and ``of_survivors`` (fraction
     of those) of a run. Between runs the
-    logarithm of the reachable loss per squared radius is interpolated in log survivors.
+    logarithm of the reachable loss per squared radius is interpolated in log survivors. ``more``
+    says whether there is budget for a further run; the first is made in any case.
     """
 
     MOST_RUNS = 8
@@ -205,12 +211,14 @@ class DirectionalSearch:
         *,
         resolution: float = 0.001,
         of_survivors: float = 0.05,
+        more: Callable[[], bool] = lambda: True,
     ) -> None:
         self.geometry = geometry
         self.runs: dict[int, LanczosRun] = {}
         self._run_at = run_at
         self._resolution = resolution
         self._of_survivors = of_survivors
+        self._more = more
 
     def locate(self, effective: EffectiveDimension, first: int) -> Transition:
         """The transition for the eigenvalues as ``effective`` reads them; ``first`` is a guess."""
@@ -222,6 +230,8 @@ class DirectionalSearch:
         estimate = min(max(first, lowest), geometry.prunable)
         for _ in range(self.MOST_RUNS):
             if not self._served(estimate):
+                if self.runs and not self._more():
+                    break
                 self.runs[estimate] = self._run_at(estimate)
             estimate = _largest(lambda m: self._feasible(m, effective, 0, ()), geometry.prunable)
             estimate = max(estimate, lowest)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .results import CrossCheck, Limit, OneShot, PathPoint, Reliability, Variant
+from .results import CrossCheck, LayerResult, Limit, OneShot, PathPoint, Reliability, Variant
 
 __all__ = ["judge", "judge_one_shot", "nonquadraticity"]
 
 WIDEST_INTERVAL = 0.02
 """Widest interval, as a fraction of the prunable weights, that still names one limit."""
+
+KNOWN = 0.005
+"""Half an interval, as a fraction of the prunable weights, that is good enough whatever ended the
+work. Limits and converged witnesses lie further apart than that (``benchmarks/prediction.py``)."""
 
 LARGEST_DISAGREEMENT = 0.02
 """Largest difference between ways to read negative eigenvalues before curvature is ambiguous."""
@@ -27,6 +31,7 @@ REMEDIES = {
     "direction": "--directional-steps",
     "samples": "--samples",
 }
+"""Options that lessen an error."""
 
 BUDGETS = {
     "max-products": "The products allowed were spent (--max-products)",
@@ -53,6 +58,8 @@ def judge(
     tolerance: str = "",
     checked: CrossCheck | None = None,
     rounding: float | None = None,
+    certain: bool = False,
+    layers: Sequence[LayerResult] = (),
 ) -> Reliability:
     """Verdict on ``limit``.
 
@@ -61,16 +68,39 @@ def judge(
     ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for;
     ``checked`` is what another package found, where it was asked; ``rounding`` how far, as a
     fraction of the prunable weights, products of lower precision may have moved it.
+    ``layers`` are those at the limit. ``certain`` says that the GGN is zero to rounding, since the
+    network is sure of every sample.
     """
     reasons = []
+    if certain:
+        reasons.append(
+            "The network is sure of every training sample, so the GGN is zero but for rounding and "
+            "says nothing; use --curvature hessian, or a larger loss tolerance and measure."
+        )
+    empty = [layer.name for layer in layers if layer.kept == 0]
+    if empty and limit.operator == "ggn":
+        reasons.append(
+            f"At the limit no weight is left in {empty[0]}"
+            + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
+            + ", which cuts the network in two: the linear model says nothing of that; "
+            "measure --method refit tells how far survivors reach."
+        )
     low, high = limit.interval
-    if high - low > WIDEST_INTERVAL:
+    leaning = limit.errors.get("network", 0.0)
+    if leaning:
+        reasons.append(
+            "The network leans on what is not pruned: with biases, embeddings and the like held, "
+            f"the limit is {200 * leaning:.1f} percentage points lower. The linear model lets them "
+            "make up for weights as networks seldom do, so the limit is anywhere between; "
+            "measure --method refit tells where."
+        )
+    elif high - low > WIDEST_INTERVAL:
         worst = max(limit.errors, key=lambda name: limit.errors[name])
         reasons.append(
             f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
             f"points, most of it from {worst}; raise {REMEDIES[worst]}."
         )
-    if ended in BUDGETS:
+    if ended in BUDGETS and (high - low) / 2 > KNOWN:
         reasons.append(
             f"{BUDGETS[ended]} before the limit was known to {tolerance}: half its interval is "
             f"{50 * (high - low):.2f} percentage points."
@@ -100,11 +130,12 @@ def judge(
             "limit with survivors free to move: the second-order model does not describe it."
         )
     ratio = nonquadraticity(crossing)
-    if crossing is not None and ratio is None:
+    by_hessian = limit.operator != "ggn"
+    if by_hessian and crossing is not None and ratio is None:
         reasons.append(
             "The loss rises along the pruning path where the second-order model says it falls."
         )
-    if ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
+    if by_hessian and ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
         reasons.append(
             f"The loss is not quadratic as far as pruning goes: where it has risen by epsilon, it "
             f"is {ratio:.2g} times what the second-order model says."

@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "Artifact",
+    "BudgetPoint",
     "CheckResult",
     "CompareResult",
     "CompensationResult",
@@ -41,6 +42,7 @@ __all__ = [
     "Threshold",
     "TrainResult",
     "Variant",
+    "Witness",
 ]
 
 
@@ -92,10 +94,20 @@ class Dense:
 
 @dataclass(frozen=True, kw_only=True)
 class Epsilon:
-    """The loss tolerance (nats) and the rule that gave it."""
+    """The loss tolerance (nats) and the rule that gave it.
+
+    Where the rule is a fall in accuracy, ``sparsity``, of the prunable weights, is where plain
+    one-shot magnitude pruning reached it on ``held_out`` samples of the training split, and
+    ``interval`` (nats) covers the sampling error of that at 95%. ``note`` is a sentence to whoever
+    chose the rule.
+    """
 
     value: float
     rule: str
+    interval: tuple[float, float] | None = None
+    sparsity: float | None = None
+    held_out: int | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +143,12 @@ class CurvatureSummary:
     the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
     those on a part of the samples by that part; ``ended`` says what ended the work: "tolerance"
     (the limit is known as well as was asked for), "given" (steps and probes were given), "samples"
-    (what the samples leave open outweighs the rest), "max-products", "max-seconds", "memory" or
+    (what the samples leave open outweighs the rest), "network" (what the model makes of parameters
+    that are not pruned does), "max-products", "max-seconds", "memory" or
     "interrupted". ``nested`` holds the limit from fewer samples, by which their number was chosen
-    or what they leave open was estimated.
+    or what they leave open was estimated. ``carried`` is the share that the samples carry of the
+    trace of the loss's second derivative in the outputs; None for the Hessian, which has no such
+    measure.
     """
 
     kind: str
@@ -154,6 +169,7 @@ class CurvatureSummary:
     cross_check: CrossCheck | None = None
     precision: str = "full"
     rounding_error: float | None = None
+    carried: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +180,9 @@ class Limit:
     counts surviving prunable weights; ``radius`` is the l2 norm of what is removed.
     ``interval`` covers, at ``confidence``, the choice of probes, the Lanczos depth and the samples
     that stand in for all; ``errors`` holds half the width that each alone gives.
-    ``band`` is the ALMT transition band [necessary side, sufficient side].
+    ``band`` is the ALMT transition band [necessary side, sufficient side]. ``expected`` is the 95%
+    prediction interval for where trained survivors stop, by what other networks did; None for
+    formulas and operators that were not compared with them, and where a layer is left empty.
     """
 
     sparsity: float
@@ -178,6 +196,7 @@ class Limit:
     confidence: float
     band: tuple[float, float]
     errors: dict[str, float]
+    expected: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -400,12 +419,16 @@ class PruneResult:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurePoint:
-    """One sparsity: test accuracy, mean training loss, surviving prunable weights."""
+    """One sparsity: test accuracy, mean training loss, surviving prunable weights. ``passes`` over
+    the training data were spent on the survivors and ``outcome`` says what ended them, where they
+    were trained."""
 
     sparsity: float
     accuracy: float
     loss: float
     nonzero: int
+    passes: float | None = None
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -424,6 +447,30 @@ class Threshold:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetPoint:
+    """The feasibility threshold within ``passes`` over the training data at a sparsity, and the
+    pair [largest that holds, next that fails] as ``interval``."""
+
+    passes: float
+    sparsity: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """How far the feasibility threshold has converged.
+
+    ``budgets`` holds it at one, two and four times the passes that were asked for.
+    ``converged_pp`` is what the last doubling added, in percentage points: nothing says that
+    further ones add less, but as a rule they do. ``minibatch_passes`` came first at a sparsity.
+    """
+
+    budgets: tuple[BudgetPoint, ...]
+    converged_pp: float
+    minibatch_passes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """What it took: curvature ``products``, each over ``samples`` training samples (0 where there
     are none), passes over the training set (``epochs``) that survivors were trained for, and
@@ -439,7 +486,7 @@ class Cost:
 class MeasureResult:
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
-    ``refit_lr`` is the peak learning rate that survivors were refitted with; None for one-shot.
+    ``witness`` says how far refit has converged; None for other methods.
     ``method`` is "one-shot" (magnitude), "refit" (the same, survivors trained), "compensated" or
     "staged" (the same, survivors moved in one stage or several) or a criterion; ``allocation`` and
     ``calibration`` are as in PruneResult, ``cost`` is that of the measurement.
@@ -454,10 +501,10 @@ class MeasureResult:
     epsilon: Epsilon
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
-    refit_lr: float | None
     allocation: str = "global"
     calibration: int = 0
     cost: Cost | None = None
+    witness: Witness | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -475,10 +522,10 @@ class MethodResult:
     method: str
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[DistanceToLimit, ...]
-    refit_lr: float | None
     allocation: str
     calibration: int
     cost: Cost
+    witness: Witness | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

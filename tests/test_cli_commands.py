@@ -215,7 +215,7 @@ class TestPredict:
     def test_three_numbers_each_with_its_meaning(
         self, prunelimit: Run, trained: Path, method: str | None, number: str
     ) -> None:
-        given = () if method is None else ("--method", method)
+        given = ("--curvature", "hessian", *(() if method is None else ("--method", method)))
         outcome = prunelimit("predict", trained, *QUICK, *given, "--json")
         document = valid("predict", outcome.document)
         found, held = document["one_shot"], document["held_to"]
@@ -230,6 +230,20 @@ class TestPredict:
         assert f"hold {method or 'one-shot'} to" in said
         assert "with nothing moved, predicted from 256 of 1,437 training samples" in said
 
+    def test_the_samples_that_carry_most_are_not_those_that_the_path_is_followed_on(
+        self, prunelimit: Run, trained: Path
+    ) -> None:
+        outcome = prunelimit("predict", trained, *QUICK, "--json")
+        document = valid("predict", outcome.document)
+        found, curvature = document["one_shot"], document["curvature"]
+        assert (found["samples"], found["of_samples"]) == (1437, 1437)
+        assert found["errors"]["samples"] == 0
+        # More than their share by number, since they are those of which the network is least sure.
+        assert curvature["samples"] == 256 and 256 / 1437 < curvature["carried"] < 1
+        said = " ".join(outcome.stderr.split())
+        assert "on 256 samples that carry" in said
+        assert "measured on all 1,437 training samples" in said
+
     def test_a_method_that_does_not_exist(self, prunelimit: Run, trained: Path) -> None:
         said = one_sentence(prunelimit("predict", trained, *QUICK, "--method", "stage"), 2)
         assert "--method" in said and "staged" in said
@@ -240,9 +254,8 @@ class TestPredict:
         assert from_json(PredictResult, json.loads(Path("p.json").read_text()))
 
     def test_strict_fails_after_everything_is_written(self, prunelimit: Run, trained: Path) -> None:
-        outcome = prunelimit(
-            "predict", trained, "--steps", "2", "--samples", "64", "--strict", "-q", "-o", "p.json"
-        )
+        coarse = ("--curvature", "hessian", "--steps", "2", "--samples", "64")
+        outcome = prunelimit("predict", trained, *coarse, "--strict", "-q", "-o", "p.json")
         document = json.loads(Path("p.json").read_text())
         assert not document["reliability"]["ok"]
         assert outcome.code == 4

@@ -24,7 +24,7 @@ Run = Callable[..., Outcome]
 QUICK = ("--steps", "12", "--directional-steps", "8", "--samples", "256")
 MEASURE = (
     "--tolerance", "1pp", "--resolution", "0.02", "--calibration", "300", "--cg-steps", "3",
-    "--refit-epochs", "1", "--refit-lr", "0.004", "--epsilon", "0.02",
+    "--refit-passes", "2", "--epsilon", "0.02",
 )  # fmt: skip
 METHODS = ("one-shot", "compensated", "staged", "refit", "obd")
 SPARSITIES = ("--sparsities", "0,0.5,0.9")
@@ -220,7 +220,7 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
     for other, told in (
         (("--seed", "1"), "another seed (0, now 1)"),
         (("--methods", "snip"), "another methods"),
-        (("--refit-epochs", "2"), "another refit_epochs ("),
+        (("--refit-passes", "3"), "another refit_passes ("),
         (("--steps", "9"), "another steps ("),
     ):
         outcome = prunelimit(*command, "--resume", *other)

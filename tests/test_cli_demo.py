@@ -26,7 +26,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         "TRAIN": {"epochs": 6},
         "CURVATURE": {"steps": 10, "samples": 256},
         "LIMIT": {"directional_steps": 8},
-        "REFIT": {"refit_epochs": 2, "resolution": 0.02},
+        "REFIT": {"refit_passes": 2, "resolution": 0.02},
         "ONE_SHOT": {"resolution": 0.02},
     }.items():
         monkeypatch.setattr(story, name, dataclasses.replace(getattr(story, name), **changes))

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunelimit.epsilon import BATCH, loss_tolerance, parse_tolerance
+from prunelimit.epsilon import (
+    BATCH,
+    accuracy_points,
+    advice,
+    loss_tolerance,
+    parse_tolerance,
+)
 from prunelimit.errors import NumericalError, UsageError
+from prunelimit.results import Epsilon
 
 LOSSES = np.random.default_rng(0).exponential(size=1000)
 
@@ -65,6 +72,44 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
     spoilt[17] = np.nan
     with pytest.raises(NumericalError, match="sample 17"):
         loss_tolerance(spoilt, "batch-std", 0)
+
+
+@given(st.floats(1e-9, 100))
+def test_points_of_accuracy_are_fractions(points: float) -> None:
+    assert accuracy_points(f" {points!r}pp ") == points / 100
+    with pytest.raises(UsageError, match="no labels are read"):
+        loss_tolerance(LOSSES, f"{points!r}pp", 0)
+
+
+def test_other_rules_have_no_points() -> None:
+    for rule in ("batch-std", "0.5", "5%", "", "what"):
+        assert accuracy_points(rule) is None
+    for rule in ("pp", "0pp", "-1pp", "100.1pp", "nanpp", "x pp"):
+        with pytest.raises(UsageError, match=r"--epsilon .* such as 0\.5pp"):
+            accuracy_points(rule)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "loss", "accuracy", "told"),
+    [
+        ("batch-std", 0.0003, 0.0012, 0.9998, True),
+        ("batch-std", 0.0003, 0.0012, 0.99, True),
+        ("batch-std", 0.0003, 0.2, 0.9995, True),
+        ("batch-std", 0.0003, 0.2, 0.99, False),
+        ("batch-std", 0.006, 0.009, 1.0, False),
+        ("5%", 0.0003, 0.0012, 1.0, False),
+        ("0.0003", 0.0003, 0.0012, 1.0, False),
+    ],
+)
+def test_data_learnt_by_heart_is_told(
+    rule: str, value: float, loss: float, accuracy: float, told: bool
+) -> None:
+    epsilon = Epsilon(value=value, rule=rule)
+    found = advice(epsilon, loss, accuracy)
+    assert (found.value, found.rule) == (value, rule)
+    assert (found.note is not None) == told
+    if found.note is not None:
+        assert "--epsilon 0.5pp" in found.note and f"{value:.2g} nats" in found.note
 
 
 @given(st.floats(0, 100))

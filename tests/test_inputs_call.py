@@ -191,7 +191,7 @@ def _spend(found: Problem) -> None:
 
 def _measured(method: str, found: Problem) -> None:
     settings = MeasureConfig(sparsities="0,0.5,0.8", method=method, epsilon="5%")
-    measure(found, replace(settings, calibration=20, refit_epochs=2))
+    measure(found, replace(settings, calibration=20, refit_passes=2))
 
 
 USES: dict[str, Callable[[Problem], object]] = {

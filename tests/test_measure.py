@@ -15,7 +15,6 @@ from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measure import Measurement, measure, parse_sparsities
-from prunelimit.measure.points import FIRST_LR
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.pruning.options import compensator
 from prunelimit.pruning.refit import refit
@@ -165,49 +164,87 @@ def learned() -> Problem:
     return problem
 
 
+REFIT = MeasureConfig(method="refit", epsilon="0.01", refit_passes=2, resolution=0.01)
+
+
 def test_refit_brackets_what_can_be_reached(learned: Problem) -> None:
-    config = MeasureConfig(
-        method="refit", epsilon="0.05", refit_epochs=4, refit_lr=0.02, resolution=0.01
-    )
     stages: list[str] = []
-    found = measure(learned, config, progress=lambda stage, *_: stages.append(stage))
+    found = measure(learned, REFIT, progress=lambda stage, *_: stages.append(stage))
     feasible = threshold(found, "feasibility")
-    one_shot = threshold(measure(learned, dataclasses.replace(config, method="one-shot")), "loss")
+    one_shot = threshold(measure(learned, dataclasses.replace(REFIT, method="one-shot")), "loss")
     assert one_shot.sparsity - 0.01 <= feasible.sparsity < 1
     low, high = feasible.interval
     assert low == feasible.sparsity < high
     assert high - low <= max(0.01, 0.05 * (1 - low)) + 1 / 208
-    for sparsity, expected in ((low, True), (high, False)):
-        mask = keep_mask(learned, magnitude_order(learned), round(sparsity * 208))
-        again = refit(
-            learned,
-            mask,
-            target_loss=found.dense.loss + 0.05,
-            epochs=4,
-            lr=0.02,
-            batch_size=128,
-            seed=learned.seed,
-        )
-        assert again.feasible is expected
+    target = found.dense.loss + 0.01
+    by_sparsity = {point.sparsity: point for point in found.curve}
+    assert by_sparsity[low].loss <= target < by_sparsity[high].loss
+    for point in found.curve:
+        assert (point.outcome == "on target") is (point.loss <= target) or point.sparsity == 0
+        assert point.passes is not None and point.passes <= 8
+        assert point.nonzero == 208 - round(point.sparsity * 208)
+    assert found.cost.epochs == sum(point.passes or 0 for point in found.curve)
     assert stages and all(stage.startswith("refit at ") for stage in stages)
     assert {t.rule for t in found.thresholds} == {"feasibility", "accuracy"}
 
 
-def test_refit_climbs_to_a_learning_rate_that_no_neighbour_beats(learned: Problem) -> None:
-    # So few survivors that no learning rate is enough: the climb goes on to the top.
-    config = MeasureConfig(method="refit", epsilon="0.01", refit_epochs=3, sparsities="0.98")
+def test_a_point_is_what_refit_makes_of_the_mask(learned: Problem) -> None:
+    (point,) = measure(learned, dataclasses.replace(REFIT, sparsities="0.98")).curve
+    mask = keep_mask(learned, magnitude_order(learned), round(0.98 * 208))
+    target = evaluate(learned, learned.train).loss + 0.01
+    alone = refit(learned, mask, target_loss=target, passes=4 * 2)
+    assert (point.loss, point.accuracy) == (alone.loss, alone.accuracy)
+    assert (point.passes, point.outcome) == (alone.passes, alone.outcome) == (8, "budget")
+
+
+def test_thresholds_do_not_fall_as_the_budget_grows(learned: Problem) -> None:
+    found = measure(learned, REFIT)
+    assert found.witness is not None
+    budgets = found.witness.budgets
+    assert [each.passes for each in budgets] == [2, 4, 8]
+    sparsities = [each.sparsity for each in budgets]
+    assert sparsities[0] < sparsities[1] < sparsities[2]
+    assert found.witness.converged_pp == 100 * (sparsities[2] - sparsities[1])
+    assert found.witness.minibatch_passes == 0
+    feasible = threshold(found, "feasibility")
+    assert (budgets[-1].sparsity, budgets[-1].interval) == (feasible.sparsity, feasible.interval)
+    by_sparsity = {point.sparsity: point for point in found.curve}
+
+    def holds(sparsity: float, passes: float) -> bool:
+        point = by_sparsity[sparsity]
+        assert point.passes is not None
+        return point.loss <= found.dense.loss + 0.01 and point.passes <= passes
+
+    for each in budgets:
+        low, high = each.interval
+        assert low == each.sparsity < high
+        assert all(holds(s, each.passes) for s in by_sparsity if s <= low)
+        assert not holds(high, each.passes)
+        # Each is found to the same resolution.
+        assert high - low <= max(0.01, 0.05 * (1 - low)) + 1 / 208
+
+
+def test_no_budget_leaves_what_pruning_does(learned: Problem) -> None:
+    found = measure(learned, dataclasses.replace(REFIT, refit_passes=0))
+    assert found.witness is not None and found.cost.epochs == 0
+    assert len({each.interval for each in found.witness.budgets}) == 1
+    assert found.witness.converged_pp == 0
+    wanted = ",".join(str(point.sparsity) for point in found.curve)
+    one_shot = measure(learned, MeasureConfig(epsilon="0.01", sparsities=wanted))
+    for point, cut in zip(found.curve, one_shot.curve, strict=True):
+        assert (point.loss, point.accuracy) == (cut.loss, cut.accuracy)
+    low, high = threshold(one_shot, "loss").interval
+    assert threshold(found, "feasibility").interval == (low, high)
+
+
+def test_minibatches_come_first_where_there_are_many(learned: Problem) -> None:
+    config = dataclasses.replace(REFIT, refit_batch_size=3, sparsities="0.98")
     found = measure(learned, config)
-    assert found.refit_lr is not None
-    assert math.log2(found.refit_lr / FIRST_LR).is_integer()
-
-    def reached(lr: float) -> float:
-        return measure(learned, dataclasses.replace(config, refit_lr=lr)).curve[-1].loss
-
-    best = reached(found.refit_lr)
-    assert best == found.curve[-1].loss > found.dense.loss + 0.01
-    assert best <= min(reached(found.refit_lr / 2), reached(found.refit_lr * 2))
-    assert best < reached(FIRST_LR)
-    assert measure(learned, MeasureConfig(sparsities="0.5")).refit_lr is None
+    assert found.witness is not None and found.witness.minibatch_passes == 1
+    assert found.curve == measure(learned, config).curve
+    for other in ({"refit_lr": 0.1}, {"refit_batch_size": 128}):
+        (point,) = measure(learned, dataclasses.replace(config, **other)).curve
+        assert point.loss != found.curve[0].loss
 
 
 def test_one_shot_points_are_those_of_the_mask(learned: Problem) -> None:
@@ -272,7 +309,8 @@ def test_moved_survivors_have_the_thresholds_of_one_shot(learned: Problem, metho
     assert by_sparsity[loss.sparsity].loss <= target < by_sparsity[loss.interval[1]].loss
     assert loss.interval[1] - loss.sparsity <= 0.01 + 1e-9
     assert all(p.nonzero <= round((1 - p.sparsity) * 208) for p in found.curve)
-    assert found.allocation == "global" and found.refit_lr is None
+    assert found.allocation == "global" and found.witness is None
+    assert all(p.passes is None and p.outcome is None for p in found.curve)
 
 
 @pytest.mark.parametrize("method", ["one-shot", "obd", "staged"])
@@ -326,7 +364,7 @@ def test_other_sparsities_are_refused(text: str) -> None:
         {"method": "staged", "cg_steps": 0},
         {"method": "staged", "calibration": 1},
         {"method": "compensated", "allocation": "erk"},
-        {"method": "refit", "refit_epochs": -1},
+        {"method": "refit", "refit_passes": -1},
         {"method": "refit", "refit_lr": 0.0},
         {"method": "refit", "refit_batch_size": 0},
     ],

@@ -14,7 +14,7 @@ README = Path(__file__).parents[1] / "README.md"
 CHEAPER = {
     "train": ("--epochs", "3"),
     "predict": ("--tolerance", "20pp"),
-    "measure": ("--refit-epochs", "1", "--refit-lr", "0.01"),
+    "measure": ("--refit-passes", "2"),
 }
 """What a test gives besides: later options win."""
 

@@ -9,7 +9,7 @@ import pytest
 from test_results import filled
 
 from prunelimit.reliability import judge, judge_one_shot, nonquadraticity
-from prunelimit.results import Limit, OneShot, PathPoint, Variant
+from prunelimit.results import LayerResult, Limit, OneShot, PathPoint, Variant
 
 LIMIT = Limit(
     sparsity=0.9,
@@ -95,3 +95,38 @@ def test_the_one_shot_threshold_is_judged_by_its_own_interval() -> None:
     assert not verdict.ok
     assert "7.0 percentage points on 1,000 of 60,000 samples" in verdict.reasons[0]
     assert "--samples" in verdict.reasons[0]
+
+
+def by_ggn(**changes: Any) -> Limit:
+    return dataclasses.replace(LIMIT, operator="ggn", **changes)
+
+
+def test_a_limit_that_leans_on_what_is_not_pruned_is_told() -> None:
+    errors = {"probe": 0.001, "network": 0.03}
+    leaning = by_ggn(errors=errors, interval=(0.87, 0.93))
+    verdict = judge(leaning, [], GOOD, [])
+    assert not verdict.ok and len(verdict.reasons) == 1
+    assert "leans on what is not pruned" in verdict.reasons[0]
+    assert "6.0 percentage points lower" in verdict.reasons[0]
+
+
+def test_a_layer_left_empty_is_told() -> None:
+    layers = [
+        LayerResult(name=f"layers.{place}.weight", shape=(2, 2), kept=kept, sparsity=1 - kept / 4)
+        for place, kept in enumerate((0, 3, 0))
+    ]
+    verdict = judge(by_ggn(), [], GOOD, [], layers=layers)
+    assert not verdict.ok and "layers.0.weight and 1 more" in verdict.reasons[0]
+    assert judge(by_ggn(), [], GOOD, [], layers=layers[1:2]).ok
+
+
+def test_loss_that_is_not_quadratic_says_nothing_of_the_ggns_limit() -> None:
+    verdict = judge(by_ggn(), [], dataclasses.replace(GOOD, loss_rise=0.1), [])
+    assert verdict.ok and verdict.nonquadraticity == pytest.approx(10)
+
+
+def test_half_a_point_is_good_enough_whatever_ended_the_work() -> None:
+    given = ("max-products", "0.1pp")
+    assert judge(by_ggn(), [], GOOD, [], *given).ok
+    wide = by_ggn(interval=(0.892, 0.905))
+    assert not judge(wide, [], GOOD, [], *given).ok

@@ -30,6 +30,7 @@ from prunelimit.report import page, plots, tables, words
 from prunelimit.report.command import CONFIGS, command_line
 from prunelimit.results import (
     Artifact,
+    BudgetPoint,
     CheckResult,
     CompareResult,
     Cost,
@@ -55,6 +56,7 @@ from prunelimit.results import (
     Threshold,
     TrainResult,
     Variant,
+    Witness,
 )
 
 PRUNABLE, PARAMETERS = 9_000, 10_000
@@ -138,6 +140,17 @@ def predicted(sparsity: float = 0.936, **changes: Any) -> PredictResult:
     return PredictResult(**{**HEAD, **settings, **changes})
 
 
+WITNESS = Witness(
+    budgets=(
+        BudgetPoint(passes=50, sparsity=0.9215, interval=(0.9215, 0.922)),
+        BudgetPoint(passes=100, sparsity=0.931, interval=(0.931, 0.932)),
+        BudgetPoint(passes=200, sparsity=0.9345, interval=(0.934, 0.935)),
+    ),
+    converged_pp=0.35,
+    minibatch_passes=10,
+)
+
+
 def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
     """Accuracy and loss that fall apart near 95%."""
     places = (0.0, 0.5, 0.9, 0.93, 0.94, 0.96, 0.99, 1.0)
@@ -157,7 +170,7 @@ def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
     )
     settings: dict[str, Any] = {
         "method": method, "dense": DENSE, "epsilon": EPSILON, "curve": curve,
-        "thresholds": thresholds, "refit_lr": 0.004 if method == "refit" else None,
+        "thresholds": thresholds, "witness": WITNESS if method == "refit" else None,
     }  # fmt: skip
     return MeasureResult(**{**HEAD, **settings, **changes})
 
@@ -194,10 +207,10 @@ def compared(methods: tuple[str, ...] = ("one-shot", "staged", "refit", "obd")) 
                 DistanceToLimit(**vars(each), distance_pp=100 * (limit.sparsity - each.sparsity))
                 for each in result.thresholds
             ),
-            refit_lr=result.refit_lr,
             allocation="global",
             calibration=0,
             cost=moved if name == "staged" else cost,
+            witness=result.witness,
         )
         for name in methods
     )
@@ -331,6 +344,38 @@ def test_a_limit_names_both_denominators() -> None:
     assert "80x100" in shown and "93.8%" in shown
 
 
+@pytest.mark.parametrize(
+    ("carried", "said"),
+    [
+        (0.9889, "190 products of the GGN on 10,000 samples that carry 98.9% of the output"),
+        (0.99997, "that carry 99.997% of the output curvature"),
+    ],
+)
+def test_what_some_samples_carry_stands_beside_their_cost(carried: float, said: str) -> None:
+    some = dataclasses.replace(CURVATURE, kind="ggn", products=190, samples=10_000, carried=carried)
+    assert said in " ".join(text(tables.predict_table(predicted(curvature=some))).split())
+
+
+@pytest.mark.parametrize("carried", [None, 1.0])
+def test_where_nothing_is_left_out_nothing_is_said_of_it(carried: float | None) -> None:
+    whole = dataclasses.replace(CURVATURE, carried=carried)
+    shown = text(tables.predict_table(predicted(curvature=whole)))
+    assert "8 products of the Hessian on 500 samples" in shown and "carry" not in shown
+
+
+def test_a_limit_that_leans_on_what_is_not_pruned_is_called_the_middle_of_two() -> None:
+    errors = {"probe": 0.001, "depth": 0.002, "network": 0.031}
+    leaning = dataclasses.replace(predicted().limit, operator="ggn", errors=errors)
+    shown = " ".join(text(tables.predict_table(predicted(limit=leaning))).split())
+    assert (
+        "directional, ggn: the middle of all parameters free and of the prunable weights alone"
+        in shown
+    )
+    assert "probe 0.10, depth 0.20, what is not pruned 3.10 pp to either side" in shown
+    plain = text(tables.predict_table(predicted()))
+    assert "middle" not in plain and "what is not pruned" not in plain
+
+
 HOLDINGS = {
     "one-shot": "87.1% (86.2-88.3), the one-shot threshold",
     "refit": "93.6% (93.0-94.1), the limit",
@@ -413,6 +458,16 @@ def test_every_measured_point_and_threshold_is_shown() -> None:
         assert re.search(row, shown)
     assert "accuracy within 0.5 pp of dense" in shown and "survivors trained" in shown
     assert "loss within epsilon" in text(tables.measure_table(measured()))
+
+
+def test_how_far_a_threshold_has_converged_is_shown() -> None:
+    shown = text(tables.measure_table(measured("refit")))
+    assert re.search(r"feasible by passes +92\.2% in 50, 93\.1% in 100, 93\.5% in 200", shown)
+    assert "converged within 0.35 pp by the last doubling" in shown
+    assert "10 passes of Adam by minibatches, then L-BFGS" in shown
+    small = dataclasses.replace(WITNESS, minibatch_passes=0)
+    assert "minibatches" not in text(tables.measure_table(measured("refit", witness=small)))
+    assert "passes" not in text(tables.measure_table(measured()))
 
 
 def test_methods_stand_side_by_side_with_what_is_left_to_the_limit() -> None:

@@ -14,6 +14,7 @@ from ..inputs.sharded import ShardedProblem
 from ..inputs.splits import Chosen
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
+from .restricted import RestrictedProduct
 from .sharded import ShardedProduct
 from .sharing import SharedProduct
 
@@ -21,6 +22,7 @@ __all__ = [
     "CurvatureProduct",
     "Product",
     "PyHessianProduct",
+    "RestrictedProduct",
     "ShardedProduct",
     "SharedProduct",
     "curvature_product",
@@ -54,11 +56,13 @@ def curvature_product(
     memory_bytes: int | None = None,
     group: Group = ALONE,
     precision: str = "full",
+    count: int | None = None,
 ) -> Product:
     """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``), the
     samples of ``split`` and the vectors shared by ``group``, and the parameters too where those of
     ``problem`` are. ``memory_bytes`` is what :class:`CurvatureProduct` may keep, ``precision`` what
-    it computes in.
+    it computes in. ``count`` is the number of samples that the loss is a mean over, where ``split``
+    is a part of them.
 
     Raises:
         UsageError: there is no such backend, or it has no such matrix or precision, or cannot be
@@ -74,18 +78,18 @@ def curvature_product(
         return PyHessianProduct(problem, split, kind)
     if group.size == 1:
         return CurvatureProduct(
-            problem, split, kind, memory_bytes=memory_bytes, precision=precision
+            problem, split, kind, memory_bytes=memory_bytes, precision=precision, count=count
         )
     if isinstance(problem, ShardedProblem):
         if precision != "full":
             raise UsageError("Shared parameters have no --precision; leave it out.")
-        return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes)
+        return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes, count=count)
     own = CurvatureProduct(
         problem,
         Chosen(split, torch.tensor(group.samples(len(split)))),
         kind,
         memory_bytes=memory_bytes,
-        count=len(split),
+        count=count or len(split),
         precision=precision,
     )
     return SharedProduct(own, problem.parts(group))

@@ -66,6 +66,7 @@ class ShardedProduct:
         kind: str = "hessian",
         *,
         memory_bytes: int | None = None,
+        count: int | None = None,
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise UsageError(f"There is no curvature {kind!r}; choose hessian or ggn.")
@@ -80,7 +81,7 @@ class ShardedProduct:
         fewest, most = len(split) // group.size, -(-len(split) // group.size)
         self._batches = min(fewest, -(-most // problem.batch_size))
         check_repeatable(problem, split)
-        self._function = _Function(problem, len(split))
+        self._function = _Function(problem, count or len(split))
         self._route = DoubleBackward(self._function, list(problem.parameters().values()), kind)
         free = available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         self._kept: list[Any] = []

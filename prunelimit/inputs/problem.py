@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import NumericalError
 from ..group import Group, Parts
 from .call import call
+from .output_curvature import output_curvature
 
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
@@ -131,10 +132,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per-sample loss (float64, nats) and correctness (bool), each of shape (n,), in order."""
+    """Per-sample loss (float64, nats) and correctness (bool), each of shape (n,), in order.
+
+    ``curvatures`` (n,) float64 are the samples' :func:`output_curvature`, where they were asked
+    for.
+    """
 
     losses: np.ndarray
     correct: np.ndarray
+    curvatures: np.ndarray | None = None
 
     @property
     def loss(self) -> float:
@@ -147,11 +153,19 @@ class Evaluation:
         return float(self.correct.mean())
 
 
-def evaluate(problem: Problem, split: Split, weights: Tensor | None = None) -> Evaluation:
+def evaluate(
+    problem: Problem,
+    split: Split,
+    weights: Tensor | None = None,
+    *,
+    curvatures: bool = False,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
     """Loss and correctness of every sample of ``split``, in order.
 
     ``weights`` (D,) replaces the free parameters for this evaluation; the network itself is
-    unchanged afterwards.
+    unchanged afterwards. ``curvatures`` asks for those of the samples too. ``on_batch`` is told the
+    number of samples done after every batch; what it raises ends the evaluation.
 
     Raises:
         NumericalError: the loss of the unmodified network is not finite on some sample (named).
@@ -159,11 +173,18 @@ def evaluate(problem: Problem, split: Split, weights: Tensor | None = None) -> E
     tensors = None if weights is None else problem.tensors(weights)
     losses: list[Tensor] = []
     correct: list[Tensor] = []
+    bent: list[Tensor] = []
+    done = 0
     with torch.no_grad():
         for inputs, targets in split.batches(problem.batch_size):
             outputs = problem.outputs(inputs, tensors)
             losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
             correct.append((outputs.argmax(dim=-1) == targets).cpu())
+            if curvatures:
+                bent.append(output_curvature(problem.loss, outputs, targets).cpu())
+            done += len(targets)
+            if on_batch is not None:
+                on_batch(done)
     per_sample = torch.cat(losses).numpy()
     if weights is None and not np.isfinite(per_sample).all():
         first = int(np.flatnonzero(~np.isfinite(per_sample))[0])
@@ -171,4 +192,5 @@ def evaluate(problem: Problem, split: Split, weights: Tensor | None = None) -> E
             f"The loss is not finite on sample {first} (of {len(per_sample)}); "
             "check that sample and the network's weights."
         )
-    return Evaluation(per_sample, torch.cat(correct).numpy())
+    found = torch.cat(bent).numpy() if curvatures else None
+    return Evaluation(per_sample, torch.cat(correct).numpy(), found)

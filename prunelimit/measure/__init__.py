@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..config import MeasureConfig
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
-from ..results import Cost, Dense, Epsilon, MeasurePoint, Threshold
+from ..results import Cost, Dense, Epsilon, MeasurePoint, Threshold, Witness
 from .points import Points
 from .search import Search
 from .settings import check_measure, parse_sparsities
@@ -21,19 +21,18 @@ __all__ = ["Measurement", "check_measure", "measure", "parse_sparsities"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured; ``curve`` is in order of sparsity. ``refit_lr`` is the peak learning rate
-    that survivors were refitted with, None for others; ``allocation`` and ``calibration`` say how
-    masks were shared among layers, and how many training samples were read for them; ``cost`` is
-    what it took."""
+    """What was measured; ``curve`` is in order of sparsity. ``allocation`` and ``calibration`` say
+    how masks were shared among layers, and how many training samples were read for them. ``cost``
+    is what it took; ``witness`` how far refit has converged, None for other methods."""
 
     dense: Dense
     epsilon: Epsilon
     curve: tuple[MeasurePoint, ...]
     thresholds: tuple[Threshold, ...]
-    refit_lr: float | None
     allocation: str
     calibration: int
     cost: Cost
+    witness: Witness | None
 
 
 def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = silent) -> Measurement:
@@ -45,12 +44,12 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     paired sampling error: the change of correctness of each test sample, normal at
     ``config.confidence``. The interval of the loss threshold is the pair that brackets it.
 
-    ``refit`` trains the survivors of each mask first: threshold ``feasibility`` (loss within
-    epsilon of dense), whose interval is [last feasible, first infeasible], and ``accuracy`` of the
-    refitted networks, read from the points that feasibility was searched at and no finer. A
-    training budget can fail where more of it would succeed, so the feasibility threshold is a
-    lower bound on the true one. Unless the learning rate is given, the one that reaches the least
-    loss, by factors of two, is found at the first sparsity that fails and used from there on.
+    ``refit`` trains the survivors of each mask first (:func:`prunelimit.pruning.refit.refit`).
+    Threshold ``feasibility`` (loss within epsilon of dense) is the one within four times
+    ``config.refit_passes``; its interval is [last feasible, first infeasible]. A budget can fail
+    where more of it would succeed, so it is a lower bound. ``witness`` gives the threshold at one
+    and two times the passes too. ``accuracy`` is that of the refitted networks, read from the
+    points that feasibility was searched at and no finer: training ends where the loss is on target.
 
     ``compensated`` moves the survivors of each mask by conjugate gradients, from the dense network
     in one stage (``prune --compensate``); ``staged`` goes on from lower to higher sparsity in as
@@ -74,14 +73,15 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     tolerances = check_measure(config)
     wanted = None if config.sparsities is None else parse_sparsities(config.sparsities)
     points = Points(problem, config, progress)
-    curve, thresholds = Search(points, config, tolerances).run(wanted)
+    search = Search(points, config, tolerances)
+    curve, thresholds = search.run(wanted)
     return Measurement(
         dense=points.dense,
         epsilon=points.epsilon,
         curve=curve,
         thresholds=thresholds,
-        refit_lr=points.refit_lr,
         allocation=points.selection.allocation,
         calibration=points.calibration,
         cost=points.cost(),
+        witness=search.witness(),
     )

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..config import MeasureConfig
-from ..epsilon import loss_tolerance
+from ..epsilon import accuracy_points
 from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, evaluate
 from ..progress import Progress
 from ..pruning.options import compensator
 from ..pruning.path import Path
-from ..pruning.refit import RefitResult, refit
+from ..pruning.refit import minibatch_passes, refit
 from ..pruning.selection import Selection
 from ..results import Cost, Dense
+from ..tolerance import tolerance_of
 from .settings import MOVED
 
-__all__ = ["FIRST_LR", "Point", "Points"]
+__all__ = ["BUDGETS", "Point", "Points"]
 
-FIRST_LR = 2e-3
-"""Peak learning rate of refit that the search for a better one begins at."""
+BUDGETS = (1, 2, 4)
+"""Multiples of the passes asked for at which refit's threshold is stated."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One pruned network: accuracy drop (fraction) with its paired standard error, and loss."""
+    """One pruned network: accuracy drop (fraction) with its paired standard error, and loss. Where
+    survivors were trained, the ``passes`` spent and the ``outcome`` (:class:`RefitResult`)."""
 
     accuracy: float
     drop: float
@@ -36,6 +40,8 @@ class Point:
     loss: float
     nonzero: int
     feasible: bool
+    passes: float = 0.0
+    outcome: str | None = None
 
 
 class Points:
@@ -67,25 +73,28 @@ class Points:
         train = evaluate(problem, problem.train)
         self._test = evaluate(problem, problem.test)
         self.dense = Dense(loss=train.loss, accuracy=self._test.accuracy)
-        self.epsilon = loss_tolerance(train.losses, config.epsilon, problem.seed)
+        self.epsilon = tolerance_of(problem, config.epsilon, train, progress=progress)
         self._target = self.dense.loss + self.epsilon.value
         nonzero = self._nonzero(problem.vector())
         self.known = {0: Point(self.dense.accuracy, 0.0, 0.0, self.dense.loss, nonzero, True)}
         self.planned = 0
-        self._lr = FIRST_LR if config.refit_lr is None else config.refit_lr
-        self._climbs = config.refit_lr is None
-        self._epochs = 0
+        self.minibatch_passes = minibatch_passes(
+            len(problem.train), config.refit_batch_size, config.refit_passes
+        )
+        self._solutions: dict[int, Tensor] = {}
+        self._passes = 0.0
         self._where = ""
         self._path = self._begun() if config.method in MOVED else None
 
     def _begun(self) -> Path:
         stages = 1 if self.config.method == MOVED[0] else None
+        of_accuracy = accuracy_points(self.config.epsilon) is not None  # which needs labels
         return Path(
             compensator(
                 self.problem,
                 self.config,
                 stages=stages,
-                epsilon=self.config.epsilon,
+                epsilon=self.epsilon.value if of_accuracy else self.config.epsilon,
                 progress=self._within_a_point,
             )
         )
@@ -95,11 +104,6 @@ class Points:
     @property
     def moves(self) -> bool:
         return self._path is not None
-
-    @property
-    def refit_lr(self) -> float | None:
-        """Peak learning rate that survivors were refitted with; None where they were not."""
-        return self._lr if self.config.method == "refit" else None
 
     @property
     def calibration(self) -> int:
@@ -118,7 +122,7 @@ class Points:
         return Cost(
             products=products,
             samples=samples if products else 0,
-            epochs=self._epochs,
+            epochs=round(self._passes),
             seconds=time.perf_counter() - self._begin,
         )
 
@@ -155,16 +159,12 @@ class Points:
         return self._point(test, loss, weights)
 
     def _refitted(self, removed: int) -> Point:
-        problem = self.problem
-        found = self._refit(removed, self._lr)
-        if self._climbs and not found.feasible:
-            self._climbs = False
-            found = self._climb(removed, found)
-        test = evaluate(problem, problem.test, found.weights)
-        return self._point(test, found.loss, found.weights)
-
-    def _refit(self, removed: int, lr: float) -> RefitResult:
+        """Survivors trained from the network's own weights, or from what solved the next lower
+        sparsity."""
         problem, config = self.problem, self.config
+        mask = self.selection.mask(removed)
+        below = max((each for each in self._solutions if each < removed), default=None)
+        starts = [] if below is None else [self._solution(below)]
         where = f"at {removed / self.prunable:.2%}"
 
         def named(stage: str, done: int, total: int, note: str = "") -> None:
@@ -172,29 +172,32 @@ class Points:
 
         found = refit(
             problem,
-            self.selection.mask(removed),
+            mask,
             target_loss=self._target,
-            epochs=config.refit_epochs,
-            lr=lr,
+            passes=BUDGETS[-1] * config.refit_passes,
+            starts=starts,
+            first=self.minibatch_passes,
+            lr=config.refit_lr,
             batch_size=config.refit_batch_size,
             seed=problem.seed,
             progress=named,
         )
-        self._epochs += found.epochs_used
-        return found
+        self._passes += found.passes
+        if found.feasible:
+            self._solutions[removed] = found.weights[mask]
+        test = evaluate(problem, problem.test, found.weights)
+        point = self._point(test, found.loss, found.weights)
+        return dataclasses.replace(
+            point, feasible=found.feasible, passes=found.passes, outcome=found.outcome
+        )
 
-    def _climb(self, removed: int, found: RefitResult) -> RefitResult:
-        """Double or halve the learning rate while that reaches a lower loss."""
-        for factor in (2.0, 0.5):
-            climbed = False
-            while not found.feasible:
-                other = self._refit(removed, self._lr * factor)
-                if not other.loss < found.loss:
-                    break
-                self._lr, found, climbed = self._lr * factor, other, True
-            if climbed:
-                break
-        return found
+    def _solution(self, removed: int) -> Tensor:
+        """The weights (D,) that solved ``removed``, of which the survivors are kept."""
+        weights = torch.zeros(
+            self.problem.layout.size, dtype=self.problem.dtype, device=self.problem.device
+        )
+        weights[self.selection.mask(removed)] = self._solutions[removed]
+        return weights
 
     def _nonzero(self, weights: Tensor) -> int:
         return int((weights[self.problem.prunable_mask()] != 0).sum())

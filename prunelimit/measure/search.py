@@ -8,8 +8,8 @@ from statistics import NormalDist
 
 from ..config import MeasureConfig
 from ..pruning.magnitude import removal_count
-from ..results import MeasurePoint, Threshold
-from .points import Point, Points
+from ..results import BudgetPoint, MeasurePoint, Threshold, Witness
+from .points import BUDGETS, Point, Points
 
 __all__ = ["Search"]
 
@@ -21,6 +21,9 @@ BEYOND = 2
 """So many of those sparsities in a row that hold no rule end them."""
 CONFIRMING = 3
 """Points measured just below a crossing."""
+SURVIVORS = 0.05
+"""Share of the survivors to which the feasibility threshold is found, where that is coarser than
+the resolution."""
 END_COARSENESS = 5
 """The ends of an interval are found to this many times the resolution, rounded outwards."""
 
@@ -66,6 +69,8 @@ class Search:
                 accuracy=known[removed].accuracy,
                 loss=known[removed].loss,
                 nonzero=known[removed].nonzero,
+                passes=known[removed].passes if self._refits else None,
+                outcome=known[removed].outcome,
             )
             for removed in sorted(known if wanted is None else set(counts))
         )
@@ -104,23 +109,49 @@ class Search:
         self._refine(self._within(0.0, 0), last=True)
 
     def _search_refit(self) -> None:
-        """Halve the survivors until infeasible, then bisect in the logarithm of survivors."""
-        kept = self.prunable
-        while kept:
-            smaller = kept // 2
-            if not self.points.at(self.prunable - smaller).feasible:
-                self._bisect_refit(smaller, kept)
-                break
-            kept = smaller
+        """Halve the survivors until infeasible within the largest budget, then bisect in the
+        logarithm of survivors; the same for the smaller budgets, with the same networks."""
+        for multiple in reversed(BUDGETS):
+            rule = self._within_passes(multiple)
+            kept = self.prunable
+            while kept:
+                smaller = kept // 2
+                if not rule(self.points.at(self.prunable - smaller)):
+                    self._bisect_refit(rule)
+                    break
+                kept = smaller
 
-    def _bisect_refit(self, failing: int, holding: int) -> None:
-        while holding - failing > max(self._step, 0.05 * holding):
+    def _bisect_refit(self, rule: _Rule) -> None:
+        while True:
+            low, high = self._crossing(rule)
+            assert high is not None
+            holding, failing = self.prunable - low, self.prunable - high
+            if holding - failing <= max(self._step, SURVIVORS * holding):
+                return
             middle = round(math.sqrt(max(failing, 0.5) * holding))
-            middle = min(holding - 1, max(failing + 1, middle))
-            if self.points.at(self.prunable - middle).feasible:
-                holding = middle
-            else:
-                failing = middle
+            self.points.at(self.prunable - min(holding - 1, max(failing + 1, middle)))
+
+    def _within_passes(self, multiple: int) -> _Rule:
+        """Feasible within so many times the passes that were asked for."""
+        budget = multiple * self.config.refit_passes
+        return lambda p: p.feasible and p.passes <= budget
+
+    def witness(self) -> Witness | None:
+        """The feasibility threshold by budget, of what was measured; None but for refit."""
+        if not self._refits:
+            return None
+        budgets = tuple(
+            BudgetPoint(
+                passes=multiple * self.config.refit_passes, sparsity=found[0], interval=found
+            )
+            for multiple in BUDGETS
+            for found in [self._ends(self._within_passes(multiple))]
+        )
+        return Witness(
+            budgets=budgets,
+            converged_pp=100 * (budgets[-1].sparsity - budgets[-2].sparsity),
+            minibatch_passes=self.points.minibatch_passes,
+        )
 
     def _within(self, tolerance: float, sign: int) -> _Rule:
         """Drop within tolerance; by ``sign`` also when the sampling error is added or taken."""
@@ -172,13 +203,18 @@ class Search:
         return tuple(thresholds)
 
     def _bracketed(self, rule: str) -> Threshold:
-        low, high = self._crossing(_feasible)
+        interval = self._ends(_feasible)
         return Threshold(
             rule=rule,
             tolerance=self.points.epsilon.value,
-            sparsity=low / self.prunable,
-            interval=(low / self.prunable, self._end(high)),
+            sparsity=interval[0],
+            interval=interval,
         )
+
+    def _ends(self, rule: _Rule) -> tuple[float, float]:
+        """Sparsities of the last point that holds ``rule`` and of the next."""
+        low, high = self._crossing(rule)
+        return low / self.prunable, self._end(high)
 
     def _accuracy(self, rule: str, tolerance: float, *, last: bool = False) -> Threshold:
         """The threshold with its interval, whose upper end is the first point beyond it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..config import METHODS, MeasureConfig
-from ..epsilon import parse_tolerance
+from ..epsilon import accuracy_points, parse_tolerance
 from ..errors import UsageError
 from ..inputs.resolve import did_you_mean, is_attribute
 from ..pruning.criteria import find_criterion
@@ -69,9 +69,9 @@ def check_measure(config: MeasureConfig) -> tuple[float, ...]:
             f"--resolution is {config.resolution}; give a fraction between 0 and 1, such as 0.001."
         )
     if config.method == "refit":
-        if config.refit_epochs < 0:
-            raise UsageError(f"--refit-epochs is {config.refit_epochs}; give 0 or more.")
-        if config.refit_lr is not None and not 0 < config.refit_lr < math.inf:
+        if config.refit_passes < 0:
+            raise UsageError(f"--refit-passes is {config.refit_passes}; give 0 or more.")
+        if not 0 < config.refit_lr < math.inf:
             raise UsageError(f"--refit-lr is {config.refit_lr}; give a number greater than 0.")
         if config.refit_batch_size < 1:
             raise UsageError(f"--refit-batch-size is {config.refit_batch_size}; give 1 or more.")
@@ -82,6 +82,7 @@ def check_measure(config: MeasureConfig) -> tuple[float, ...]:
                 f"{config.method} removes the smallest weights of all layers together; leave out "
                 "--allocation, or choose another method."
             )
+    accuracy_points(config.epsilon)
     tolerances = tuple(dict.fromkeys(parse_tolerance(text) for text in config.tolerance))
     if not tolerances:
         raise UsageError("No --tolerance is given; give one such as 0.5pp.")

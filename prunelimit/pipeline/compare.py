@@ -19,7 +19,6 @@ from ..config import (
     RunConfig,
 )
 from ..documents import from_json, to_json
-from ..epsilon import loss_tolerance
 from ..errors import UsageError
 from ..files import read_json
 from ..inputs.load import Loaded, load
@@ -27,6 +26,7 @@ from ..inputs.problem import Problem, evaluate
 from ..measure import check_measure, measure
 from ..progress import Progress, silent
 from ..results import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
+from ..tolerance import tolerance_of
 from ..unfinished import Unfinished, settle
 from .predict import predict_loaded
 from .provenance import Recorder
@@ -118,7 +118,7 @@ def _begun(
     """The comparison with the limit, and no method yet."""
     problem = loaded.problem
     train = evaluate(problem, problem.train)
-    tolerance = loss_tolerance(train.losses, epsilon, problem.seed)
+    tolerance = tolerance_of(problem, epsilon, train)
     # The methods take long: what does not belong together is to be told before.
     require_same(predicted, loaded.model_info, loaded.data_info, tolerance)
     return CompareResult(
@@ -175,10 +175,10 @@ def compared(
         method=config.method,
         curve=measured.curve,
         thresholds=distances(limit, measured.thresholds),
-        refit_lr=measured.refit_lr,
         allocation=measured.allocation,
         calibration=measured.calibration,
         cost=measured.cost,
+        witness=measured.witness,
     )
 
 

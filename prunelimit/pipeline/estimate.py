@@ -23,7 +23,7 @@ from ..limit import (
 )
 from ..spectrum import OPERATORS
 from .spectrum import FIRST_STEPS, Curvature, vectors_bytes
-from .work import Growing
+from .work import LEAST, Growing
 
 __all__ = ["Estimate", "Limits", "PruningPath"]
 
@@ -83,6 +83,10 @@ class Estimate:
         )
         steps = self.curvature.config.steps
         self._first = FIRST_STEPS if steps is None else min(FIRST_STEPS, steps)
+        left = self.curvature.work.products_left()
+        if left is not None:  # the removed weights want their half
+            probes = self.curvature.config.probes or 1
+            self._first = min(self._first, max(LEAST, left // (2 * probes)))
         for _ in range(self.curvature.config.probes or 1):
             self.curvature.add_probe(self._first)
 
@@ -93,7 +97,12 @@ class Estimate:
             name: EffectiveDimension(self.curvature.spectrum, name, self.config.confidence)
             for name in OPERATORS[self.curvature.config.curvature]
         }
-        search = DirectionalSearch(self.geometry, self._run_at, **(COARSE if self.coarse else {}))
+        search = DirectionalSearch(
+            self.geometry,
+            self._run_at,
+            more=self._more,
+            **(COARSE if self.coarse else {}),
+        )
         search.runs.update({m: growing.run for m, growing in self._deep().items()})
         transitions: dict[tuple[str, str], Transition] = {}
         for operator, effective in readings.items():
@@ -106,6 +115,12 @@ class Estimate:
             transitions["isotropic", operator] = isotropic
             transitions["directional", operator] = search.locate(effective, first)
         return Limits(readings, search, transitions)
+
+    def _more(self) -> bool:
+        """Whether the budget has room for a further direction."""
+        work = self.curvature.work
+        left = work.products_left()
+        return work.ended() is None and (left is None or left >= LEAST)
 
     def _run_at(self, removed: int) -> LanczosRun:
         growing = self.curvature.begin(f"direction {removed}", self.path.displacement(removed))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
-from ..inputs.problem import evaluate
+from ..inputs.problem import Split, evaluate
 from ..one_shot import Rise, find_crossing, modelled_crossing
 from ..progress import Progress
 from ..reliability import nonquadraticity
@@ -14,7 +16,7 @@ from ..results import OneShot, PathPoint
 from .estimate import PruningPath
 from .spectrum import Curvature
 
-__all__ = ["Evidence", "gather"]
+__all__ = ["PLANNED", "Evidence", "gather"]
 
 PLANNED = 35
 """Evaluations and products that a path takes, about; told to whoever waits."""
@@ -33,35 +35,44 @@ class Evidence:
 class _Losses:
     """Losses and products at places of the path, each computed once."""
 
-    def __init__(self, path: PruningPath, found: Curvature, progress: Progress) -> None:
+    def __init__(
+        self, path: PruningPath, found: Curvature, judged: Split, progress: Progress
+    ) -> None:
         self._path, self._found, self._progress = path, found, progress
+        self._judged = judged
         self._everything = len(path.problem.train)
-        self._dense: np.ndarray = evaluate(path.problem, found.split).losses
+        self._dense: np.ndarray = evaluate(path.problem, judged).losses
         self._rises: dict[int, Rise] = {0: Rise(0.0, 0.0)}
         self._modelled: dict[int, tuple[float, float]] = {0: (0.0, 0.0)}
 
     def rise(self, removed: int) -> Rise:
-        """The actual rise, on the samples that the curvature belongs to."""
+        """The actual rise, on the samples that are judged."""
         if removed not in self._rises:
             path = self._path
             weights = path.weights + path.displacement(removed)
-            after = evaluate(path.problem, self._found.split, weights).losses
+            after = evaluate(path.problem, self._judged, weights).losses
             self._rises[removed] = Rise.of(self._dense, after, self._everything)
             self._tell()
         return self._rises[removed]
 
     def parts(self, removed: int) -> tuple[float, float]:
-        """Quadratic and linear part of the modelled rise, on the same samples: one product."""
+        """Quadratic and linear part of the modelled rise: one product."""
         if removed not in self._modelled:
             vector = self._path.displacement(removed)
             product = self._found.multiply(vector)
-            gradient = self._found.gradient
             self._modelled[removed] = (
                 0.5 * float(vector.double() @ product.double()),
-                float(vector.double() @ gradient.double()),
+                float(vector.double() @ self._gradient.double()),
             )
             self._tell()
         return self._modelled[removed]
+
+    @cached_property
+    def _gradient(self) -> Tensor:
+        """Of the mean loss of the samples that are judged; (D,)."""
+        if self._judged is self._found.split:
+            return self._found.gradient
+        return self._found.gradient_of(self._judged)
 
     def point(self, removed: int) -> PathPoint:
         quadratic, linear = self.parts(removed)
@@ -85,16 +96,16 @@ def gather(
     confidence: float,
     progress: Progress,
     *,
+    judged: Split,
     hurried: bool = False,
 ) -> Evidence:
     """Actual and modelled loss along the pruning path, up to ``limit`` removed weights, and the
     one-shot threshold at the loss tolerance ``epsilon`` (nats).
 
-    All losses are means over the samples that the curvature belongs to: some thirty forward passes
-    of those, and at most fifteen products, or four if ``hurried``: the model's own threshold is
-    then left out.
+    All losses are means over the samples ``judged``: some thirty forward passes of those, and at
+    most fifteen products, or four if ``hurried``: the model's own threshold is then left out.
     """
-    losses, prunable = _Losses(path, found, progress), len(path.order)
+    losses, prunable = _Losses(path, found, judged, progress), len(path.order)
     crossed = find_crossing(losses.rise, prunable, epsilon, confidence)
     at = prunable if crossed.failing is None else crossed.failing
     crossing = losses.point(at) if losses.rise(at).mean > 0 else None
@@ -113,7 +124,7 @@ def gather(
         confidence=confidence,
         modelled=None if modelled is None else modelled / prunable,
         ratio=nonquadraticity(crossing),
-        samples=len(found.split),
+        samples=len(judged),
         of_samples=len(path.problem.train),
         errors={
             "samples": (crossed.highest - crossed.lowest) / 2 / prunable,

@@ -7,11 +7,9 @@ import dataclasses
 from ..config import CurvatureConfig, LimitConfig
 from ..epsilon import parse_tolerance
 from ..limit import Geometry, Transition
-from ..results import NestedLimit
 from .estimate import Estimate, Limits, PruningPath
-from .samples import choose_samples
-from .spectrum import Curvature
-from .work import Work
+from .samples import Carried, Sampled, choose_samples
+from .work import LEAST, Work
 
 __all__ = ["find_limits"]
 
@@ -28,15 +26,16 @@ def find_limits(
     curvature: CurvatureConfig,
     config: LimitConfig,
     work: Work,
-) -> tuple[Limits, Curvature, tuple[NestedLimit, ...]]:
-    """All limits, the curvature that they were read from, and the headline from fewer samples.
+    carried: Carried,
+) -> tuple[Limits, Sampled]:
+    """All limits, and the samples that they were read from.
 
     Probes and steps that the user did not give are added, each time where the headline's interval
     is widest for want of them, until half of it is within the tolerance, what is left comes of
     something else, or the budget ends.
     """
     tolerance = parse_tolerance(config.tolerance) * geometry.prunable
-    sampled = choose_samples(path, geometry, curvature, config, work)
+    sampled = choose_samples(path, geometry, curvature, config, work, carried)
     estimate, limits = sampled.estimate, sampled.limits
     if work.max_products is None:
         work.max_products = work.products + MOST_PRODUCTS
@@ -44,15 +43,14 @@ def find_limits(
     estimate.complete()
     limits = estimate.read(limits.transitions)
     while True:
-        for key, apart in sampled.drift.items():
-            limits.transitions[key] = limits.transitions[key].widened(apart, "samples")
+        read, limits = limits, sampled.corrected(limits)
         headline = estimate.headline(limits)
         work.note = _note(headline, geometry.prunable)
         source, ended = _next(estimate, headline, tolerance)
         if source is None:
-            return dataclasses.replace(limits, ended=ended), estimate.curvature, sampled.nested
+            return dataclasses.replace(limits, ended=ended), sampled
         estimate.refine(source, headline.removed)
-        limits = estimate.read(limits.transitions)
+        limits = estimate.read(read.transitions)
 
 
 def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[str | None, str]:
@@ -67,8 +65,13 @@ def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[s
     rest = max((errors[each] for each in errors if each not in refinable), default=0.0)
     worst = max(sorted(refinable), key=lambda each: errors[each], default=None)
     if worst is None or errors[worst] <= WORTH * rest:
-        return None, "samples" if errors.get("samples", 0.0) == rest > 0 else "given"
-    ended = work.ended()
+        for source in ("samples", "network"):
+            if errors.get(source, 0.0) == rest > 0:
+                return None, source
+        return None, "given"
+    ended, left = work.ended(), work.products_left()
+    if ended is None and worst == "probe" and left is not None and left < LEAST:
+        ended = "max-products"  # a probe begun would overdraw
     if ended is None and not estimate.vectors_fit(worst, headline.removed):
         ended = "memory"
     return (worst, "") if ended is None else (None, ended)

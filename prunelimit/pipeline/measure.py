@@ -51,8 +51,8 @@ def measure_loaded(
         epsilon=found.epsilon,
         curve=found.curve,
         thresholds=found.thresholds,
-        refit_lr=found.refit_lr,
         allocation=found.allocation,
         calibration=found.calibration,
         cost=found.cost,
+        witness=found.witness,
     )

@@ -11,12 +11,13 @@ import torch
 
 from ..config import CurvatureConfig, DataConfig, HeldConfig, LimitConfig, ModelConfig, RunConfig
 from ..effective import EffectiveDimension
-from ..epsilon import loss_tolerance, parse_tolerance
+from ..epsilon import accuracy_points, parse_tolerance
 from ..errors import UsageError
+from ..expected import expected_threshold
 from ..group import ALONE, Group, LostProcessError
 from ..held import hold, number_and_rule
 from ..inputs.load import Loaded, load, model_info
-from ..inputs.problem import Problem, evaluate
+from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
 from ..lanczos import Store
 from ..limit import (
@@ -32,16 +33,31 @@ from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..reliability import judge
 from ..results import CurvePoint, DataInfo, Dense, Limit, PredictResult, Variant
 from ..spectrum import OPERATORS
+from ..tolerance import tolerance_of
+from .dense import PATH_PRODUCTS, evaluate_within
 from .estimate import PruningPath
-from .evidence import gather
+from .evidence import PLANNED, gather
 from .limits import find_limits
 from .provenance import Recorder
+from .samples import Carried
 from .spectrum import Curvature, cross_check
 from .work import Work, never
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
 
 CURVE_POINTS = 101
+
+CERTAIN = 1e-9
+"""Mean trace of the loss's second derivative in the outputs below which the GGN is rounding."""
+
+JUDGED = 10_000
+"""Training samples whose loss is followed along the path, at most."""
+
+FEWEST_JUDGED = 500
+"""How many of them there are at least, where there are so many."""
+
+PATH_SHARE = 0.15
+"""Share of the time allowed that the path may take."""
 
 
 def predict(
@@ -184,9 +200,6 @@ def predict_loaded(
     """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
     problem, held = loaded.problem, held or HeldConfig()
     _check(limit, held)
-    train = evaluate(problem, problem.train)
-    dense = Dense(loss=train.loss, accuracy=evaluate(problem, problem.test).accuracy)
-    epsilon = loss_tolerance(train.losses, limit.epsilon, problem.seed)
     store = Store(basis=curvature.basis) if store is None else store
     work = Work(
         store,
@@ -198,15 +211,29 @@ def predict_loaded(
         device=problem.device,
         begun=recorder.begin,
     )
+    beside = curvature.with_ggn and curvature.curvature == "hessian"
+    train, accuracy = evaluate_within(
+        problem,
+        work,
+        curvatures=beside or curvature.curvature == "ggn",
+        readings=1 + beside,
+    )
+    dense = Dense(loss=train.loss, accuracy=accuracy)
+    epsilon = tolerance_of(problem, limit.epsilon, train, progress=progress)
+    traces = np.zeros(len(train.losses)) if train.curvatures is None else train.curvatures
+    carried = Carried(problem.train, traces)
+    if work.max_products is not None:  # the path has its products too, and the GGN its half
+        work.max_products = (work.max_products - PATH_PRODUCTS) // (2 if beside else 1)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
     magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
     try:
-        limits, found, nested = find_limits(path, geometry, curvature, limit, work)
+        limits, sampled = find_limits(path, geometry, curvature, limit, work, carried)
+        found = sampled.estimate.curvature
         transitions = dict(limits.transitions)
-        if curvature.with_ggn and curvature.curvature == "hessian":
-            transitions |= _by_ggn(path, geometry, curvature, limit, found)
+        if beside:
+            transitions |= _by_ggn(path, geometry, curvature, limit, found, carried)
     except (LostProcessError, KeyboardInterrupt, SystemExit):
         work.put_away()
         raise
@@ -220,6 +247,8 @@ def predict_loaded(
     chosen = limits.transitions[limit.formula, headline]
     prunable = geometry.prunable
     band = almt_band(geometry.dimension, limit.confidence)
+    layers = layer_results(problem, keep_mask(problem, order, chosen.removed))
+    compared = (limit.formula, headline) == ("directional", "ggn")
     answer = Limit(
         sparsity=chosen.removed / prunable,
         of="prunable",
@@ -235,6 +264,11 @@ def predict_loaded(
             min(1.0, (chosen.removed + band) / prunable),
         ),
         errors={source: error / prunable for source, error in chosen.errors.items()},
+        expected=(
+            expected_threshold(chosen.removed / prunable)
+            if compared and all(layer.kept for layer in layers)
+            else None
+        ),
     )
     variants = tuple(
         Variant(
@@ -252,7 +286,8 @@ def predict_loaded(
         chosen.removed,
         limit.confidence,
         progress,
-        hurried=limits.ended in ("interrupted", "max-seconds"),
+        judged=_judged(problem, found, work),
+        hurried=limits.ended in ("interrupted", "max-seconds", "max-products"),
     )
     others = [v for v in variants if v.operator in OPERATORS[curvature.curvature]]
     checked = cross_check(found) if curvature.cross_check else None
@@ -262,7 +297,9 @@ def predict_loaded(
         data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
         dense=dense,
         epsilon=epsilon,
-        curvature=found.summary(limits.ended, nested, checked),
+        curvature=dataclasses.replace(
+            found.summary(limits.ended, sampled.nested, checked), carried=sampled.carried
+        ),
         limit=answer,
         variants=variants,
         reliability=judge(
@@ -274,8 +311,10 @@ def predict_loaded(
             limit.tolerance,
             checked,
             _rounding(found, geometry, chosen.removed),
+            layers=layers,
+            certain=train.curvatures is not None and float(train.curvatures.mean()) < CERTAIN,
         ),
-        layers=layer_results(problem, keep_mask(problem, order, chosen.removed)),
+        layers=layers,
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
         one_shot=evidence.one_shot,
         held_to=hold(held.method, answer, evidence.one_shot),
@@ -289,21 +328,33 @@ def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | Non
     return None if shift is None else shift * geometry.dimension / geometry.prunable
 
 
+def _judged(problem: Problem, found: Curvature, work: Work) -> Split:
+    """The training samples whose loss is followed along the pruning path.
+
+    Those of the curvature where they are a fair draw; else a uniform draw, as many as take a small
+    part of the time allowed."""
+    if found.config.curvature == "hessian":
+        return found.split
+    count = JUDGED
+    if work.max_seconds is not None and work.seconds_per_sample:
+        affordable = int(PATH_SHARE * work.max_seconds / (PLANNED * work.seconds_per_sample))
+        count = min(count, max(FEWEST_JUDGED, affordable))
+    return problem.train.subset(work.group.least(count, work.device), problem.seed)
+
+
 def _by_ggn(
     path: PruningPath,
     geometry: Geometry,
     curvature: CurvatureConfig,
     limit: LimitConfig,
     found: Curvature,
+    carried: Carried,
 ) -> dict[tuple[str, str], Transition]:
-    """The limits by the GGN of the same samples, within a budget of their own."""
-    config = dataclasses.replace(
-        curvature, curvature="ggn", samples=len(found.split), cross_check=False
-    )
-    work = dataclasses.replace(found.work, products=0, cut=None, max_products=limit.max_products)
-    limits, _, _ = find_limits(
-        path, geometry, config, dataclasses.replace(limit, no_drift=True), work
-    )
+    """The limits by the GGN, within a budget of their own."""
+    config = dataclasses.replace(curvature, curvature="ggn", cross_check=False)
+    most = None if limit.max_products is None else found.work.max_products
+    work = dataclasses.replace(found.work, products=0, cut=None, max_products=most)
+    limits, _ = find_limits(path, geometry, config, limit, work, carried)
     found.work.products += work.products
     return limits.transitions
 
@@ -321,6 +372,7 @@ def _check(limit: LimitConfig, held: HeldConfig) -> None:
     if limit.max_seconds is not None and not limit.max_seconds > 0:
         raise UsageError(f"--max-seconds is {limit.max_seconds}; give more than 0.")
     parse_tolerance(limit.tolerance)
+    accuracy_points(limit.epsilon)
 
 
 def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:

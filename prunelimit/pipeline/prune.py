@@ -16,6 +16,7 @@ from ..config import (
     PruneConfig,
     RunConfig,
 )
+from ..epsilon import accuracy_points
 from ..errors import UsageError
 from ..files import check_writable, resume_path
 from ..inputs.checkpoint import write_checkpoint
@@ -82,7 +83,7 @@ def prune(
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
     amount = parse_amount(config.amount)
-    _check(config)
+    _check(config, limit.epsilon)
     check_writable(output, force=force)
     state = resume_path(output) if wants_compensation(config) else None
     if state is not None:
@@ -107,15 +108,21 @@ def prune(
     )
 
 
-def _check(config: PruneConfig) -> None:
+def _check(config: PruneConfig, epsilon: str) -> None:
     """What can be told to be wrong before anything is read."""
     if config.min_keep < 0:
         raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
     if config.calibration is not None and config.calibration < 0:
         raise UsageError(f"--calibration is {config.calibration}; give 0 for all samples, or more.")
     parse_stages(config.stages)
+    of_accuracy = accuracy_points(epsilon) is not None
     if wants_compensation(config):
         check_compensation(config)
+        if of_accuracy:
+            raise UsageError(
+                f"--epsilon {epsilon} is about accuracy, and compensation reads no labels; give "
+                "batch-std, a percentage, or the number of nats that predict gives for it."
+            )
         others = {
             "--method": config.method != "magnitude",
             "--allocation": config.allocation not in (None, "global"),

@@ -16,6 +16,7 @@ from ..curvature import (
     CurvatureProduct,
     Product,
     PyHessianProduct,
+    RestrictedProduct,
     ShardedProduct,
     SharedProduct,
     curvature_product,
@@ -104,9 +105,27 @@ class Curvature:
         self.work.products += 1
         return self._parts.whole(self.product(self._parts.part(vector)))
 
+    def of_prunable(self) -> Curvature:
+        """The same on the same samples for the prunable weights alone, with no probe yet."""
+        mask = self.problem.prunable_mask()
+        keep = self._parts.part(mask.to(self.gradient))
+        product = RestrictedProduct(self.product, keep, int(mask.sum()))
+        label = f"prunable weights alone, {self.label or len(self.split)}"
+        return dataclasses.replace(self, product=product, probes=[], label=label)
+
+    def gradient_of(self, split: Split) -> Tensor:
+        """The gradient (D,) of the mean loss of ``split``, which the processes share."""
+        product = curvature_product(
+            self.problem, split, "ggn", "prunelimit", memory_bytes=0, group=self.work.group
+        )
+        assert isinstance(product, (CurvatureProduct, SharedProduct, ShardedProduct))
+        return product.gradient()
+
     def add_probe(self, steps: int) -> None:
         """One more random probe; the first are the same however many there are."""
-        start = rademacher(self.product.dimension, self._generator, self.gradient)
+        start = rademacher(self.problem.layout.size, self._generator, self.gradient)
+        if isinstance(self.product, RestrictedProduct):
+            start *= self.problem.prunable_mask()
         self.probes.append(self.begin(f"probe {len(self.probes) + 1}", start))
         self.probes[-1].grow(steps)
 
@@ -160,10 +179,15 @@ class Curvature:
 
 
 def open_curvature(
-    problem: Problem, config: CurvatureConfig, work: Work, split: Split | None = None
+    problem: Problem,
+    config: CurvatureConfig,
+    work: Work,
+    split: Split | None = None,
+    count: int | None = None,
 ) -> Curvature:
     """The curvature of ``problem`` on ``split``, or on the samples that ``config`` names, with no
-    probe yet.
+    probe yet. ``count`` is the number of samples that the loss is a mean over, where ``split`` is a
+    part of them.
 
     Raises:
         UsageError: nothing is prunable, a count is out of range, or the Lanczos vectors do not
@@ -203,6 +227,7 @@ def open_curvature(
         memory_bytes=None if config.memory is None else int(config.memory * 2**30),
         group=work.group,
         precision=config.precision,
+        count=count,
     )
     plain = (
         product

@@ -15,10 +15,10 @@ from ..group import ALONE, Group, Parts
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
-__all__ = ["Growing", "Work", "never"]
+__all__ = ["LEAST", "Growing", "Work", "never"]
 
 LEAST = 10
-"""Steps that every process is given whatever the budget, so that there is something to read."""
+"""Steps that the first processes are given in any case, so that there is something to read."""
 
 WORTH_SAVING = 5.0
 """Seconds of work that a kill without warning should not lose."""
@@ -41,6 +41,7 @@ class Work:
     is asked between products whether the user wants the estimate so far. ``cut`` is why a process
     was last taken less far than was asked for; ``note`` is shown with progress. ``group`` are the
     processes that do the same work together, with their tensors on ``device``.
+    ``seconds_per_sample`` is what evaluating the network took, where that is known.
     """
 
     store: Store = field(default_factory=Store)
@@ -54,12 +55,13 @@ class Work:
     group: Group = ALONE
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     begun: float = field(default_factory=time.monotonic)
+    seconds_per_sample: float | None = None
     _growing: list[Growing] = field(default_factory=list)
 
     def ended(self) -> str | None:
         """Why nothing more may be spent: "interrupted", "max-products", "max-seconds" or None."""
         found = None
-        if self.max_seconds is not None and time.monotonic() - self.begun >= self.max_seconds:
+        if self.seconds_left() == 0:
             found = "max-seconds"
         if self.max_products is not None and self.products >= self.max_products:
             found = "max-products"
@@ -68,11 +70,15 @@ class Work:
         # One process's clock or Ctrl-C is every process's.
         return REASONS[-self.group.least(-REASONS.index(found), self.device)]
 
+    def products_left(self) -> int | None:
+        """Of the products allowed; None where they are not limited."""
+        return None if self.max_products is None else max(0, self.max_products - self.products)
+
     def seconds_left(self) -> float | None:
         """Of the time allowed; None where it is not limited."""
         if self.max_seconds is None:
             return None
-        return self.max_seconds - (time.monotonic() - self.begun)
+        return max(0.0, self.max_seconds - (time.monotonic() - self.begun))
 
     def begin(
         self, name: str, matvec: Matvec, start: Tensor, parts: Parts, share: float = 1.0

@@ -1,24 +1,44 @@
 """Training the weights that survive a mask, to learn whether they can reach a loss.
 
 This tests the event the limit is about (Zhang et al. 2024): that *some* setting of the surviving
-weights keeps the loss within the tolerance.
+weights keeps the loss within the tolerance. Weights that reach it are a witness: they exist.
+
+The solver is L-BFGS over the whole training loss (Liu, Nocedal 1989; scipy's implementation, with
+the line search of Moré and Thuente). Where the data are large, a few passes of Adam over
+minibatches come first. ``benchmarks/solvers.py`` compares it with others per pass over the data.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from scipy.optimize import minimize
+from torch import Tensor
 
 from ..errors import UsageError
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
-from .magnitude import pruned_weights
 
-__all__ = ["RefitResult", "refit"]
+__all__ = ["RefitResult", "minibatch_passes", "refit"]
+
+HISTORY = 30
+"""Pairs of steps and gradients that L-BFGS keeps. 10, 30 and 100 reached the same thresholds."""
+
+HISTORY_BYTES = 2**31
+"""Memory that they may take; beyond it fewer are kept."""
+
+MANY_STEPS = 100
+"""Minibatches in one pass from which on minibatches come first."""
+
+MINIBATCH_SHARE = 0.2
+"""Share of the budget that they take."""
+
+FORWARD = 1 / 3
+"""Passes that an evaluation without a gradient counts as."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +46,29 @@ class RefitResult:
     """The survivors as refitted.
 
     ``weights`` (D,) are the free parameters of least training loss seen, exactly zero where
-    removed; ``loss`` (nats, mean over the training split) and ``accuracy`` (fraction, test split)
-    are theirs. ``feasible``: the loss came down to the target within ``epochs_used`` epochs.
+    removed. ``loss`` (nats, mean over the training split) and ``accuracy`` (fraction, test split)
+    are theirs. ``passes`` over the training split were taken. ``outcome`` says why they ended:
+    "on target" (the loss is reached), "budget" (the passes are spent) or "stalled" (the solver
+    finds no lower loss in this arithmetic).
     """
 
     weights: Tensor
     loss: float
     accuracy: float
-    epochs_used: int
-    feasible: bool
+    passes: float
+    outcome: str
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the loss came down to the target."""
+        return self.outcome == "on target"
+
+
+def minibatch_passes(samples: int, batch_size: int, passes: float) -> int:
+    """Passes by minibatches that come first within a budget of ``passes`` in all."""
+    if math.ceil(samples / batch_size) < MANY_STEPS:
+        return 0
+    return max(1, math.floor(MINIBATCH_SHARE * passes)) if passes >= 2 else 0
 
 
 def refit(
@@ -42,103 +76,176 @@ def refit(
     mask: Tensor,
     *,
     target_loss: float,
-    epochs: int,
-    lr: float,
-    batch_size: int,
-    seed: int,
+    passes: float,
+    starts: Sequence[Tensor] = (),
+    first: int = 0,
+    lr: float = 2e-3,
+    batch_size: int = 128,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> RefitResult:
     """Train the free parameters that ``mask`` (bool, (D,)) keeps until the loss is on target.
 
-    Adam with the learning rate falling to zero along a cosine, at most ``epochs`` passes over
-    ``problem.train``, the training loss evaluated after each. The network stays in eval mode:
-    norm layers, their statistics and excluded modules are held, no dropout acts, and the network
-    itself is unchanged afterwards. Masked weights that are on target already take 0 epochs.
-    An infeasible outcome means only that this budget did not suffice.
+    The solver starts at the network's own weights or at one of ``starts`` (each (D,)), whichever
+    has the least loss once masked. ``first`` passes of Adam over minibatches come first, with the
+    learning rate falling from ``lr`` to zero along a cosine; L-BFGS takes the rest of ``passes``.
+    A pass is one gradient of the loss of all training samples; an evaluation alone counts a third.
+
+    The network stays in eval mode: norm layers, their statistics and excluded modules are held,
+    no dropout acts, and the network itself is unchanged afterwards. An outcome other than
+    "on target" means only that these passes did not suffice.
 
     Raises:
         UsageError: a setting makes no sense.
     """
-    if epochs < 0:
-        raise UsageError(f"--refit-epochs is {epochs}; give 0 or more.")
+    if not 0 <= passes < math.inf:
+        raise UsageError(f"--refit-passes is {passes}; give 0 or more.")
     if not 0 < lr < math.inf:
         raise UsageError(f"--refit-lr is {lr}; give a number greater than 0.")
     if batch_size < 1:
         raise UsageError(f"--refit-batch-size is {batch_size}; give 1 or more.")
-    best = pruned_weights(problem, mask)
-    least = evaluate(problem, problem.train, best).loss
-    used = 0
-    if epochs and not least <= target_loss:
-        trainer = _Trainer(problem, mask, best, epochs, lr, batch_size, seed)
-        for used in range(1, epochs + 1):
-            trainer.epoch()
-            weights = trainer.weights()
-            loss = evaluate(problem, problem.train, weights).loss
-            if loss < least or math.isnan(least):
-                best, least = weights, loss
-            reached = least <= target_loss
-            progress("refit", epochs if reached else used, epochs, f"loss {loss:.4g}")
-            if reached or not math.isfinite(loss):
-                break
-    return RefitResult(
-        best, least, evaluate(problem, problem.test, best).accuracy, used, least <= target_loss
-    )
+    survivors = _Survivors(problem, mask, target_loss, passes, progress)
+    for start in (problem.vector(), *starts):
+        survivors.try_out(start)
+    if passes:
+        if first and not survivors.on_target:
+            _minibatches(survivors, first, lr, batch_size, seed)
+        _lbfgs(survivors)
+    if survivors.spent:
+        survivors.tell(ended=True)
+    weights, loss = survivors.best, survivors.least
+    if survivors.on_target:
+        outcome = "on target"
+    else:
+        outcome = "budget" if survivors.spent >= passes else "stalled"
+    accuracy = evaluate(problem, problem.test, weights).accuracy
+    return RefitResult(weights, loss, accuracy, survivors.spent, outcome)
 
 
-class _Trainer:
+class _Spent(Exception):
+    """The target is reached, or the passes are spent."""
+
+
+class _Survivors:
+    """The training loss as a function of the surviving weights, and the best of them so far."""
+
     def __init__(
-        self,
-        problem: Problem,
-        mask: Tensor,
-        start: Tensor,
-        epochs: int,
-        lr: float,
-        batch_size: int,
-        seed: int,
+        self, problem: Problem, mask: Tensor, target: float, passes: float, progress: Progress
     ) -> None:
         self.problem = problem
         self.mask = mask
-        self.batch_size = min(batch_size, len(problem.train))
-        self.lr = lr
-        self.leaves = {
-            name: piece.clone().requires_grad_()
-            for name, piece in problem.layout.unflatten(start).items()
-        }
-        pieces = problem.layout.unflatten(mask)
-        self.removed = {n: ~pieces[n] for n in problem.prunable if not bool(pieces[n].all())}
-        self.optimizer = _adam(list(self.leaves.values()), lr)
-        self.generator = torch.Generator().manual_seed(seed % 2**63)
-        self.steps = epochs * math.ceil(len(problem.train) / self.batch_size)
-        self.step = 0
+        self.places = mask.nonzero()[:, 0]
+        self.best = problem.vector().masked_fill_(~mask, 0)
+        self.least = math.inf
+        self.spent = 0.0
+        self._target = target
+        self.passes = passes
+        self._progress = progress
 
-    def epoch(self) -> None:
+    @property
+    def on_target(self) -> bool:
+        return self.least <= self._target
+
+    def try_out(self, weights: Tensor) -> None:
+        """Take ``weights`` (D,), masked, where their loss is the least so far. Starts cost no
+        passes: they are there already."""
+        masked = weights.masked_fill(~self.mask, 0)
+        self._note(masked, evaluate(self.problem, self.problem.train, masked).loss)
+
+    def look(self, weights: Tensor) -> None:
+        """As :meth:`try_out`, at the price of an evaluation."""
+        self.spent += FORWARD
+        self.try_out(weights)
+        self.tell()
+
+    def _note(self, weights: Tensor, loss: float) -> None:
+        if loss < self.least:
+            self.best, self.least = weights, loss
+
+    def tell(self, *, ended: bool = False) -> None:
+        """Report progress: all of it, once, when ``ended``, whatever ended it."""
+        total = math.ceil(self.passes)
+        done = total if ended else min(math.floor(self.spent), total - 1)
+        note = f"training loss {self.least:.4g}, target {self._target:.4g}"
+        self._progress("refit", done, total, note)
+
+    def at(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and gradient at the surviving ``values`` (s,) float64: one pass.
+
+        Raises:
+            _Spent: the target is reached, or the passes are spent.
+        """
         problem = self.problem
-        names, leaves = list(self.leaves), list(self.leaves.values())
-        order = torch.randperm(len(problem.train), generator=self.generator)
+        weights = torch.zeros_like(self.best)
+        weights[self.places] = torch.as_tensor(values).to(weights)
+        free = weights.clone().requires_grad_()
+        gradient = torch.zeros_like(free)
+        total = torch.zeros((), dtype=torch.float64, device=problem.device)
         with torch.enable_grad():
-            for inputs, targets in problem.train.batches(self.batch_size, order=order):
-                for group in self.optimizer.param_groups:
-                    share = self.step / self.steps
-                    group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * share))
-                outputs = problem.outputs(inputs, self.leaves)
-                loss = problem.loss(outputs, targets).mean()
-                gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
-                for name, leaf, gradient in zip(names, leaves, gradients, strict=True):
-                    leaf.grad = gradient
-                    # Without a gradient Adam's moments stay zero, and so does the weight.
-                    if gradient is not None and name in self.removed:
-                        leaf.grad = gradient.masked_fill(self.removed[name], 0)
-                self.optimizer.step()
-                self.step += 1
+            for inputs, targets in problem.train.batches(problem.batch_size):
+                losses = problem.loss(problem.outputs(inputs, problem.tensors(free)), targets)
+                # Not backward(): that would leave gradients at parameters that are held.
+                gradient += torch.autograd.grad(losses.sum(), free)[0]
+                total += losses.detach().to(torch.float64).sum()
+        samples = len(problem.train)
+        slope = gradient[self.places].to(torch.float64).cpu().numpy() / samples
+        loss = float(total) / samples
+        self.spent += 1
+        self._note(weights, loss)
+        if self.on_target or self.spent >= self.passes:
+            raise _Spent
+        self.tell()
+        if math.isfinite(loss):
+            return loss, slope
+        # The line search steps back from this as from a high loss. From one of 1e300 its cubic
+        # would step back to where no digit differs, and the solver would give up.
+        high = 10 * abs(self.least) + 1 if math.isfinite(self.least) else 1.0
+        return high, np.zeros_like(slope)
 
-    def weights(self) -> Tensor:
-        flat = self.problem.layout.flatten({n: p.detach() for n, p in self.leaves.items()})
-        return flat.masked_fill(~self.mask, 0)
+
+def _lbfgs(survivors: _Survivors) -> None:
+    """L-BFGS from the best weights so far, begun anew while that finds lower losses."""
+    count = len(survivors.places)
+    if not count or survivors.on_target:
+        return
+    history = int(max(3, min(HISTORY, HISTORY_BYTES // (16 * count))))
+    while survivors.spent < survivors.passes:
+        before = survivors.least
+        values = survivors.best[survivors.places].to(torch.float64).cpu().numpy()
+        options = {"maxcor": history, "maxfun": 10**9, "maxiter": 10**9, "ftol": 0, "gtol": 0}
+        try:
+            minimize(survivors.at, values, jac=True, method="L-BFGS-B", options=options)
+        except _Spent:
+            return
+        if not survivors.least < before:
+            return
 
 
-def _adam(leaves: list[Tensor] | list[nn.Parameter], lr: float) -> torch.optim.Adam:
-    settings: dict[str, Any] = {"lr": lr}
-    try:
-        return torch.optim.Adam(leaves, fused=True, **settings)
-    except (RuntimeError, TypeError):  # older torch, or a device without fused steps
-        return torch.optim.Adam(leaves, foreach=True, **settings)
+def _minibatches(survivors: _Survivors, passes: int, lr: float, batch_size: int, seed: int) -> None:
+    """Adam over minibatches, evaluated after every pass, until the target, a loss that is not
+    finite or the end of the budget is reached."""
+    problem = survivors.problem
+    samples = len(problem.train)
+    batch = min(batch_size, samples)
+    steps = passes * math.ceil(samples / batch)
+    weights = survivors.best.clone().requires_grad_()
+    optimizer = torch.optim.Adam([weights], lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    keep = survivors.mask.to(weights.dtype)
+    for _ in range(passes):
+        if survivors.spent + 1 > survivors.passes:
+            return
+        order = torch.randperm(samples, generator=generator)
+        with torch.enable_grad():
+            for inputs, targets in problem.train.batches(batch, order=order):
+                outputs = problem.outputs(inputs, problem.tensors(weights))
+                (gradient,) = torch.autograd.grad(problem.loss(outputs, targets).mean(), weights)
+                # Without a gradient Adam's moments stay zero, and so does the weight.
+                weights.grad = gradient * keep
+                optimizer.step()
+                schedule.step()
+        survivors.spent += 1
+        survivors.look(weights.detach().clone())
+        if survivors.on_target or not bool(torch.isfinite(weights).all()):
+            return

@@ -26,6 +26,7 @@ from ..results import (
     SpectrumResult,
     Threshold,
     TrainResult,
+    Witness,
 )
 from .words import (
     accuracy,
@@ -136,18 +137,46 @@ def _dense(dense: Dense) -> tuple[str, str]:
     return "dense network", f"loss {dense.loss:.4g}, test accuracy {accuracy(dense.accuracy)}"
 
 
-def _tolerance(epsilon: Epsilon) -> tuple[str, str]:
-    return "loss tolerance", f"{epsilon.value:.4g} nats ({epsilon.rule})"
+def _tolerance(epsilon: Epsilon) -> list[tuple[str, str]]:
+    """With where it comes from, and what is to be said of it."""
+    rows = [("loss tolerance", f"{epsilon.value:.4g} nats ({epsilon.rule})")]
+    if epsilon.interval is not None and epsilon.sparsity is not None:
+        low, high = epsilon.interval
+        rows.append(
+            (
+                "",
+                f"{low:.4g} to {high:.4g}: what one-shot pruning to {percent(epsilon.sparsity, 2)} "
+                f"adds, where accuracy on {epsilon.held_out:,} training samples has fallen so far",
+            )
+        )
+    if epsilon.note is not None:
+        rows.append(("", epsilon.note))
+    return rows
+
+
+def _formula(limit: Limit) -> str:
+    """Of two readings it is the middle where the network leans on what is not pruned."""
+    text = f"{limit.formula}, {limit.operator}"
+    if not limit.errors.get("network"):
+        return text
+    return f"{text}: the middle of all parameters free and of the prunable weights alone"
+
+
+SOURCES = {"network": "what is not pruned"}
+"""Sources of error whose names say too little by themselves."""
 
 
 def _sources(limit: Limit) -> str:
-    parts = (f"{source} {100 * error:.2f}" for source, error in limit.errors.items())
+    parts = (
+        f"{SOURCES.get(source, source)} {100 * error:.2f}" for source, error in limit.errors.items()
+    )
     return f"{', '.join(parts)} pp to either side"
 
 
 ENDED = {
     "tolerance": "half the interval is within {tolerance}",
     "samples": "what the samples leave open outweighs the rest; more --samples narrow it",
+    "network": "what the linear model makes of parameters that are not pruned outweighs the rest",
     "max-products": "the products allowed were spent before {tolerance} was reached",
     "max-seconds": "the time allowed had passed before {tolerance} was reached",
     "memory": "no memory for more Lanczos vectors before {tolerance} was reached",
@@ -183,7 +212,18 @@ def _rounded(found: CurvatureSummary) -> list[tuple[str, str]]:
 
 def _products(found: CurvatureSummary) -> str:
     products = count(found.products, "product")
-    return f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
+    text = f"{products} of the {matrix(found.kind)} on {found.samples:,} samples"
+    if found.carried is None or found.carried >= 1:
+        return text
+    return f"{text} that carry {_share(found.carried)} of the output curvature"
+
+
+def _share(fraction: float) -> str:
+    """Less than all, and shown so."""
+    places = 1
+    while places < 6 and round(100 * fraction, places) >= 100:
+        places += 1
+    return percent(fraction, places)
 
 
 def train_table(result: TrainResult) -> RenderableType:
@@ -223,6 +263,15 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
     )
 
 
+def _expected(limit: Limit) -> list[tuple[str, str]]:
+    """Where trained survivors are expected to stop."""
+    if limit.expected is None:
+        return []
+    places = digits([limit.sparsity, *limit.expected])
+    low, high = (percent(bound, places) for bound in limit.expected)
+    return [("trained survivors", f"expected to stop at {low} to {high} (95%, by other networks)")]
+
+
 def _one_shot(result: PredictResult) -> list[tuple[str, str]]:
     """Where plain pruning stops, and what the user's method is to be held to."""
     rows = []
@@ -251,10 +300,11 @@ def predict_table(result: PredictResult) -> RenderableType:
             ),
             ("", f"{percent(limit.sparsity_of_all)} of all parameters"),
             *_one_shot(result),
-            ("formula", f"{limit.formula}, {limit.operator}"),
+            ("formula", _formula(limit)),
             (f"{100 * limit.confidence:g}% interval", _sources(limit)),
+            *_expected(limit),
             ("ALMT band", " to ".join(percent(bound) for bound in limit.band)),
-            _tolerance(result.epsilon),
+            *_tolerance(result.epsilon),
             _dense(result.dense),
             ("cost", _products(result.curvature)),
             *_ended(result),
@@ -345,12 +395,10 @@ def _compensation(found: CompensationResult) -> list[RenderableType]:
 
 def measure_table(result: MeasureResult) -> RenderableType:
     """The thresholds, then the curve."""
-    facts = [_dense(result.dense), _tolerance(result.epsilon)]
+    facts = [_dense(result.dense), *_tolerance(result.epsilon)]
     facts += _shared(result.allocation, result.calibration)
-    if result.refit_lr is not None:
-        epochs = result.provenance.config.get("refit_epochs", "some")
-        text = f"at most {epochs} epochs of Adam, learning rate {result.refit_lr:.2g}"
-        facts.append(("survivors trained", text))
+    if result.witness is not None:
+        facts += _witness(result.witness)
     if result.cost is not None and result.cost.products:
         products = count(result.cost.products, "product")
         facts.append(("cost", f"{products} on {result.cost.samples:,} samples"))
@@ -378,6 +426,22 @@ def measure_table(result: MeasureResult) -> RenderableType:
     return Group(head, BLANK, thresholds, BLANK, curve)
 
 
+def _witness(found: Witness) -> list[tuple[str, str]]:
+    """How refit's threshold grows with its budget."""
+    places = digits(each.sparsity for each in found.budgets)
+    by_budget = ", ".join(
+        f"{percent(each.sparsity, places)} in {each.passes:g}" for each in found.budgets
+    )
+    solver = "L-BFGS over all training samples"
+    if found.minibatch_passes:
+        solver = f"{found.minibatch_passes} passes of Adam by minibatches, then {solver}"
+    return [
+        ("survivors trained", solver),
+        ("feasible by passes", by_budget),
+        ("", f"converged within {abs(found.converged_pp):.2f} pp by the last doubling"),
+    ]
+
+
 def compare_table(result: CompareResult) -> RenderableType:
     """Every method's thresholds and what is left to the limit, then what each cost."""
     limit = result.limit
@@ -387,7 +451,7 @@ def compare_table(result: CompareResult) -> RenderableType:
             ("limit", f"{interval(limit.sparsity, limit.interval)} of prunable weights"),
             ("reliable", "yes" if result.reliability.ok else "NO"),
             _dense(result.dense),
-            _tolerance(result.epsilon),
+            *_tolerance(result.epsilon),
         ],
     )
     columns: dict[tuple[str, float], str] = {}

@@ -1,0 +1,55 @@
+"""How much each sample can bend the loss: the trace of the loss's second derivative in the outputs.
+
+In the GGN sample i enters as J_i^T B_i J_i, with B_i the second derivative of its loss in the
+outputs. Where the trace of B_i is next to nothing the sample has no part in the GGN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["output_curvature"]
+
+MOST_EXACT = 256
+"""Outputs of a sample up to which the trace is exact; beyond it is read from random signs."""
+
+PROBES = 8
+"""Random signs per sample beyond that."""
+
+
+def output_curvature(
+    loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor
+) -> Tensor:
+    """Trace of the second derivative of each sample's loss in its outputs; (n,) float64, >= 0.
+
+    For cross-entropy this is 1 - sum p^2, whatever the labels. ``loss`` gives one loss per sample;
+    a negative trace, of a loss that is not convex, counts as zero. Samples must not depend on each
+    other in ``loss``. Where it has no second derivative, the result is zero.
+    """
+    leaf = outputs.detach().to(torch.float64).requires_grad_()
+    if targets.is_floating_point():
+        targets = targets.to(torch.float64)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(loss(leaf, targets).sum(), leaf, create_graph=True)
+        if not slope.requires_grad:
+            return torch.zeros(len(outputs), dtype=torch.float64, device=outputs.device)
+        trace = sum(
+            (torch.autograd.grad(slope, leaf, each, retain_graph=True)[0] * each).flatten(1).sum(1)
+            for each in _directions(leaf)
+        )
+    assert isinstance(trace, Tensor)
+    return trace.clamp(min=0)
+
+
+def _directions(like: Tensor) -> list[Tensor]:
+    """One vector per output, or a few of random signs that count less each."""
+    size = like[0].numel()
+    if size <= MOST_EXACT:
+        eye = torch.eye(size, dtype=like.dtype, device=like.device)
+        return [row.view_as(like[0]).expand_as(like) for row in eye]
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (PROBES, *like.shape), generator=generator, dtype=torch.int8)
+    return list((2 * signs - 1).to(like) / PROBES**0.5)

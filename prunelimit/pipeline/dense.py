@@ -1,0 +1,75 @@
+"""The dense network evaluated, and whether a budget of time allows what follows."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from ..errors import UsageError
+from ..inputs.problem import Evaluation, Problem, evaluate
+from .work import LEAST, Work
+
+__all__ = ["PATH_PRODUCTS", "evaluate_within"]
+
+SETTLED = 0.5
+"""Seconds of evaluation after which its speed is taken for known."""
+
+PATH_PRODUCTS = 5
+"""Products that the model at a few sparsities takes."""
+
+LEAST_PRODUCTS = 2 * LEAST
+"""Products of the least reading: a short process from a probe and one from removed weights."""
+
+LEAST_EVALUATIONS = 30 * 500
+"""Samples evaluated, about, for the loss along the pruning path at its coarsest."""
+
+
+def evaluate_within(
+    problem: Problem, work: Work, *, curvatures: bool, readings: int = 1
+) -> tuple[Evaluation, float]:
+    """Every training sample, with its output curvature where ``curvatures`` asks for it, and the
+    accuracy on the test split (fraction). ``work`` learns how fast that goes. As many matrices as
+    ``readings`` are to be read within its budget.
+
+    Raises:
+        UsageError: a budget is less than the least that a prediction takes, which is named.
+    """
+    least = readings * LEAST_PRODUCTS + PATH_PRODUCTS
+    if work.max_products is not None and work.max_products < least:
+        raise UsageError(
+            f"--max-products is {work.max_products}, and the least that makes sense is {least}; "
+            "give that or more."
+        )
+    samples = len(problem.train)
+    total = samples + len(problem.test)
+    begin = time.monotonic()
+    before = 0
+
+    def watch(done: int) -> None:
+        work.progress("evaluating", before + done, total)
+        taken = time.monotonic() - begin
+        work.seconds_per_sample = taken / (before + done)
+        if taken > SETTLED or work.seconds_left() == 0:
+            _refuse(work, total, total - before - done)
+
+    train = evaluate(problem, problem.train, curvatures=curvatures, on_batch=watch)
+    before = samples
+    accuracy = evaluate(problem, problem.test, on_batch=watch).accuracy
+    _refuse(work, total, 0)
+    return train, accuracy
+
+
+def _refuse(work: Work, total: int, left: int) -> None:
+    """Raise where the time allowed cannot be kept with ``left`` of ``total`` samples to go."""
+    remaining = work.seconds_left()
+    if remaining is None or work.max_seconds is None or work.seconds_per_sample is None:
+        return
+    needed = work.seconds_per_sample * (left + min(total, LEAST_EVALUATIONS))
+    # One process's clock decides for all: they go on together.
+    if work.group.least(int(remaining >= needed), work.device):
+        return
+    least = math.ceil(work.max_seconds - remaining + needed) + 1
+    raise UsageError(
+        f"--max-seconds is {work.max_seconds:g}, and reading and evaluating the data takes about "
+        f"{least} seconds here; give that or more, or fewer --train-samples."
+    )
