@@ -87,10 +87,11 @@ class Transition:
         """Per source, half the width of the interval that it alone gives."""
         return {source: (down + up) / 2 for source, (down, up) in self.ends.items()}
 
-    def lowered(self, by: int, source: str) -> Transition:
-        """With ``by`` fewer weights removed, and ``source`` leaving as many open on either side."""
+    def lowered(self, by: int, source: str, down: int = 0) -> Transition:
+        """With ``by`` fewer weights removed. ``source`` leaves as many open on either side, and
+        ``down`` below where that is more."""
         removed = max(0, self.removed - by)
-        return Transition(removed, {**self.ends, source: (by, by)}, self.top)
+        return Transition(removed, {**self.ends, source: (max(by, down), by)}, self.top)
 
     def widened(self, by: int, source: str) -> Transition:
         """With ``by`` more parameters on either side for ``source``."""

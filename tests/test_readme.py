@@ -18,7 +18,7 @@ CHEAPER = {
 }
 """What a test gives besides: later options win."""
 
-VERDICTS = re.compile(r"^(PASSED|FAILED|Reliable: \w+|- .*)$")
+VERDICTS = re.compile(r"^(PASSED|FAILED|Reliable: \w+|trained survivors .*|- .*)$")
 """Lines that depend on the numbers."""
 
 

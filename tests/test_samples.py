@@ -185,7 +185,7 @@ def test_limits_of_the_samples_alone_fall_as_their_number_grows(digits: Problem)
     assert found == sorted(found, reverse=True) and found[0] > found[-1] + 0.01
 
 
-@pytest.mark.parametrize("samples", [100, 200, 600])
+@pytest.mark.parametrize("samples", [20, 40, 100, 200, 600])
 def test_the_interval_from_some_holds_the_limit_of_all(digits: Problem, samples: int) -> None:
     everything = limit(digits, 0).limit.sparsity
     found = limit(digits, samples)
@@ -193,8 +193,9 @@ def test_the_interval_from_some_holds_the_limit_of_all(digits: Problem, samples:
     assert low <= everything <= high
     assert found.curvature.carried is not None and found.curvature.carried < 1
     # The reading alone is an upper bound; what is taken off brings it nearer.
-    alone = limit(digits, samples, no_drift=True).limit.sparsity
-    assert abs(found.limit.sparsity - everything) < alone - everything
+    if samples >= 100:
+        alone = limit(digits, samples, no_drift=True).limit.sparsity
+        assert abs(found.limit.sparsity - everything) < alone - everything
 
 
 def test_chosen_samples_say_more_than_a_uniform_draw(digits: Problem) -> None:

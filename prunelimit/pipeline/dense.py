@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, evaluate
 from .work import LEAST, Work
 
-__all__ = ["PATH_PRODUCTS", "evaluate_within"]
+__all__ = ["PATH_PRODUCTS", "evaluate_within", "require_products"]
 
 SETTLED = 0.5
 """Seconds of evaluation after which its speed is taken for known."""
@@ -24,22 +24,27 @@ LEAST_EVALUATIONS = 30 * 500
 """Samples evaluated, about, for the loss along the pruning path at its coarsest."""
 
 
-def evaluate_within(
-    problem: Problem, work: Work, *, curvatures: bool, readings: int = 1
-) -> tuple[Evaluation, float]:
-    """Every training sample, with its output curvature where ``curvatures`` asks for it, and the
-    accuracy on the test split (fraction). ``work`` learns how fast that goes. As many matrices as
-    ``readings`` are to be read within its budget.
+def require_products(most: int | None, readings: int) -> None:
+    """Refuse a budget of products too small for reading as many matrices as ``readings``.
 
     Raises:
-        UsageError: a budget is less than the least that a prediction takes, which is named.
+        UsageError: it is; the message names the least.
     """
     least = readings * LEAST_PRODUCTS + PATH_PRODUCTS
-    if work.max_products is not None and work.max_products < least:
+    if most is not None and most < least:
         raise UsageError(
-            f"--max-products is {work.max_products}, and the least that makes sense is {least}; "
-            "give that or more."
+            f"--max-products is {most}, and the least that makes sense is {least}; give that or "
+            "more."
         )
+
+
+def evaluate_within(problem: Problem, work: Work, *, curvatures: bool) -> tuple[Evaluation, float]:
+    """Every training sample, with its output curvature where ``curvatures`` asks for it, and the
+    accuracy on the test split (fraction). ``work`` learns how fast that goes.
+
+    Raises:
+        UsageError: the time allowed is less than the least that a prediction takes, which is named.
+    """
     samples = len(problem.train)
     total = samples + len(problem.test)
     begin = time.monotonic()

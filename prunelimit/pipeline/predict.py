@@ -34,7 +34,7 @@ from ..reliability import judge
 from ..results import CurvePoint, DataInfo, Dense, Limit, PredictResult, Variant
 from ..spectrum import OPERATORS
 from ..tolerance import tolerance_of
-from .dense import PATH_PRODUCTS, evaluate_within
+from .dense import PATH_PRODUCTS, evaluate_within, require_products
 from .estimate import PruningPath
 from .evidence import PLANNED, gather
 from .limits import find_limits
@@ -91,7 +91,7 @@ def predict(
     """
     held = held or HeldConfig()
     recorder = Recorder("predict", run, model, data, curvature, limit, held)
-    _check(limit, held)
+    _check(limit, held, curvature)
     loaded = _load(checkpoint, model, data, run, curvature, group)
     store = Store(basis=curvature.basis)
     if state is not None:
@@ -199,7 +199,7 @@ def predict_loaded(
 ) -> PredictResult:
     """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
     problem, held = loaded.problem, held or HeldConfig()
-    _check(limit, held)
+    _check(limit, held, curvature)
     store = Store(basis=curvature.basis) if store is None else store
     work = Work(
         store,
@@ -211,12 +211,11 @@ def predict_loaded(
         device=problem.device,
         begun=recorder.begin,
     )
-    beside = curvature.with_ggn and curvature.curvature == "hessian"
+    beside = _beside(curvature)
     train, accuracy = evaluate_within(
         problem,
         work,
         curvatures=beside or curvature.curvature == "ggn",
-        readings=1 + beside,
     )
     dense = Dense(loss=train.loss, accuracy=accuracy)
     epsilon = tolerance_of(problem, limit.epsilon, train, progress=progress)
@@ -359,7 +358,12 @@ def _by_ggn(
     return limits.transitions
 
 
-def _check(limit: LimitConfig, held: HeldConfig) -> None:
+def _beside(curvature: CurvatureConfig) -> bool:
+    """Whether the GGN's limits are wanted beside the Hessian's."""
+    return curvature.with_ggn and curvature.curvature == "hessian"
+
+
+def _check(limit: LimitConfig, held: HeldConfig, curvature: CurvatureConfig) -> None:
     number_and_rule(held.method)
     if not 0 < limit.confidence < 1:
         raise UsageError(f"--confidence is {limit.confidence}; give a number between 0 and 1.")
@@ -369,6 +373,7 @@ def _check(limit: LimitConfig, held: HeldConfig) -> None:
     ):
         if number is not None and number < 1:
             raise UsageError(f"{flag} is {number}; give 1 or more.")
+    require_products(limit.max_products, 1 + _beside(curvature))
     if limit.max_seconds is not None and not limit.max_seconds > 0:
         raise UsageError(f"--max-seconds is {limit.max_seconds}; give more than 0.")
     parse_tolerance(limit.tolerance)

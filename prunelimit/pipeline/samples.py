@@ -57,6 +57,9 @@ SLOPE = 0.2
 guess of how many samples are needed, and of the slope where no products are left to read it. 0.09
 to 0.19 were seen."""
 
+SATURATED = 0.999
+"""Share of the weights beyond which a limit can hardly rise with fewer samples."""
+
 NESTED = 4
 """How many times as much the smaller of two nested sets of samples leaves out."""
 
@@ -115,7 +118,8 @@ class Sampled:
     that was not looked at), and the readings that say so.
 
     ``falls`` says that limits fall with more samples, as those of the GGN do: the drift is then
-    taken off and is the error too. ``carried`` is the share of the traces that the samples carry.
+    taken off and is the error too, below at least ``slack``, where the fewer samples were too few
+    to show how fast. ``carried`` is the share of the traces that the samples carry.
     ``leaning`` is how many weights fewer could go if the prunable weights alone were free to move:
     what the linear model makes the other parameters do. No network was seen to let biases and
     embeddings make up for its weights that far, so beyond :data:`LEANING` the limit is the middle
@@ -129,13 +133,16 @@ class Sampled:
     falls: bool = False
     carried: float | None = None
     leaning: dict[Key, int] = dataclasses.field(default_factory=dict)
+    slack: dict[Key, int] = dataclasses.field(default_factory=dict)
 
     def corrected(self, limits: Limits) -> Limits:
         """``limits``, read from the present samples, for all of them."""
         found = dict(limits.transitions)
         for key, apart in self.drift.items():
-            move = found[key].lowered if self.falls else found[key].widened
-            found[key] = move(apart, "samples")
+            if self.falls:
+                found[key] = found[key].lowered(apart, "samples", self.slack.get(key, 0))
+            else:
+                found[key] = found[key].widened(apart, "samples")
         for key, apart in self.leaning.items():
             if apart > LEANING * found[key].top:
                 found[key] = found[key].lowered(-(-apart // 2), "network")
@@ -202,6 +209,7 @@ def _carrying(
     estimate, limits = read(count)
     leaning = _leaning(estimate, limits)
     drift: dict[Key, int] = {}
+    slack: dict[Key, int] = {}
     if smaller is None and left > 0 and not config.no_drift:
         drift = {
             key: math.ceil(SLOPE * left * each.top) for key, each in limits.transitions.items()
@@ -210,9 +218,13 @@ def _carrying(
         nested.append(_nested(estimate, limits))
         times = left / (1 - carried.share(fewer) - left)
         for key, each in limits.transitions.items():
-            fallen = max(0, smaller.transitions[key].removed - each.removed)
-            drift[key] = math.ceil(times * fallen)
-    return Sampled(estimate, limits, drift, tuple(nested), True, carried.share(count), leaning)
+            before = smaller.transitions[key]
+            drift[key] = math.ceil(times * max(0, before.removed - each.removed))
+            if before.removed >= SATURATED * before.top:  # so few samples tell no slope
+                slack[key] = math.ceil(SLOPE * left * each.top)
+    return Sampled(
+        estimate, limits, drift, tuple(nested), True, carried.share(count), leaning, slack
+    )
 
 
 def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
