@@ -65,7 +65,8 @@ def _story(result: DemoResult) -> str:
         f"Predicted: {result.predicted:.2%} of its prunable weights can go "
         f"({low:.2%} to {high:.2%}) if the surviving weights may move.",
         *_expected(result.expected_one_shot),
-        f"Pruned there in one shot: {result.pruned_accuracy:.1%} of the test samples right.",
+        f"Pruned to {result.pruned_sparsity:.2%} with nothing moved: {result.pruned_accuracy:.1%} "
+        "of the test samples right.",
         *_measured("in one shot", result.one_shot, "accuracy", "loss"),
         *_measured("with the surviving weights trained", result.refit, "feasibility"),
         f"The prediction {'holds' if result.passed else 'FAILS'}: it is "

@@ -292,7 +292,8 @@ class PruneConfig(CompensateConfig):
 
     amount: str = option(
         "auto",
-        "Fraction of prunable weights to remove, 0 to 1, or auto for the predicted limit.",
+        "Fraction of prunable weights to remove, 0 to 1, or auto for the predicted one: the "
+        "one-shot threshold, or the limit where survivors are moved.",
         metavar="auto|FLOAT",
     )
     method: str = option(

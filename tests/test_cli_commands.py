@@ -326,6 +326,17 @@ class TestPrune:
         outcome = prunelimit("prune", trained, *QUICK, "-o", "p.safetensors", "--json", "-q")
         document = valid("prune", outcome.document)
         assert document["amount"] == "auto"
+        assert document["sparsity"] == predicted["one_shot"]["sparsity"]
+        assert document["reliability"]["path"] == predicted["reliability"]["path"]
+        # Nothing is moved, so the limit, which is about survivors that move, would break it.
+        assert document["accuracy_after"] > document["accuracy_before"] - 0.02
+
+    def test_auto_with_survivors_that_move_is_the_limit(
+        self, prunelimit: Run, trained: Path, results: tuple[Path, Path]
+    ) -> None:
+        predicted = json.loads(results[0].read_text())
+        command = ("prune", trained, *QUICK, "--compensate", "--calibration", "600")
+        document = prunelimit(*command, "-o", "p.safetensors", "--json", "-q").document
         assert document["sparsity"] == predicted["limit"]["sparsity"]
         assert document["reliability"] == predicted["reliability"]
 

@@ -61,7 +61,7 @@ def test_its_files_are_those_of_the_commands(prunelimit: Run) -> None:
     cut = json.loads(Path("there/prune.json").read_text())
     assert predicted["model"]["sha256"] == read_checkpoint(checkpoint).sha256
     assert cut["artifact"]["path"] == "there/pruned.safetensors"
-    assert cut["sparsity"] == predicted["limit"]["sparsity"]
+    assert cut["sparsity"] == predicted["one_shot"]["sparsity"]
     again = prunelimit("check", "there/predict.json", "there/measure-refit.json", "--json", "-q")
     verdict = json.loads(Path("there/check.json").read_text())
     assert again.document["difference_pp"] == verdict["difference_pp"]

@@ -28,6 +28,7 @@ from ..errors import OutputError
 from ..files import write_json
 from ..inputs.load import load
 from ..progress import Progress, silent
+from ..reliability import judge_one_shot
 from ..report.page import write_page
 from ..report.plots import plot_limit, plot_measure, plot_spectrum
 from ..results import DemoResult
@@ -82,14 +83,16 @@ def _tell(
     predicted = predict_loaded(
         loaded, CURVATURE, LIMIT, recording("predict", CURVATURE, LIMIT), progress=progress
     )
+    expected = predicted.one_shot
+    assert expected is not None
     cut, sparse = (
         prune_loaded(
             loaded,
             config,
-            predicted.limit.sparsity,
+            expected.sparsity,
             folder / name,
             recording("prune", CURVATURE, LIMIT, config),
-            reliability=predicted.reliability,
+            reliability=judge_one_shot(expected, predicted.reliability.path),
         )
         for name, config in (
             ("pruned.safetensors", PRUNE),

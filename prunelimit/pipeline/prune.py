@@ -27,6 +27,7 @@ from ..pruning.allocation import parse_pattern
 from ..pruning.magnitude import layer_results, pruned_weights, removal_count
 from ..pruning.options import check_compensation, parse_stages, wants_compensation
 from ..pruning.selection import Selection
+from ..reliability import judge_one_shot
 from ..results import CompensationResult, PruneResult, Reliability
 from ..unfinished import settle
 from .compensation import compensated
@@ -94,6 +95,10 @@ def prune(
         inner = Recorder("predict", run, model, data, curvature, limit)
         predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
         amount, reliability = predicted.limit.sparsity, predicted.reliability
+        if not wants_compensation(config) and predicted.one_shot is not None:
+            # Survivors that stay as they are hold the loss up to there, and no further.
+            amount = predicted.one_shot.sparsity
+            reliability = judge_one_shot(predicted.one_shot, predicted.reliability.path)
     return prune_loaded(
         loaded,
         config,
