@@ -65,8 +65,8 @@ NESTED = 4
 
 LEANING = 0.02
 """Share of the prunable weights by which the limits with all parameters free and with the prunable
-ones alone may differ. 0.3 to 1.7 points were seen on perceptrons and convolutions, whose limits
-hold, and 6 on transformers, whose do not (``benchmarks/prediction.py``)."""
+ones alone may differ. They differ by one to two points on perceptrons (``benchmarks/gaps.py``) and
+by no more on a residual network, whose limits hold; by six on transformers, whose do not."""
 
 FEWEST = 20
 """Samples that are read by themselves at least."""

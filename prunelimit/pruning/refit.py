@@ -5,7 +5,7 @@ weights keeps the loss within the tolerance. Weights that reach it are a witness
 
 The solver is L-BFGS over the whole training loss (Liu, Nocedal 1989; scipy's implementation, with
 the line search of Moré and Thuente). Where the data are large, a few passes of Adam over
-minibatches come first. ``benchmarks/solvers.py`` compares it with others per pass over the data.
+minibatches come first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..progress import Progress, silent
 __all__ = ["RefitResult", "minibatch_passes", "refit"]
 
 HISTORY = 30
-"""Pairs of steps and gradients that L-BFGS keeps. 10, 30 and 100 reached the same thresholds."""
+"""Pairs of steps and gradients that L-BFGS keeps. 10, 30 and 100 reached thresholds within a point."""
 
 HISTORY_BYTES = 2**31
 """Memory that they may take; beyond it fewer are kept."""
