@@ -26,7 +26,8 @@ from ..progress import Progress, silent
 __all__ = ["RefitResult", "minibatch_passes", "refit"]
 
 HISTORY = 30
-"""Pairs of steps and gradients that L-BFGS keeps. 10, 30 and 100 reached thresholds within a point."""
+"""Pairs of steps and gradients that L-BFGS keeps. Thresholds with 10, 30 and 100 were within a
+point of each other."""
 
 HISTORY_BYTES = 2**31
 """Memory that they may take; beyond it fewer are kept."""
