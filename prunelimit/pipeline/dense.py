@@ -54,7 +54,8 @@ def evaluate_within(problem: Problem, work: Work, *, curvatures: bool) -> tuple[
         work.progress("evaluating", before + done, total)
         taken = time.monotonic() - begin
         work.seconds_per_sample = taken / (before + done)
-        if taken > SETTLED or work.seconds_left() == 0:
+        # Several processes are not at the same batch: they ask each other once, at the end.
+        if work.group.size == 1 and (taken > SETTLED or work.seconds_left() == 0):
             _refuse(work, total, total - before - done)
 
     train = evaluate(problem, problem.train, curvatures=curvatures, on_batch=watch)
