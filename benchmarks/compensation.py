@@ -13,11 +13,11 @@ import argparse
 import time
 from pathlib import Path
 
+from prunelimit.compensation.options import compensator
 from prunelimit.config import DataConfig, ModelConfig, RunConfig, SurvivorConfig
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
-from prunelimit.pruning.options import compensator
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98)
 DENSE = 91.36

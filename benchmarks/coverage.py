@@ -18,10 +18,10 @@ from functools import partial
 import numpy as np
 from gaps import RECIPES, Dense, largest, network
 
+from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig
-from prunelimit.epsilon import loss_tolerance
 from prunelimit.inputs.problem import evaluate
-from prunelimit.pipeline.predict import predict_problem
+from prunelimit.limit.tolerance import loss_tolerance
 
 
 def main() -> None:

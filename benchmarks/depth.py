@@ -16,15 +16,17 @@ import argparse
 from pathlib import Path
 
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
-from prunelimit.effective import EffectiveDimension
-from prunelimit.epsilon import loss_tolerance
+from prunelimit.estimation.curvature import measure_curvature
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import evaluate
 from prunelimit.lanczos import LanczosRun, Outcome, lanczos
-from prunelimit.limit import DirectionalSearch, Geometry, Transition, paper_transition
-from prunelimit.pipeline.spectrum import measure_curvature
+from prunelimit.lanczos.slq import Spectrum
+from prunelimit.limit.directional import DirectionalSearch
+from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.geometry import Geometry, Transition
+from prunelimit.limit.paper import paper_transition
+from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
-from prunelimit.spectrum import Spectrum
 
 DEPTHS = (30, 60, 90, 120, 160, 240, 320, 480, 640, 1000)
 

@@ -26,8 +26,8 @@ from networks import DIGITS, SMALL, on_digits
 
 from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.curvature import CurvatureProduct
-from prunelimit.epsilon import loss_tolerance
 from prunelimit.inputs.problem import Problem, evaluate
+from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.measure import measure
 from prunelimit.pruning.magnitude import magnitude_order
 

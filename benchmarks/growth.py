@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from prunelimit.curvature import Product, curvature_product
-from prunelimit.group import Group, join
+from prunelimit.distributed import Group, join
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.lanczos import Lanczos, Store, basis_bytes

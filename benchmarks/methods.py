@@ -19,6 +19,8 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prunelimit.commands.compare import compare, compared, parse_methods
+from prunelimit.commands.train import train
 from prunelimit.config import (
     CompareConfig,
     CurvatureConfig,
@@ -29,12 +31,10 @@ from prunelimit.config import (
     RunConfig,
     TrainConfig,
 )
-from prunelimit.documents import from_json, to_json
-from prunelimit.files import read_json, write_json
 from prunelimit.inputs.load import load
-from prunelimit.pipeline.compare import compare, compared, parse_methods
-from prunelimit.pipeline.train import train
-from prunelimit.results import CompareResult, MethodResult
+from prunelimit.results.serialization import from_json, to_json
+from prunelimit.results.types import CompareResult, MethodResult
+from prunelimit.storage.files import read_json, write_json
 
 
 @dataclass(frozen=True)

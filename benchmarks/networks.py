@@ -17,11 +17,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from prunelimit.commands.train import train as train_checkpoint
 from prunelimit.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from prunelimit.inputs.load import load, problem_from_module
 from prunelimit.inputs.problem import Problem
-from prunelimit.pipeline.train import train as train_checkpoint
-from prunelimit.training import train
+from prunelimit.training.l1 import train
 
 DIGITS = {
     "plain": TrainConfig(l1=0.0, epochs=60),

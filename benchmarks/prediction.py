@@ -30,12 +30,12 @@ import numpy as np
 from networks import Case, arguments, cases
 from scipy.stats import t as student
 
+from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
-from prunelimit.documents import to_json
-from prunelimit.files import read_json, write_json
 from prunelimit.inputs.problem import Problem
 from prunelimit.measure import measure
-from prunelimit.pipeline.predict import predict_problem
+from prunelimit.results.serialization import to_json
+from prunelimit.storage.files import read_json, write_json
 
 HESSIAN_SAMPLES = {"digits": 0, "MNIST": 10_000, "CIFAR-10": 1_000}
 """Samples of the Hessian: all where that is cheap."""

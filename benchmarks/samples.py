@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from prunelimit.commands.predict import predict
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
-from prunelimit.pipeline.predict import predict
-from prunelimit.results import PredictResult
+from prunelimit.results.types import PredictResult
 
 
 def read(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunelimit.curvature import curvature_product
-from prunelimit.group import Group, join
+from prunelimit.distributed import Group, join
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.inputs.sharded import ShardedProblem, shard

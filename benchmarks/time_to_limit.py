@@ -27,23 +27,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunelimit.config import (
-    CurvatureConfig,
-    DataConfig,
-    LimitConfig,
-    ModelConfig,
-    RunConfig,
-)
+from prunelimit.commands.predict import predict_problem
+from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from prunelimit.curvature import CurvatureProduct, PyHessianProduct
-from prunelimit.effective import EffectiveDimension
-from prunelimit.epsilon import loss_tolerance
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import Problem, Split, evaluate
 from prunelimit.lanczos import Bracket, Quadrature, lanczos, pool
-from prunelimit.limit import Geometry, isotropic_transition, paper_transition
-from prunelimit.pipeline.predict import predict_problem
+from prunelimit.lanczos.slq import OPERATORS, Spectrum, rademacher
+from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.geometry import Geometry
+from prunelimit.limit.isotropic import isotropic_transition
+from prunelimit.limit.paper import paper_transition
+from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.pruning.magnitude import magnitude_order
-from prunelimit.spectrum import OPERATORS, Spectrum, rademacher
 
 Route = Callable[[int], list[Quadrature]]
 """Depth -> the rules whose readings are averaged."""

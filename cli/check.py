@@ -36,7 +36,7 @@ from .options import (
 from .outputs import Outputs
 
 if TYPE_CHECKING:
-    from prunelimit.results import CheckResult
+    from prunelimit.results.types import CheckResult
 
 GATE_FAILED = 1
 """Exit code of a gate that failed."""
@@ -101,10 +101,10 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
 
 
 def _compared(files: tuple[Path, ...], config: CheckConfig) -> CheckResult:
-    from prunelimit.documents import from_json
-    from prunelimit.files import read_json
-    from prunelimit.pipeline.check import check_results
-    from prunelimit.results import MeasureResult, PredictResult
+    from prunelimit.commands.check import check_results
+    from prunelimit.results.serialization import from_json
+    from prunelimit.results.types import MeasureResult, PredictResult
+    from prunelimit.storage.files import read_json
 
     predicted = from_json(PredictResult, read_json(files[0]), str(files[0]))
     measured = from_json(MeasureResult, read_json(files[1]), str(files[1]))
@@ -112,7 +112,7 @@ def _compared(files: tuple[Path, ...], config: CheckConfig) -> CheckResult:
 
 
 def _measured(checkpoint: Path, given: dict[str, Any], progress: Any) -> CheckResult:
-    from prunelimit.pipeline.check import check_checkpoint
+    from prunelimit.commands.check import check_checkpoint
 
     return check_checkpoint(
         checkpoint,

@@ -65,7 +65,7 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
     Ctrl-C leaves the methods done; with -o, --resume goes on from there. CKPT is a checkpoint; one
     written by prunelimit names its own network and data.
     """
-    from prunelimit.files import resume_path
+    from prunelimit.storage.files import resume_path
 
     force = given["force"]
     state = None if given["output"] is None else resume_path(given["output"])
@@ -76,7 +76,7 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
     config = build(CompareConfig, given)
     read = () if config.predicted is None else (Path(config.predicted),)
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint, *read))
-    from prunelimit.pipeline.compare import compare
+    from prunelimit.commands.compare import compare
     from prunelimit.report.plots import plot_compare
     from prunelimit.report.tables import compare_table
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from prunelimit.results import DemoResult, OneShot, Threshold
+from prunelimit.results.types import DemoResult, OneShot, Threshold
 
 from .options import cli_command, flag, general_options, titled
 from .outputs import Outputs
@@ -47,7 +47,7 @@ def command(directory: Path, seed: int, **given: Any) -> None:
     folder with the checkpoints, the JSON files, the plots and a report.
     """
     outputs = Outputs.of(given)
-    from prunelimit.pipeline.demo import demo
+    from prunelimit.commands.demo import demo
 
     with outputs.progress() as progress:
         result = demo(directory, force=outputs.force, seed=seed, progress=progress)

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from prunelimit.results import CompareResult, MeasurePoint, MeasureResult, SpectrumResult
+from prunelimit.results.types import CompareResult, MeasurePoint, MeasureResult, SpectrumResult
 
 __all__ = ["write_csv", "write_curves", "write_npz"]
 
@@ -20,7 +20,7 @@ def write_npz(result: SpectrumResult, path: Path, *, force: bool) -> None:
     """
     import numpy as np
 
-    from prunelimit.files import writing
+    from prunelimit.storage.files import writing
 
     depth = max(len(row) for row in result.ritz_values)
 
@@ -51,7 +51,7 @@ def _cells(point: MeasurePoint) -> list[object]:
 
 
 def _write(head: Sequence[str], rows: Iterable[list[object]], path: Path, force: bool) -> None:
-    from prunelimit.files import writing
+    from prunelimit.storage.files import writing
 
     with writing(path, force=force) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -39,7 +39,7 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
     CKPT is a checkpoint; one written by prunelimit names its own network and data.
     """
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint,))
-    from prunelimit.pipeline.measure import measure
+    from prunelimit.commands.measure import measure
     from prunelimit.report.plots import plot_measure
     from prunelimit.report.tables import measure_table
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from prunelimit.documents import to_json
 from prunelimit.errors import OutputError, UnreliableError, UsageError
 from prunelimit.progress import Progress
-from prunelimit.results import Reliability
+from prunelimit.results.serialization import to_json
+from prunelimit.results.types import Reliability
 
 __all__ = ["Outputs"]
 
@@ -43,7 +43,7 @@ class Outputs:
                 closed, it is an input, or two outputs are the same file.
             UsageError: a plot's format is unknown.
         """
-        from prunelimit.files import check_writable
+        from prunelimit.storage.files import check_writable
 
         plot: Path | None = given.get("plot")
         output: Path | None = given.get("output")
@@ -77,7 +77,7 @@ class Outputs:
 
     def document(self, result: Any, path: Path | None = None) -> None:
         """The result as JSON: into ``path`` when given, on stdout with ``--json``."""
-        from prunelimit.files import write_json
+        from prunelimit.storage.files import write_json
 
         document = to_json(result)
         if path is not None:
@@ -87,7 +87,7 @@ class Outputs:
 
     def draw(self, draw: Callable[[Path], None]) -> None:
         """The plot, when one is wanted; ``draw`` writes it to the path it is given."""
-        from prunelimit.files import writing
+        from prunelimit.storage.files import writing
 
         if self.plot is not None:
             with writing(self.plot, force=self.force) as temporary:

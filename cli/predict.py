@@ -33,7 +33,7 @@ from .options import (
 from .outputs import Outputs
 
 if TYPE_CHECKING:
-    from prunelimit.group import Group
+    from prunelimit.distributed import Group
 
 
 @cli_command(
@@ -63,7 +63,7 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
     processes share samples and vectors, with --shard parameters those too: torchrun
     --nproc-per-node 2 -m prunelimit predict CKPT
     """
-    from prunelimit.files import resume_path
+    from prunelimit.storage.files import resume_path
 
     force = given["force"]
     state = None if given["output"] is None else resume_path(given["output"])
@@ -71,7 +71,7 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
         raise UsageError("--resume needs the -o FILE.json of the interrupted prediction.")
     if resume and state is not None and state.exists():
         given["force"] = True  # the file holds the estimate so far
-    from prunelimit.group import join
+    from prunelimit.distributed import join
 
     if state is not None:
         keep_on_interrupt(
@@ -92,8 +92,8 @@ def _predict(
     given: dict[str, Any],
 ) -> None:
     outputs = Outputs.of(given, inputs=(checkpoint,))
-    from prunelimit.group import local_device
-    from prunelimit.pipeline.predict import predict
+    from prunelimit.commands.predict import predict
+    from prunelimit.distributed import local_device
     from prunelimit.report.plots import plot_limit
     from prunelimit.report.tables import predict_table
 

@@ -61,9 +61,9 @@ def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     up for them; Ctrl-C then keeps the stages done, for --resume to go on from.
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
-    from prunelimit.files import resume_path
-    from prunelimit.pipeline.prune import prune
+    from prunelimit.commands.prune import prune
     from prunelimit.report.tables import prune_table
+    from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(
         resume_path(output),

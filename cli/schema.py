@@ -6,7 +6,7 @@ import json
 
 import click
 
-from prunelimit.schemas import SCHEMAS, schema
+from prunelimit.results.schema import SCHEMAS, schema
 
 from .options import cli_command
 

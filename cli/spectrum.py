@@ -44,7 +44,7 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     CKPT is a checkpoint; one written by prunelimit names its own network and data.
     """
     outputs = Outputs.of(given, npz, inputs=(checkpoint,))
-    from prunelimit.pipeline.spectrum import spectrum
+    from prunelimit.commands.spectrum import spectrum
     from prunelimit.report.plots import plot_spectrum
     from prunelimit.report.tables import spectrum_table
 

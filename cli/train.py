@@ -42,9 +42,9 @@ def command(output: Path, resume: bool, **given: Any) -> None:
     every other command needs nothing but its path.
     """
     outputs = Outputs.of(given, output)
-    from prunelimit.files import resume_path
-    from prunelimit.pipeline.train import train
+    from prunelimit.commands.train import train
     from prunelimit.report.tables import train_table
+    from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(
         resume_path(output),

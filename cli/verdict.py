@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from prunelimit.errors import OutputError
-from prunelimit.results import CheckResult
+from prunelimit.results.types import CheckResult
 
 __all__ = ["append_summary", "write_junit"]
 
@@ -16,7 +16,7 @@ NUMBERS = {"one-shot": " (one-shot)", "between": " (between one-shot and limit)"
 
 def write_junit(result: CheckResult, path: Path, *, force: bool) -> None:
     """One test case, failed when the gate failed, with the reasons as its message."""
-    from prunelimit.files import writing
+    from prunelimit.storage.files import writing
 
     failures = "0" if result.passed else "1"
     seconds = f"{result.provenance.wall_seconds:.3f}"

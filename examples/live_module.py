@@ -11,12 +11,12 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import evaluate
-from prunelimit.pipeline.predict import predict_problem
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
-from prunelimit.pruning.refit import refit
+from prunelimit.training.refit import refit
 
 
 def trained() -> tuple[nn.Module, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

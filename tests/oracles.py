@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunelimit.inputs.problem import Problem
 from prunelimit.lanczos import lanczos
-from prunelimit.spectrum import Spectrum
+from prunelimit.lanczos.slq import Spectrum
 
 
 def exact_spectrum(eigenvalues: np.ndarray) -> Spectrum:

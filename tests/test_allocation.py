@@ -25,11 +25,7 @@ from prunelimit.pruning.allocation import (
     parse_pattern,
     pattern_kept,
 )
-from prunelimit.pruning.distortion import (
-    DistortionCurve,
-    least_distortion,
-    measured_distortion,
-)
+from prunelimit.pruning.distortion import DistortionCurve, least_distortion, measured_distortion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection

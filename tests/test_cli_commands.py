@@ -18,10 +18,10 @@ from conftest import Outcome
 from safetensors.torch import load_file, save_file
 
 from prunelimit.config import ALLOCATIONS, CRITERIA
-from prunelimit.documents import from_json
 from prunelimit.inputs.checkpoint import read_checkpoint
-from prunelimit.results import MeasureResult, PredictResult
-from prunelimit.schemas import schema
+from prunelimit.results.schema import schema
+from prunelimit.results.serialization import from_json
+from prunelimit.results.types import MeasureResult, PredictResult
 
 Run = Callable[..., Outcome]
 
@@ -93,7 +93,7 @@ class TestTrain:
     def test_an_interrupted_training_goes_on_to_the_same_network(
         self, prunelimit: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from prunelimit import training
+        from prunelimit.training import l1 as training
 
         command = ("train", "-m", "lenet-300-100", "-d", "digits", "--epochs", "3", "-o")
         assert prunelimit(*command, "whole.safetensors", "-q").code == 0

@@ -13,11 +13,11 @@ import pytest
 import torch
 from conftest import Outcome
 
-from prunelimit.documents import from_json
-from prunelimit.files import resume_path
-from prunelimit.pipeline import compare as pipeline
-from prunelimit.results import CompareResult
-from prunelimit.schemas import schema
+from prunelimit.commands import compare as pipeline
+from prunelimit.results.schema import schema
+from prunelimit.results.serialization import from_json
+from prunelimit.results.types import CompareResult
+from prunelimit.storage.files import resume_path
 
 Run = Callable[..., Outcome]
 

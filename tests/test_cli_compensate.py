@@ -9,11 +9,11 @@ import jsonschema
 import pytest
 import torch
 
-from prunelimit.files import resume_path
+from prunelimit.compensation.stages import Compensator
+from prunelimit.compensation.state import State
 from prunelimit.inputs.checkpoint import read_checkpoint
-from prunelimit.pruning.stages import Compensator
-from prunelimit.pruning.state import State
-from prunelimit.schemas import schema
+from prunelimit.results.schema import schema
+from prunelimit.storage.files import resume_path
 
 Run = Callable[..., object]
 SMALL = ("--calibration", "600", "--cg-steps", "5", "--epsilon", "0.02")

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 from conftest import Outcome
 
+from prunelimit.commands import demo as story
 from prunelimit.inputs.checkpoint import read_checkpoint
-from prunelimit.pipeline import demo as story
-from prunelimit.schemas import SCHEMAS, schema
+from prunelimit.results.schema import SCHEMAS, schema
 
 Run = Callable[..., Outcome]
 

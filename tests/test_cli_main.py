@@ -18,7 +18,7 @@ from prunelimit.cli.command import keep_on_interrupt
 from prunelimit.cli.main import COMMANDS
 from prunelimit.cli.options import cli_command, general_options
 from prunelimit.errors import InputError, NumericalError, OutputError, UnreliableError, UsageError
-from prunelimit.files import writing
+from prunelimit.storage.files import writing
 
 Run = Callable[..., Outcome]
 

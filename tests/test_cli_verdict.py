@@ -11,7 +11,7 @@ from test_results import filled
 
 from prunelimit.cli.verdict import append_summary, write_junit
 from prunelimit.errors import OutputError
-from prunelimit.results import CheckResult
+from prunelimit.results.types import CheckResult
 
 
 def verdict(passed: bool) -> CheckResult:

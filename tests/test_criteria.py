@@ -17,11 +17,7 @@ from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.pruning.criteria import CRITERIA, Criterion, Judgement, find_criterion
 from prunelimit.pruning.criteria.activations import input_norms
 from prunelimit.pruning.criteria.diagonal import ggn_diagonal
-from prunelimit.pruning.criteria.fisher import (
-    EmpiricalFisher,
-    sample_gradients,
-    usual_gradients,
-)
+from prunelimit.pruning.criteria.fisher import EmpiricalFisher, sample_gradients, usual_gradients
 from prunelimit.pruning.criteria.gradients import loss_gradient
 from prunelimit.pruning.criteria.synflow import linear_twin, synaptic_flow
 from prunelimit.pruning.layers import prunable_layers, prunable_part

@@ -7,16 +7,13 @@ import pytest
 import torch
 from test_lanczos import symmetric
 
-from prunelimit.effective import EffectiveDimension
 from prunelimit.lanczos import Lanczos, LanczosRun, lanczos
-from prunelimit.limit import (
-    DirectionalSearch,
-    Geometry,
-    Transition,
-    isotropic_transition,
-    paper_transition,
-)
-from prunelimit.spectrum import Spectrum, estimate_spectrum
+from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
+from prunelimit.limit.directional import DirectionalSearch
+from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.geometry import Geometry, Transition
+from prunelimit.limit.isotropic import isotropic_transition
+from prunelimit.limit.paper import paper_transition
 
 SIZE = 200
 MAGNITUDES = np.linspace(0.01, 1.0, SIZE)

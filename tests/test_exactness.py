@@ -9,17 +9,15 @@ from oracles import dense_ggn, dense_hessian, exact_spectrum, two_layer
 from torch import nn
 
 from prunelimit.curvature import CurvatureProduct
-from prunelimit.effective import EffectiveDimension
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.lanczos import LanczosRun, lanczos
-from prunelimit.limit import (
-    DirectionalSearch,
-    Geometry,
-    isotropic_transition,
-    paper_transition,
-)
-from prunelimit.spectrum import Spectrum, estimate_spectrum
+from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
+from prunelimit.limit.directional import DirectionalSearch
+from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.geometry import Geometry
+from prunelimit.limit.isotropic import isotropic_transition
+from prunelimit.limit.paper import paper_transition
 
 EPSILON = 1e-4
 

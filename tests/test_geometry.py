@@ -12,15 +12,12 @@ import pytest
 import torch
 from oracles import exact_spectrum, least_rise, random_rotation
 
-from prunelimit.effective import EffectiveDimension
 from prunelimit.lanczos import LanczosRun, lanczos
-from prunelimit.limit import (
-    DirectionalSearch,
-    Geometry,
-    almt_band,
-    isotropic_transition,
-    paper_transition,
-)
+from prunelimit.limit.directional import DirectionalSearch
+from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.geometry import Geometry, almt_band
+from prunelimit.limit.isotropic import isotropic_transition
+from prunelimit.limit.paper import paper_transition
 
 SIZE = 400
 TRIALS = 24

@@ -12,13 +12,13 @@ import torch
 from oracles import all_samples, dense_ggn, dense_hessian
 from torch import Tensor, nn
 
+from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.inputs.call import call
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measure import measure
-from prunelimit.pipeline.predict import predict_problem
 from prunelimit.pruning.allocation import ALLOCATIONS
 from prunelimit.pruning.criteria import CRITERIA
 from prunelimit.pruning.selection import Selection

@@ -10,19 +10,13 @@ from hypothesis import strategies as st
 from oracles import brute_paper_limit, exact_spectrum, kept
 from test_lanczos import symmetric
 
-from prunelimit.effective import EffectiveDimension
 from prunelimit.lanczos import lanczos
-from prunelimit.limit import (
-    DirectionalSearch,
-    Geometry,
-    Transition,
-    almt_band,
-    isotropic_transition,
-    isotropic_width,
-    paper_transition,
-    paper_width,
-)
-from prunelimit.spectrum import estimate_spectrum
+from prunelimit.lanczos.slq import estimate_spectrum
+from prunelimit.limit.directional import DirectionalSearch
+from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.geometry import Geometry, Transition, almt_band
+from prunelimit.limit.isotropic import isotropic_transition, isotropic_width
+from prunelimit.limit.paper import paper_transition, paper_width
 
 GENERATOR = np.random.default_rng(3)
 EIGENVALUES = np.concatenate([np.geomspace(1, 30, 12), np.geomspace(1e-5, 0.3, 288)])

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunelimit.compensation.options import compensator
 from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measure import Measurement, measure, parse_sparsities
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
-from prunelimit.pruning.options import compensator
-from prunelimit.pruning.refit import refit
-from prunelimit.results import Threshold
-from prunelimit.training import train
+from prunelimit.results.types import Threshold
+from prunelimit.training.l1 import train
+from prunelimit.training.refit import refit
 
 WEIGHTS = 1000
 SAMPLES = 400

@@ -25,10 +25,10 @@ from rich.console import Console
 
 from prunelimit.cli.main import main
 from prunelimit.errors import InputError, OutputError
-from prunelimit.held import hold
+from prunelimit.gate import hold
 from prunelimit.report import page, plots, tables, words
 from prunelimit.report.command import CONFIGS, command_line
-from prunelimit.results import (
+from prunelimit.results.types import (
     Artifact,
     BudgetPoint,
     CheckResult,
@@ -782,7 +782,7 @@ def parsed(tokens: list[str], monkeypatch: pytest.MonkeyPatch, command: str) -> 
                 caught.update(dataclasses.asdict(config))
         raise InputError("Caught.")
 
-    monkeypatch.setattr(f"prunelimit.pipeline.{command}.{command}", catch)
+    monkeypatch.setattr(f"prunelimit.commands.{command}.{command}", catch)
     assert main(tokens) == InputError.exit_code
     return caught
 

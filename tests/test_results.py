@@ -10,10 +10,10 @@ import typing
 
 import pytest
 
-from prunelimit.documents import from_json, to_json
 from prunelimit.errors import InputError
-from prunelimit.results import CheckResult, PredictResult, TrainResult
-from prunelimit.schemas import SCHEMAS
+from prunelimit.results.schema import SCHEMAS
+from prunelimit.results.serialization import from_json, to_json
+from prunelimit.results.types import CheckResult, PredictResult, TrainResult
 
 KINDS = sorted(SCHEMAS.items())
 

@@ -11,12 +11,12 @@ import torch
 from conftest import torchrun, unattended
 from torch import nn
 
+from prunelimit.commands.predict import predict
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from prunelimit.distributed import Group, Parts
 from prunelimit.errors import UsageError
-from prunelimit.group import Group, Parts
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.sharded import shard
-from prunelimit.pipeline.predict import predict
 
 SCRIPT = """
 import time
@@ -29,7 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunelimit.curvature import ShardedProduct, curvature_product
 from prunelimit.errors import InputError
-from prunelimit.group import join
+from prunelimit.distributed import join
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import evaluate
 from prunelimit.inputs.sharded import shard

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..distributed import ALONE, Group
 from ..errors import UsageError
-from ..group import ALONE, Group
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import ShardedProblem
 from ..inputs.splits import Chosen

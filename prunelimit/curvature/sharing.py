@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..group import Parts
+from ..distributed import Parts
 from .products import CurvatureProduct
 
 __all__ = ["SharedProduct"]

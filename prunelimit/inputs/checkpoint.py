@@ -21,8 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError, OutputError
-from ..files import writing
-from ..results import Artifact
+from ..results.types import Artifact
+from ..storage.files import writing
 from .pickles import wanted_globals
 from .resolve import reason
 

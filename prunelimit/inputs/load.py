@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError
-from ..results import DataInfo, ModelInfo
+from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
 from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
 from .datasets import Data, load_data, split_of

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..distributed import Group, Parts
 from ..errors import NumericalError
-from ..group import Group, Parts
 from .call import call
 from .output_curvature import output_curvature
 

@@ -21,8 +21,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from ..distributed import Group, Parts, died
 from ..errors import InputError, UsageError
-from ..group import Group, Parts, died
 from .call import call
 from .placement import device_of
 from .problem import Layout, Problem, Split

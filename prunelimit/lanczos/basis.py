@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..distributed import ALONE, Group
 from ..errors import UsageError
-from ..group import ALONE, Group
 
 __all__ = ["BASES", "BLOCK", "Basis", "basis_bytes"]
 

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..distributed import ALONE, Group
 from ..errors import NumericalError, UsageError
-from ..group import ALONE, Group
 from .basis import Basis
 from .quadrature import LanczosRun, Outcome
 

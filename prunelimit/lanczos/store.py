@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..distributed import ALONE, Group
 from ..errors import OutputError
-from ..group import ALONE, Group
-from ..unfinished import owned, require_owner, settle, unreadable
+from ..storage.resume import owned, require_owner, settle, unreadable
 from .process import Lanczos, Matvec
 
 __all__ = ["Store"]

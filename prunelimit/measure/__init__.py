@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..config import MeasureConfig
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
-from ..results import Cost, Dense, Epsilon, MeasurePoint, Threshold, Witness
+from ..results.types import Cost, Dense, Epsilon, MeasurePoint, Threshold, Witness
 from .points import Points
 from .search import Search
 from .settings import check_measure, parse_sparsities
@@ -44,7 +44,7 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     paired sampling error: the change of correctness of each test sample, normal at
     ``config.confidence``. The interval of the loss threshold is the pair that brackets it.
 
-    ``refit`` trains the survivors of each mask first (:func:`prunelimit.pruning.refit.refit`).
+    ``refit`` trains the survivors of each mask first (:func:`prunelimit.training.refit.refit`).
     Threshold ``feasibility`` (loss within epsilon of dense) is the one within four times
     ``config.refit_passes``; its interval is [last feasible, first infeasible]. A budget can fail
     where more of it would succeed, so it is a lower bound. ``witness`` gives the threshold at one

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..compensation.options import compensator
+from ..compensation.path import Path
 from ..config import MeasureConfig
-from ..epsilon import accuracy_points
 from ..errors import UsageError
+from ..estimation.epsilon import tolerance_of
 from ..inputs.problem import Evaluation, Problem, evaluate
+from ..limit.tolerance import accuracy_points
 from ..progress import Progress
-from ..pruning.options import compensator
-from ..pruning.path import Path
-from ..pruning.refit import minibatch_passes, refit
 from ..pruning.selection import Selection
-from ..results import Cost, Dense
-from ..tolerance import tolerance_of
+from ..results.types import Cost, Dense
+from ..training.refit import minibatch_passes, refit
 from .settings import MOVED
 
 __all__ = ["BUDGETS", "Point", "Points"]

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 from ..config import MeasureConfig
 from ..pruning.magnitude import removal_count
-from ..results import BudgetPoint, MeasurePoint, Threshold, Witness
+from ..results.types import BudgetPoint, MeasurePoint, Threshold, Witness
 from .points import BUDGETS, Point, Points
 
 __all__ = ["Search"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from ..compensation.options import check_compensation
 from ..config import METHODS, MeasureConfig
-from ..epsilon import accuracy_points, parse_tolerance
 from ..errors import UsageError
 from ..inputs.resolve import did_you_mean, is_attribute
+from ..limit.tolerance import accuracy_points, parse_tolerance
 from ..pruning.criteria import find_criterion
-from ..pruning.options import check_compensation
 
 __all__ = ["MOVED", "check_measure", "parse_sparsities"]
 

@@ -1,1 +1,1 @@
-"""What is removed: exact-count masks, and the survivors refitted."""
+"""Which weights go: criteria, allocations, patterns, masks of exact counts."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..inputs.problem import Problem
-from ..results import LayerResult
+from ..results.types import LayerResult
 
 __all__ = ["keep_mask", "layer_results", "magnitude_order", "pruned_weights", "removal_count"]
 

@@ -16,7 +16,7 @@ from ..config import (
     PruneConfig,
     RunConfig,
 )
-from ..results import Provenance
+from ..results.types import Provenance
 
 __all__ = ["command_line"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from ..files import writing
-from ..results import CheckResult, MeasureResult, PredictResult, PruneResult
+from ..results.types import CheckResult, MeasureResult, PredictResult, PruneResult
+from ..storage.files import writing
 from .command import command_line
 from .words import accuracy, basis, count, held, interval, matrix, modelled, percent, rule
 

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ..files import writing
-from ..results import CompareResult, Limit, MeasureResult, PredictResult, SpectrumResult
+from ..results.types import CompareResult, Limit, MeasureResult, PredictResult, SpectrumResult
+from ..storage.files import writing
 from .words import count, interval, matrix, percent
 
 __all__ = ["plot_compare", "plot_limit", "plot_measure", "plot_spectrum"]

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..results import (
+from ..results.types import (
     CheckResult,
     CompareResult,
     CompensationResult,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..results import HeldTo, OneShot, Threshold
+from ..results.types import HeldTo, OneShot, Threshold
 
 __all__ = [
     "accuracy",

@@ -1,0 +1,1 @@
+"""The commands: load, call, package; the only room that joins all others."""

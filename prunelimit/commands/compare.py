@@ -1,0 +1,206 @@
+"""``compare``: methods side by side on one network, against its limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..config import (
+    CompareConfig,
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    MeasureConfig,
+    ModelConfig,
+    RunConfig,
+)
+from ..errors import UsageError
+from ..estimation.epsilon import tolerance_of
+from ..gate import distances, require_same
+from ..inputs.load import Loaded, load
+from ..inputs.problem import Problem, evaluate
+from ..measure import check_measure, measure
+from ..progress import Progress, silent
+from ..results.serialization import from_json, to_json
+from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
+from ..storage.files import read_json
+from ..storage.resume import Unfinished, settle
+from .predict import predict_loaded
+from .provenance import Recorder
+
+__all__ = ["compare", "compared", "parse_methods"]
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """``"one-shot,refit"`` as names, each once, in their order.
+
+    Raises:
+        UsageError: a name is missing.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UsageError(
+            f"--methods {text!r} is not understood; give names as one-shot,compensated,refit."
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def compare(
+    checkpoint: Path,
+    model: ModelConfig,
+    data: DataConfig,
+    run: RunConfig,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    measurement: MeasureConfig,
+    config: CompareConfig,
+    *,
+    state: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress = silent,
+) -> CompareResult:
+    """Measure every method of ``config`` on the network in ``checkpoint``.
+
+    The limit is predicted once, or read from ``config.predicted``, which must be about the same
+    network, data and loss tolerance; ``curvature`` and what of ``limit`` is not the loss tolerance
+    then have no effect, nor has ``measurement.method`` ever.
+
+    A KeyboardInterrupt ends it with the methods done, where there is one. The limit and every
+    method done lie at ``state``, to be removed by the caller once the result is written; ``resume``
+    goes on with what lies there, to the same numbers, and ``force`` throws it away.
+
+    Raises:
+        OutputError: a state exists, and neither ``resume`` nor ``force`` says what to do with it.
+        UsageError: the state is of other inputs or options.
+        PruneLimitError: see its subclasses; a method or setting that makes no sense is refused
+            before anything is computed.
+    """
+    recorder = Recorder("compare", run, model, data, curvature, limit, measurement, config)
+    settings = _settings(measurement, config)
+    predicted = None
+    if config.predicted is not None:
+        predicted = from_json(PredictResult, read_json(Path(config.predicted)), config.predicted)
+    if state is not None:
+        settle(state, "comparison", resume=resume, force=force)
+    loaded = load(checkpoint, model, data, run)
+    kept = found = None
+    if state is not None:
+        owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
+        kept = Unfinished(state, "comparison", owner)
+        found = kept.restored(partial(from_json, CompareResult))
+    if found is None:
+        if predicted is None:
+            inner = Recorder("predict", run, model, data, curvature, limit)
+            predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
+        found = _begun(loaded, predicted, settings[0].epsilon, recorder)
+        if kept is not None:
+            kept.save(to_json(found))
+    found = _measured(loaded, found, settings, kept, progress)
+    return dataclasses.replace(found, provenance=recorder.finish())
+
+
+def _settings(measurement: MeasureConfig, config: CompareConfig) -> tuple[MeasureConfig, ...]:
+    """One measurement for every method, each with settings that make sense."""
+    methods = parse_methods(config.methods)
+    settings = tuple(dataclasses.replace(measurement, method=name) for name in methods)
+    for each in settings:
+        check_measure(each)
+    return settings
+
+
+def _begun(
+    loaded: Loaded, predicted: PredictResult, epsilon: str, recorder: Recorder
+) -> CompareResult:
+    """The comparison with the limit, and no method yet."""
+    problem = loaded.problem
+    train = evaluate(problem, problem.train)
+    tolerance = tolerance_of(problem, epsilon, train)
+    # The methods take long: what does not belong together is to be told before.
+    require_same(predicted, loaded.model_info, loaded.data_info, tolerance)
+    return CompareResult(
+        provenance=recorder.finish(),
+        model=loaded.model_info,
+        data=loaded.data_info,
+        dense=Dense(loss=train.loss, accuracy=evaluate(problem, problem.test).accuracy),
+        epsilon=tolerance,
+        limit=predicted.limit,
+        limit_cost=Cost(
+            products=predicted.curvature.products,
+            samples=predicted.curvature.samples,
+            epochs=0,
+            seconds=predicted.provenance.wall_seconds,
+        ),
+        reliability=predicted.reliability,
+        methods=(),
+        interrupted=True,
+    )
+
+
+def _measured(
+    loaded: Loaded,
+    found: CompareResult,
+    settings: tuple[MeasureConfig, ...],
+    kept: Unfinished | None,
+    progress: Progress,
+) -> CompareResult:
+    """``found`` with the methods of ``settings`` that it lacks: all, or those until an interrupt
+    comes."""
+    for config in settings[len(found.methods) :]:
+        try:
+            method = compared(loaded.problem, config, found.limit, progress=progress)
+            found = dataclasses.replace(found, methods=(*found.methods, method))
+            if kept is not None:
+                kept.save(to_json(found))
+        except KeyboardInterrupt:
+            if not found.methods:
+                raise
+            return found
+    return dataclasses.replace(found, interrupted=False)
+
+
+def compared(
+    problem: Problem, config: MeasureConfig, limit: Limit, *, progress: Progress = silent
+) -> MethodResult:
+    """The method of ``config`` measured on the network, its thresholds held against ``limit``."""
+
+    def named(stage: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{config.method}: {stage}", done, total, note)
+
+    measured = measure(problem, config, progress=named)
+    return MethodResult(
+        method=config.method,
+        curve=measured.curve,
+        thresholds=distances(limit, measured.thresholds),
+        allocation=measured.allocation,
+        calibration=measured.calibration,
+        cost=measured.cost,
+        witness=measured.witness,
+    )
+
+
+def _owner(
+    loaded: Loaded,
+    config: CompareConfig,
+    limit: LimitConfig,
+    measurement: MeasureConfig,
+    *others: RunConfig | ModelConfig | DataConfig | CurvatureConfig,
+) -> dict[str, Any]:
+    """What has a part in the numbers."""
+    predicted = None
+    if config.predicted is not None:
+        predicted = hashlib.sha256(Path(config.predicted).read_bytes()).hexdigest()
+    options: dict[str, Any] = {}
+    for each in (*others, measurement):
+        options |= dataclasses.asdict(each)
+    return {
+        **options,
+        **{f"limit's {name}": value for name, value in dataclasses.asdict(limit).items()},
+        "checkpoint": loaded.model_info.sha256,
+        "data set": dataclasses.asdict(loaded.data_info),
+        "methods": parse_methods(config.methods),
+        "predicted": predicted,
+    }

@@ -1,0 +1,400 @@
+"""``predict``: checkpoint + data -> the limit, its interval, its reliability."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..config import CurvatureConfig, DataConfig, HeldConfig, LimitConfig, ModelConfig, RunConfig
+from ..distributed import ALONE, Group, LostProcessError
+from ..errors import UsageError
+from ..estimation.adaptive import find_limits
+from ..estimation.budget import Work, never
+from ..estimation.curvature import Curvature, cross_check
+from ..estimation.dense import PATH_PRODUCTS, evaluate_within, require_products
+from ..estimation.epsilon import tolerance_of
+from ..estimation.estimate import PruningPath
+from ..estimation.loss_path import PLANNED, gather
+from ..estimation.sample_size import Carried
+from ..gate import hold, number_and_rule
+from ..inputs.load import Loaded, load, model_info
+from ..inputs.problem import Problem, Split
+from ..inputs.sharded import shard
+from ..lanczos import Store
+from ..lanczos.slq import OPERATORS
+from ..limit.directional import DirectionalSearch
+from ..limit.effective_dimension import EffectiveDimension
+from ..limit.expected import expected_threshold
+from ..limit.geometry import Geometry, Transition, almt_band
+from ..limit.isotropic import isotropic_width
+from ..limit.paper import paper_width
+from ..limit.reliability import judge
+from ..limit.tolerance import accuracy_points, parse_tolerance
+from ..progress import Progress, silent
+from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
+from ..results.types import CurvePoint, DataInfo, Dense, Limit, PredictResult, Variant
+from .provenance import Recorder
+
+__all__ = ["predict", "predict_loaded", "predict_problem"]
+
+CURVE_POINTS = 101
+
+CERTAIN = 1e-9
+"""Mean trace of the loss's second derivative in the outputs below which the GGN is rounding."""
+
+JUDGED = 10_000
+"""Training samples whose loss is followed along the path, at most."""
+
+FEWEST_JUDGED = 500
+"""How many of them there are at least, where there are so many."""
+
+PATH_SHARE = 0.15
+"""Share of the time allowed that the path may take."""
+
+
+def predict(
+    checkpoint: Path,
+    model: ModelConfig,
+    data: DataConfig,
+    run: RunConfig,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    held: HeldConfig | None = None,
+    *,
+    state: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    stop: Callable[[], bool] | None = None,
+    group: Group = ALONE,
+    progress: Progress = silent,
+) -> PredictResult:
+    """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
+
+    ``held`` names the method that the result says what to hold to. ``state`` is a folder where
+    unfinished work lies until it is finished; ``resume`` goes on with what lies there, to the same
+    numbers, and ``force`` throws it away. ``stop`` is asked between products; once it is true the
+    limit is read from the work done so far. All processes of ``group`` call this alike, share the
+    work, and get the same result.
+
+    Raises:
+        OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
+            what to do with it.
+        PruneLimitError: see its subclasses.
+    """
+    held = held or HeldConfig()
+    recorder = Recorder("predict", run, model, data, curvature, limit, held)
+    _check(limit, held, curvature)
+    loaded = _load(checkpoint, model, data, run, curvature, group)
+    store = Store(basis=curvature.basis)
+    if state is not None:
+        owner = {
+            "checkpoint": loaded.model_info.sha256,
+            **dataclasses.asdict(model),
+            **dataclasses.asdict(data),
+            **dataclasses.asdict(run),
+            "curvature": curvature.curvature,
+            "backend": curvature.backend,
+            "basis": curvature.basis,
+            "shard": curvature.shard,
+            "processes": group.size,
+        }
+        if group.rank == 0:
+            store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
+        else:
+            store = Store(state, curvature.basis)
+        group.wait()
+    return predict_loaded(
+        loaded,
+        curvature,
+        limit,
+        recorder,
+        held=held,
+        store=store,
+        stop=stop,
+        group=group,
+        progress=progress,
+    )
+
+
+def _load(
+    checkpoint: Path,
+    model: ModelConfig,
+    data: DataConfig,
+    run: RunConfig,
+    curvature: CurvatureConfig,
+    group: Group,
+) -> Loaded:
+    """The problem of ``checkpoint``; of its parameters only a part, where processes share them."""
+    if curvature.shard == "samples" or group.size == 1:
+        return load(checkpoint, model, data, run)
+    if curvature.backend == "pyhessian":
+        raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
+    loaded = load(checkpoint, model, data, dataclasses.replace(run, device="cpu"))
+    shared = shard(loaded.problem, group, run.device)
+    return dataclasses.replace(loaded, problem=shared, checkpoint=None)  # which holds all of them
+
+
+def predict_problem(
+    problem: Problem,
+    curvature: CurvatureConfig | None = None,
+    limit: LimitConfig | None = None,
+    held: HeldConfig | None = None,
+    *,
+    name: str = "module",
+    exclude: Iterable[str] = (),
+    progress: Progress = silent,
+) -> PredictResult:
+    """The pruning limit of a live module's problem.
+
+    ``name`` is what the result calls network and data; ``exclude``, as the problem was made with
+    it, lets the result count what was left out.
+
+    Raises:
+        PruneLimitError: see its subclasses.
+    """
+    curvature, limit = curvature or CurvatureConfig(), limit or LimitConfig()
+    run = RunConfig(
+        batch_size=problem.batch_size,
+        seed=problem.seed,
+        device=str(problem.device),
+        dtype=str(problem.dtype).removeprefix("torch."),
+    )
+    loaded = Loaded(
+        problem=problem,
+        model_info=model_info(problem, name, None, exclude),
+        data_info=DataInfo(
+            spec=name,
+            split="train",
+            samples=len(problem.train),
+            classes=problem.classes,
+            test_samples=len(problem.test),
+        ),
+        checkpoint=None,
+        description={},
+    )
+    held = held or HeldConfig()
+    recorder = Recorder("predict", run, curvature, limit, held)
+    return predict_loaded(loaded, curvature, limit, recorder, held=held, progress=progress)
+
+
+def predict_loaded(
+    loaded: Loaded,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    recorder: Recorder,
+    *,
+    held: HeldConfig | None = None,
+    store: Store | None = None,
+    stop: Callable[[], bool] | None = None,
+    group: Group = ALONE,
+    progress: Progress = silent,
+) -> PredictResult:
+    """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
+    problem, held = loaded.problem, held or HeldConfig()
+    _check(limit, held, curvature)
+    store = Store(basis=curvature.basis) if store is None else store
+    work = Work(
+        store,
+        progress,
+        limit.max_products,
+        limit.max_seconds,
+        stop or never,
+        group=group,
+        device=problem.device,
+        begun=recorder.begin,
+    )
+    beside = _beside(curvature)
+    train, accuracy = evaluate_within(
+        problem,
+        work,
+        curvatures=beside or curvature.curvature == "ggn",
+    )
+    dense = Dense(loss=train.loss, accuracy=accuracy)
+    epsilon = tolerance_of(problem, limit.epsilon, train, progress=progress)
+    traces = np.zeros(len(train.losses)) if train.curvatures is None else train.curvatures
+    carried = Carried(problem.train, traces)
+    if work.max_products is not None:  # the path has its products too, and the GGN its half
+        work.max_products = (work.max_products - PATH_PRODUCTS) // (2 if beside else 1)
+    order = magnitude_order(problem)
+    path = PruningPath(problem, order, problem.vector())
+    magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
+    geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
+    try:
+        limits, sampled = find_limits(path, geometry, curvature, limit, work, carried)
+        found = sampled.estimate.curvature
+        transitions = dict(limits.transitions)
+        if beside:
+            transitions |= _by_ggn(path, geometry, curvature, limit, found, carried)
+    except (LostProcessError, KeyboardInterrupt, SystemExit):
+        work.put_away()
+        raise
+    if limits.ended == "interrupted":
+        work.put_away()
+    else:
+        group.wait()
+        if group.rank == 0:
+            store.discard()
+    headline = OPERATORS[curvature.curvature][0]
+    chosen = limits.transitions[limit.formula, headline]
+    prunable = geometry.prunable
+    band = almt_band(geometry.dimension, limit.confidence)
+    layers = layer_results(problem, keep_mask(problem, order, chosen.removed))
+    compared = (limit.formula, headline) == ("directional", "ggn")
+    answer = Limit(
+        sparsity=chosen.removed / prunable,
+        of="prunable",
+        sparsity_of_all=chosen.removed / loaded.model_info.parameters,
+        kept=prunable - chosen.removed,
+        radius=float(geometry.radii[chosen.removed]),
+        formula=limit.formula,
+        operator=headline,
+        interval=_fractions(chosen.interval, prunable),
+        confidence=limit.confidence,
+        band=(
+            max(0.0, (chosen.removed - band) / prunable),
+            min(1.0, (chosen.removed + band) / prunable),
+        ),
+        errors={source: error / prunable for source, error in chosen.errors.items()},
+        expected=(
+            expected_threshold(chosen.removed / prunable)
+            if compared and all(layer.kept for layer in layers)
+            else None
+        ),
+    )
+    variants = tuple(
+        Variant(
+            formula=formula,
+            operator=operator,
+            sparsity=each.removed / prunable,
+            interval=_fractions(each.interval, prunable),
+        )
+        for (formula, operator), each in transitions.items()
+    )
+    evidence = gather(
+        path,
+        found,
+        epsilon.value,
+        chosen.removed,
+        limit.confidence,
+        progress,
+        judged=_judged(problem, found, work),
+        hurried=limits.ended in ("interrupted", "max-seconds", "max-products"),
+    )
+    others = [v for v in variants if v.operator in OPERATORS[curvature.curvature]]
+    checked = cross_check(found) if curvature.cross_check else None
+    return PredictResult(
+        provenance=recorder.finish(),
+        model=loaded.model_info,
+        data=dataclasses.replace(loaded.data_info, samples=len(found.split)),
+        dense=dense,
+        epsilon=epsilon,
+        curvature=dataclasses.replace(
+            found.summary(limits.ended, sampled.nested, checked), carried=sampled.carried
+        ),
+        limit=answer,
+        variants=variants,
+        reliability=judge(
+            answer,
+            others,
+            evidence.crossing,
+            evidence.path,
+            limits.ended,
+            limit.tolerance,
+            checked,
+            _rounding(found, geometry, chosen.removed),
+            layers=layers,
+            certain=train.curvatures is not None and float(train.curvatures.mean()) < CERTAIN,
+        ),
+        layers=layers,
+        curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
+        one_shot=evidence.one_shot,
+        held_to=hold(held.method, answer, evidence.one_shot),
+    )
+
+
+def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | None:
+    """How far rounding may move the limit, as a fraction of the prunable weights."""
+    square = float(geometry.radii[removed]) ** 2
+    shift = found.rounding_shift(2 * geometry.epsilon / square) if square else 0.0
+    return None if shift is None else shift * geometry.dimension / geometry.prunable
+
+
+def _judged(problem: Problem, found: Curvature, work: Work) -> Split:
+    """The training samples whose loss is followed along the pruning path.
+
+    Those of the curvature where they are a fair draw; else a uniform draw, as many as take a small
+    part of the time allowed."""
+    if found.config.curvature == "hessian":
+        return found.split
+    count = JUDGED
+    if work.max_seconds is not None and work.seconds_per_sample:
+        affordable = int(PATH_SHARE * work.max_seconds / (PLANNED * work.seconds_per_sample))
+        count = min(count, max(FEWEST_JUDGED, affordable))
+    return problem.train.subset(work.group.least(count, work.device), problem.seed)
+
+
+def _by_ggn(
+    path: PruningPath,
+    geometry: Geometry,
+    curvature: CurvatureConfig,
+    limit: LimitConfig,
+    found: Curvature,
+    carried: Carried,
+) -> dict[tuple[str, str], Transition]:
+    """The limits by the GGN, within a budget of their own."""
+    config = dataclasses.replace(curvature, curvature="ggn", cross_check=False)
+    most = None if limit.max_products is None else found.work.max_products
+    work = dataclasses.replace(found.work, products=0, cut=None, max_products=most)
+    limits, _ = find_limits(path, geometry, config, limit, work, carried)
+    found.work.products += work.products
+    return limits.transitions
+
+
+def _beside(curvature: CurvatureConfig) -> bool:
+    """Whether the GGN's limits are wanted beside the Hessian's."""
+    return curvature.with_ggn and curvature.curvature == "hessian"
+
+
+def _check(limit: LimitConfig, held: HeldConfig, curvature: CurvatureConfig) -> None:
+    number_and_rule(held.method)
+    if not 0 < limit.confidence < 1:
+        raise UsageError(f"--confidence is {limit.confidence}; give a number between 0 and 1.")
+    for flag, number in (
+        ("--directional-steps", limit.directional_steps),
+        ("--max-products", limit.max_products),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"{flag} is {number}; give 1 or more.")
+    require_products(limit.max_products, 1 + _beside(curvature))
+    if limit.max_seconds is not None and not limit.max_seconds > 0:
+        raise UsageError(f"--max-seconds is {limit.max_seconds}; give more than 0.")
+    parse_tolerance(limit.tolerance)
+    accuracy_points(limit.epsilon)
+
+
+def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:
+    return interval[0] / prunable, interval[1] / prunable
+
+
+def _curve(
+    geometry: Geometry, effective: EffectiveDimension, search: DirectionalSearch, formula: str
+) -> tuple[CurvePoint, ...]:
+    """Squared width against sparsity by ``formula``, denser where few weights survive."""
+    even = np.linspace(0, 1, CURVE_POINTS)
+    late = 1 - np.logspace(-3, 0, CURVE_POINTS)
+    places = sorted({round(x * geometry.prunable) for x in np.concatenate([even, late])})
+    points = []
+    for removed in places:
+        radius = float(geometry.radii[removed])
+        if formula == "paper":
+            width = paper_width(geometry, effective, radius)
+        elif formula == "isotropic":
+            width = isotropic_width(geometry, effective, radius)
+        else:
+            width = search.width(effective, removed)
+        points.append(CurvePoint(sparsity=removed / geometry.prunable, radius=radius, width=width))
+    return tuple(points)

@@ -1,0 +1,49 @@
+"""What it took to obtain a result: time, memory, versions, configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from .. import __version__
+from ..config import RunConfig
+from ..curvature.memory import peak_bytes
+from ..results.types import Provenance
+
+__all__ = ["Recorder"]
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy")
+
+
+class Recorder:
+    """Started when a command starts; :meth:`finish` gives its provenance.
+
+    ``begin`` is the monotonic clock's time of the start, seconds."""
+
+    def __init__(self, command: str, run: RunConfig, *configs: Any) -> None:
+        self._command = command
+        self._run = run
+        self._config: dict[str, Any] = {}
+        for config in (run, *configs):
+            self._config |= dataclasses.asdict(config)
+        self._created = datetime.now(timezone.utc)
+        self.begin = time.monotonic()
+
+    def finish(self) -> Provenance:
+        """The provenance, with the time since the start and the process's peak memory."""
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        return Provenance(
+            tool_version=__version__,
+            command=self._command,
+            created=self._created.isoformat(timespec="seconds"),
+            seed=self._run.seed,
+            device=self._run.device,
+            versions={"python": platform.python_version(), **versions},
+            wall_seconds=time.monotonic() - self.begin,
+            peak_bytes=peak_bytes(),
+            config=self._config,
+        )

@@ -1,0 +1,108 @@
+"""The network whose survivors move: a copy of the dense one, and how far it is from it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..curvature import CurvatureProduct
+from ..inputs.problem import Problem, SampleLoss
+from .batch_norm import norm_layers, recalibrated, statistics
+from .calibration import Calibration
+
+__all__ = ["Moving", "Point", "fill"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """``weights`` (D,), the ``buffers`` that they are read with, and the divergence from the dense
+    network on the inputs held out, nats."""
+
+    weights: Tensor
+    buffers: dict[str, Tensor]
+    rise: float
+
+
+class Moving:
+    """A copy of ``problem``'s network with weights and statistics of its own.
+
+    Divergences are those on ``held``. ``recalibrate`` inputs of ``samples``, or as many as there
+    are, give the statistics of batch normalisation; 0 where they stay, as a single input has none.
+    """
+
+    def __init__(
+        self, problem: Problem, samples: Calibration, held: Calibration, recalibrate: int
+    ) -> None:
+        self.dense = problem
+        count = min(recalibrate, len(samples)) if norm_layers(problem.model) else 0
+        self.recalibrate = count if count > 1 else 0
+        self._samples = samples
+        self._model = copy.deepcopy(problem.model)
+        self.problem = held.problem(problem, self._model)
+        self._held = held
+        self._before: dict[str, Tensor] | None = None
+
+    def fill(self, weights: Tensor, buffers: dict[str, Tensor]) -> None:
+        """Give the copy ``weights`` (D,), and ``buffers`` or else the dense network's own."""
+        fill(self._model, self.dense, weights, buffers)
+
+    def point(self, weights: Tensor, buffers: dict[str, Tensor]) -> Point:
+        """``weights`` with ``buffers``, or with statistics taken anew where those are nearer."""
+        there = self.rise(weights, buffers)
+        if self.recalibrate:
+            anew = self.anew(weights)
+            if anew.rise < there:
+                return anew
+        return Point(weights, buffers, there)
+
+    def anew(self, weights: Tensor) -> Point:
+        """``weights`` with statistics taken anew."""
+        self.fill(weights, {})
+        if self._before is None:
+            self._before = statistics(self.dense.model, self._samples, self.recalibrate)
+        buffers = recalibrated(
+            self._model, self.dense.model, self._before, self._samples, self.recalibrate
+        )
+        return Point(weights, buffers, self.rise(weights, buffers))
+
+    def rise(
+        self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration | None = None
+    ) -> float:
+        """Mean divergence from the dense network, nats; infinite where outputs are not finite."""
+        return self._mean(weights, buffers, self._held if split is None else split, self.problem)
+
+    def misfit(self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration) -> float:
+        """Mean squared distance of the outputs on ``split``, as solves have it."""
+        return self._mean(weights, buffers, split, split.fit_problem(self.dense, self._model))
+
+    def product(
+        self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration
+    ) -> CurvatureProduct:
+        """GGN and gradient of the :meth:`misfit` at ``weights``."""
+        self.fill(weights, buffers)
+        return CurvatureProduct(split.fit_problem(self.dense, self._model), split, "ggn")
+
+    def _mean(
+        self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration, problem: Problem
+    ) -> float:
+        self.fill(weights, buffers)
+        loss: SampleLoss = problem.loss
+        total = 0.0
+        with torch.no_grad():
+            for inputs, dense in split.batches(problem.batch_size):
+                total += float(loss(self._model(inputs).double(), dense.double()).sum())
+        return total / len(split) if math.isfinite(total) else math.inf
+
+
+def fill(model: nn.Module, problem: Problem, weights: Tensor, buffers: dict[str, Tensor]) -> None:
+    """Put ``weights`` (D,) into ``model``, and ``buffers`` or else those of ``problem``."""
+    own, held = dict(model.named_parameters()), dict(model.named_buffers())
+    with torch.no_grad():
+        for name, piece in problem.layout.unflatten(weights).items():
+            own[name].copy_(piece)
+        for name, tensor in problem.model.named_buffers():
+            held[name].copy_(buffers.get(name, tensor))

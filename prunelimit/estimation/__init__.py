@@ -1,0 +1,1 @@
+"""Curvature + theory -> the limit with its error, usable without a command."""

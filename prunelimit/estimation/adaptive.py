@@ -1,0 +1,82 @@
+"""Every limit, as exactly as the tolerance asks, and the samples and products that it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..config import CurvatureConfig, LimitConfig
+from ..limit.geometry import Geometry, Transition
+from ..limit.tolerance import parse_tolerance
+from .budget import LEAST, Work
+from .estimate import Estimate, Limits, PruningPath
+from .sample_size import Carried, Sampled, choose_samples
+
+__all__ = ["find_limits"]
+
+MOST_PRODUCTS = 600
+"""Products that may be spent where the user gives no number, beside those of choosing samples."""
+
+WORTH = 0.25
+"""An error below this share of one that nothing can be done about is not worth products."""
+
+
+def find_limits(
+    path: PruningPath,
+    geometry: Geometry,
+    curvature: CurvatureConfig,
+    config: LimitConfig,
+    work: Work,
+    carried: Carried,
+) -> tuple[Limits, Sampled]:
+    """All limits, and the samples that they were read from.
+
+    Probes and steps that the user did not give are added, each time where the headline's interval
+    is widest for want of them, until half of it is within the tolerance, what is left comes of
+    something else, or the budget ends.
+    """
+    tolerance = parse_tolerance(config.tolerance) * geometry.prunable
+    sampled = choose_samples(path, geometry, curvature, config, work, carried)
+    estimate, limits = sampled.estimate, sampled.limits
+    if work.max_products is None:
+        work.max_products = work.products + MOST_PRODUCTS
+        work.max_products += (curvature.steps or 0) * (curvature.probes or 1)
+    estimate.complete()
+    limits = estimate.read(limits.transitions)
+    while True:
+        read, limits = limits, sampled.corrected(limits)
+        headline = estimate.headline(limits)
+        work.note = _note(headline, geometry.prunable)
+        source, ended = _next(estimate, headline, tolerance)
+        if source is None:
+            return dataclasses.replace(limits, ended=ended), sampled
+        estimate.refine(source, headline.removed)
+        limits = estimate.read(read.transitions)
+
+
+def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[str | None, str]:
+    """The source of error to spend products on; None, and why, where there is none."""
+    work, errors = estimate.curvature.work, headline.errors
+    refinable = estimate.refinable(headline.removed)
+    low, high = headline.interval
+    if refinable and (high - low) / 2 <= tolerance and estimate.begun:
+        return None, "tolerance"
+    if work.cut is not None:
+        return None, work.cut
+    rest = max((errors[each] for each in errors if each not in refinable), default=0.0)
+    worst = max(sorted(refinable), key=lambda each: errors[each], default=None)
+    if worst is None or errors[worst] <= WORTH * rest:
+        for source in ("samples", "network"):
+            if errors.get(source, 0.0) == rest > 0:
+                return None, source
+        return None, "given"
+    ended, left = work.ended(), work.products_left()
+    if ended is None and worst == "probe" and left is not None and left < LEAST:
+        ended = "max-products"  # a probe begun would overdraw
+    if ended is None and not estimate.vectors_fit(worst, headline.removed):
+        ended = "memory"
+    return (worst, "") if ended is None else (None, ended)
+
+
+def _note(limit: Transition, prunable: int) -> str:
+    low, high = (100 * each / prunable for each in limit.interval)
+    return f"limit {100 * limit.removed / prunable:.2f}% ({low:.2f}-{high:.2f})"

@@ -1,0 +1,81 @@
+"""The dense network evaluated, and whether a budget of time allows what follows."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from ..errors import UsageError
+from ..inputs.problem import Evaluation, Problem, evaluate
+from .budget import LEAST, Work
+
+__all__ = ["PATH_PRODUCTS", "evaluate_within", "require_products"]
+
+SETTLED = 0.5
+"""Seconds of evaluation after which its speed is taken for known."""
+
+PATH_PRODUCTS = 5
+"""Products that the model at a few sparsities takes."""
+
+LEAST_PRODUCTS = 2 * LEAST
+"""Products of the least reading: a short process from a probe and one from removed weights."""
+
+LEAST_EVALUATIONS = 30 * 500
+"""Samples evaluated, about, for the loss along the pruning path at its coarsest."""
+
+
+def require_products(most: int | None, readings: int) -> None:
+    """Refuse a budget of products too small for reading as many matrices as ``readings``.
+
+    Raises:
+        UsageError: it is; the message names the least.
+    """
+    least = readings * LEAST_PRODUCTS + PATH_PRODUCTS
+    if most is not None and most < least:
+        raise UsageError(
+            f"--max-products is {most}, and the least that makes sense is {least}; give that or "
+            "more."
+        )
+
+
+def evaluate_within(problem: Problem, work: Work, *, curvatures: bool) -> tuple[Evaluation, float]:
+    """Every training sample, with its output curvature where ``curvatures`` asks for it, and the
+    accuracy on the test split (fraction). ``work`` learns how fast that goes.
+
+    Raises:
+        UsageError: the time allowed is less than the least that a prediction takes, which is named.
+    """
+    samples = len(problem.train)
+    total = samples + len(problem.test)
+    begin = time.monotonic()
+    before = 0
+
+    def watch(done: int) -> None:
+        work.progress("evaluating", before + done, total)
+        taken = time.monotonic() - begin
+        work.seconds_per_sample = taken / (before + done)
+        # Several processes are not at the same batch: they ask each other once, at the end.
+        if work.group.size == 1 and (taken > SETTLED or work.seconds_left() == 0):
+            _refuse(work, total, total - before - done)
+
+    train = evaluate(problem, problem.train, curvatures=curvatures, on_batch=watch)
+    before = samples
+    accuracy = evaluate(problem, problem.test, on_batch=watch).accuracy
+    _refuse(work, total, 0)
+    return train, accuracy
+
+
+def _refuse(work: Work, total: int, left: int) -> None:
+    """Raise where the time allowed cannot be kept with ``left`` of ``total`` samples to go."""
+    remaining = work.seconds_left()
+    if remaining is None or work.max_seconds is None or work.seconds_per_sample is None:
+        return
+    needed = work.seconds_per_sample * (left + min(total, LEAST_EVALUATIONS))
+    # One process's clock decides for all: they go on together.
+    if work.group.least(int(remaining >= needed), work.device):
+        return
+    least = math.ceil(work.max_seconds - remaining + needed) + 1
+    raise UsageError(
+        f"--max-seconds is {work.max_seconds:g}, and reading and evaluating the data takes about "
+        f"{least} seconds here; give that or more, or fewer --train-samples."
+    )

@@ -1,0 +1,206 @@
+"""Curvature + magnitudes -> every limit, and which Lanczos processes make it more exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..config import LimitConfig
+from ..curvature.memory import available_bytes
+from ..inputs.problem import Problem
+from ..lanczos import LanczosRun
+from ..lanczos.slq import OPERATORS
+from ..limit.directional import DirectionalSearch
+from ..limit.effective_dimension import EffectiveDimension
+from ..limit.geometry import Geometry, Transition, between
+from ..limit.isotropic import isotropic_transition
+from ..limit.paper import paper_transition
+from .budget import LEAST, Growing
+from .curvature import FIRST_STEPS, Curvature, vectors_bytes
+
+__all__ = ["Estimate", "Limits", "PruningPath"]
+
+FIRST_DIRECTIONAL = 30
+"""Lanczos steps from the removed weights with which a limit is read for the first time."""
+
+COARSE = {"resolution": 0.02, "of_survivors": 0.25}
+"""How near a limit has to be to a place that was looked at, where little hangs on it."""
+
+GROWTH = 1.5
+"""By which steps are multiplied where they leave the largest error."""
+
+
+@dataclass(frozen=True)
+class PruningPath:
+    """The pruning path of a problem: m -> displacement."""
+
+    problem: Problem
+    order: Tensor
+    weights: Tensor
+
+    def displacement(self, removed: int) -> Tensor:
+        """d = w_m - w*, shape (D,)."""
+        vector = torch.zeros_like(self.weights)
+        gone = self.order[:removed]
+        vector[gone] = -self.weights[gone]
+        return vector
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every limit by (formula, operator), what it was read from, and what ended the work."""
+
+    readings: dict[str, EffectiveDimension]
+    search: DirectionalSearch
+    transitions: dict[tuple[str, str], Transition]
+    ended: str = "given"
+
+
+@dataclass
+class Estimate:
+    """The limits on the samples of ``curvature``, and the processes that they are read from.
+
+    ``coarse`` looks for the limit from removed weights at fewer places.
+    """
+
+    path: PruningPath
+    geometry: Geometry
+    curvature: Curvature
+    config: LimitConfig
+    coarse: bool = False
+    directions: dict[int, Growing] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._directional = min(
+            FIRST_DIRECTIONAL, self.config.directional_steps or FIRST_DIRECTIONAL
+        )
+        steps = self.curvature.config.steps
+        self._first = FIRST_STEPS if steps is None else min(FIRST_STEPS, steps)
+        left = self.curvature.work.products_left()
+        if left is not None:  # the removed weights want their half
+            probes = self.curvature.config.probes or 1
+            self._first = min(self._first, max(LEAST, left // (2 * probes)))
+        for _ in range(self.curvature.config.probes or 1):
+            self.curvature.add_probe(self._first)
+
+    def read(self, guess: Mapping[tuple[str, str], Transition] | None = None) -> Limits:
+        """All limits from the steps taken; directions are begun where the search, from ``guess``,
+        wants them."""
+        readings = {
+            name: EffectiveDimension(self.curvature.spectrum, name, self.config.confidence)
+            for name in OPERATORS[self.curvature.config.curvature]
+        }
+        search = DirectionalSearch(
+            self.geometry,
+            self._run_at,
+            more=self._more,
+            **(COARSE if self.coarse else {}),
+        )
+        search.runs.update({m: growing.run for m, growing in self._deep().items()})
+        transitions: dict[tuple[str, str], Transition] = {}
+        for operator, effective in readings.items():
+            paper = paper_transition(self.geometry, effective)
+            isotropic = isotropic_transition(self.geometry, effective)
+            first = between(self.geometry, paper, isotropic)
+            if guess is not None:
+                first = guess["directional", operator].removed
+            transitions["paper", operator] = paper
+            transitions["isotropic", operator] = isotropic
+            transitions["directional", operator] = search.locate(effective, first)
+        return Limits(readings, search, transitions)
+
+    def _more(self) -> bool:
+        """Whether the budget has room for a further direction."""
+        work = self.curvature.work
+        left = work.products_left()
+        return work.ended() is None and (left is None or left >= LEAST)
+
+    def _run_at(self, removed: int) -> LanczosRun:
+        growing = self.curvature.begin(f"direction {removed}", self.path.displacement(removed))
+        growing.grow(max([self._directional, *(each.steps for each in self.directions.values())]))
+        self.directions[removed] = growing
+        return growing.run
+
+    def complete(self) -> None:
+        """Take the steps that the user gave, beyond those of a first reading."""
+        if self.curvature.config.steps is not None:
+            self.curvature.deepen(self.curvature.config.steps)
+        if self.config.directional_steps is not None:
+            self._directional = self.config.directional_steps
+            for growing in self.directions.values():
+                growing.grow(self._directional)
+
+    @property
+    def begun(self) -> bool:
+        """Whether every process has the steps of a first reading, below which its bracket says
+        little."""
+        wanted = [(each, self._first) for each in self.curvature.probes]
+        wanted += [(each, self._directional) for each in self.directions.values()]
+        return all(each.steps >= least or each.exhausted for each, least in wanted)
+
+    def retire(self) -> None:
+        """Put the processes away for good; what was read from them stays."""
+        self.curvature.work.retire([*self.curvature.probes, *self.directions.values()])
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Formula and operator of the limit that the user is told, which the tolerance is about."""
+        return self.config.formula, OPERATORS[self.curvature.config.curvature][0]
+
+    def headline(self, limits: Limits) -> Transition:
+        """That limit."""
+        return limits.transitions[self.key]
+
+    def refine(self, source: str, removed: int) -> None:
+        """Spend products on what ``source`` leaves open of a limit at ``removed``."""
+        if source == "probe":
+            self.curvature.add_probe(self.curvature.steps)
+        elif source == "depth":
+            self.curvature.deepen(round(GROWTH * self.curvature.steps))
+        else:
+            for growing in self._nearest(removed):
+                growing.grow(round(GROWTH * growing.steps))
+
+    def refinable(self, removed: int) -> set[str]:
+        """The sources of error that the user left to the tool and more steps could lessen."""
+        config = self.curvature.config
+        found = set()
+        if config.probes is None:
+            found.add("probe")
+        if config.steps is None and not all(each.exhausted for each in self.curvature.probes):
+            found.add("depth")
+        nearest = self._nearest(removed)
+        if self.config.directional_steps is None and not all(each.exhausted for each in nearest):
+            found.add("direction")
+        return found
+
+    def _deep(self) -> dict[int, Growing]:
+        """The directions that have at least half as many steps as any: what fewer would say of an
+        interval's ends is worse than what those nearby do."""
+        deepest = max((each.steps for each in self.directions.values()), default=0)
+        return {
+            removed: each
+            for removed, each in self.directions.items()
+            if 2 * each.steps >= deepest or each.exhausted
+        }
+
+    def _nearest(self, removed: int) -> list[Growing]:
+        """The directions on either side of ``removed``, which its limit is interpolated from."""
+        below = [m for m in self._deep() if m <= removed]
+        above = [m for m in self._deep() if m > removed]
+        places = ([max(below)] if below else []) + ([min(above)] if above else [])
+        return [self.directions[m] for m in places]
+
+    def vectors_fit(self, source: str, removed: int) -> bool:
+        """Whether there is memory for the Lanczos vectors that refining ``source`` adds."""
+        steps = self.curvature.steps
+        if source != "probe":
+            growing = self.curvature.probes if source == "depth" else self._nearest(removed)
+            steps = sum(round((GROWTH - 1) * each.steps) for each in growing)
+        problem, group = self.path.problem, self.curvature.work.group
+        need = vectors_bytes(problem, self.curvature.config, steps, group)
+        fits = need < available_bytes(problem.device)
+        return bool(group.least(int(fits), problem.device))

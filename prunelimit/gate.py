@@ -1,0 +1,309 @@
+"""Predicted against measured: which number a method is compared with, and the verdict.
+
+Two are predicted: the *one-shot threshold*, where the loss of plain magnitude pruning leaves the
+tolerance with nothing moved, and the *limit*, up to which some setting of the survivors keeps it.
+A method that leaves survivors alone is held to the first, one that trains them to the second. One
+that moves them along a model of the loss can do no worse than leave them, and no better than the
+best setting: it lies between the two. All of it is about masks of smallest magnitude, all layers
+together; a criterion that removes other weights is held to neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .config import METHODS, CheckConfig
+from .errors import InputError, UsageError
+from .inputs.resolve import did_you_mean, is_attribute
+from .limit.reliability import judge_one_shot
+from .limit.tolerance import parse_tolerance
+from .results.types import (
+    DataInfo,
+    DistanceToLimit,
+    Epsilon,
+    HeldTo,
+    Limit,
+    MeasureResult,
+    ModelInfo,
+    OneShot,
+    PredictResult,
+    Reliability,
+    Threshold,
+)
+
+__all__ = [
+    "Comparison",
+    "compare",
+    "distances",
+    "hold",
+    "number_and_rule",
+    "require_comparable",
+    "require_same",
+]
+
+NUMBERS = {
+    "one-shot": ("one-shot", "loss"),
+    "magnitude": ("one-shot", "loss"),
+    "refit": ("limit", "feasibility"),
+    "compensated": ("between", "loss"),
+    "staged": ("between", "loss"),
+}
+
+
+EPSILON_AGREEMENT = 0.01
+"""Loss tolerances further apart than this share are not the same question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The verdict; sparsities are fractions, ``difference_pp`` is predicted minus measured.
+
+    ``method`` is the measurement's, ``number`` the predicted number that it was held to ("limit",
+    "one-shot" or "between") and ``reliability`` is that of this number; ``rule`` names the measured
+    threshold; ``reasons`` says why it failed, empty where it passed.
+    """
+
+    predicted: float
+    predicted_interval: tuple[float, float]
+    measured: float
+    measured_interval: tuple[float, float]
+    rule: str
+    difference_pp: float
+    tolerance_pp: float
+    passed: bool
+    reasons: tuple[str, ...]
+    method: str
+    number: str
+    reliability: Reliability
+
+
+def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Comparison:
+    """Compare the measured threshold with the number that was predicted for the same event.
+
+    ======================  =========================  ==============================
+    measurement             its threshold              is held to
+    ======================  =========================  ==============================
+    one-shot                loss                       the one-shot threshold
+    refit                   feasibility                the limit
+    compensated, staged     loss                       anything between these two
+    any, ``rule=accuracy``  accuracy, first tolerance  the limit, which is unlike it
+    ======================  =========================  ==============================
+
+    Raises:
+        UsageError: the tolerance makes no sense.
+        InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
+            predicted for what was measured; or a threshold is missing on either side.
+    """
+    tolerance_pp = 100 * parse_tolerance(config.tolerance)
+    require_same(predicted, measured.model, measured.data, measured.epsilon)
+    held = _held(predicted, measured, config)
+    threshold = _threshold(measured, held.rule)
+    nearest = min(max(threshold.sparsity, held.lowest), held.highest)
+    difference_pp = 100 * (nearest - threshold.sparsity)
+    # A difference of exactly the tolerance passes, whatever the last bit of a float says.
+    passed = abs(difference_pp) <= tolerance_pp + 1e-9
+    reliability = _reliability(predicted, held)
+    reasons = [] if passed else _reasons(reliability, threshold, held, difference_pp, tolerance_pp)
+    between = held.number == "between"
+    return Comparison(
+        predicted=nearest,
+        predicted_interval=(held.lowest, held.highest) if between else held.interval,
+        measured=threshold.sparsity,
+        measured_interval=threshold.interval,
+        rule=threshold.rule,
+        difference_pp=difference_pp,
+        tolerance_pp=tolerance_pp,
+        passed=passed,
+        reasons=tuple(reasons),
+        method=measured.method,
+        number=held.number,
+        reliability=reliability,
+    )
+
+
+def _reliability(predicted: PredictResult, held: HeldTo) -> Reliability:
+    """That of the number, or of both, that the measurement is held to."""
+    limit = predicted.reliability
+    if held.number == "limit" or predicted.one_shot is None:
+        return limit
+    one_shot = judge_one_shot(predicted.one_shot, limit.path)
+    if held.number == "one-shot":
+        return one_shot
+    reasons = (*limit.reasons, *one_shot.reasons)
+    return dataclasses.replace(limit, ok=limit.ok and one_shot.ok, reasons=reasons)
+
+
+def _held(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> HeldTo:
+    limit = predicted.limit
+    if config.rule == "accuracy":
+        return HeldTo(
+            method=measured.method,
+            number="limit",
+            rule="accuracy",
+            lowest=limit.sparsity,
+            highest=limit.sparsity,
+            interval=limit.interval,
+        )
+    require_comparable(measured.method, measured.allocation, config)
+    return hold(measured.method, limit, predicted.one_shot)
+
+
+def require_comparable(method: str, allocation: str | None, config: CheckConfig) -> None:
+    """Refuse a measurement that no predicted number is about.
+
+    Raises:
+        UsageError: there is no such method.
+        InputError: it removes other weights than those of smallest magnitude of all layers.
+    """
+    if config.rule == "accuracy":
+        return
+    other = method if number_and_rule(method)[0] == "none" else None
+    if other is None and allocation not in (None, "global"):
+        other = f"the allocation {allocation}"
+    if other is not None:
+        raise InputError(
+            f"Nothing is predicted for {other}, which removes other weights than those of smallest "
+            "magnitude; measure one-shot, refit, compensated or staged, or give --rule accuracy to "
+            "compare with the limit of magnitude pruning all the same."
+        )
+
+
+def _threshold(measured: MeasureResult, rule: str) -> Threshold:
+    for threshold in measured.thresholds:
+        if threshold.rule == rule:
+            return threshold
+    raise InputError(
+        f"The measurement ({measured.method}) has no {rule} threshold; measure the network again."
+    )
+
+
+def _reasons(
+    reliability: Reliability,
+    threshold: Threshold,
+    held: HeldTo,
+    difference_pp: float,
+    tolerance_pp: float,
+) -> list[str]:
+    side = "above" if difference_pp > 0 else "below"
+    what = f"limit of {held.highest:.2%} lies"
+    if held.number == "one-shot":
+        what = f"one-shot threshold of {held.highest:.2%} lies"
+    elif held.number == "between":
+        what = f"range of {held.lowest:.2%} to {held.highest:.2%} lies"
+    reasons = [
+        f"The predicted {what} {abs(difference_pp):.2f} pp {side} the measured "
+        f"{threshold.sparsity:.2%} ({threshold.rule}), more than the accepted {tolerance_pp:g} pp."
+    ]
+    if not reliability.ok:
+        reasons.append("The predicted number is itself not reliable.")
+    if threshold.rule == "accuracy":
+        reasons.append(
+            "Accuracy is not what the limit is about, but the loss with survivors free to move; "
+            "leave --rule out to compare like with like, and measure with --method refit to test "
+            "the limit itself."
+        )
+    return reasons
+
+
+def distances(limit: Limit, thresholds: Iterable[Threshold]) -> tuple[DistanceToLimit, ...]:
+    """Every threshold with how far it stays below ``limit``."""
+    return tuple(
+        DistanceToLimit(
+            rule=each.rule,
+            tolerance=each.tolerance,
+            sparsity=each.sparsity,
+            interval=each.interval,
+            distance_pp=100 * (limit.sparsity - each.sparsity),
+        )
+        for each in thresholds
+    )
+
+
+def require_same(
+    predicted: PredictResult, model: ModelInfo, data: DataInfo, epsilon: Epsilon
+) -> None:
+    """Refuse a prediction that is not about what is measured.
+
+    Raises:
+        InputError: it is about another checkpoint, network, data or loss tolerance.
+    """
+    ours, theirs = predicted.model, model
+    if ours.sha256 != theirs.sha256 and None not in (ours.sha256, theirs.sha256):
+        raise InputError(
+            f"The prediction is about the checkpoint {_short(ours.sha256)} and the measurement "
+            f"about {_short(theirs.sha256)}; give results about the same checkpoint."
+        )
+    if (ours.parameters, ours.prunable) != (theirs.parameters, theirs.prunable):
+        raise InputError(
+            f"The prediction is about {ours.prunable} prunable weights of {ours.parameters} "
+            f"parameters and the measurement about {theirs.prunable} of {theirs.parameters}; "
+            "give results about the same network with the same --exclude."
+        )
+    if predicted.data.spec != data.spec:
+        raise InputError(
+            f"The prediction is about the data {predicted.data.spec} and the measurement about "
+            f"{data.spec}; give results about the same data."
+        )
+    first, second = predicted.epsilon.value, epsilon.value
+    if not abs(first - second) <= EPSILON_AGREEMENT * max(first, second):
+        raise InputError(
+            f"The prediction is for a loss tolerance of {first:.4g} and the measurement for "
+            f"{second:.4g}; give both the same --epsilon and --train-samples."
+        )
+
+
+def _short(sha256: str | None) -> str:
+    return (sha256 or "")[:12]
+
+
+def number_and_rule(method: str) -> tuple[str, str]:
+    """The predicted number ("limit", "one-shot", "between", "none") that ``method`` is held to,
+    and the measured threshold ("loss", "feasibility", or none: "") that is about the same event.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    if method in NUMBERS:
+        return NUMBERS[method]
+    if method not in METHODS and not is_attribute(method):
+        raise UsageError(f"There is no method {method!r}; {did_you_mean(method, METHODS)}")
+    return "none", ""
+
+
+def hold(method: str, limit: Limit, one_shot: OneShot | None) -> HeldTo:
+    """What ``method`` is to be held to, given both predicted numbers.
+
+    Raises:
+        UsageError: there is no such method.
+        InputError: it takes the one-shot threshold, and ``one_shot`` is None: the prediction was
+            made before there was such a number.
+    """
+    number, rule = number_and_rule(method)
+    if number == "none":
+        return HeldTo(
+            method=method, number=number, rule=rule, lowest=0.0, highest=1.0, interval=(0.0, 1.0)
+        )
+    found = []
+    if number in ("one-shot", "between"):
+        if one_shot is None:
+            raise InputError(
+                "The prediction was made before one-shot thresholds were predicted, and "
+                f"{method} is held to one; run predict again."
+            )
+        found.append((one_shot.sparsity, one_shot.interval))
+    if number in ("limit", "between"):
+        found.append((limit.sparsity, limit.interval))
+    # Two estimates: nothing but their errors can make the limit the smaller.
+    return HeldTo(
+        method=method,
+        number=number,
+        rule=rule,
+        lowest=min(sparsity for sparsity, _ in found),
+        highest=max(sparsity for sparsity, _ in found),
+        interval=(
+            min(interval[0] for _, interval in found),
+            max(interval[1] for _, interval in found),
+        ),
+    )

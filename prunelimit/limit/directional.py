@@ -1,0 +1,129 @@
+"""The exact transition for the displacement itself: the headline.
+
+sum_i lambda_i k / (lambda_i + k) d_i^2 / 2 = epsilon with d_eff(k) = s, where d_i are the
+displacement's coordinates in the eigenbasis (deterministic equivalent of a sketched projection:
+Derezinski, Liang, Mahoney 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..lanczos import LanczosRun, Quadrature
+from ..lanczos.slq import operator_values
+from .effective_dimension import SOURCES, EffectiveDimension
+from .geometry import Geometry, Transition, largest, saturated, solve_ridge, transition
+
+__all__ = ["DirectionalSearch"]
+
+
+class DirectionalSearch:
+    """The transition for the actual displacement, by Lanczos runs started at it.
+
+    ``run_at(m)`` returns the run started at the displacement of removing m weights. The spectral
+    measure of the displacement's direction changes slowly with m, so a run at the current
+    estimate of the transition serves its neighbourhood: runs are added at each new estimate until
+    it lies within ``resolution`` (fraction of the prunable weights) and ``of_survivors`` (fraction
+    of those) of a run. Between runs the
+    logarithm of the reachable loss per squared radius is interpolated in log survivors. ``more``
+    says whether there is budget for a further run; the first is made in any case.
+    """
+
+    MOST_RUNS = 8
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        run_at: Callable[[int], LanczosRun],
+        *,
+        resolution: float = 0.001,
+        of_survivors: float = 0.05,
+        more: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.geometry = geometry
+        self.runs: dict[int, LanczosRun] = {}
+        self._run_at = run_at
+        self._resolution = resolution
+        self._of_survivors = of_survivors
+        self._more = more
+
+    def locate(self, effective: EffectiveDimension, first: int) -> Transition:
+        """The transition for the eigenvalues as ``effective`` reads them; ``first`` is a guess."""
+        geometry = self.geometry
+        lowest = int(np.searchsorted(geometry.radii, 0.0, side="right"))
+        if lowest > geometry.prunable:
+            everything = geometry.prunable
+            return Transition(everything, dict.fromkeys(SOURCES, (0, 0)), everything)
+        estimate = min(max(first, lowest), geometry.prunable)
+        for _ in range(self.MOST_RUNS):
+            if not self._served(estimate):
+                if self.runs and not self._more():
+                    break
+                self.runs[estimate] = self._run_at(estimate)
+            estimate = largest(lambda m: self._feasible(m, effective, 0, ()), geometry.prunable)
+            estimate = max(estimate, lowest)
+            if self._served(estimate):
+                break
+        return transition(
+            lambda m, side, sources: self._feasible(m, effective, side, sources),
+            geometry.prunable,
+        )
+
+    def width(self, effective: EffectiveDimension, removed: int) -> float:
+        """How many parameters can go at the displacement of removing ``removed`` weights."""
+        radius = float(self.geometry.radii[removed])
+
+        def rise(ridge: float) -> float:
+            return 0.5 * radius**2 * math.exp(self._log_mean(removed, effective, ridge, 0, ()))
+
+        most = rise(math.inf) if radius > 0 else 0.0
+        ridge = solve_ridge(rise, self.geometry.epsilon, most)
+        return self.geometry.dimension - effective.bound(ridge)
+
+    def _served(self, removed: int) -> bool:
+        survivors = self.geometry.dimension - removed
+        near = min(self._resolution * self.geometry.prunable, self._of_survivors * survivors)
+        return any(abs(removed - at) <= near for at in self.runs)
+
+    def _feasible(
+        self, removed: int, effective: EffectiveDimension, side: int, sources: tuple[str, ...]
+    ) -> bool:
+        radius = float(self.geometry.radii[removed])
+        ridge = effective.ridge(self.geometry.dimension - removed, side, sources)
+        if radius == 0 or ridge == 0:
+            return True
+        log_mean = self._log_mean(removed, effective, ridge, side, sources)
+        return math.log(0.5) + 2 * math.log(radius) + log_mean <= math.log(self.geometry.epsilon)
+
+    def _log_mean(
+        self,
+        removed: int,
+        effective: EffectiveDimension,
+        ridge: float,
+        side: int,
+        sources: tuple[str, ...],
+    ) -> float:
+        """Log of the mean of lambda k / (lambda + k) over the displacement's spectral measure."""
+        places = sorted(self.runs)
+        values = [
+            _log_saturated(self.runs[at], effective.operator, ridge, side, sources) for at in places
+        ]
+        dimension = self.geometry.dimension
+        positions = [-math.log(dimension - at + 1) for at in places]
+        return float(np.interp(-math.log(dimension - removed + 1), positions, values))
+
+
+def _log_saturated(
+    run: LanczosRun, operator: str, ridge: float, side: int, sources: tuple[str, ...]
+) -> float:
+    def mean(rule: Quadrature) -> float:
+        return float(saturated(operator_values(rule.ritz_values, operator), ridge) @ rule.weights)
+
+    gauss, radau = mean(run.bracket.gauss), mean(run.bracket.radau)
+    value = (gauss + radau) / 2
+    if side and "direction" in sources:
+        value += side * abs(gauss - radau) / 2
+    return math.log(max(value, 1e-300))

@@ -1,0 +1,143 @@
+"""What is known without curvature, and what a limit is: the largest feasible number of removals.
+
+With D free parameters, m removed, s = D - m survivors and R the l2 norm of what is removed, each of
+:mod:`.paper`, :mod:`.isotropic` and :mod:`.directional` says which m are feasible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .effective_dimension import SOURCES, kept
+
+__all__ = [
+    "Geometry",
+    "Transition",
+    "almt_band",
+    "between",
+    "largest",
+    "saturated",
+    "solve_ridge",
+    "transition",
+]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What is known without curvature.
+
+    ``dimension`` is D; ``radii`` (P + 1,) float64 holds the l2 norm of the m smallest of the P
+    prunable weights for m = 0..P; ``epsilon`` the loss tolerance in nats.
+    """
+
+    dimension: int
+    radii: np.ndarray
+    epsilon: float
+
+    @classmethod
+    def of(cls, dimension: int, magnitudes: np.ndarray, epsilon: float) -> Geometry:
+        """From the prunable weights (P,), in any order and of any sign."""
+        squares = np.sort(np.square(np.asarray(magnitudes, dtype=np.float64)))
+        radii = np.sqrt(np.concatenate([[0.0], np.cumsum(squares)]))
+        return cls(dimension, radii, epsilon)
+
+    @property
+    def prunable(self) -> int:
+        """P, the number of prunable weights."""
+        return len(self.radii) - 1
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The largest feasible number of removed weights, and how far off each source of error may be.
+
+    ``ends`` holds, per source, how many fewer and how many more weights could go if that source
+    alone were at the end of its own interval; ``top`` is the most that can go at all.
+    """
+
+    removed: int
+    ends: Mapping[str, tuple[int, int]]
+    top: int
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """The sources together: independent, so their distances add up as squares do."""
+        down, up = (
+            math.sqrt(sum(each[side] ** 2 for each in self.ends.values())) for side in (0, 1)
+        )
+        return max(0, self.removed - math.ceil(down)), min(self.top, self.removed + math.ceil(up))
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Per source, half the width of the interval that it alone gives."""
+        return {source: (down + up) / 2 for source, (down, up) in self.ends.items()}
+
+    def lowered(self, by: int, source: str, down: int = 0) -> Transition:
+        """With ``by`` fewer weights removed. ``source`` leaves as many open on either side, and
+        ``down`` below where that is more."""
+        removed = max(0, self.removed - by)
+        return Transition(removed, {**self.ends, source: (max(by, down), by)}, self.top)
+
+    def widened(self, by: int, source: str) -> Transition:
+        """With ``by`` more parameters on either side for ``source``."""
+        return Transition(self.removed, {**self.ends, source: (by, by)}, self.top)
+
+
+def saturated(values: np.ndarray, ridge: float) -> np.ndarray:
+    """lambda k / (lambda + k), and its limits at k = 0 and infinity."""
+    if math.isinf(ridge):
+        return values
+    return ridge * kept(values, ridge)
+
+
+def largest(feasible: Callable[[int], bool], top: int) -> int:
+    """The largest m in 0..top that is feasible, for a set of feasible m that begins at 0."""
+    if feasible(top):
+        return top
+    low, high = 0, top
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if feasible(middle) else (low, middle)
+    return low
+
+
+def between(geometry: Geometry, first: Transition, second: Transition) -> int:
+    """The number removed half way between two limits, in the logarithm of the survivors."""
+    survivors = [max(1, geometry.dimension - each.removed) for each in (first, second)]
+    return geometry.dimension - round(math.sqrt(survivors[0] * survivors[1]))
+
+
+def transition(feasible: Callable[[int, int, tuple[str, ...]], bool], top: int) -> Transition:
+    def at(side: int, sources: tuple[str, ...]) -> int:
+        return largest(lambda m: feasible(m, side, sources), top)
+
+    removed = at(0, ())
+    ends = {
+        source: (max(0, removed - at(1, (source,))), max(0, at(-1, (source,)) - removed))
+        for source in SOURCES
+    }
+    return Transition(removed, ends, top)
+
+
+def solve_ridge(rise: Callable[[float], float], epsilon: float, most: float) -> float:
+    """The ridge at which the increasing ``rise`` reaches epsilon; inf when it never does."""
+    if most <= epsilon:
+        return math.inf
+    low, high = -700.0, 700.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rise(math.exp(middle)) <= epsilon else (low, middle)
+    return math.exp((low + high) / 2)
+
+
+def almt_band(dimension: int, confidence: float) -> float:
+    """Half-width, in parameters, outside which the transition is decided with ``confidence``.
+
+    a sqrt(D) with a = sqrt(8 log(4 / eta)), eta = 1 - confidence (Amelunxen, Lotz, McCoy, Tropp
+    2014, Theorem II).
+    """
+    return math.sqrt(8 * math.log(4 / (1 - confidence))) * math.sqrt(dimension)

@@ -1,0 +1,41 @@
+"""The exact transition for a displacement spread evenly over the eigenvectors.
+
+The least quadratic loss that s random directions can reach from such a displacement of length R is
+epsilon there (deterministic equivalent of a sketched projection: Derezinski, Liang, Mahoney 2020).
+"""
+
+from __future__ import annotations
+
+import math
+
+from .effective_dimension import EffectiveDimension
+from .geometry import Geometry, Transition, solve_ridge, transition
+
+__all__ = ["isotropic_transition", "isotropic_width"]
+
+
+def isotropic_width(geometry: Geometry, effective: EffectiveDimension, radius: float) -> float:
+    """How many parameters can go at displacement ``radius`` spread evenly: D - d_eff(k) at the
+    ridge k where the least reachable loss is epsilon."""
+
+    def rise(ridge: float) -> float:
+        return 0.5 * radius**2 * ridge * effective.fraction(ridge)
+
+    ridge = solve_ridge(rise, geometry.epsilon, 0.5 * radius**2 * effective.mean())
+    return geometry.dimension - effective.bound(ridge)
+
+
+def isotropic_transition(geometry: Geometry, effective: EffectiveDimension) -> Transition:
+    """The exact transition for a displacement spread evenly over the eigenvectors."""
+
+    def feasible(m: int, side: int, sources: tuple[str, ...]) -> bool:
+        radius = float(geometry.radii[m])
+        survivors = geometry.dimension - m
+        ridge = effective.ridge(survivors, side, sources)
+        if radius == 0 or ridge == 0:
+            return True
+        if math.isinf(ridge):
+            return 0.5 * radius**2 * effective.mean() <= geometry.epsilon
+        return 0.5 * radius**2 * ridge * survivors / geometry.dimension <= geometry.epsilon
+
+    return transition(feasible, geometry.prunable)

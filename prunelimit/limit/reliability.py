@@ -1,0 +1,164 @@
+"""Whether a predicted limit can be trusted: the evidence judged, each reason in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..results.types import CrossCheck, LayerResult, Limit, OneShot, PathPoint, Reliability, Variant
+
+__all__ = ["judge", "judge_one_shot", "nonquadraticity"]
+
+WIDEST_INTERVAL = 0.02
+"""Widest interval, as a fraction of the prunable weights, that still names one limit."""
+
+KNOWN = 0.005
+"""Half an interval, as a fraction of the prunable weights, that is good enough whatever ended the
+work. Limits and converged witnesses lie further apart than that (``benchmarks/prediction.py``)."""
+
+LARGEST_DISAGREEMENT = 0.02
+"""Largest difference between ways to read negative eigenvalues before curvature is ambiguous."""
+
+LARGEST_ROUNDING = 0.02
+"""Largest shift of the limit, as a fraction of the prunable weights, left open to rounding."""
+
+QUADRATIC_RANGE = (0.5, 2.0)
+"""Actual over modelled loss rise within which the second-order model describes the loss."""
+
+
+REMEDIES = {
+    "probe": "--probes",
+    "depth": "--steps",
+    "direction": "--directional-steps",
+    "samples": "--samples",
+}
+"""Options that lessen an error."""
+
+BUDGETS = {
+    "max-products": "The products allowed were spent (--max-products)",
+    "max-seconds": "The time allowed had passed (--max-seconds)",
+    "memory": "There was no memory for more Lanczos vectors (see --basis)",
+    "interrupted": "The work was interrupted",
+}
+
+
+def nonquadraticity(crossing: PathPoint | None) -> float | None:
+    """Actual over modelled loss rise at ``crossing``; None when the model predicts no rise."""
+    if crossing is None:
+        return None
+    modelled = crossing.quadratic_rise + crossing.linear_rise
+    return crossing.loss_rise / modelled if modelled > 0 else None
+
+
+def judge(
+    limit: Limit,
+    variants: Sequence[Variant],
+    crossing: PathPoint | None,
+    path: Sequence[PathPoint],
+    ended: str = "given",
+    tolerance: str = "",
+    checked: CrossCheck | None = None,
+    rounding: float | None = None,
+    certain: bool = False,
+    layers: Sequence[LayerResult] = (),
+) -> Reliability:
+    """Verdict on ``limit``.
+
+    ``variants`` are the same limit by other formulas and operators; ``crossing`` is the point of
+    the pruning path where the actual loss rise first reaches epsilon (None: it never does);
+    ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for;
+    ``checked`` is what another package found, where it was asked; ``rounding`` how far, as a
+    fraction of the prunable weights, products of lower precision may have moved it.
+    ``layers`` are those at the limit. ``certain`` says that the GGN is zero to rounding, since the
+    network is sure of every sample.
+    """
+    reasons = []
+    if certain:
+        reasons.append(
+            "The network is sure of every training sample, so the GGN is zero but for rounding and "
+            "says nothing; use --curvature hessian, or a larger loss tolerance and measure."
+        )
+    empty = [layer.name for layer in layers if layer.kept == 0]
+    if empty and limit.operator == "ggn":
+        reasons.append(
+            f"At the limit no weight is left in {empty[0]}"
+            + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
+            + ", which cuts the network in two: the linear model says nothing of that; "
+            "measure --method refit tells how far survivors reach."
+        )
+    low, high = limit.interval
+    leaning = limit.errors.get("network", 0.0)
+    if leaning:
+        reasons.append(
+            "The network leans on what is not pruned: with biases, embeddings and the like held, "
+            f"the limit is {200 * leaning:.1f} percentage points lower. The linear model lets them "
+            "make up for weights as networks seldom do, so the limit is anywhere between; "
+            "measure --method refit tells where."
+        )
+    elif high - low > WIDEST_INTERVAL:
+        worst = max(limit.errors, key=lambda name: limit.errors[name])
+        reasons.append(
+            f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
+            f"points, most of it from {worst}; raise {REMEDIES[worst]}."
+        )
+    if ended in BUDGETS and (high - low) / 2 > KNOWN:
+        reasons.append(
+            f"{BUDGETS[ended]} before the limit was known to {tolerance}: half its interval is "
+            f"{50 * (high - low):.2f} percentage points."
+        )
+    if rounding is not None and rounding > LARGEST_ROUNDING:
+        most = 100 * min(1.0, rounding)
+        reasons.append(
+            "The products are rounded too coarsely: the eigenvalues nearest zero are blurred, "
+            f"which may move the limit by as much as {most:.1f} percentage points; leave "
+            "--precision out."
+        )
+    if checked is not None and not checked.agree:
+        reasons.append(
+            f"PyHessian finds another spectrum: largest eigenvalue {checked.lambda_max:.5g}, trace "
+            f"{checked.trace:.5g} +- {checked.trace_standard_error:.2g}."
+        )
+    for variant in variants:
+        apart = abs(variant.sparsity - limit.sparsity)
+        if variant.formula == limit.formula and apart > LARGEST_DISAGREEMENT:
+            reasons.append(
+                f"Negative curvature matters: {variant.operator} instead of {limit.operator} moves "
+                f"the limit by {100 * apart:.1f} percentage points."
+            )
+    if crossing is not None and crossing.sparsity > high:
+        reasons.append(
+            f"The loss holds to {100 * crossing.sparsity:.1f}% with nothing moved, beyond the "
+            "limit with survivors free to move: the second-order model does not describe it."
+        )
+    ratio = nonquadraticity(crossing)
+    by_hessian = limit.operator != "ggn"
+    if by_hessian and crossing is not None and ratio is None:
+        reasons.append(
+            "The loss rises along the pruning path where the second-order model says it falls."
+        )
+    if by_hessian and ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
+        reasons.append(
+            f"The loss is not quadratic as far as pruning goes: where it has risen by epsilon, it "
+            f"is {ratio:.2g} times what the second-order model says."
+        )
+    return Reliability(
+        ok=not reasons, reasons=tuple(reasons), nonquadraticity=ratio, path=tuple(path)
+    )
+
+
+def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliability:
+    """Verdict on the one-shot threshold alone.
+
+    It is where a loss that was evaluated crosses, and rests on no model: what the limit is doubted
+    for says nothing of it, only its own interval does. ``path`` is the evidence to go with it.
+    """
+    low, high = one_shot.interval
+    reasons = []
+    if high - low > WIDEST_INTERVAL:
+        reasons.append(
+            f"The one-shot threshold is not resolved: its interval spans {100 * (high - low):.1f} "
+            f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; raise "
+            "--samples."
+        )
+    return Reliability(
+        ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)
+    )

@@ -1,0 +1,620 @@
+"""What every command returns: frozen results that go to JSON and come back unchanged.
+
+Fractions are 0..1 everywhere here; percentages are only for people. The JSON form of a result
+is :func:`.serialization.to_json`; its schema is :func:`.schema.schema`.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "Artifact",
+    "BudgetPoint",
+    "CheckResult",
+    "CompareResult",
+    "CompensationResult",
+    "Cost",
+    "CurvatureSummary",
+    "CurvePoint",
+    "DataInfo",
+    "DemoResult",
+    "Dense",
+    "DistanceToLimit",
+    "Epsilon",
+    "HeldTo",
+    "LayerResult",
+    "Limit",
+    "MeasurePoint",
+    "MeasureResult",
+    "MethodResult",
+    "ModelInfo",
+    "OneShot",
+    "PathPoint",
+    "PredictResult",
+    "Provenance",
+    "PruneResult",
+    "Reliability",
+    "SpectrumResult",
+    "StageResult",
+    "Threshold",
+    "TrainResult",
+    "Variant",
+    "Witness",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """The network: counts are numbers of scalars; ``sha256`` is of the checkpoint file."""
+
+    spec: str
+    sha256: str | None
+    parameters: int
+    free: int
+    prunable: int
+    excluded: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """The data the numbers belong to; ``samples`` counts those used of ``split``."""
+
+    spec: str
+    split: str
+    samples: int
+    classes: int
+    test_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What it takes to obtain a result again; the head of every command's JSON."""
+
+    tool_version: str
+    command: str
+    created: str
+    seed: int
+    device: str
+    versions: dict[str, str]
+    wall_seconds: float
+    peak_bytes: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """The unpruned network: mean training loss (nats) and test accuracy (fraction)."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epsilon:
+    """The loss tolerance (nats) and the rule that gave it.
+
+    Where the rule is a fall in accuracy, ``sparsity``, of the prunable weights, is where plain
+    one-shot magnitude pruning reached it on ``held_out`` samples of the training split, and
+    ``interval`` (nats) covers the sampling error of that at 95%. ``note`` is a sentence to whoever
+    chose the rule.
+    """
+
+    value: float
+    rule: str
+    interval: tuple[float, float] | None = None
+    sparsity: float | None = None
+    held_out: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NestedLimit:
+    """The headline's limit from ``samples`` samples, at the depth of a first reading; ``seconds``
+    is what one product took. Where ``parts`` is more than one, the mean over so many disjoint
+    subsets, whose standard deviation is ``deviation``."""
+
+    samples: int
+    sparsity: float
+    seconds: float
+    parts: int = 1
+    deviation: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossCheck:
+    """What PyHessian finds for the same samples: the eigenvalue of largest magnitude by power
+    iteration, the trace by random probes with its standard error over them; ``agree`` says whether
+    ours are the same within 1% and within four standard errors."""
+
+    lambda_max: float
+    trace: float
+    trace_standard_error: float
+    agree: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureSummary:
+    """The spectrum in a few numbers.
+
+    ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
+    the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
+    those on a part of the samples by that part; ``ended`` says what ended the work: "tolerance"
+    (the limit is known as well as was asked for), "given" (steps and probes were given), "samples"
+    (what the samples leave open outweighs the rest), "network" (what the model makes of parameters
+    that are not pruned does), "max-products", "max-seconds", "memory" or
+    "interrupted". ``nested`` holds the limit from fewer samples, by which their number was chosen
+    or what they leave open was estimated. ``carried`` is the share that the samples carry of the
+    trace of the loss's second derivative in the outputs; None for the Hessian, which has no such
+    measure.
+    """
+
+    kind: str
+    backend: str
+    probes: int
+    steps: int
+    samples: int
+    products: int
+    lambda_max: float
+    lambda_min: float
+    trace: float
+    trace_standard_error: float
+    negative_mass: float
+    gradient_seconds: float
+    product_seconds: float
+    ended: str = "given"
+    nested: tuple[NestedLimit, ...] = ()
+    cross_check: CrossCheck | None = None
+    precision: str = "full"
+    rounding_error: float | None = None
+    carried: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The largest feasible sparsity.
+
+    ``sparsity`` is of the prunable weights, ``sparsity_of_all`` of all parameters; ``kept``
+    counts surviving prunable weights; ``radius`` is the l2 norm of what is removed.
+    ``interval`` covers, at ``confidence``, the choice of probes, the Lanczos depth and the samples
+    that stand in for all; ``errors`` holds half the width that each alone gives.
+    ``band`` is the ALMT transition band [necessary side, sufficient side]. ``expected`` is the 95%
+    prediction interval for where trained survivors stop, by what other networks did; None for
+    formulas and operators that were not compared with them, and where a layer is left empty.
+    """
+
+    sparsity: float
+    of: str
+    sparsity_of_all: float
+    kept: int
+    radius: float
+    formula: str
+    operator: str
+    interval: tuple[float, float]
+    confidence: float
+    band: tuple[float, float]
+    errors: dict[str, float]
+    expected: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShot:
+    """The largest sparsity at which plain one-shot magnitude pruning, nothing moved, is expected to
+    keep the training loss within epsilon.
+
+    ``sparsity``, of the prunable weights, is where the loss crosses on ``samples`` of the
+    ``of_samples`` training samples: measured on those, predicted for all. ``modelled`` is where the
+    second-order model at the trained weights alone crosses, None where there was no time to look;
+    ``ratio`` is the actual loss rise over the modelled one at the crossing, which corrects it, None
+    where the model gives no rise.
+    ``interval`` covers, at ``confidence``, the choice of samples and how finely the path was
+    looked at; ``errors`` holds what each alone gives. Nothing is said of accuracy.
+    """
+
+    sparsity: float
+    of: str
+    interval: tuple[float, float]
+    confidence: float
+    modelled: float | None
+    ratio: float | None
+    samples: int
+    of_samples: int
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldTo:
+    """What a pruning method is to be held to.
+
+    ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves), "between" (survivors
+    move by a model of the loss) or "none" (other weights are removed than those of smallest
+    magnitude). The measured threshold of ``rule`` ("feasibility", "loss" or "") should lie from
+    ``lowest`` to ``highest``, equal where it is one number; ``interval`` holds their own intervals.
+    """
+
+    method: str
+    number: str
+    rule: str
+    lowest: float
+    highest: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The limit by another formula or operator."""
+
+    formula: str
+    operator: str
+    sparsity: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathPoint:
+    """Loss rise (nats) when magnitude pruning reaches ``sparsity``: actual, and as modelled.
+
+    ``quadratic_rise`` is d^T H d / 2 and ``linear_rise`` g^T d for the displacement d; the limit
+    rests on the quadratic part alone.
+    """
+
+    sparsity: float
+    loss_rise: float
+    quadratic_rise: float
+    linear_rise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Whether the estimate can be trusted, why not, and the evidence.
+
+    ``nonquadraticity`` is the actual loss rise over the modelled one (linear plus quadratic) where
+    the actual rise first reaches epsilon: 1 where the second-order model is exact.
+    """
+
+    ok: bool
+    reasons: tuple[str, ...]
+    nonquadraticity: float | None
+    path: tuple[PathPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerResult:
+    """One prunable weight tensor: how many of its entries survive."""
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    sparsity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """Removed radius and squared Gaussian width (in parameters) at a sparsity."""
+
+    sparsity: float
+    radius: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumResult:
+    """The spectrum: Ritz values and quadrature weights, one row per probe."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.spectrum/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    curvature: CurvatureSummary
+    ritz_values: tuple[tuple[float, ...], ...]
+    quadrature_weights: tuple[tuple[float, ...], ...]
+    outcomes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictResult:
+    """The predicted limit and everything it rests on.
+
+    Three numbers: ``limit``, with the survivors free to move; ``one_shot``, with nothing moved; and
+    in ``held_to`` which of the two the chosen method is about. The latter are None in files from
+    before there were such fields.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.predict/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    dense: Dense
+    epsilon: Epsilon
+    curvature: CurvatureSummary
+    limit: Limit
+    variants: tuple[Variant, ...]
+    reliability: Reliability
+    layers: tuple[LayerResult, ...]
+    curve: tuple[CurvePoint, ...]
+    one_shot: OneShot | None = None
+    held_to: HeldTo | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A written checkpoint; ``bytes_dense`` is the size of the dense one in the same format."""
+
+    path: str
+    format: str
+    bytes: int
+    bytes_dense: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """One stage of pruning: sparsity reached, and the divergence (nats, inputs held out) with the
+    survivors unmoved and moved; ``trust`` is the actual over the predicted fall of the squared
+    distance of the outputs on the inputs of the solve, None where nothing needed to move.
+    ``damping`` is the ridge, ``steps`` those of conjugate gradients."""
+
+    sparsity: float
+    unmoved: float
+    moved: float
+    trust: float | None
+    damping: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompensationResult:
+    """How the survivors were moved.
+
+    ``calibration`` counts the inputs of a stage, ``held_out`` those of them that only judge;
+    ``divergence`` is that of the outputs from the dense network's on the latter, nats;
+    ``recalibrated`` counts norm layers with new statistics, ``undone`` stages taken back.
+    ``expected_seconds`` and ``expected_bytes`` were stated beforehand.
+    """
+
+    epsilon: float
+    calibration: int
+    held_out: int
+    divergence: float
+    recalibrated: int
+    undone: int
+    stages: tuple[StageResult, ...]
+    expected_seconds: float
+    expected_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneResult:
+    """What was pruned; accuracies are fractions on the test split.
+
+    ``nonzero`` counts the prunable weights that are not zero. ``reliability`` is that of the
+    prediction which chose the sparsity; None where the user chose it. ``method`` is the criterion,
+    ``allocation`` how layers shared what is removed, None where ``pattern`` (N:M) said so;
+    ``calibration`` counts the training samples that both read; ``updated`` says whether survivors
+    were moved by the criterion's own update. ``compensation`` is None where they were not moved by
+    conjugate gradients.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    method: str
+    amount: str
+    sparsity: float
+    nonzero: int
+    layers: tuple[LayerResult, ...]
+    artifact: Artifact
+    accuracy_before: float
+    accuracy_after: float
+    reliability: Reliability | None = None
+    allocation: str | None = "global"
+    pattern: str | None = None
+    calibration: int = 0
+    updated: bool = False
+    compensation: CompensationResult | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurePoint:
+    """One sparsity: test accuracy, mean training loss, surviving prunable weights. ``passes`` over
+    the training data were spent on the survivors and ``outcome`` says what ended them, where they
+    were trained."""
+
+    sparsity: float
+    accuracy: float
+    loss: float
+    nonzero: int
+    passes: float | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """The largest sparsity that holds ``rule`` within ``tolerance`` at every sparsity up to it.
+
+    ``rule``: "accuracy" (tolerance a fraction of 1), "dense-accuracy" (the paper's: the highest
+    sparsity at least as accurate as dense), "loss" (tolerance epsilon, nats) or, for refit,
+    "feasibility" (tolerance epsilon, nats). ``interval`` covers the paired sampling error.
+    """
+
+    rule: str
+    tolerance: float
+    sparsity: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetPoint:
+    """The feasibility threshold within ``passes`` over the training data at a sparsity, and the
+    pair [largest that holds, next that fails] as ``interval``."""
+
+    passes: float
+    sparsity: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """How far the feasibility threshold has converged.
+
+    ``budgets`` holds it at one, two and four times the passes that were asked for.
+    ``converged_pp`` is what the last doubling added, in percentage points: nothing says that
+    further ones add less, but as a rule they do. ``minibatch_passes`` came first at a sparsity.
+    """
+
+    budgets: tuple[BudgetPoint, ...]
+    converged_pp: float
+    minibatch_passes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What it took: curvature ``products``, each over ``samples`` training samples (0 where there
+    are none), passes over the training set (``epochs``) that survivors were trained for, and
+    ``seconds``."""
+
+    products: int
+    samples: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureResult:
+    """Accuracy and loss against sparsity, and the thresholds read from them.
+
+    ``witness`` says how far refit has converged; None for other methods.
+    ``method`` is "one-shot" (magnitude), "refit" (the same, survivors trained), "compensated" or
+    "staged" (the same, survivors moved in one stage or several) or a criterion; ``allocation`` and
+    ``calibration`` are as in PruneResult, ``cost`` is that of the measurement.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    method: str
+    dense: Dense
+    epsilon: Epsilon
+    curve: tuple[MeasurePoint, ...]
+    thresholds: tuple[Threshold, ...]
+    allocation: str = "global"
+    calibration: int = 0
+    cost: Cost | None = None
+    witness: Witness | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceToLimit(Threshold):
+    """A threshold, and how far it stays below the limit: limit minus threshold, percentage
+    points."""
+
+    distance_pp: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult:
+    """One method of a comparison; fields are those of MeasureResult, thresholds with distances."""
+
+    method: str
+    curve: tuple[MeasurePoint, ...]
+    thresholds: tuple[DistanceToLimit, ...]
+    allocation: str
+    calibration: int
+    cost: Cost
+    witness: Witness | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareResult:
+    """Methods side by side on the same network and test samples, against its predicted limit.
+
+    ``limit``, ``limit_cost`` and ``reliability`` are those of the prediction; ``methods`` stand in
+    the order they were asked for, fewer of them where the work was ``interrupted``.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.compare/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    dense: Dense
+    epsilon: Epsilon
+    limit: Limit
+    limit_cost: Cost
+    reliability: Reliability
+    methods: tuple[MethodResult, ...]
+    interrupted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """Predicted against measured; differences and tolerances in percentage points.
+
+    ``method`` is the measurement's, ``number`` which predicted number it was held to (see HeldTo),
+    and ``reliability`` that of this number; for "between", of both: ``predicted`` is the place
+    between the two that lies nearest to the measured one, and ``predicted_interval`` runs from one
+    to the other.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.check/1"
+    provenance: Provenance
+    model: ModelInfo
+    predicted: float
+    predicted_interval: tuple[float, float]
+    measured: float
+    measured_interval: tuple[float, float]
+    rule: str
+    difference_pp: float
+    tolerance_pp: float
+    passed: bool
+    reasons: tuple[str, ...]
+    reliability: Reliability | None = None
+    method: str = ""
+    number: str = "limit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """A finished training: accuracy on the test split and the checkpoint it left."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.train/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    dense: Dense
+    artifact: Artifact
+    history: tuple[dict[str, float], ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """The demonstration in a few numbers; ``files`` are names within ``directory``.
+
+    ``one_shot`` and ``refit`` are the thresholds measured by either method, ``expected_one_shot``
+    is what was predicted of the former's loss; ``sparse_artifact`` holds the same network as
+    ``artifact``.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.demo/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    directory: str
+    files: tuple[str, ...]
+    dense: Dense
+    predicted: float
+    interval: tuple[float, float]
+    one_shot: tuple[Threshold, ...]
+    refit: tuple[Threshold, ...]
+    pruned_sparsity: float
+    pruned_accuracy: float
+    artifact: Artifact
+    sparse_artifact: Artifact
+    difference_pp: float
+    tolerance_pp: float
+    passed: bool
+    reliability: Reliability
+    expected_one_shot: OneShot | None = None

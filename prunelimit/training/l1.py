@@ -1,0 +1,205 @@
+"""l1 training: the way to a network that the limit describes, for those without a checkpoint.
+
+Source: Zhang et al. 2024, section 7 of their settings (SGD, momentum 0.9, l1 1e-5 to 1e-4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConfig
+from ..errors import NumericalError, UsageError
+from ..inputs.problem import Problem, evaluate
+from ..progress import Progress, silent
+from ..storage.resume import Unfinished
+
+__all__ = ["Training", "train"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    ``history`` has one entry per epoch: ``epoch`` (from 1), ``loss`` (nats, mean over the epoch
+    as it went, without the l1 term) and ``accuracy`` (fraction, on the test split after it).
+    ``loss`` (mean over the training split) and ``accuracy`` (test split) are those of the network
+    at the end, in eval mode.
+    """
+
+    history: tuple[dict[str, float], ...]
+    accuracy: float
+    loss: float
+
+
+def train(
+    problem: Problem,
+    config: TrainConfig,
+    *,
+    seed: int,
+    resume_path: Path | None = None,
+    progress: Progress = silent,
+) -> Training:
+    """Train all trainable parameters of ``problem.model`` in place; it ends in eval mode.
+
+    SGD with momentum on the mean loss plus ``l1`` times the l1 norm of the prunable weights
+    (subgradient sign(w)); the learning rate falls to zero along a cosine, step by step. As in
+    torch's SGD, ``weight_decay`` acts on every trained parameter, biases and norm layers too.
+    Excluded modules are trained like the others, but not drawn to zero by l1: being excluded is
+    about what may be pruned. The network trains in train mode (batch statistics, dropout).
+
+    With ``resume_path`` the state after every epoch lies there until training ends; if a state is
+    there at the start, training goes on from it and reaches the same numbers bit for bit.
+
+    Raises:
+        UsageError: a setting makes no sense, or the state is of another configuration.
+        InputError: the state cannot be read.
+        NumericalError: training diverged.
+    """
+    _check(config)
+    model = problem.model
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise UsageError("The network has no trainable parameters; give one that has.")
+    penalised = [p for n, p in problem.parameters().items() if n in problem.prunable]
+    optimizer = _sgd(parameters, config)
+    history: list[dict[str, float]] = []
+    unfinished = None
+    if resume_path is not None:
+        unfinished = Unfinished(resume_path, "training", _configuration(problem, config, seed))
+
+        def put_back(state: dict[str, Any]) -> list[dict[str, float]]:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            return [dict(entry) for entry in state["history"]]
+
+        history = unfinished.restored(put_back, problem.device) or []
+    devices = [problem.device] if problem.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            for epoch in range(len(history), config.epochs):
+                loss = _epoch(problem, config, optimizer, parameters, penalised, seed, epoch)
+                accuracy = evaluate(problem, problem.test).accuracy
+                history.append({"epoch": epoch + 1, "loss": loss, "accuracy": accuracy})
+                if unfinished is not None:
+                    unfinished.save(
+                        {
+                            "model": model.state_dict(),
+                            "optimizer": optimizer.state_dict(),
+                            "history": history,
+                        }
+                    )
+                note = f"accuracy {accuracy:.1%}, loss {loss:.3g}"
+                progress("training", epoch + 1, config.epochs, note)
+    finally:
+        model.eval()
+        for parameter in parameters:
+            parameter.grad = None
+    result = Training(
+        tuple(history),
+        evaluate(problem, problem.test).accuracy,
+        evaluate(problem, problem.train).loss,
+    )
+    if unfinished is not None:
+        unfinished.discard()
+    return result
+
+
+def _check(config: TrainConfig) -> None:
+    tests: tuple[tuple[str, float, bool, str], ...] = (
+        ("--l1", config.l1, 0 <= config.l1 < math.inf, "0 or more"),
+        ("--weight-decay", config.weight_decay, 0 <= config.weight_decay < math.inf, "0 or more"),
+        ("--epochs", config.epochs, config.epochs >= 1, "1 or more"),
+        ("--lr", config.lr, 0 < config.lr < math.inf, "a number greater than 0"),
+        ("--momentum", config.momentum, 0 <= config.momentum < 1, "0 or more and less than 1"),
+        ("--train-batch-size", config.train_batch_size, config.train_batch_size >= 1, "1 or more"),
+    )
+    for flag, value, good, remedy in tests:
+        if not good:
+            raise UsageError(f"{flag} is {value}; give {remedy}.")
+
+
+def _sgd(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.SGD:
+    settings: dict[str, Any] = {
+        "lr": config.lr,
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+    }
+    try:
+        return torch.optim.SGD(parameters, fused=True, **settings)
+    except (RuntimeError, TypeError):  # older torch, or a device without fused steps
+        return torch.optim.SGD(parameters, foreach=True, **settings)
+
+
+def _epoch(
+    problem: Problem,
+    config: TrainConfig,
+    optimizer: torch.optim.SGD,
+    parameters: list[nn.Parameter],
+    penalised: list[nn.Parameter],
+    seed: int,
+    epoch: int,
+) -> float:
+    """One pass; the mean loss over it. Leaves the network in eval mode."""
+    model = problem.model
+    samples = len(problem.train)
+    # Every epoch has its own seeds, so a resumed one needs no generator's state.
+    order_seed, dropout_seed = np.random.SeedSequence((seed % 2**63, epoch)).generate_state(2)
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(int(order_seed)))
+    batch = min(config.train_batch_size, samples)
+    if batch > 1 and samples % batch == 1:
+        order = order[:-1]  # batch norm has no statistics of a single sample
+    torch.manual_seed(int(dropout_seed))
+    steps = math.ceil(len(order) / batch)
+    losses: list[Tensor] = []
+    counts: list[int] = []
+    model.train()
+    try:
+        for step, (inputs, targets) in enumerate(problem.train.batches(batch, order=order)):
+            done = (epoch * steps + step) / (config.epochs * steps)
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * done))
+            optimizer.zero_grad(set_to_none=True)
+            loss = problem.loss(model(inputs), targets).mean()
+            loss.backward()
+            if config.l1:
+                _add_sign(penalised, config.l1)
+            optimizer.step()
+            losses.append(loss.detach())
+            counts.append(len(inputs))
+    finally:
+        model.eval()
+    mean = float(np.average(torch.stack(losses).cpu().double().numpy(), weights=counts))
+    finite = all(bool(torch.isfinite(p).all()) for p in parameters)
+    if not (math.isfinite(mean) and finite):
+        raise NumericalError(
+            f"Training diverged in epoch {epoch + 1} (--lr {config.lr:g}); give a smaller --lr."
+        )
+    return mean
+
+
+def _add_sign(penalised: list[nn.Parameter], l1: float) -> None:
+    with torch.no_grad():
+        for parameter in penalised:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.sign(), alpha=l1)
+
+
+def _configuration(problem: Problem, config: TrainConfig, seed: int) -> dict[str, Any]:
+    """What must be the same for a state to be gone on with; plain JSON."""
+    shapes = {n: list(p.shape) for n, p in problem.model.named_parameters() if p.requires_grad}
+    return {
+        **dataclasses.asdict(config),
+        "seed": seed,
+        "dtype": str(problem.dtype),
+        "training samples": len(problem.train),
+        "network": shapes,
+        "prunable": list(problem.prunable),
+    }

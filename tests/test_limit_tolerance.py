@@ -1,0 +1,124 @@
+"""The loss tolerance: closed forms, and rules that make no sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prunelimit.errors import NumericalError, UsageError
+from prunelimit.limit.tolerance import (
+    BATCH,
+    accuracy_points,
+    advice,
+    loss_tolerance,
+    parse_tolerance,
+)
+from prunelimit.results.types import Epsilon
+
+LOSSES = np.random.default_rng(0).exponential(size=1000)
+
+
+def test_batch_std_is_the_deviation_between_mini_batches() -> None:
+    found = loss_tolerance(LOSSES, "batch-std", seed=3)
+    order = np.random.default_rng(3).permutation(1000)
+    means = [LOSSES[order[i : i + BATCH]].mean() for i in range(0, 7 * BATCH, BATCH)]
+    expected = np.sqrt(sum((m - np.mean(means)) ** 2 for m in means) / 6)
+    assert found.value == pytest.approx(expected, rel=1e-12)
+    assert found.rule == "batch-std"
+
+
+def test_batch_std_agrees_with_the_deviation_of_a_mean() -> None:
+    many = np.random.default_rng(1).exponential(size=BATCH * 2000)
+    assert loss_tolerance(many, "batch-std", 0).value == pytest.approx(BATCH**-0.5, rel=0.06)
+
+
+def test_batch_std_depends_on_the_seed_alone() -> None:
+    values = {loss_tolerance(LOSSES, "batch-std", seed).value for seed in (1, 1, 2)}
+    assert len(values) == 2
+
+
+@given(st.floats(1e-6, 1e6))
+def test_batch_std_and_percentages_scale_with_the_loss(scale: float) -> None:
+    for rule in ("batch-std", "5%"):
+        plain = loss_tolerance(LOSSES, rule, 0).value
+        assert loss_tolerance(scale * LOSSES, rule, 0).value == pytest.approx(scale * plain)
+
+
+def test_numbers_and_percentages() -> None:
+    assert loss_tolerance(LOSSES, "0.02", 0).value == 0.02
+    assert loss_tolerance(LOSSES, "5%", 0).value == pytest.approx(0.05 * LOSSES.mean())
+
+
+@pytest.mark.parametrize("rule", ["", "batch", "0", "-1", "nan", "inf", "-5%", "%", "0%", "1e999"])
+def test_rules_that_make_no_sense_are_refused(rule: str) -> None:
+    with pytest.raises(UsageError, match="--epsilon"):
+        loss_tolerance(LOSSES, rule, 0)
+
+
+def test_too_few_samples_and_equal_losses_are_refused() -> None:
+    assert loss_tolerance(LOSSES[: 2 * BATCH], "batch-std", 0).value > 0
+    with pytest.raises(UsageError, match="needs 256 training samples and there are 255"):
+        loss_tolerance(LOSSES[: 2 * BATCH - 1], "batch-std", 0)
+    with pytest.raises(UsageError, match="same in every mini-batch"):
+        loss_tolerance(np.ones(1000), "batch-std", 0)
+    with pytest.raises(UsageError, match="dense loss is zero"):
+        loss_tolerance(np.zeros(1000), "5%", 0)
+
+
+def test_a_loss_that_is_not_finite_is_named() -> None:
+    spoilt = LOSSES.copy()
+    spoilt[17] = np.nan
+    with pytest.raises(NumericalError, match="sample 17"):
+        loss_tolerance(spoilt, "batch-std", 0)
+
+
+@given(st.floats(1e-9, 100))
+def test_points_of_accuracy_are_fractions(points: float) -> None:
+    assert accuracy_points(f" {points!r}pp ") == points / 100
+    with pytest.raises(UsageError, match="no labels are read"):
+        loss_tolerance(LOSSES, f"{points!r}pp", 0)
+
+
+def test_other_rules_have_no_points() -> None:
+    for rule in ("batch-std", "0.5", "5%", "", "what"):
+        assert accuracy_points(rule) is None
+    for rule in ("pp", "0pp", "-1pp", "100.1pp", "nanpp", "x pp"):
+        with pytest.raises(UsageError, match=r"--epsilon .* such as 0\.5pp"):
+            accuracy_points(rule)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "loss", "accuracy", "told"),
+    [
+        ("batch-std", 0.0003, 0.0012, 0.9998, True),
+        ("batch-std", 0.0003, 0.0012, 0.99, True),
+        ("batch-std", 0.0003, 0.2, 0.9995, True),
+        ("batch-std", 0.0003, 0.2, 0.99, False),
+        ("batch-std", 0.006, 0.009, 1.0, False),
+        ("5%", 0.0003, 0.0012, 1.0, False),
+        ("0.0003", 0.0003, 0.0012, 1.0, False),
+    ],
+)
+def test_data_learnt_by_heart_is_told(
+    rule: str, value: float, loss: float, accuracy: float, told: bool
+) -> None:
+    epsilon = Epsilon(value=value, rule=rule)
+    found = advice(epsilon, loss, accuracy)
+    assert (found.value, found.rule) == (value, rule)
+    assert (found.note is not None) == told
+    if found.note is not None:
+        assert "--epsilon 0.5pp" in found.note and f"{value:.2g} nats" in found.note
+
+
+@given(st.floats(0, 100))
+def test_tolerances_are_percentage_points(points: float) -> None:
+    assert parse_tolerance(f"{points!r}pp") == points / 100
+    assert parse_tolerance(f" {points!r} pp") == points / 100
+
+
+@pytest.mark.parametrize("text", ["0.5", "pp", "", "-1pp", "101pp", "1%", "nanpp", "x pp"])
+def test_other_tolerances_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"0\.5pp"):
+        parse_tolerance(text)

@@ -1,0 +1,110 @@
+"""Interrupted work: whole or not there, its owner's alone, thrown away only when told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from prunelimit.errors import InputError, OutputError, UsageError
+from prunelimit.storage.resume import Unfinished, settle
+
+OWNER: dict[str, Any] = {"seed": 3, "layers": (4, 5), "options": {"lr": 0.1, "epochs": 2}}
+
+
+def test_what_is_saved_is_restored(tmp_path: Path) -> None:
+    path = tmp_path / "net.resume"
+    assert Unfinished(path, "training", OWNER).restored(dict) is None
+    state = {"weights": torch.arange(3.0), "history": [{"loss": 0.5}], "none": None}
+    Unfinished(path, "training", OWNER).save(state)
+    found = Unfinished(path, "training", OWNER).restored(dict)
+    assert found is not None and found["history"] == state["history"] and found["none"] is None
+    assert torch.equal(found["weights"], state["weights"])
+    assert [each.name for each in tmp_path.iterdir()] == ["net.resume"]
+    Unfinished(path, "training", OWNER).discard()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 4}, "another seed (3, now 4)"),
+        ({"layers": [4, 6]}, "another layers;"),
+        ({"options": {"lr": 0.2, "epochs": 2}}, "another options;"),
+        ({"epochs": 5}, "another epochs (None, now 5)"),
+        ({"data": "digits"}, "another data (None, now digits)"),
+    ],
+)
+def test_anothers_state_is_refused_with_what_differs(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "net.resume"
+    Unfinished(path, "training", OWNER).save({})
+    before = path.read_bytes()
+    with pytest.raises(UsageError) as caught:
+        Unfinished(path, "training", {**OWNER, **change}).restored(dict)
+    assert told in str(caught.value) and path.read_bytes() == before
+
+
+def test_another_versions_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.resume"
+    Unfinished(path, "training", OWNER).save({})
+    monkeypatch.setattr("prunelimit.storage.resume.__version__", "99")
+    with pytest.raises(UsageError, match="another version"):
+        Unfinished(path, "training", OWNER).restored(dict)
+
+
+def test_what_is_no_state_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "net.resume"
+    whole = Unfinished(path, "pruning", OWNER)
+    whole.save({"weights": torch.zeros(100)})
+    for damaged in (b"", b"{}", path.read_bytes()[:200]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="state of a pruning"):
+            whole.restored(dict)
+
+
+@pytest.mark.parametrize("lacking", ["history", "model"])
+def test_a_state_that_lacks_a_part_is_told(tmp_path: Path, lacking: str) -> None:
+    path = tmp_path / "net.resume"
+    whole = Unfinished(path, "training", OWNER)
+    whole.save({name: 1 for name in ("history", "model") if name != lacking})
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="state of a training"):
+        whole.restored(lambda state: (state["history"], state["model"]))
+    assert path.read_bytes() == before
+
+
+def test_nothing_in_it_is_executed(tmp_path: Path) -> None:
+    path = tmp_path / "net.resume"
+    torch.save({"owner": "{}", "state": {"run": Path("x")}}, path)
+    with pytest.raises(InputError, match="state of a pruning"):
+        Unfinished(path, "pruning", {}).restored(dict)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_the_user_says_what_becomes_of_it(tmp_path: Path, folder: bool) -> None:
+    path = tmp_path / "p.resume"
+    settle(path, "run", resume=False, force=False, folder=folder)
+    if folder:
+        path.mkdir()
+        (path / "part").write_text("x")
+    else:
+        path.write_text("x")
+    with pytest.raises(OutputError, match="--resume to go on with it or --force"):
+        settle(path, "run", resume=False, force=False, folder=folder)
+    for force in (False, True):
+        settle(path, "run", resume=True, force=force, folder=folder)
+    assert path.exists()
+    settle(path, "run", resume=False, force=True, folder=folder)
+    assert not path.exists()
+
+
+def test_a_folder_that_is_no_state_is_not_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "c.resume"
+    path.mkdir()
+    with pytest.raises(OutputError, match="cannot be removed"):
+        settle(path, "comparison", resume=False, force=True)
+    assert path.is_dir()
