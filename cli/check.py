@@ -34,6 +34,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
 if TYPE_CHECKING:
     from prunelimit.results.types import CheckResult
@@ -66,9 +67,9 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     """Hold the prediction against the measurement, as a gate.
 
     With a checkpoint: predicts, measures, compares. With the JSON files of predict and measure:
-    compares them. Like is compared with like: one-shot loss with the predicted one-shot threshold,
-    refit feasibility with the limit, compensated or staged loss with the range between them.
-    Exits with 1 when they differ by more than --tolerance. Inside a CI job that
+    compares them. Like is compared with like: with fixed survivors the loss threshold with plain,
+    with trained ones feasibility with the limit, with moved ones the loss threshold with the range
+    between. Exits with 1 when they differ by more than --tolerance. Inside a CI job that
     sets GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary.
     """
     if len(files) not in (1, 2):
@@ -90,7 +91,7 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     if junit is not None:
         write_junit(result, junit, force=outputs.force)
     outputs.document(result, outputs.output)
-    outputs.show(check_table(result))
+    outputs.show(check_table(spelled_result(result)))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         append_summary(result, Path(summary))

@@ -35,8 +35,11 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
-MEASURE = Section("Measurement", MeasureConfig, without=("method",))
+MEASURE = Section(
+    "Measurement", MeasureConfig, without=("criterion", "allocation", "pattern", "survivors")
+)
 """--methods names several; --tolerance is that of accuracy, that of the limit keeps its default."""
 
 
@@ -95,7 +98,7 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
             build(RunConfig, given),
             build(CurvatureConfig, given),
             build(LimitConfig, given, without=OTHER_TOLERANCE),
-            build(MeasureConfig, given, without=("method",)),
+            build(MeasureConfig, given),
             config,
             state=state,
             resume=resume,
@@ -106,7 +109,7 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
     if csv_path is not None:
         write_curves(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
-    outputs.show(compare_table(result))
+    outputs.show(compare_table(spelled_result(result)))
     if result.interrupted:
         holds = "these are" if state is None else f"{outputs.output} holds"
         on = "" if state is None else "; run the same command with --resume to go on"

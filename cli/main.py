@@ -17,6 +17,7 @@ import click
 from prunelimit import __version__
 from prunelimit.errors import PruneLimitError
 
+from .spelling import spelled
 from .suggest import nearest
 
 __all__ = ["group", "main"]
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _tidy_when_ended():
             outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
     except PruneLimitError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {spelled(str(error))}", err=True)
         return error.exit_code
     except click.ClickException as error:
         click.echo(f"Error: {_usage(error)}", err=True)

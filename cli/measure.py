@@ -20,6 +20,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
 
 @cli_command(
@@ -58,4 +59,4 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
     if csv_path is not None:
         write_csv(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
-    outputs.show(measure_table(result))
+    outputs.show(measure_table(spelled_result(result)))

@@ -18,7 +18,6 @@ from prunelimit.config import (
     CompareConfig,
     CurvatureConfig,
     DataConfig,
-    HeldConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -37,7 +36,6 @@ __all__ = [
     "CURVATURE",
     "CURVE_CSV",
     "DATA",
-    "HELD",
     "LIMIT",
     "LIMIT_BESIDE",
     "MEASURE",
@@ -85,7 +83,6 @@ DATA = Section("Data", DataConfig)
 RUN = Section("Computation", RunConfig)
 CURVATURE = Section("Curvature", CurvatureConfig)
 LIMIT = Section("Limit", LimitConfig)
-HELD = Section("Limit", HeldConfig)
 PRUNE = Section("Pruning", PruneConfig)
 MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
@@ -127,9 +124,9 @@ def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) ->
     flags = metadata["flags"] or ("--" + field.name.replace("_", "-"),)
     if annotation is bool:
         return titled(title, [field.name, *flags], is_flag=True, help=metadata["help"])
-    repeatable = typing.get_origin(annotation) is tuple
+    repeatable = isinstance(field.default, tuple)
     help_text = metadata["help"] + (" Repeatable." if repeatable else "")
-    kind = _scalar(annotation)
+    kind = str if metadata["parse"] else _scalar(annotation)
     if metadata["choices"]:
         kind = (_NameOrAttribute if metadata["attributes"] else click.Choice)(metadata["choices"])
     return titled(
@@ -207,7 +204,7 @@ def checkpoint_options(default: str) -> list[click.Option]:
             type=click.Path(path_type=Path),
             default=Path(default),
             show_default=True,
-            help="Write the checkpoint here, as safetensors whatever its name.",
+            help="Write the checkpoint here: .safetensors, or .pt and .pth for plain torch.",
         ),
         flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     ]
@@ -219,7 +216,10 @@ def general_options() -> list[click.Option]:
         flag(GENERAL, "--force", "Replace outputs that exist."),
         titled(GENERAL, ["quiet", "-q", "--quiet"], is_flag=True, help="Only errors on stderr."),
         titled(
-            GENERAL, ["verbose", "-v", "--verbose"], is_flag=True, help="Show tracebacks of errors."
+            GENERAL,
+            ["verbose", "-v", "--verbose"],
+            is_flag=True,
+            help="Show details, and tracebacks of errors.",
         ),
         titled(
             GENERAL,

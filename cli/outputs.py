@@ -18,6 +18,9 @@ from prunelimit.results.types import Reliability
 
 __all__ = ["Outputs"]
 
+UNWRAPPED = 1_000
+"""Columns where no terminal wraps."""
+
 PLOT_FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -99,8 +102,12 @@ class Outputs:
 
         if not self.quiet:
             console = Console(stderr=True)
+            if not console.is_terminal:
+                console.width = UNWRAPPED
             for each in renderables:
-                console.print(each, highlight=False, markup=False, soft_wrap=isinstance(each, str))
+                console.print(
+                    each, highlight=False, markup=False, crop=False, soft_wrap=isinstance(each, str)
+                )
 
     def demand(self, reliability: Reliability | None) -> None:
         """Hold ``--strict``; call it last, when everything is written.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from prunelimit.config import (
     CurvatureConfig,
     DataConfig,
-    HeldConfig,
     LimitConfig,
     ModelConfig,
     RunConfig,
@@ -20,7 +19,6 @@ from .options import (
     CHECKPOINT,
     CURVATURE,
     DATA,
-    HELD,
     LIMIT,
     NETWORK,
     RUN,
@@ -31,6 +29,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
 if TYPE_CHECKING:
     from prunelimit.distributed import Group
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     NETWORK,
     DATA,
     LIMIT,
-    HELD,
     CURVATURE,
     RUN,
     document_options(plot="predicted width against removed radius", strict=True),
@@ -50,13 +48,12 @@ if TYPE_CHECKING:
     general_options(),
 )
 def command(checkpoint: Path, resume: bool, **given: Any) -> None:
-    """Predict how many weights can be removed in one shot.
+    """Predict how sparse a network can be made.
 
-    Gives the limit, up to which the surviving weights could still hold the loss if they moved,
-    with its interval, and says whether it can be trusted and on what evidence. Beside it the
-    sparsity at which the loss of plain one-shot pruning, nothing moved, leaves the tolerance:
-    measured on the training samples that the curvature is of, predicted for all of them. Neither
-    promises an accuracy. --method says which of the two a method is to be held to.
+    Gives two numbers, each with its interval and what speaks against it. Plain: up to here the
+    loss stays within the tolerance when the smallest weights are removed and nothing else changes.
+    Limit: up to here some setting of the surviving weights keeps it, which is what moving or
+    training them can reach. Neither promises an accuracy. Ends with the commands to go on with.
 
     CKPT is a checkpoint; one written by prunelimit names its own network and data. Ctrl-C ends
     with the estimate so far; with -o, --resume goes on from there. Started by torchrun, the
@@ -109,7 +106,6 @@ def _predict(
             build(RunConfig, given),
             build(CurvatureConfig, given),
             build(LimitConfig, given),
-            build(HeldConfig, given),
             state=state,
             resume=resume,
             force=force,
@@ -119,7 +115,7 @@ def _predict(
         )
     outputs.draw(lambda path: plot_limit(result, path))
     outputs.document(result, outputs.output)
-    outputs.show(predict_table(result))
+    outputs.show(predict_table(spelled_result(result), str(checkpoint), verbose=given["verbose"]))
     if result.curvature.ended == "interrupted":
         left = "this is" if state is None else f"{given['output']} holds"
         on = "" if state is None else "; run the same command with --resume to go on"

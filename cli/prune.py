@@ -30,6 +30,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
 STRICT = flag(
     "Output", "--strict", "Exit with 4 when --amount auto rests on an unreliable estimate."
@@ -54,11 +55,13 @@ RESUME = flag("Output", "--resume", "Go on with an interrupted compensation, if 
     general_options(),
 )
 def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
-    """Remove the smallest weights, all layers together, and write the pruned checkpoint.
+    """Remove weights and write the pruned checkpoint.
 
-    The removed weights are zeros in the file: it takes less disk, but a CPU or GPU does not run an
-    unstructured sparse network any faster. With --compensate or --stages the survivors move to make
-    up for them; Ctrl-C then keeps the stages done, for --resume to go on from.
+    Four choices say what is done: --criterion which weights go, --allocation how that is shared
+    among layers, --pattern which masks are allowed, --survivors what becomes of the rest. The
+    amount is predicted unless it is given, or found by --within. Removed weights are zeros in the
+    file: that takes less disk, but a CPU or GPU does not run an unstructured sparse network any
+    faster. Ctrl-C keeps the stages done, for --resume to go on from.
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.prune import prune
@@ -84,5 +87,5 @@ def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
             progress=progress,
         )
     outputs.document(result)
-    outputs.show(prune_table(result))
+    outputs.show(prune_table(spelled_result(result), verbose=given["verbose"]))
     outputs.demand(result.reliability)

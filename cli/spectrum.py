@@ -20,6 +20,7 @@ from .options import (
     path_option,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
 NPZ = path_option(
     "Output", ["--npz"], "FILE.npz", "Write Ritz values and quadrature weights as numpy arrays."
@@ -63,4 +64,4 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     if npz is not None:
         write_npz(result, npz, force=outputs.force)
     outputs.document(result, outputs.output)
-    outputs.show(spectrum_table(result))
+    outputs.show(spectrum_table(spelled_result(result)))

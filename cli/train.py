@@ -20,6 +20,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
+from .spelling import spelled_result
 
 NETWORK = Section("Network", ModelConfig, without=("trust_pickle",))
 RESUME = flag("Training", "--resume", "Go on with an interrupted training, if there is one.")
@@ -62,4 +63,4 @@ def command(output: Path, resume: bool, **given: Any) -> None:
             progress=progress,
         )
     outputs.document(result)
-    outputs.show(train_table(result))
+    outputs.show(train_table(spelled_result(result)))

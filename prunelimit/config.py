@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .errors import UsageError
+from .values import (
+    ALLOCATIONS,
+    CRITERIA,
+    SURVIVORS,
+    EpsilonRule,
+    KeepRule,
+    Method,
+    Pattern,
+    amount,
+    choice,
+    methods,
+    points,
+    sparsities,
+    stages,
+)
+
 __all__ = [
-    "ALLOCATIONS",
-    "CRITERIA",
-    "METHODS",
     "CheckConfig",
     "CompareConfig",
-    "CompensateConfig",
+    "Config",
     "CurvatureConfig",
     "DataConfig",
-    "HeldConfig",
     "LimitConfig",
     "MeasureConfig",
+    "MethodConfig",
     "ModelConfig",
     "PruneConfig",
     "RunConfig",
     "SurvivorConfig",
     "TrainConfig",
     "option",
+    "stage_of",
 ]
-
-
-CRITERIA = ("magnitude", "random", "snip", "grasp", "synflow", "obd", "obs", "wanda")
-"""Names of the pruning criteria."""
-
-METHODS = ("one-shot", "refit", "compensated", "staged", *CRITERIA[1:])
-"""Names of what becomes of a network when it is pruned: by magnitude with nothing moved, with the
-survivors trained, with them moved at once or in stages, or by another criterion."""
-
-ALLOCATIONS = ("global", "uniform", "erk", "lamp", "rd", "rows")
-"""Names of the ways to share what is removed among layers."""
 
 
 def option(
@@ -46,12 +52,15 @@ def option(
     attributes: bool = False,
     metavar: str | None = None,
     source: str | None = None,
+    parse: Callable[[Any], Any] | None = None,
+    within: str | None = None,
 ) -> Any:
     """A dataclass field that carries what a command-line option needs.
 
     ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``);
     a tuple default makes the option repeatable; with ``attributes`` FILE.py:ATTR stands beside the
-    ``choices``; ``source`` says where the default comes from.
+    ``choices``; ``source`` says where the default comes from. ``parse`` makes the value of what is
+    given, once; ``within`` is a key of :data:`RANGES` that a number has to be in.
     """
     metadata = {
         "help": help,
@@ -60,12 +69,104 @@ def option(
         "attributes": attributes,
         "metavar": metavar,
         "source": source,
+        "parse": parse,
+        "within": within,
     }
     return field(default=default, metadata=metadata)
 
 
+RANGES: dict[str, Callable[[float], bool]] = {
+    "0 or more": lambda x: 0 <= x < math.inf,
+    "1 or more": lambda x: x >= 1,
+    "a number greater than 0": lambda x: 0 < x < math.inf,
+    "0 or more and less than 1": lambda x: 0 <= x < 1,
+    "a number between 0 and 1": lambda x: 0 < x < 1,
+    "0 for all, or a positive number": lambda x: x >= 0,
+}
+"""What a number can be asked to be, in words and as a test."""
+
+
+class Config:
+    """What the dataclasses have in common: values are parsed and checked when one is made.
+
+    Raises:
+        UsageError: a value makes no sense; the message has the field's name in backticks.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if value is None:
+                continue
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, each.name, value)
+            if each.metadata["parse"] is not None:
+                object.__setattr__(self, each.name, each.metadata["parse"](value))
+            elif each.metadata["choices"] is not None:
+                attributes = each.metadata["attributes"]
+                choice(each.name, value, each.metadata["choices"], attributes=attributes)
+            rule = each.metadata["within"]
+            if rule is not None and not RANGES[rule](value):
+                raise UsageError(f"`{each.name}` is {value}; give {rule}.")
+
+    def echo(self) -> dict[str, Any]:
+        """The values as JSON has them: rules and methods by their text."""
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}  # type: ignore[arg-type]
+
+    def spelled(self, name: str) -> tuple[str, ...]:
+        """The value of the field ``name`` as the command line has it, once per repetition."""
+        value = getattr(self, name)
+        (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
+        if parse in (points, _within):
+            return (f"{100 * value:g}pp",)
+        if parse is _tolerances:
+            return tuple(f"{100 * each:g}pp" for each in value)
+        if parse is stages and value is None:
+            return ("auto",)
+        if parse in (sparsities, methods):
+            return (",".join(map(str, _plain(value))),)
+        return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
+
+
+def stage_of(config: type[Config]) -> str:
+    """What a configuration is called in the JSON: ``LimitConfig`` -> "limit"."""
+    return config.__name__.removesuffix("Config").lower()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Method):
+        return value.name
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _epsilon(given: EpsilonRule | str | float) -> EpsilonRule:
+    return given if isinstance(given, EpsilonRule) else EpsilonRule.parse(given)
+
+
+def _pattern(given: Pattern | str) -> Pattern:
+    return given if isinstance(given, Pattern) else Pattern.parse(given)
+
+
+def _min_keep(given: KeepRule | str | int) -> KeepRule:
+    return given if isinstance(given, KeepRule) else KeepRule.parse(given)
+
+
+def _within(given: str | float) -> float:
+    return points(given, "within")
+
+
+def _tolerances(given: str | float | tuple[str | float, ...]) -> tuple[float, ...]:
+    each = given if isinstance(given, (tuple, list)) else (given,)
+    if not each:
+        raise UsageError("No `tolerance` is given; give one such as 0.5pp.")
+    return tuple(dict.fromkeys(points(one) for one in each))
+
+
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Config):
     """Which network the checkpoint belongs to, and what is never pruned."""
 
     model: str | None = option(
@@ -88,7 +189,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Config):
     """Which data, and how they are normalised."""
 
     data: str | None = option(
@@ -112,14 +213,18 @@ class DataConfig:
         None,
         "Training samples that make up the training loss, drawn by seed (default: all; 0 too).",
         metavar="N",
+        within="0 for all, or a positive number",
     )
     image_size: int | None = option(
-        None, "Resize and centre-crop the images of folder:PATH to this many pixels.", metavar="N"
+        None,
+        "Resize and centre-crop the images of folder:PATH to this many pixels.",
+        metavar="N",
+        within="1 or more",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Config):
     """Where and how the numbers are computed."""
 
     batch_size: int | None = option(
@@ -128,15 +233,18 @@ class RunConfig:
         "and time, never the result.",
         flags=("-b", "--batch-size"),
         metavar="N",
+        within="1 or more",
     )
     seed: int = option(0, "Seed of everything random.", metavar="N")
     device: str = option("cpu", "Device, as torch names it.", metavar="DEVICE")
     dtype: str = option("float32", "Floating-point type.", choices=("float32", "float64"))
-    workers: int = option(0, "Processes that load data.", flags=("-j", "--workers"), metavar="N")
+    workers: int = option(
+        0, "Processes that load data.", flags=("-j", "--workers"), metavar="N", within="0 or more"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvatureConfig:
+class CurvatureConfig(Config):
     """Which curvature matrix, and how its spectrum is estimated."""
 
     curvature: str = option(
@@ -161,11 +269,13 @@ class CurvatureConfig:
         None,
         "Random probe vectors (default: one, and more where the limit needs them).",
         metavar="N",
+        within="1 or more",
     )
     steps: int | None = option(
         None,
         "Lanczos steps per probe (default: as many as the limit needs; 120 for spectrum).",
         metavar="N",
+        within="1 or more",
     )
     samples: int | None = option(
         None,
@@ -174,6 +284,7 @@ class CurvatureConfig:
         "many as the limit needs, from 1000 to 10000 or to what --max-seconds allows; 10000 for "
         "spectrum).",
         metavar="N",
+        within="0 for all, or a positive number",
     )
     precision: str = option(
         "full",
@@ -192,6 +303,7 @@ class CurvatureConfig:
         None,
         "GiB in which what products have in common is kept (default: half of what is free).",
         metavar="GIB",
+        within="0 or more",
     )
     cross_check: bool = option(
         False, "Compare largest eigenvalue and trace of the Hessian with PyHessian's own."
@@ -199,14 +311,15 @@ class CurvatureConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LimitConfig:
+class LimitConfig(Config):
     """The loss tolerance and how the limit is stated."""
 
-    epsilon: str = option(
+    epsilon: EpsilonRule = option(
         "batch-std",
         "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
         "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
         metavar="RULE",
+        parse=_epsilon,
         source="Zhang et al. 2024: standard deviation of the loss over mini-batches of 128",
     )
     formula: str = option(
@@ -214,29 +327,35 @@ class LimitConfig:
         "Which of the three limits is the headline.",
         choices=("directional", "isotropic", "paper"),
     )
-    confidence: float = option(0.95, "Level of every interval.", metavar="P")
-    tolerance: str = option(
+    confidence: float = option(
+        0.95, "Level of every interval.", metavar="P", within="a number between 0 and 1"
+    )
+    tolerance: float = option(
         "0.25pp",
         "Go on until half the interval is no wider, where steps and probes are not given.",
         metavar="Npp",
+        parse=points,
     )
     max_products: int | None = option(
         None,
         "Curvature products that may be spent (default: 600 once the samples are chosen, beside "
         "those of steps that are given).",
         metavar="N",
+        within="1 or more",
     )
     max_seconds: float | None = option(
         None,
         "Seconds from the start, reading and evaluating included, after which no further product "
         "is begun (default: no limit).",
         metavar="S",
+        within="a number greater than 0",
     )
     directional_steps: int | None = option(
         None,
         "Lanczos steps from the removed weights, per candidate sparsity (default: as many as the "
         "limit needs).",
         metavar="N",
+        within="1 or more",
     )
     no_drift: bool = option(
         False,
@@ -246,59 +365,12 @@ class LimitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurvivorConfig:
-    """What moving the survivors may take, and what is read for that and for criteria."""
+class MethodConfig(Config):
+    """A pruned network is four independent choices."""
 
-    cg_steps: int = option(
-        25, "Conjugate-gradient steps, one curvature product each, per stage.", metavar="N"
-    )
-    calibration: int | None = option(
-        None,
-        "Training samples that are read, 0 for all (default: 1000 for criterion and allocation, "
-        "256 or fewer with obs; 10000 inputs for every stage of compensation, other ones while "
-        "there are some: a product costs four forward passes of them, and a thousand are too few "
-        "to generalise from).",
-        metavar="N",
-    )
-    bn_recalibrate: int | None = option(
-        None,
-        "Inputs that batch normalisation takes its statistics from anew in every stage, where that "
-        "helps; 0 keeps them (default: 2000).",
-        metavar="N",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompensateConfig(SurvivorConfig):
-    """How the survivors make up for what is removed."""
-
-    compensate: bool = option(
-        False,
-        "Move the survivors so that the outputs stay near the dense network's: no labels, no "
-        "training.",
-    )
-    stages: str = option(
-        "1",
-        "Prune and compensate in this many stages, or auto for as many as the quadratic model can "
-        "be trusted for; a stage that fails is undone and halved. More than 1 implies "
-        "--compensate.",
-        metavar="auto|N",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruneConfig(CompensateConfig):
-    """What is removed."""
-
-    amount: str = option(
-        "auto",
-        "Fraction of prunable weights to remove, 0 to 1, or auto for the predicted one: the "
-        "one-shot threshold, or the limit where survivors are moved.",
-        metavar="auto|FLOAT",
-    )
-    method: str = option(
+    criterion: str = option(
         "magnitude",
-        "Pruning criterion: a name, or a function of your own that scores the prunable weights.",
+        "Which weights go: those of least score by this criterion, or by a function of your own.",
         choices=CRITERIA,
         attributes=True,
     )
@@ -307,19 +379,108 @@ class PruneConfig(CompensateConfig):
         "How what is removed is shared among layers (default: global; rows with wanda).",
         choices=ALLOCATIONS,
     )
-    pattern: str | None = option(
+    pattern: Pattern | None = option(
         None,
-        "Keep the N highest scores of every M inputs in a row, such as 2:4; this decides the "
-        "amount, and inputs that make no whole group are kept.",
+        "Which masks are allowed: N highest scores of every M inputs in a row, such as 2:4. This "
+        "decides the amount; inputs that make no whole group are kept.",
         metavar="N:M",
+        parse=_pattern,
     )
-    no_update: bool = option(
-        False, "Leave surviving weights as they are where the method would move them (obs)."
+    survivors: str = option(
+        "fixed",
+        "What becomes of the weights that stay: fixed as they are; compensated, moved once so that "
+        "outputs stay near the dense network's, without labels; staged, the same in many stages; "
+        "trained on the loss; obs, moved by Optimal Brain Surgeon.",
+        choices=SURVIVORS,
     )
-    min_keep: int = option(
-        0,
-        "Fewest weights kept in every layer, the guard against layer collapse.",
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.method  # what cannot be combined is told now
+
+    @property
+    def method(self) -> Method:
+        """The four together."""
+        return Method(self.criterion, self.allocation, self.pattern, self.survivors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurvivorConfig(Config):
+    """What moving or training the survivors may take, and what is read for that and for scores."""
+
+    stages: int | None = option(
+        "auto",
+        "Stages of staged survivors; auto for as many as the quadratic model can be trusted for. A "
+        "stage that fails is undone and halved.",
+        metavar="auto|N",
+        parse=stages,
+    )
+    cg_steps: int = option(
+        25,
+        "Conjugate-gradient steps, one curvature product each, per stage.",
         metavar="N",
+        within="1 or more",
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that are read, 0 for all (default: 1000 for criterion and allocation, "
+        "256 or fewer with obs; 10000 inputs for every stage of compensation, other ones while "
+        "there are some: a product costs four forward passes of them, and a thousand are too few "
+        "to generalise from).",
+        metavar="N",
+        within="0 for all, or a positive number",
+    )
+    bn_recalibrate: int | None = option(
+        None,
+        "Inputs that batch normalisation takes its statistics from anew in every stage, where that "
+        "helps; 0 keeps them (default: 2000).",
+        metavar="N",
+        within="0 or more",
+    )
+    refit_passes: int = option(
+        50,
+        "Passes over the training set that training of survivors may spend at a sparsity. measure "
+        "spends up to four times as many, and states the threshold at one, two and four times.",
+        metavar="N",
+        within="0 or more",
+    )
+    refit_lr: float = option(
+        2e-3,
+        "Peak learning rate of that training's first passes, by minibatches (Adam, cosine). Small "
+        "data sets have no such passes.",
+        metavar="LR",
+        within="a number greater than 0",
+    )
+    refit_batch_size: int = option(
+        128, "Minibatch of those first passes.", metavar="N", within="1 or more"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig(MethodConfig, SurvivorConfig):
+    """What is removed."""
+
+    amount: str | float = option(
+        "auto",
+        "Fraction of prunable weights to remove, 0 to 1, or a predicted one: one-shot, the "
+        "sparsity up to which the loss stays with nothing moved; limit, up to which moved "
+        "survivors can keep it; auto, the one that belongs to --survivors.",
+        metavar="auto|one-shot|limit|FLOAT",
+        parse=amount,
+    )
+    within: float | None = option(
+        None,
+        "Instead of an amount: find the sparsest network whose accuracy stays within so many "
+        "points of dense, judged on training samples that are held out.",
+        metavar="Npp",
+        parse=_within,
+    )
+    min_keep: KeepRule = option(
+        "auto",
+        "Fewest weights kept in every layer, the guard against layer collapse: a number, a "
+        "percentage of the layer, or auto for a tenth of the average density, at most 1%.",
+        metavar="auto|N|P%",
+        parse=_min_keep,
         source="Gupta et al. 2022, Global Magnitude Pruning",
     )
     sparse: bool = option(
@@ -329,95 +490,66 @@ class PruneConfig(CompensateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureConfig(SurvivorConfig):
+class MeasureConfig(MethodConfig, SurvivorConfig):
     """How the thresholds are measured."""
 
-    method: str = option(
-        "one-shot",
-        "one-shot measures the network pruned by magnitude as it is; refit trains the surviving "
-        "weights first, until they reach the loss or the budget ends; compensated moves them "
-        "without training, staged in as many stages as prune --stages auto; a criterion measures "
-        "what it leaves.",
-        choices=METHODS,
-        attributes=True,
-    )
-    allocation: str | None = option(
-        None,
-        "How what is removed is shared among layers (default: global; rows with wanda).",
-        choices=ALLOCATIONS,
-    )
-    sparsities: str | None = option(
+    sparsities: tuple[float, ...] | None = option(
         None,
         "Sparsities to measure, as 0,0.5,0.9 or START:STOP:STEP; default: coarse to fine.",
         metavar="LIST",
+        parse=sparsities,
     )
-    tolerance: tuple[str, ...] = option(
-        ("0.5pp", "1pp"), "Accuracy that may be lost, in percentage points.", metavar="Npp"
+    tolerance: tuple[float, ...] = option(
+        ("0.5pp", "1pp"),
+        "Accuracy that may be lost, in percentage points.",
+        metavar="Npp",
+        parse=_tolerances,
     )
-    epsilon: str = option(
+    epsilon: EpsilonRule = option(
         "batch-std",
         "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
         "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
         metavar="RULE",
+        parse=_epsilon,
     )
-    confidence: float = option(0.95, "Level of every interval.", metavar="P")
+    confidence: float = option(
+        0.95, "Level of every interval.", metavar="P", within="a number between 0 and 1"
+    )
     resolution: float = option(
-        0.001, "Spacing of sparsities, as a fraction, to which thresholds are found.", metavar="F"
-    )
-    refit_passes: int = option(
-        50,
-        "Passes over the training set that refit may spend at a sparsity. It spends up to four "
-        "times as many, and states the threshold at one, two and four times.",
-        metavar="N",
-    )
-    refit_lr: float = option(
-        2e-3,
-        "Peak learning rate of refit's first passes, by minibatches (Adam, cosine). Small data "
-        "sets have no such passes.",
-        metavar="LR",
-    )
-    refit_batch_size: int = option(128, "Minibatch of refit's first passes.", metavar="N")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldConfig:
-    """The method that is to be held to the prediction."""
-
-    method: str = option(
-        MeasureConfig.method,
-        "Method to say what to hold to: refit to the limit, one-shot to where its own loss leaves "
-        "the tolerance, compensated and staged between the two; criteria remove other weights and "
-        "are held to neither.",
-        choices=METHODS,
-        attributes=True,
+        0.001,
+        "Spacing of sparsities, as a fraction, to which thresholds are found.",
+        metavar="F",
+        within="a number between 0 and 1",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig:
+class CheckConfig(Config):
     """The gate between predicted and measured."""
 
-    tolerance: str = option(
-        "2pp", "Largest accepted difference, in percentage points.", metavar="Npp"
+    tolerance: float = option(
+        "2pp", "Largest accepted difference, in percentage points.", metavar="Npp", parse=points
     )
     rule: str = option(
-        "held",
-        "What is compared: held is like with like, the measured event with the number predicted "
+        "event",
+        "What is compared: event is like with like, the measured event with the number predicted "
         "for it; accuracy is the measured accuracy threshold at its first tolerance with the "
         "limit, which no theory promises to agree.",
-        choices=("held", "accuracy"),
+        choices=("event", "accuracy"),
     )
     junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(Config):
     """Which methods stand side by side, and against which limit."""
 
-    methods: str = option(
-        "one-shot,compensated,staged,refit",
-        f"Methods to measure, comma-separated: {', '.join(METHODS)} or FILE.py:ATTR.",
+    methods: tuple[Method, ...] = option(
+        "magnitude,magnitude+compensated,magnitude+staged,magnitude+trained",
+        "Methods to measure, comma-separated: CRITERION[/ALLOCATION][/PATTERN][+SURVIVORS], such "
+        "as wanda/rows or magnitude+staged.",
         metavar="NAME,...",
+        parse=methods,
     )
     predicted: str | None = option(
         None,
@@ -427,7 +559,7 @@ class CompareConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Config):
     """l1 training as in Zhang et al. 2024, section 7 of their settings."""
 
     l1: float = option(
@@ -435,11 +567,17 @@ class TrainConfig:
         "Weight of the l1 norm of the prunable weights in the loss.",
         metavar="L1",
         source="Zhang et al. 2024: 1e-5 to 1e-4",
+        within="0 or more",
     )
-    weight_decay: float = option(0.0, "L2 weight decay of SGD.", metavar="WD")
-    epochs: int = option(12, "Passes over the training set.", metavar="N")
+    weight_decay: float = option(0.0, "L2 weight decay of SGD.", metavar="WD", within="0 or more")
+    epochs: int = option(12, "Passes over the training set.", metavar="N", within="1 or more")
     lr: float = option(
-        0.1, "Peak learning rate of SGD with momentum, cosine schedule.", metavar="LR"
+        0.1,
+        "Peak learning rate of SGD with momentum, cosine schedule.",
+        metavar="LR",
+        within="a number greater than 0",
     )
-    momentum: float = option(0.9, "Momentum of SGD.", metavar="M")
-    train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N")
+    momentum: float = option(
+        0.9, "Momentum of SGD.", metavar="M", within="0 or more and less than 1"
+    )
+    train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N", within="1 or more")

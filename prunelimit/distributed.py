@@ -75,7 +75,7 @@ class Group:
         """
         if count < self.size:
             raise UsageError(
-                f"{count} samples cannot be shared by {self.size} processes; raise --samples or "
+                f"{count} samples cannot be shared by {self.size} processes; raise `samples` or "
                 "start fewer."
             )
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
@@ -266,5 +266,5 @@ def _together(call: Callable[..., T], *arguments: object) -> T:
 def _lost(error: RuntimeError) -> LostProcessError:
     return LostProcessError(
         f"Another process of the run died or cannot be reached ({str(error).splitlines()[0]}); "
-        "see its own message, and run the same command with --resume to go on."
+        "see its own message, and run the same command with `resume` to go on."
     )

@@ -40,6 +40,6 @@ class NumericalError(InputError):
 
 
 class UnreliableError(PruneLimitError):
-    """The estimate is outside its regime and ``--strict`` was given."""
+    """The estimate is outside its regime and ```strict``` was given."""
 
     exit_code = 4

@@ -2,10 +2,10 @@
 
 Two are predicted: the *one-shot threshold*, where the loss of plain magnitude pruning leaves the
 tolerance with nothing moved, and the *limit*, up to which some setting of the survivors keeps it.
-A method that leaves survivors alone is held to the first, one that trains them to the second. One
+A method with fixed survivors is compared with the first, one that trains them with the second. One
 that moves them along a model of the loss can do no worse than leave them, and no better than the
 best setting: it lies between the two. All of it is about masks of smallest magnitude, all layers
-together; a criterion that removes other weights is held to neither.
+together. Nothing is predicted for a method that removes other weights.
 """
 
 from __future__ import annotations
@@ -14,43 +14,41 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .config import METHODS, CheckConfig
-from .errors import InputError, UsageError
-from .inputs.resolve import did_you_mean, is_attribute
+from .config import CheckConfig
+from .errors import InputError
 from .limit.reliability import judge_one_shot
-from .limit.tolerance import parse_tolerance
 from .results.types import (
     DataInfo,
     DistanceToLimit,
     Epsilon,
-    HeldTo,
     Limit,
     MeasureResult,
     ModelInfo,
     OneShot,
     PredictResult,
     Reliability,
+    Target,
     Threshold,
 )
+from .values import Method
 
 __all__ = [
     "Comparison",
     "compare",
     "distances",
-    "hold",
-    "number_and_rule",
     "require_comparable",
     "require_same",
+    "target_of",
 ]
 
 NUMBERS = {
-    "one-shot": ("one-shot", "loss"),
-    "magnitude": ("one-shot", "loss"),
-    "refit": ("limit", "feasibility"),
+    "fixed": ("one-shot", "loss"),
+    "trained": ("limit", "feasibility"),
     "compensated": ("between", "loss"),
     "staged": ("between", "loss"),
+    "obs": ("between", "loss"),
 }
-
+"""The predicted number, and the measured threshold about the same event, by survivors."""
 
 EPSILON_AGREEMENT = 0.01
 """Loss tolerances further apart than this share are not the same question."""
@@ -60,7 +58,7 @@ EPSILON_AGREEMENT = 0.01
 class Comparison:
     """The verdict; sparsities are fractions, ``difference_pp`` is predicted minus measured.
 
-    ``method`` is the measurement's, ``number`` the predicted number that it was held to ("limit",
+    ``method`` is the measurement's, ``number`` the predicted number it was compared with ("limit",
     "one-shot" or "between") and ``reliability`` is that of this number; ``rule`` names the measured
     threshold; ``reasons`` says why it failed, empty where it passed.
     """
@@ -82,34 +80,35 @@ class Comparison:
 def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Comparison:
     """Compare the measured threshold with the number that was predicted for the same event.
 
-    ======================  =========================  ==============================
-    measurement             its threshold              is held to
-    ======================  =========================  ==============================
-    one-shot                loss                       the one-shot threshold
-    refit                   feasibility                the limit
-    compensated, staged     loss                       anything between these two
-    any, ``rule=accuracy``  accuracy, first tolerance  the limit, which is unlike it
-    ======================  =========================  ==============================
+    ========================  =========================  ==============================
+    survivors                 measured threshold         predicted number
+    ========================  =========================  ==============================
+    fixed                     loss                       the one-shot threshold
+    trained                   feasibility                the limit
+    compensated, staged, obs  loss                       anything between these two
+    any, ``rule=accuracy``    accuracy, first tolerance  the limit, which is unlike it
+    ========================  =========================  ==============================
 
     Raises:
-        UsageError: the tolerance makes no sense.
         InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
             predicted for what was measured; or a threshold is missing on either side.
     """
-    tolerance_pp = 100 * parse_tolerance(config.tolerance)
+    tolerance_pp = 100 * config.tolerance
     require_same(predicted, measured.model, measured.data, measured.epsilon)
-    held = _held(predicted, measured, config)
-    threshold = _threshold(measured, held.rule)
-    nearest = min(max(threshold.sparsity, held.lowest), held.highest)
+    target = _target(predicted, measured, config)
+    threshold = _threshold(measured, target.rule)
+    nearest = min(max(threshold.sparsity, target.lowest), target.highest)
     difference_pp = 100 * (nearest - threshold.sparsity)
     # A difference of exactly the tolerance passes, whatever the last bit of a float says.
     passed = abs(difference_pp) <= tolerance_pp + 1e-9
-    reliability = _reliability(predicted, held)
-    reasons = [] if passed else _reasons(reliability, threshold, held, difference_pp, tolerance_pp)
-    between = held.number == "between"
+    reliability = _reliability(predicted, target)
+    reasons = (
+        [] if passed else _reasons(reliability, threshold, target, difference_pp, tolerance_pp)
+    )
+    between = target.number == "between"
     return Comparison(
         predicted=nearest,
-        predicted_interval=(held.lowest, held.highest) if between else held.interval,
+        predicted_interval=(target.lowest, target.highest) if between else target.interval,
         measured=threshold.sparsity,
         measured_interval=threshold.interval,
         rule=threshold.rule,
@@ -118,27 +117,27 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         passed=passed,
         reasons=tuple(reasons),
         method=measured.method,
-        number=held.number,
+        number=target.number,
         reliability=reliability,
     )
 
 
-def _reliability(predicted: PredictResult, held: HeldTo) -> Reliability:
-    """That of the number, or of both, that the measurement is held to."""
+def _reliability(predicted: PredictResult, target: Target) -> Reliability:
+    """That of the number, or of both, that the measurement is compared with."""
     limit = predicted.reliability
-    if held.number == "limit" or predicted.one_shot is None:
+    if target.number == "limit" or predicted.one_shot is None:
         return limit
     one_shot = judge_one_shot(predicted.one_shot, limit.path)
-    if held.number == "one-shot":
+    if target.number == "one-shot":
         return one_shot
     reasons = (*limit.reasons, *one_shot.reasons)
     return dataclasses.replace(limit, ok=limit.ok and one_shot.ok, reasons=reasons)
 
 
-def _held(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> HeldTo:
+def _target(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Target:
     limit = predicted.limit
     if config.rule == "accuracy":
-        return HeldTo(
+        return Target(
             method=measured.method,
             number="limit",
             rule="accuracy",
@@ -146,27 +145,22 @@ def _held(predicted: PredictResult, measured: MeasureResult, config: CheckConfig
             highest=limit.sparsity,
             interval=limit.interval,
         )
-    require_comparable(measured.method, measured.allocation, config)
-    return hold(measured.method, limit, predicted.one_shot)
+    method = Method.parse(measured.method)
+    require_comparable(method, config)
+    return target_of(method, limit, predicted.one_shot)
 
 
-def require_comparable(method: str, allocation: str | None, config: CheckConfig) -> None:
+def require_comparable(method: Method, config: CheckConfig) -> None:
     """Refuse a measurement that no predicted number is about.
 
     Raises:
-        UsageError: there is no such method.
         InputError: it removes other weights than those of smallest magnitude of all layers.
     """
-    if config.rule == "accuracy":
-        return
-    other = method if number_and_rule(method)[0] == "none" else None
-    if other is None and allocation not in (None, "global"):
-        other = f"the allocation {allocation}"
-    if other is not None:
+    if config.rule != "accuracy" and not method.is_magnitude:
         raise InputError(
-            f"Nothing is predicted for {other}, which removes other weights than those of smallest "
-            "magnitude; measure one-shot, refit, compensated or staged, or give --rule accuracy to "
-            "compare with the limit of magnitude pruning all the same."
+            f"Nothing is predicted for {method.name}, which removes other weights than those of "
+            "smallest magnitude of all layers; measure magnitude with any `survivors`, or give "
+            "`rule` accuracy to compare with the limit of magnitude pruning all the same."
         )
 
 
@@ -182,16 +176,16 @@ def _threshold(measured: MeasureResult, rule: str) -> Threshold:
 def _reasons(
     reliability: Reliability,
     threshold: Threshold,
-    held: HeldTo,
+    target: Target,
     difference_pp: float,
     tolerance_pp: float,
 ) -> list[str]:
     side = "above" if difference_pp > 0 else "below"
-    what = f"limit of {held.highest:.2%} lies"
-    if held.number == "one-shot":
-        what = f"one-shot threshold of {held.highest:.2%} lies"
-    elif held.number == "between":
-        what = f"range of {held.lowest:.2%} to {held.highest:.2%} lies"
+    what = f"limit of {target.highest:.2%} lies"
+    if target.number == "one-shot":
+        what = f"one-shot threshold of {target.highest:.2%} lies"
+    elif target.number == "between":
+        what = f"range of {target.lowest:.2%} to {target.highest:.2%} lies"
     reasons = [
         f"The predicted {what} {abs(difference_pp):.2f} pp {side} the measured "
         f"{threshold.sparsity:.2%} ({threshold.rule}), more than the accepted {tolerance_pp:g} pp."
@@ -201,7 +195,7 @@ def _reasons(
     if threshold.rule == "accuracy":
         reasons.append(
             "Accuracy is not what the limit is about, but the loss with survivors free to move; "
-            "leave --rule out to compare like with like, and measure with --method refit to test "
+            "leave `rule` out to compare like with like, and measure trained `survivors` to test "
             "the limit itself."
         )
     return reasons
@@ -239,7 +233,7 @@ def require_same(
         raise InputError(
             f"The prediction is about {ours.prunable} prunable weights of {ours.parameters} "
             f"parameters and the measurement about {theirs.prunable} of {theirs.parameters}; "
-            "give results about the same network with the same --exclude."
+            "give results about the same network with the same `exclude`."
         )
     if predicted.data.spec != data.spec:
         raise InputError(
@@ -250,7 +244,7 @@ def require_same(
     if not abs(first - second) <= EPSILON_AGREEMENT * max(first, second):
         raise InputError(
             f"The prediction is for a loss tolerance of {first:.4g} and the measurement for "
-            f"{second:.4g}; give both the same --epsilon and --train-samples."
+            f"{second:.4g}; give both the same `epsilon` and `train_samples`."
         )
 
 
@@ -258,46 +252,26 @@ def _short(sha256: str | None) -> str:
     return (sha256 or "")[:12]
 
 
-def number_and_rule(method: str) -> tuple[str, str]:
-    """The predicted number ("limit", "one-shot", "between", "none") that ``method`` is held to,
-    and the measured threshold ("loss", "feasibility", or none: "") that is about the same event.
+def target_of(method: Method, limit: Limit, one_shot: OneShot | None) -> Target:
+    """The predicted number that a measurement of ``method`` is compared with.
 
     Raises:
-        UsageError: there is no such method.
+        InputError: it takes the one-shot threshold, and there is none.
     """
-    if method in NUMBERS:
-        return NUMBERS[method]
-    if method not in METHODS and not is_attribute(method):
-        raise UsageError(f"There is no method {method!r}; {did_you_mean(method, METHODS)}")
-    return "none", ""
-
-
-def hold(method: str, limit: Limit, one_shot: OneShot | None) -> HeldTo:
-    """What ``method`` is to be held to, given both predicted numbers.
-
-    Raises:
-        UsageError: there is no such method.
-        InputError: it takes the one-shot threshold, and ``one_shot`` is None: the prediction was
-            made before there was such a number.
-    """
-    number, rule = number_and_rule(method)
-    if number == "none":
-        return HeldTo(
-            method=method, number=number, rule=rule, lowest=0.0, highest=1.0, interval=(0.0, 1.0)
-        )
+    number, rule = NUMBERS[method.survivors]
     found = []
     if number in ("one-shot", "between"):
         if one_shot is None:
             raise InputError(
-                "The prediction was made before one-shot thresholds were predicted, and "
-                f"{method} is held to one; run predict again."
+                "The prediction has no one-shot threshold, with which "
+                f"{method.name} is compared; run predict again."
             )
         found.append((one_shot.sparsity, one_shot.interval))
     if number in ("limit", "between"):
         found.append((limit.sparsity, limit.interval))
     # Two estimates: nothing but their errors can make the limit the smaller.
-    return HeldTo(
-        method=method,
+    return Target(
+        method=method.name,
         number=number,
         rule=rule,
         lowest=min(sparsity for sparsity, _ in found),

@@ -9,7 +9,6 @@ from ..config import (
     CheckConfig,
     CurvatureConfig,
     DataConfig,
-    HeldConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -17,8 +16,6 @@ from ..config import (
 )
 from ..gate import compare, require_comparable
 from ..inputs.load import load
-from ..limit.tolerance import parse_tolerance
-from ..measure import parse_sparsities
 from ..progress import Progress, silent
 from ..results.types import CheckResult, MeasureResult, PredictResult
 from .measure import measure_loaded
@@ -60,18 +57,13 @@ def check_checkpoint(
     """
     parts = (model, data, curvature, limit, measure, config)
     recorder = Recorder("check", run, *parts)
-    parse_tolerance(config.tolerance)
-    require_comparable(measure.method, measure.allocation, config)
-    if measure.sparsities is not None:
-        parse_sparsities(measure.sparsities)
+    require_comparable(measure.method, config)
     loaded = load(checkpoint, model, data, run)
-    held = HeldConfig(method=measure.method)
     predicted = predict_loaded(
         loaded,
         curvature,
         limit,
-        Recorder("predict", run, *parts[:4], held),
-        held=held,
+        Recorder("predict", run, *parts[:4]),
         progress=progress,
     )
     measured = measure_loaded(

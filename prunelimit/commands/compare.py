@@ -17,35 +17,21 @@ from ..config import (
     ModelConfig,
     RunConfig,
 )
-from ..errors import UsageError
 from ..estimation.epsilon import tolerance_of
 from ..gate import distances, require_same
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
-from ..measure import check_measure, measure
+from ..measure import measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
 from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
 from ..storage.files import read_json
 from ..storage.resume import Unfinished, settle
+from ..values import EpsilonRule
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["compare", "compared", "parse_methods"]
-
-
-def parse_methods(text: str) -> tuple[str, ...]:
-    """``"one-shot,refit"`` as names, each once, in their order.
-
-    Raises:
-        UsageError: a name is missing.
-    """
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageError(
-            f"--methods {text!r} is not understood; give names as one-shot,compensated,refit."
-        )
-    return tuple(dict.fromkeys(names))
+__all__ = ["compare", "compared"]
 
 
 def compare(
@@ -67,7 +53,7 @@ def compare(
 
     The limit is predicted once, or read from ``config.predicted``, which must be about the same
     network, data and loss tolerance; ``curvature`` and what of ``limit`` is not the loss tolerance
-    then have no effect, nor has ``measurement.method`` ever.
+    then have no effect, nor has the method of ``measurement`` ever.
 
     A KeyboardInterrupt ends it with the methods done, where there is one. The limit and every
     method done lie at ``state``, to be removed by the caller once the result is written; ``resume``
@@ -104,16 +90,21 @@ def compare(
 
 
 def _settings(measurement: MeasureConfig, config: CompareConfig) -> tuple[MeasureConfig, ...]:
-    """One measurement for every method, each with settings that make sense."""
-    methods = parse_methods(config.methods)
-    settings = tuple(dataclasses.replace(measurement, method=name) for name in methods)
-    for each in settings:
-        check_measure(each)
-    return settings
+    """One measurement for every method."""
+    return tuple(
+        dataclasses.replace(
+            measurement,
+            criterion=each.criterion,
+            allocation=each.allocation,
+            pattern=each.pattern,
+            survivors=each.survivors,
+        )
+        for each in config.methods
+    )
 
 
 def _begun(
-    loaded: Loaded, predicted: PredictResult, epsilon: str, recorder: Recorder
+    loaded: Loaded, predicted: PredictResult, epsilon: EpsilonRule, recorder: Recorder
 ) -> CompareResult:
     """The comparison with the limit, and no method yet."""
     problem = loaded.problem
@@ -168,11 +159,11 @@ def compared(
     """The method of ``config`` measured on the network, its thresholds held against ``limit``."""
 
     def named(stage: str, done: int, total: int, note: str = "") -> None:
-        progress(f"{config.method}: {stage}", done, total, note)
+        progress(f"{config.method.name}: {stage}", done, total, note)
 
     measured = measure(problem, config, progress=named)
     return MethodResult(
-        method=config.method,
+        method=config.method.name,
         curve=measured.curve,
         thresholds=distances(limit, measured.thresholds),
         allocation=measured.allocation,
@@ -195,12 +186,12 @@ def _owner(
         predicted = hashlib.sha256(Path(config.predicted).read_bytes()).hexdigest()
     options: dict[str, Any] = {}
     for each in (*others, measurement):
-        options |= dataclasses.asdict(each)
+        options |= each.echo()
     return {
         **options,
-        **{f"limit's {name}": value for name, value in dataclasses.asdict(limit).items()},
+        **{f"limit's {name}": value for name, value in limit.echo().items()},
         "checkpoint": loaded.model_info.sha256,
         "data set": dataclasses.asdict(loaded.data_info),
-        "methods": parse_methods(config.methods),
+        "methods": [each.name for each in config.methods],
         "predicted": predicted,
     }

@@ -6,16 +6,26 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compensation.options import compensator, parse_stages
+from ..compensation.options import compensator
+from ..compensation.stages import Compensator
 from ..compensation.state import State
-from ..config import CompensateConfig, PruneConfig
+from ..config import MethodConfig, PruneConfig, SurvivorConfig
 from ..inputs.load import Loaded
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
+from ..pruning.selection import Selection
 from ..results.types import CompensationResult, StageResult
 from ..storage.resume import Unfinished
+from ..values import EpsilonRule
 
-__all__ = ["Compensated", "compensated"]
+__all__ = ["Compensated", "compensated", "described"]
+
+
+OWNED = {
+    "min_keep",
+    *(each.name for kind in (MethodConfig, SurvivorConfig) for each in dataclasses.fields(kind)),
+}
+"""Options that a state belongs to."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +39,10 @@ class Compensated:
 
 def compensated(
     loaded: Loaded,
+    selection: Selection,
     config: PruneConfig,
     remove: int,
-    epsilon: str,
+    epsilon: float | EpsilonRule,
     *,
     state: Path | None = None,
     progress: Progress = silent,
@@ -45,14 +56,7 @@ def compensated(
         InputError: it cannot be read.
     """
     problem = loaded.problem
-    worker = compensator(
-        problem,
-        config,
-        stages=parse_stages(config.stages),
-        epsilon=epsilon,
-        min_keep=config.min_keep,
-        progress=progress,
-    )
+    worker = compensator(problem, selection, config, epsilon, progress=progress)
     cost = worker.cost(remove)
     about = f"about {_duration(cost.seconds)}, {cost.products} products"
     progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
@@ -63,8 +67,7 @@ def compensated(
         "dtype": str(problem.dtype),
         "remove": remove,
         "epsilon": worker.epsilon,
-        "min_keep": config.min_keep,
-        **{f.name: getattr(config, f.name) for f in dataclasses.fields(CompensateConfig)},
+        **{name: value for name, value in config.echo().items() if name in OWNED},
     }
     unfinished = None if state is None else Unfinished(state, "pruning", owner)
     left = None if unfinished is None else unfinished.restored(State.of, problem.device)
@@ -75,30 +78,36 @@ def compensated(
             unfinished.save(reached.document())
 
     found = worker.advance(start, remove, on_stage=keep)
-    stages = tuple(
-        StageResult(
-            sparsity=each.removed / worker.prunable,
-            unmoved=each.cut,
-            moved=each.rise,
-            trust=each.trust,
-            damping=each.damping,
-            steps=each.steps,
-        )
-        for each in found.stages
+    result = dataclasses.replace(
+        described(worker, found), expected_seconds=cost.seconds, expected_bytes=cost.bytes
     )
-    result = CompensationResult(
+    return Compensated(worker.problem_at(found), found, result)
+
+
+def described(worker: Compensator, found: State) -> CompensationResult:
+    """What is to be said of ``found``, which ``worker`` reached."""
+    return CompensationResult(
         epsilon=worker.epsilon,
         calibration=worker.calibration,
         held_out=len(worker.windows.held),
         divergence=found.rise,
         recalibrated=len(found.buffers) // 2,
         undone=found.undone,
-        stages=stages,
-        expected_seconds=cost.seconds,
-        expected_bytes=cost.bytes,
+        stages=tuple(
+            StageResult(
+                sparsity=each.removed / worker.prunable,
+                unmoved=each.cut,
+                moved=each.rise,
+                trust=each.trust,
+                damping=each.damping,
+                steps=each.steps,
+            )
+            for each in found.stages
+        ),
+        expected_seconds=None,
+        expected_bytes=None,
         warnings=worker.warnings(found),
     )
-    return Compensated(worker.problem_at(found), found, result)
 
 
 def _duration(seconds: float) -> str:

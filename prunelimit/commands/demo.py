@@ -48,8 +48,8 @@ TRAIN = TrainConfig(l1=3e-4, epochs=120, train_batch_size=64)
 CURVATURE = CurvatureConfig(samples=0)
 LIMIT = LimitConfig()
 PRUNE = PruneConfig(amount="auto")
-ONE_SHOT = MeasureConfig(method="one-shot")
-REFIT = MeasureConfig(method="refit")
+ONE_SHOT = MeasureConfig()
+TRAINED = MeasureConfig(survivors="trained")
 CHECK = CheckConfig()
 
 
@@ -101,7 +101,7 @@ def _tell(
     )
     one_shot, refit = (
         measure_loaded(loaded, config, recording("measure", config), progress=progress)
-        for config in (ONE_SHOT, REFIT)
+        for config in (ONE_SHOT, TRAINED)
     )
     verdict = check_results(predicted, refit, CHECK)
     trained, cut, sparse = (_moved(each, directory) for each in (trained, cut, sparse))
@@ -181,7 +181,7 @@ def _whole(directory: Path, *, force: bool) -> Iterator[Path]:
     if directory.exists() and not directory.is_dir():
         raise OutputError(f"{directory} is a file; name a folder to leave the demonstration in.")
     if directory.is_dir() and any(directory.iterdir()) and not force:
-        raise OutputError(f"{directory} is not empty; give --force to write into it all the same.")
+        raise OutputError(f"{directory} is not empty; give `force` to write into it all the same.")
     whole = directory.resolve()
     work = whole.with_name(f".{whole.name}.{os.getpid()}")
     try:

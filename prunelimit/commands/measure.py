@@ -46,7 +46,7 @@ def measure_loaded(
         provenance=recorder.finish(),
         model=loaded.model_info,
         data=loaded.data_info,
-        method=config.method,
+        method=config.method.name,
         dense=found.dense,
         epsilon=found.epsilon,
         curve=found.curve,

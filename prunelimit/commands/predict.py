@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config import CurvatureConfig, DataConfig, HeldConfig, LimitConfig, ModelConfig, RunConfig
+from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from ..distributed import ALONE, Group, LostProcessError
 from ..errors import UsageError
 from ..estimation.adaptive import find_limits
@@ -20,7 +20,6 @@ from ..estimation.epsilon import tolerance_of
 from ..estimation.estimate import PruningPath
 from ..estimation.loss_path import PLANNED, gather
 from ..estimation.sample_size import Carried
-from ..gate import hold, number_and_rule
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
@@ -33,7 +32,6 @@ from ..limit.geometry import Geometry, Transition, almt_band
 from ..limit.isotropic import isotropic_width
 from ..limit.paper import paper_width
 from ..limit.reliability import judge
-from ..limit.tolerance import accuracy_points, parse_tolerance
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..results.types import CurvePoint, DataInfo, Dense, Limit, PredictResult, Variant
@@ -63,7 +61,6 @@ def predict(
     run: RunConfig,
     curvature: CurvatureConfig,
     limit: LimitConfig,
-    held: HeldConfig | None = None,
     *,
     state: Path | None = None,
     resume: bool = False,
@@ -74,7 +71,7 @@ def predict(
 ) -> PredictResult:
     """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
 
-    ``held`` names the method that the result says what to hold to. ``state`` is a folder where
+    ``state`` is a folder where
     unfinished work lies until it is finished; ``resume`` goes on with what lies there, to the same
     numbers, and ``force`` throws it away. ``stop`` is asked between products; once it is true the
     limit is read from the work done so far. All processes of ``group`` call this alike, share the
@@ -85,9 +82,8 @@ def predict(
             what to do with it.
         PruneLimitError: see its subclasses.
     """
-    held = held or HeldConfig()
-    recorder = Recorder("predict", run, model, data, curvature, limit, held)
-    _check(limit, held, curvature)
+    recorder = Recorder("predict", run, model, data, curvature, limit)
+    _check(limit, curvature)
     loaded = _load(checkpoint, model, data, run, curvature, group)
     store = Store(basis=curvature.basis)
     if state is not None:
@@ -112,7 +108,6 @@ def predict(
         curvature,
         limit,
         recorder,
-        held=held,
         store=store,
         stop=stop,
         group=group,
@@ -142,7 +137,6 @@ def predict_problem(
     problem: Problem,
     curvature: CurvatureConfig | None = None,
     limit: LimitConfig | None = None,
-    held: HeldConfig | None = None,
     *,
     name: str = "module",
     exclude: Iterable[str] = (),
@@ -176,9 +170,8 @@ def predict_problem(
         checkpoint=None,
         description={},
     )
-    held = held or HeldConfig()
-    recorder = Recorder("predict", run, curvature, limit, held)
-    return predict_loaded(loaded, curvature, limit, recorder, held=held, progress=progress)
+    recorder = Recorder("predict", run, curvature, limit)
+    return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
 
 
 def predict_loaded(
@@ -187,15 +180,14 @@ def predict_loaded(
     limit: LimitConfig,
     recorder: Recorder,
     *,
-    held: HeldConfig | None = None,
     store: Store | None = None,
     stop: Callable[[], bool] | None = None,
     group: Group = ALONE,
     progress: Progress = silent,
 ) -> PredictResult:
     """:func:`predict` for a problem that is loaded already, with its work in ``store``."""
-    problem, held = loaded.problem, held or HeldConfig()
-    _check(limit, held, curvature)
+    problem = loaded.problem
+    _check(limit, curvature)
     store = Store(basis=curvature.basis) if store is None else store
     work = Work(
         store,
@@ -312,7 +304,6 @@ def predict_loaded(
         layers=layers,
         curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
         one_shot=evidence.one_shot,
-        held_to=hold(held.method, answer, evidence.one_shot),
     )
 
 
@@ -359,21 +350,8 @@ def _beside(curvature: CurvatureConfig) -> bool:
     return curvature.with_ggn and curvature.curvature == "hessian"
 
 
-def _check(limit: LimitConfig, held: HeldConfig, curvature: CurvatureConfig) -> None:
-    number_and_rule(held.method)
-    if not 0 < limit.confidence < 1:
-        raise UsageError(f"--confidence is {limit.confidence}; give a number between 0 and 1.")
-    for flag, number in (
-        ("--directional-steps", limit.directional_steps),
-        ("--max-products", limit.max_products),
-    ):
-        if number is not None and number < 1:
-            raise UsageError(f"{flag} is {number}; give 1 or more.")
+def _check(limit: LimitConfig, curvature: CurvatureConfig) -> None:
     require_products(limit.max_products, 1 + _beside(curvature))
-    if limit.max_seconds is not None and not limit.max_seconds > 0:
-        raise UsageError(f"--max-seconds is {limit.max_seconds}; give more than 0.")
-    parse_tolerance(limit.tolerance)
-    accuracy_points(limit.epsilon)
 
 
 def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:

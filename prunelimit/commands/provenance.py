@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import platform
 import time
@@ -10,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .. import __version__
-from ..config import RunConfig
+from ..config import Config, RunConfig, stage_of
 from ..curvature.memory import peak_bytes
 from ..results.types import Provenance
 
@@ -24,12 +23,12 @@ class Recorder:
 
     ``begin`` is the monotonic clock's time of the start, seconds."""
 
-    def __init__(self, command: str, run: RunConfig, *configs: Any) -> None:
+    def __init__(self, command: str, run: RunConfig, *configs: Config) -> None:
         self._command = command
         self._run = run
         self._config: dict[str, Any] = {}
         for config in (run, *configs):
-            self._config |= dataclasses.asdict(config)
+            self._config[stage_of(type(config))] = config.echo()
         self._created = datetime.now(timezone.utc)
         self.begin = time.monotonic()
 

@@ -1,52 +1,68 @@
-"""``prune``: checkpoint -> the same checkpoint with its least weights set to zero."""
+"""``prune``: checkpoint -> the same checkpoint with weights set to zero, survivors moved or not."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from ..compensation.options import check_compensation, parse_stages, wants_compensation
-from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, PruneConfig, RunConfig
+from ..config import (
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    ModelConfig,
+    PruneConfig,
+    RunConfig,
+)
 from ..errors import UsageError
+from ..estimation.epsilon import tolerance_of
 from ..inputs.checkpoint import write_checkpoint
 from ..inputs.load import Loaded, load
-from ..inputs.problem import evaluate
+from ..inputs.problem import Problem, evaluate
 from ..limit.reliability import judge_one_shot
-from ..limit.tolerance import accuracy_points
+from ..measure.drop import paired_drop
+from ..measure.networks import Networks
+from ..measure.sparsest import sparsest
 from ..progress import Progress, silent
-from ..pruning.allocation import parse_pattern
-from ..pruning.magnitude import layer_results, pruned_weights, removal_count
+from ..pruning.magnitude import layer_results, removal_count
 from ..pruning.selection import Selection
-from ..results.types import CompensationResult, PruneResult, Reliability
+from ..results.types import (
+    CompensationResult,
+    PredictResult,
+    PruneResult,
+    Reliability,
+    Within,
+)
 from ..storage.files import check_writable, resume_path
 from ..storage.resume import settle
-from .compensation import compensated
+from .compensation import compensated, described
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["parse_amount", "prune", "prune_loaded"]
+__all__ = ["Pruned", "prune", "prune_problem"]
+
+COSTLY = 0.01
+"""A loss of accuracy, as a fraction, from which on a better command is named."""
+THIN = 0.01
+"""Share of a layer below which it is said that so little is kept of it."""
 
 
-def parse_amount(amount: str) -> float | None:
-    """The fraction to remove; None for ``auto``.
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned network: its ``problem`` (with statistics of batch normalisation of its own), its
+    free parameters ``weights`` (D,), zero where ``mask`` (bool, (D,)) is False, and the tensors
+    that were ``moved``, by name."""
 
-    Raises:
-        UsageError: neither ``auto`` nor a number from 0 to 1.
-    """
-    if amount == "auto":
-        return None
-    try:
-        value = float(amount)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise UsageError(
-            f"--amount is {amount}; give auto, or the fraction to remove from 0 to 1, such as 0.9."
-        )
-    return value
+    problem: Problem
+    weights: Tensor
+    mask: Tensor
+    moved: Mapping[str, Tensor]
+    selection: Selection
+    within: Within | None = None
+    compensation: CompensationResult | None = None
 
 
 def prune(
@@ -65,9 +81,9 @@ def prune(
 ) -> PruneResult:
     """Write the pruned network of ``checkpoint`` to ``output``.
 
-    Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method or
-    compensation moves survivors. Compensation leaves its state after every stage at
-    :func:`resume_path` until it ends; ``resume`` goes on from there, to the same numbers.
+    Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method
+    moves survivors. Moving them leaves its state after every stage at :func:`resume_path` until it
+    ends; ``resume`` goes on from there, to the same numbers.
 
     Raises:
         UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, options
@@ -76,29 +92,25 @@ def prune(
             nor ``resume`` says what to do with it.
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
-    amount = parse_amount(config.amount)
-    _check(config, limit.epsilon)
+    _check(config)
     check_writable(output, force=force)
-    state = resume_path(output) if wants_compensation(config) else None
+    resumable = config.method.moves and config.within is None
+    state = resume_path(output) if resumable else None
     if state is not None:
         settle(state, "pruning", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
-    reliability = None
-    if amount is None and config.pattern is None:
+    amount, reliability = config.amount, None
+    if isinstance(amount, str) and config.pattern is None and config.within is None:
         inner = Recorder("predict", run, model, data, curvature, limit)
         predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
-        amount, reliability = predicted.limit.sparsity, predicted.reliability
-        if not wants_compensation(config) and predicted.one_shot is not None:
-            # Survivors that stay as they are hold the loss up to there, and no further.
-            amount = predicted.one_shot.sparsity
-            reliability = judge_one_shot(predicted.one_shot, predicted.reliability.path)
+        amount, reliability = predicted_amount(predicted, config)
     return prune_loaded(
         loaded,
         config,
-        amount or 0.0,
+        amount if isinstance(amount, float) else 1.0,
         output,
         recorder,
-        epsilon=limit.epsilon,
+        limit=limit,
         reliability=reliability,
         force=force,
         state=state,
@@ -106,46 +118,35 @@ def prune(
     )
 
 
-def _check(config: PruneConfig, epsilon: str) -> None:
+def predicted_amount(predicted: PredictResult, config: PruneConfig) -> tuple[float, Reliability]:
+    """The predicted number that ``config.amount`` names, and its reliability.
+
+    "auto" is the one-shot threshold for fixed survivors, which hold the loss up to there and no
+    further; for all others it is the limit.
+    """
+    wanted = config.amount
+    if wanted == "auto":
+        wanted = "one-shot" if config.survivors == "fixed" else "limit"
+    if wanted == "one-shot" and predicted.one_shot is not None:
+        found = predicted.one_shot
+        return found.sparsity, judge_one_shot(found, predicted.reliability.path)
+    return predicted.limit.sparsity, predicted.reliability
+
+
+def _check(config: PruneConfig) -> None:
     """What can be told to be wrong before anything is read."""
-    if config.min_keep < 0:
-        raise UsageError(f"--min-keep is {config.min_keep}; give 0 or more.")
-    if config.calibration is not None and config.calibration < 0:
-        raise UsageError(f"--calibration is {config.calibration}; give 0 for all samples, or more.")
-    parse_stages(config.stages)
-    of_accuracy = accuracy_points(epsilon) is not None
-    if wants_compensation(config):
-        check_compensation(config)
-        if of_accuracy:
-            raise UsageError(
-                f"--epsilon {epsilon} is about accuracy, and compensation reads no labels; give "
-                "batch-std, a percentage, or the number of nats that predict gives for it."
-            )
-        others = {
-            "--method": config.method != "magnitude",
-            "--allocation": config.allocation not in (None, "global"),
-            "--pattern": config.pattern is not None,
-        }
-        for name, given in others.items():
-            if given:
-                raise UsageError(
-                    "Compensation removes the smallest weights of all layers together; leave out "
-                    f"{name}, or --compensate and --stages."
-                )
-    if config.pattern is None:
-        return
-    parse_pattern(config.pattern)
-    decided = {
-        "--amount": config.amount != "auto",
-        "--allocation": config.allocation is not None,
-        "--min-keep": config.min_keep > 0,
-    }
-    for name, given in decided.items():
-        if given:
-            raise UsageError(
-                f"--pattern {config.pattern} decides how many weights every layer keeps; leave out "
-                f"{name}."
-            )
+    if config.within is not None and config.amount != "auto":
+        raise UsageError("`within` finds the amount itself; leave out `amount`.")
+    if config.pattern is not None and config.within is None and config.amount != "auto":
+        raise UsageError(
+            f"`pattern` {config.pattern} decides how many weights every layer keeps; leave out "
+            "`amount`."
+        )
+    if config.pattern is not None and config.min_keep.kind != "auto":
+        raise UsageError(
+            f"`pattern` {config.pattern} decides how many weights every layer keeps; leave out "
+            "`min_keep`."
+        )
 
 
 def prune_loaded(
@@ -155,7 +156,7 @@ def prune_loaded(
     output: Path,
     recorder: Recorder,
     *,
-    epsilon: str = LimitConfig.epsilon,
+    limit: LimitConfig | None = None,
     reliability: Reliability | None = None,
     force: bool = False,
     state: Path | None = None,
@@ -163,62 +164,45 @@ def prune_loaded(
 ) -> PruneResult:
     """Remove ``amount``, a fraction of the prunable weights, from a problem loaded already.
 
-    A pattern in ``config`` decides the amount itself. ``reliability`` is given when ``amount`` was
-    predicted: it is then lowered to what ``min_keep`` allows, where a user's own amount is refused.
-    ``epsilon`` is the rule of the tolerance that damps compensation, whose state after every stage
-    lies at ``state``.
+    A pattern or ``within`` in ``config`` decides the amount itself. ``reliability`` is given when
+    ``amount`` was predicted: it is then lowered to what ``min_keep`` allows, where a user's own
+    amount is refused. ``limit`` has the rule of the tolerance that damps compensation, whose state
+    after every stage lies at ``state``.
     """
+    limit = LimitConfig() if limit is None else limit
     problem = loaded.problem
-    selection = Selection(
-        problem,
-        config.method,
-        allocation=config.allocation,
-        calibration=config.calibration,
-        min_keep=config.min_keep,
+    pruned = prune_problem(
+        loaded,
+        config,
+        amount,
+        limit,
+        predicted=reliability is not None,
+        state=state,
         progress=progress,
     )
     prunable = int(problem.prunable_mask().sum())
-    before = evaluate(problem, problem.test).accuracy
-    compensation: CompensationResult | None = None
-    moved: dict[str, Tensor] = {}
-    pruned, updated = problem, False
-    remove = removal_count(amount, prunable)
-    if reliability is not None:
-        remove = min(remove, selection.removable)
-    if wants_compensation(config):
-        found = compensated(loaded, config, remove, epsilon, state=state, progress=progress)
-        pruned, weights, mask = found.problem, found.state.weights, found.state.kept
-        moved = {**problem.layout.unflatten(weights), **found.state.buffers}
-        compensation = found.result
-    else:
-        if config.pattern is not None:
-            mask = selection.pattern_mask(parse_pattern(config.pattern))
-        else:
-            mask = selection.mask(remove)
-        updated = selection.updates and not config.no_update
-        weights = selection.weights(mask) if updated else pruned_weights(problem, mask)
-        moved = problem.layout.unflatten(weights) if updated else {}
-    weights = _as_written(loaded, weights)
-    removed = int((~mask).sum())
-    after = evaluate(pruned, problem.test, weights).accuracy
+    weights = _as_written(loaded, pruned.weights)
+    removed = int((~pruned.mask).sum())
+    before = evaluate(problem, problem.test)
+    after = evaluate(pruned.problem, problem.test, weights)
+    drop = paired_drop(before, after)
+    layers = layer_results(problem, pruned.mask)
+    allocation = None if config.pattern else pruned.selection.allocation
     description = {
         **loaded.description,
         "pruning": {
-            "method": config.method,
-            "amount": config.amount,
-            "allocation": None if config.pattern else selection.allocation,
-            "pattern": config.pattern,
-            "calibration": selection.calibration,
-            "updated": updated,
+            "method": config.method.name,
+            "amount": str(config.amount),
+            "allocation": allocation,
+            "calibration": pruned.selection.calibration,
             "sparsity": removed / prunable,
             "removed": removed,
-            "min_keep": config.min_keep,
-            **({} if compensation is None else {"stages": len(compensation.stages)}),
+            "min_keep": str(config.min_keep),
         },
     }
     artifact = write_checkpoint(
         output,
-        _pruned_tensors(loaded, mask, moved),
+        _pruned_tensors(loaded, pruned.mask, pruned.moved),
         description,
         sparse=problem.prunable if config.sparse else (),
         force=force,
@@ -229,21 +213,164 @@ def prune_loaded(
         provenance=recorder.finish(),
         model=loaded.model_info,
         data=loaded.data_info,
-        method=config.method,
-        amount=config.pattern or config.amount,
+        method=config.method.name,
+        amount=_amount(config),
         sparsity=removed / prunable,
         nonzero=int((weights[problem.prunable_mask()] != 0).sum()),
-        layers=layer_results(problem, mask),
+        layers=layers,
         artifact=artifact,
-        accuracy_before=before,
-        accuracy_after=after,
+        accuracy_before=before.accuracy,
+        accuracy_after=after.accuracy,
+        drop=drop.mean,
+        standard_error=drop.standard_error,
         reliability=reliability,
-        allocation=None if config.pattern else selection.allocation,
-        pattern=config.pattern,
-        calibration=selection.calibration,
-        updated=updated,
-        compensation=compensation,
+        allocation=allocation,
+        calibration=pruned.selection.calibration,
+        within=pruned.within,
+        compensation=pruned.compensation,
+        warnings=_warnings(config, drop.mean, pruned),
     )
+
+
+def _amount(config: PruneConfig) -> str:
+    if config.within is not None:
+        return f"within {100 * config.within:g}pp"
+    return str(config.pattern or config.amount)
+
+
+def prune_problem(
+    loaded: Loaded,
+    config: PruneConfig,
+    amount: float,
+    limit: LimitConfig,
+    *,
+    predicted: bool = False,
+    state: Path | None = None,
+    progress: Progress = silent,
+) -> Pruned:
+    """The pruned network alone, nothing evaluated on the test split and nothing written."""
+    problem, epsilon = loaded.problem, limit.epsilon
+    if config.within is not None:
+        found = sparsest(problem, config, epsilon, config.within, progress=progress)
+        network = found.network
+        within = Within(
+            tolerance=config.within,
+            held_out=found.held_out,
+            drop=found.drop.mean,
+            standard_error=found.drop.standard_error,
+            tried=found.tried,
+        )
+        moving, reached = found.networks.moving, network.state
+        return Pruned(
+            dataclasses.replace(network.problem, train=problem.train),
+            network.weights,
+            network.mask,
+            _moved(problem, config, network.weights, {} if reached is None else reached.buffers),
+            found.networks.selection,
+            within,
+            None if moving is None or reached is None else described(moving, reached),
+        )
+    if config.method.moves:
+        return _compensated(loaded, config, amount, limit, predicted, state, progress)
+    target, value = 0.0, 0.0
+    if config.survivors == "trained":
+        train = evaluate(problem, problem.train)
+        value = tolerance_of(problem, epsilon, train, progress=progress).value
+        target = train.loss + value
+    networks = Networks(
+        problem,
+        config.method,
+        config,
+        epsilon=value,
+        target_loss=target,
+        min_keep=config.min_keep,
+        progress=progress,
+    )
+    network = networks.at(_count(networks.selection, config, amount, predicted))
+    moved = _moved(problem, config, network.weights, {})
+    return Pruned(problem, network.weights, network.mask, moved, networks.selection)
+
+
+def _compensated(
+    loaded: Loaded,
+    config: PruneConfig,
+    amount: float,
+    limit: LimitConfig,
+    predicted: bool,
+    state: Path | None,
+    progress: Progress,
+) -> Pruned:
+    problem, epsilon = loaded.problem, limit.epsilon
+    selection = Selection(
+        problem,
+        config.method,
+        calibration=config.calibration,
+        min_keep=config.min_keep,
+        progress=progress,
+    )
+    damping: float | None = None
+    if epsilon.kind == "accuracy":  # which needs labels
+        train = evaluate(problem, problem.train)
+        damping = tolerance_of(problem, epsilon, train, progress=progress).value
+    found = compensated(
+        loaded,
+        selection,
+        config,
+        _count(selection, config, amount, predicted),
+        epsilon if damping is None else damping,
+        state=state,
+        progress=progress,
+    )
+    reached = found.state
+    return Pruned(
+        found.problem,
+        reached.weights,
+        reached.kept,
+        _moved(problem, config, reached.weights, reached.buffers),
+        selection,
+        None,
+        found.result,
+    )
+
+
+def _count(selection: Selection, config: PruneConfig, amount: float, predicted: bool) -> int:
+    """How many weights go."""
+    if config.pattern is not None:
+        return selection.removable
+    remove = removal_count(amount, int(selection.problem.prunable_mask().sum()))
+    return min(remove, selection.removable) if predicted else remove
+
+
+def _moved(
+    problem: Problem, config: PruneConfig, weights: Tensor, buffers: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors that are not the network's own any more."""
+    if config.survivors == "fixed":
+        return {}
+    return {**problem.layout.unflatten(weights), **buffers}
+
+
+def _warnings(config: PruneConfig, drop: float, pruned: Pruned) -> tuple[str, ...]:
+    """What is to be known of the outcome, a sentence each."""
+    found = []
+    if drop > COSTLY:
+        better = "`within` 0.5pp finds the sparsest network that keeps its accuracy"
+        if config.survivors == "fixed":
+            better += ", and staged `survivors` reach further"
+        found.append(f"{100 * drop:.1f} points of accuracy are lost; {better}.")
+    layers = layer_results(pruned.problem, pruned.mask)
+    thin = [each for each in layers if 1 - each.sparsity < THIN]
+    if thin:
+        least = min(thin, key=lambda each: 1 - each.sparsity)
+        total = 1
+        for size in least.shape:
+            total *= size
+        found.append(
+            f"{least.name} keeps {least.kept:,} of {total:,} weights"
+            + (f", and {len(thin) - 1} more layers keep less than 1%" if len(thin) > 1 else "")
+            + "; `min_keep` 1% guards every layer."
+        )
+    return tuple(found)
 
 
 def _as_written(loaded: Loaded, weights: Tensor) -> Tensor:

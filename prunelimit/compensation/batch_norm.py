@@ -19,7 +19,7 @@ from ..inputs.problem import Split
 __all__ = ["norm_layers", "recalibrated", "statistics"]
 
 BATCH = 100
-"""Samples that are normalised together. Fixed, so that --batch-size changes no number."""
+"""Samples that are normalised together. Fixed, so that `batch_size` changes no number."""
 
 KINDS = ("running_mean", "running_var")
 
@@ -49,7 +49,7 @@ def statistics(model: nn.Module, split: Split, samples: int) -> dict[str, Tensor
         return {}
     count = min(samples, len(split))
     if count < 2:
-        raise UsageError(f"--bn-recalibrate is {samples}; give 2 or more, or 0 to leave them.")
+        raise UsageError(f"`bn_recalibrate` is {samples}; give 2 or more, or 0 to leave them.")
     twin = copy.deepcopy(model).eval()
     layers = norm_layers(twin)
     for module in layers.values():

@@ -126,14 +126,14 @@ class Windows:
 
     def __init__(self, problem: Problem, count: int, held: float, inputs: Split | None) -> None:
         if count < 0:
-            raise UsageError(f"--calibration is {count}; give the number of samples, 0 for all.")
+            raise UsageError(f"`calibration` is {count}; give the number of samples, 0 for all.")
         self._problem = problem
         self._split = problem.train if inputs is None else inputs
         generator = torch.Generator().manual_seed(problem.seed % 2**63)
         order = torch.randperm(len(self._split), generator=generator)
         count = min(count or len(order), len(order))
         if count < 2:
-            raise UsageError(f"--calibration is {count}; give 2 samples or more.")
+            raise UsageError(f"`calibration` is {count}; give 2 samples or more.")
         _check_curved(problem)
         self.size = count - max(1, int(held * count))
         """Inputs of one solve."""
@@ -198,5 +198,5 @@ def _check_curved(problem: Problem) -> None:
     if not curved:
         raise UsageError(
             "The loss has no second derivative in the network's outputs and so no GGN to "
-            "compensate by; give a smooth loss, or prune without --compensate."
+            "compensate by; give a smooth loss, or leave `survivors` fixed."
         )

@@ -99,7 +99,7 @@ def solve(
         UsageError: ``max_steps`` is below 1, or ``damping`` is negative.
     """
     if max_steps < 1:
-        raise UsageError(f"--cg-steps is {max_steps}; give 1 or more.")
+        raise UsageError(f"`cg_steps` is {max_steps}; give 1 or more.")
     if damping < 0:
         raise UsageError(f"The damping is {damping}; give 0 or more.")
     removed = ~mask

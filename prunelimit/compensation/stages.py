@@ -27,7 +27,8 @@ from ..errors import UsageError
 from ..inputs.problem import Problem, Split, cross_entropy
 from ..limit.tolerance import loss_tolerance
 from ..progress import Progress, silent
-from ..pruning.magnitude import keep_mask, magnitude_order
+from ..pruning.selection import Selection
+from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
 from .line_search import choose, trusted
@@ -86,7 +87,7 @@ class Compensator:
     ``cg_steps`` bounds each solve. ``bn_recalibrate`` of the first inputs give the statistics of
     batch normalisation wherever that lowers the divergence (None: up to 2,000, 0: they stay).
     ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
-    ``min_keep`` of every prunable tensor are never removed.
+    ``selection`` says which weights go (default: the smallest of all layers together).
 
     ``products`` counts the curvature products spent, each over the inputs of one solve.
 
@@ -102,22 +103,22 @@ class Compensator:
         self,
         problem: Problem,
         *,
-        epsilon: float | str,
+        epsilon: float | EpsilonRule,
         calibration: int,
         cg_steps: int,
         stages: int | None = None,
         bn_recalibrate: int | None = None,
-        min_keep: int = 0,
+        selection: Selection | None = None,
         inputs: Split | None = None,
         progress: Progress = silent,
     ) -> None:
-        _check(cg_steps, stages, bn_recalibrate, min_keep)
+        _check(cg_steps, stages, bn_recalibrate)
         self.problem = problem
         self.cg_steps = cg_steps
         self.number = stages
         self.progress = progress
         self.products = 0
-        self._min_keep = min_keep
+        self.selection = Selection(problem) if selection is None else selection
         self.windows = Windows(problem, calibration, HELD_OUT, inputs)
         begin = time.perf_counter()
         fit = self.windows.at(0)
@@ -138,9 +139,8 @@ class Compensator:
 
     @property
     def removable(self) -> int:
-        """The most weights that ``min_keep`` lets go."""
-        sizes = dict(zip(self.problem.layout.names, self.problem.layout.sizes, strict=True))
-        return sum(max(0, sizes[name] - self._min_keep) for name in self.problem.prunable)
+        """The most weights that can go."""
+        return self.selection.removable
 
     def cost(self, removed: int) -> Cost:
         """What going from the dense network to ``removed`` weights less takes, about."""
@@ -167,7 +167,7 @@ class Compensator:
             found.append(
                 f"The {len(last):,} calibration inputs of a stage see at most {seen:,} directions "
                 f"of {survivors:,} surviving parameters: the divergence is {state.rise:.2g} on "
-                f"inputs held out and {on_fit:.2g} on the last of those; raise --calibration."
+                f"inputs held out and {on_fit:.2g} on the last of those; raise `calibration`."
             )
         return tuple(found)
 
@@ -203,16 +203,16 @@ class Compensator:
         above ``budget`` (nats of divergence), is undone and begun again half as long. A short one
         that still misses is taken as the best point found, never worse than the
         survivors unmoved; one that still exceeds the budget is undone for good, and the state
-        before it is returned. No state is worse than magnitude pruning alone. With ``stages=1``
+        before it is returned. No state is worse than the cut alone. With ``stages=1``
         nothing is repeated. ``on_stage`` is called with every state reached.
 
         Raises:
-            UsageError: fewer weights are removed than before, or more than ``min_keep`` allows.
+            UsageError: fewer weights are removed than before, or more than can go.
         """
         if not state.removed <= removed <= self.removable:
             raise UsageError(
                 f"{removed} weights cannot be removed, only {state.removed} to {self.removable}; "
-                "give a smaller amount or a smaller --min-keep."
+                "give a smaller `amount`, or another `min_keep`."
             )
         begin, total = state.removed, removed - state.removed
         if self.number is not None and total and state.goal != removed:
@@ -332,9 +332,9 @@ class Compensator:
 
     def _mask(self, state: State, removed: int) -> Tensor:
         """True where kept; what is removed already stays removed."""
-        magnitudes = state.weights.abs().masked_fill(~state.kept, -1)
-        order = magnitude_order(self.problem, min_keep=self._min_keep, magnitudes=magnitudes)
-        return keep_mask(self.problem, order, removed)
+        return self.selection.following(
+            state.weights, state.kept, removed, lambda: self.problem_at(state)
+        )
 
     def _solve(self, cut: Point, kept: Tensor, damping: float, fit: Calibration) -> Solution:
         """The survivors' step by the model at the cut: where outputs are linear in the weights,
@@ -358,29 +358,27 @@ class Compensator:
         return found
 
 
-def _tolerance(problem: Problem, dense: Tensor, epsilon: float | str) -> float:
-    if isinstance(epsilon, str) and problem.loss is cross_entropy:
-        losses = own_losses(dense, problem.seed).numpy()
-        return loss_tolerance(losses, epsilon, problem.seed).value
-    try:
-        value = float(epsilon)
-    except ValueError:
-        raise UsageError(
-            f"--epsilon is {epsilon}, and without labels only cross-entropy has such a tolerance; "
-            "give a number."
-        ) from None
-    natural_damping(value, 1.0)
-    return value
+def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) -> float:
+    if isinstance(epsilon, EpsilonRule):
+        if problem.loss is cross_entropy:
+            losses = own_losses(dense, problem.seed).numpy()
+            return loss_tolerance(losses, epsilon, problem.seed).value
+        if epsilon.kind != "nats":
+            raise UsageError(
+                f"`epsilon` is {epsilon}, and without labels only cross-entropy has such a "
+                "tolerance; give a number."
+            )
+        epsilon = epsilon.value
+    natural_damping(epsilon, 1.0)
+    return epsilon
 
 
-def _check(cg_steps: int, stages: int | None, bn_recalibrate: int | None, min_keep: int) -> None:
+def _check(cg_steps: int, stages: int | None, bn_recalibrate: int | None) -> None:
     if cg_steps < 1:
-        raise UsageError(f"--cg-steps is {cg_steps}; give 1 or more.")
+        raise UsageError(f"`cg_steps` is {cg_steps}; give 1 or more.")
     if stages is not None and stages < 1:
-        raise UsageError(f"--stages is {stages}; give auto, or 1 or more.")
+        raise UsageError(f"`stages` is {stages}; give auto, or 1 or more.")
     if bn_recalibrate is not None and (bn_recalibrate < 0 or bn_recalibrate == 1):
         raise UsageError(
-            f"--bn-recalibrate is {bn_recalibrate}; give 2 samples or more, or 0 to leave them."
+            f"`bn_recalibrate` is {bn_recalibrate}; give 2 samples or more, or 0 to leave them."
         )
-    if min_keep < 0:
-        raise UsageError(f"--min-keep is {min_keep}; give 0 or more.")

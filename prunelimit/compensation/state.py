@@ -87,5 +87,5 @@ class State:
         except (KeyError, TypeError) as error:
             raise InputError(
                 "The state of the interrupted pruning is of another version; begin again with "
-                "--force."
+                "`force`."
             ) from error

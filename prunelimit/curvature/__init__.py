@@ -74,7 +74,7 @@ def curvature_product(
         if group.size > 1:
             raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
         if precision != "full":
-            raise UsageError("PyHessian has no --precision; leave it out, or use our own backend.")
+            raise UsageError("PyHessian has no `precision`; leave it out, or use our own backend.")
         return PyHessianProduct(problem, split, kind)
     if group.size == 1:
         return CurvatureProduct(
@@ -82,7 +82,7 @@ def curvature_product(
         )
     if isinstance(problem, ShardedProblem):
         if precision != "full":
-            raise UsageError("Shared parameters have no --precision; leave it out.")
+            raise UsageError("Shared parameters have no `precision`; leave it out.")
         return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes, count=count)
     own = CurvatureProduct(
         problem,

@@ -121,7 +121,7 @@ class NetworkFunction:
             reason = str(error).splitlines()[0].rstrip(".")
             name = str(dtype).removeprefix("torch.")
             raise UsageError(
-                f"The network does not run in {name} ({reason}); leave --precision out."
+                f"The network does not run in {name} ({reason}); leave `precision` out."
             ) from None
         return found
 

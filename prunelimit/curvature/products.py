@@ -104,7 +104,7 @@ class CurvatureProduct:
             raise UsageError(f"There is no precision {precision!r}; choose full or bfloat16.")
         dtype = PRECISIONS[precision]
         if dtype is not None and problem.dtype != torch.float32:
-            raise UsageError("--precision bfloat16 rounds products of float32; give that --dtype.")
+            raise UsageError("`precision` bfloat16 rounds products of float32; give that `dtype`.")
         self.problem = problem
         self.split = split
         self.kind = kind
@@ -196,7 +196,7 @@ class CurvatureProduct:
             total += torch.cat([piece.reshape(-1) for piece in pieces])
         if not bool(torch.isfinite(total).all()):
             raise NumericalError(
-                "The gradient of the loss is not finite; check the weights, or use --dtype float64."
+                "The gradient of the loss is not finite; check the weights, or use `dtype` float64."
             )
         return total
 
@@ -261,7 +261,7 @@ class CurvatureProduct:
         except Unrecordable:
             raise error from None
         if self.kind == "hessian":
-            raise InputError(f"{str(error).rstrip('.')}, or give --curvature ggn.") from None
+            raise InputError(f"{str(error).rstrip('.')}, or give `curvature` ggn.") from None
         return max(1.0, prepared.bytes / len(targets)), "taped"
 
     def _record(self) -> None:

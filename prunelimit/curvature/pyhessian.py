@@ -30,7 +30,7 @@ class PyHessianProduct:
     def __init__(self, problem: Problem, split: Split, kind: str = "hessian") -> None:
         if kind != "hessian":
             raise UsageError(
-                "PyHessian has no GGN products; use --curvature hessian or --backend prunelimit."
+                "PyHessian has no GGN products; use `curvature` hessian or `backend` prunelimit."
             )
         from pyhessian import hessian
 

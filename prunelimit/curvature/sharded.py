@@ -128,7 +128,7 @@ class ShardedProduct:
         found = self._parts.whole(total)
         if not bool(torch.isfinite(found).all()):
             raise NumericalError(
-                "The gradient of the loss is not finite; check the weights, or use --dtype float64."
+                "The gradient of the loss is not finite; check the weights, or use `dtype` float64."
             )
         return found
 

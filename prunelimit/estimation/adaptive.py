@@ -6,7 +6,6 @@ import dataclasses
 
 from ..config import CurvatureConfig, LimitConfig
 from ..limit.geometry import Geometry, Transition
-from ..limit.tolerance import parse_tolerance
 from .budget import LEAST, Work
 from .estimate import Estimate, Limits, PruningPath
 from .sample_size import Carried, Sampled, choose_samples
@@ -34,7 +33,7 @@ def find_limits(
     is widest for want of them, until half of it is within the tolerance, what is left comes of
     something else, or the budget ends.
     """
-    tolerance = parse_tolerance(config.tolerance) * geometry.prunable
+    tolerance = config.tolerance * geometry.prunable
     sampled = choose_samples(path, geometry, curvature, config, work, carried)
     estimate, limits = sampled.estimate, sampled.limits
     if work.max_products is None:

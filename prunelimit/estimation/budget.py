@@ -139,7 +139,7 @@ class Growing:
             UsageError: fewer than one step is asked for.
         """
         if steps < 1:
-            raise UsageError(f"Lanczos needs at least one step, not {steps}; raise --steps.")
+            raise UsageError(f"Lanczos needs at least one step, not {steps}; raise `steps`.")
         work, before, wanted = self.work, self.work.products, steps
         if work.max_products is not None:
             left = int((work.max_products - before) / self.share)

@@ -191,10 +191,10 @@ def open_curvature(
     """
     samples = DEFAULT_SAMPLES if config.samples is None else config.samples
     if samples < 0:
-        raise UsageError(f"--samples is {samples}; give 0 for all, or a positive number.")
+        raise UsageError(f"`samples` is {samples}; give 0 for all, or a positive number.")
     if config.probes is not None and config.probes < 1:
         raise UsageError(
-            f"The spectrum needs at least one probe, not {config.probes}; raise --probes."
+            f"The spectrum needs at least one probe, not {config.probes}; raise `probes`."
         )
     if not problem.prunable:
         raise UsageError(
@@ -206,15 +206,15 @@ def open_curvature(
     if need > free:
         raise UsageError(
             f"The Lanczos vectors need {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
-            "lower --steps, or give --basis bfloat16, disk or none."
+            "lower `steps`, or give `basis` bfloat16, disk or none."
         )
     if config.cross_check and (config.curvature != "hessian" or work.group.size > 1):
-        raise UsageError("--cross-check compares the Hessian of one process; leave it out here.")
+        raise UsageError("`cross_check` compares the Hessian of one process; leave it out here.")
     if config.cross_check and problem.dtype != torch.float32:
-        raise UsageError("--cross-check needs --dtype float32, as PyHessian's own vectors are.")
+        raise UsageError("`cross_check` needs `dtype` float32, as PyHessian's own vectors are.")
     split = problem.train.subset(samples, problem.seed) if split is None else split
     if config.memory is not None and config.memory < 0:
-        raise UsageError(f"--memory is {config.memory}; give GiB, 0 or more.")
+        raise UsageError(f"`memory` is {config.memory}; give GiB, 0 or more.")
     product = curvature_product(
         problem,
         split,

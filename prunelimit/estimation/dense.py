@@ -33,7 +33,7 @@ def require_products(most: int | None, readings: int) -> None:
     least = readings * LEAST_PRODUCTS + PATH_PRODUCTS
     if most is not None and most < least:
         raise UsageError(
-            f"--max-products is {most}, and the least that makes sense is {least}; give that or "
+            f"`max_products` is {most}, and the least that makes sense is {least}; give that or "
             "more."
         )
 
@@ -76,6 +76,6 @@ def _refuse(work: Work, total: int, left: int) -> None:
         return
     least = math.ceil(work.max_seconds - remaining + needed) + 1
     raise UsageError(
-        f"--max-seconds is {work.max_seconds:g}, and reading and evaluating the data takes about "
-        f"{least} seconds here; give that or more, or fewer --train-samples."
+        f"`max_seconds` is {work.max_seconds:g}, and reading and evaluating the data takes about "
+        f"{least} seconds here; give that or more, or fewer `train_samples`."
     )

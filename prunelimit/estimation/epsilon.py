@@ -11,10 +11,11 @@ import numpy as np
 from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, cross_entropy, evaluate
 from ..limit.one_shot import COARSE, Rise
-from ..limit.tolerance import accuracy_points, advice, loss_tolerance
+from ..limit.tolerance import advice, loss_tolerance
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from ..results.types import Epsilon
+from ..values import EpsilonRule
 
 __all__ = ["tolerance_of"]
 
@@ -35,7 +36,7 @@ PLANNED = 35
 
 
 def tolerance_of(
-    problem: Problem, rule: str, train: Evaluation, *, progress: Progress = silent
+    problem: Problem, rule: EpsilonRule, train: Evaluation, *, progress: Progress = silent
 ) -> Epsilon:
     """The loss tolerance of ``rule`` in nats, greater than zero, the same for the same seed.
 
@@ -60,9 +61,8 @@ def tolerance_of(
             so far, or no weight is prunable.
         NumericalError: a dense loss is not finite.
     """
-    fall = accuracy_points(rule)
-    if fall is not None:
-        return _of_accuracy(problem, rule.strip(), fall, train, progress)
+    if rule.kind == "accuracy":
+        return _of_accuracy(problem, rule, train, progress)
     found = loss_tolerance(train.losses, rule, problem.seed)
     if problem.loss is not cross_entropy:
         return found
@@ -70,13 +70,14 @@ def tolerance_of(
 
 
 def _of_accuracy(
-    problem: Problem, rule: str, fall: float, train: Evaluation, progress: Progress
+    problem: Problem, rule: EpsilonRule, train: Evaluation, progress: Progress
 ) -> Epsilon:
+    fall = rule.value
     path = _Path(problem, train, progress)
     _, crossed = path.first(fall, 0)
     if crossed is None:
         raise UsageError(
-            f"--epsilon {rule}: accuracy on {path.held_out:,} training samples never falls by that "
+            f"`epsilon` {rule}: accuracy on {path.held_out:,} training samples never falls by that "
             "much, whatever is pruned; give fewer percentage points, or a number of nats."
         )
     rise = path.rise(crossed)
@@ -85,12 +86,12 @@ def _of_accuracy(
     )
     if not math.isfinite(rise.mean):
         raise UsageError(
-            f"--epsilon {rule}: the training loss is not finite {where}; give fewer percentage "
+            f"`epsilon` {rule}: the training loss is not finite {where}; give fewer percentage "
             "points, or a number of nats."
         )
     if not rise.mean > 0:
         raise UsageError(
-            f"--epsilon {rule}: the training loss has not risen {where}; give more percentage "
+            f"`epsilon` {rule}: the training loss has not risen {where}; give more percentage "
             "points, or a number of nats."
         )
     lowest, _ = path.first(fall, 1)
@@ -99,7 +100,7 @@ def _of_accuracy(
     path.done()
     return Epsilon(
         value=rise.mean,
-        rule=rule,
+        rule=str(rule),
         interval=(
             max(0.0, min(each.mean - path.z * each.standard_error for each in (below, rise))),
             max(each.mean + path.z * each.standard_error for each in (above, rise)),
@@ -117,7 +118,7 @@ class _Path:
         self._order = magnitude_order(problem)
         self.prunable = len(self._order)
         if not self.prunable:
-            raise UsageError("No weight of the network is prunable; give fewer --exclude patterns.")
+            raise UsageError("No weight of the network is prunable; give fewer `exclude` patterns.")
         self._samples = len(problem.train)
         few = self._samples < 2 * LEAST_HELD_OUT
         share = -(-self._samples // HELD_OUT_SHARE)

@@ -29,7 +29,6 @@ from ..config import CurvatureConfig, LimitConfig
 from ..inputs.problem import Split
 from ..inputs.splits import Chosen
 from ..limit.geometry import Geometry, Transition
-from ..limit.tolerance import parse_tolerance
 from ..results.types import NestedLimit
 from .budget import Work
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, open_curvature
@@ -256,7 +255,7 @@ def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
 def _enough(config: LimitConfig, work: Work, carried: Carried) -> int:
     """Samples that should leave half of the tolerance open, as far as time allows."""
     everything = len(carried.traces)
-    tolerance = parse_tolerance(config.tolerance)
+    tolerance = config.tolerance
     wanted = max(FIRST_SAMPLES, carried.count(1 - tolerance / 2 / SLOPE))
     most = DEFAULT_SAMPLES
     seconds = work.seconds_left()
@@ -361,7 +360,7 @@ def _more(found: Sampled, everything: int) -> int:
     count = len(estimate.curvature.split)
     headline, prunable = estimate.headline(found.limits), estimate.geometry.prunable
     open_yet = headline.errors["depth"] + headline.errors["direction"]
-    enough = max(parse_tolerance(estimate.config.tolerance) * prunable / 2, WORTH * open_yet)
+    enough = max(estimate.config.tolerance * prunable / 2, WORTH * open_yet)
     most = everything if work.max_seconds is not None else min(everything, DEFAULT_SAMPLES)
     more = count
     while found.drift[estimate.key] * _falls(count, more, everything) > enough and more < most:

@@ -141,7 +141,7 @@ def _read_torch(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
             more = f" and {len(wanted) - 5} more" if len(wanted) > 5 else ""
             raise InputError(
                 f"{path} wants to run code on loading ({', '.join(wanted[:5])}{more}); save its "
-                "state_dict instead, or give --trust-pickle if you made the file yourself."
+                "state_dict instead, or give `trust_pickle` if you made the file yourself."
             ) from None
         detail = f" ({reason(error)})" if trust_pickle else ""
         raise InputError(

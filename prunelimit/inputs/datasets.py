@@ -69,18 +69,18 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
         InputError: the data cannot be read or cannot be used.
     """
     if config.data is None:
-        raise UsageError("No data are named; give -d/--data, for example -d mnist.")
+        raise UsageError("No data are named; give `data`, for example -d mnist.")
     train_samples = config.train_samples or 0
     if train_samples < 0:
-        raise UsageError(f"--train-samples is {train_samples}; give 0 for all, or more.")
+        raise UsageError(f"`train_samples` is {train_samples}; give 0 for all, or more.")
     if config.image_size is not None and not config.data.startswith("folder:"):
         raise UsageError(
-            f"--image-size applies to folder:PATH, not to {config.data}; leave it out."
+            f"`image_size` applies to folder:PATH, not to {config.data}; leave it out."
         )
     if run.workers < 0:
-        raise UsageError(f"--workers is {run.workers}; give 0 or more.")
+        raise UsageError(f"`workers` is {run.workers}; give 0 or more.")
     if run.batch_size is not None and run.batch_size < 1:
-        raise UsageError(f"--batch-size is {run.batch_size}; give 1 or more.")
+        raise UsageError(f"`batch_size` is {run.batch_size}; give 1 or more.")
     device, dtype = device_of(run.device), dtype_of(run.dtype)
     spec = config.data
     read, usual = _reader(spec, config)
@@ -101,7 +101,7 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
     train = whole.subset(train_samples, run.seed)
     if run.batch_size is not None and run.batch_size > len(train):
         raise UsageError(
-            f"--batch-size is {run.batch_size}, but there are only {len(train)} training samples; "
+            f"`batch_size` is {run.batch_size}, but there are only {len(train)} training samples; "
             "lower it or leave it out."
         )
     return Data(
@@ -134,10 +134,10 @@ def _moments(config: DataConfig, default: Moments) -> Moments:
     if config.mean is None and config.std is None:
         return default
     if config.mean is None or config.std is None:
-        raise UsageError("--mean and --std go together; give both.")
-    mean, std = _numbers("--mean", config.mean), _numbers("--std", config.std)
+        raise UsageError("`mean` and `std` go together; give both.")
+    mean, std = _numbers("`mean`", config.mean), _numbers("`std`", config.std)
     if len(mean) != len(std) or min(std) <= 0:
-        raise UsageError("--std needs as many numbers as --mean, all of them positive.")
+        raise UsageError("`std` needs as many numbers as `mean`, all of them positive.")
     return mean, std
 
 
@@ -179,7 +179,7 @@ def _behind_datasets(
 def _check_channels(spec: str, mean: Sequence[float] | None, shape: tuple[int, ...]) -> None:
     if mean is not None and len(mean) not in (1, *shape[:1]):
         raise UsageError(
-            f"--mean has {len(mean)} numbers, but inputs of {spec} have shape {shape}; give one "
+            f"`mean` has {len(mean)} numbers, but inputs of {spec} have shape {shape}; give one "
             "for each channel."
         )
 
@@ -253,7 +253,7 @@ def _torchvision(name: str, config: DataConfig) -> Raw:
         except Exception as error:
             if not config.download and "download" in str(error):
                 raise InputError(
-                    f"{name} is not in {data_dir}; give --data-dir or --download."
+                    f"{name} is not in {data_dir}; give `data_dir` or `download`."
                 ) from None
             verb = "had from the network" if config.download else "read"
             raise InputError(

@@ -61,7 +61,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         if image.size != self._size:
             raise InputError(
                 f"{path} is {image.width}x{image.height} pixels and others are "
-                f"{self._size[0]}x{self._size[1]}; give --image-size."
+                f"{self._size[0]}x{self._size[1]}; give `image_size`."
             )
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
@@ -91,7 +91,7 @@ def read_folder(root: Path, image_size: int | None) -> tuple[ImageFolder, ImageF
         InputError: folders or images are missing, or an image cannot be read.
     """
     if image_size is not None and image_size < 1:
-        raise UsageError(f"--image-size is {image_size}; give 1 or more.")
+        raise UsageError(f"`image_size` is {image_size}; give 1 or more.")
     if not root.is_dir():
         raise InputError(
             f"There is no folder {root}; give folder:PATH with train/ and test/ in it."

@@ -62,15 +62,15 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
     read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
     model, data = complete(model, data, read)
     if model.model is None:
-        raise UsageError(f"{read.path} does not say which network it belongs to; give -m/--model.")
+        raise UsageError(f"{read.path} does not say which network it belongs to; give `model`.")
     if data.data is None:
-        raise UsageError(f"{read.path} does not say which data it belongs to; give -d/--data.")
+        raise UsageError(f"{read.path} does not say which data it belongs to; give `data`.")
     found = load_data(data, run)
     classes = known_classes(read)
     if classes is not None and found.classes > classes:
         raise InputError(
             f"The label {found.classes - 1} of {found.spec} is out of range: the network of "
-            f"{read.path} knows {classes} classes; check -d/--data."
+            f"{read.path} knows {classes} classes; check `data`."
         )
     network = _network(model, found, run, classes or found.classes)
     _fill(network, read, model.model)
@@ -86,7 +86,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
     """
     device_of(run.device)
     if model.model is None:
-        raise UsageError("No network is named; give -m/--model, for example -m lenet-300-100.")
+        raise UsageError("No network is named; give `model`, for example -m lenet-300-100.")
     found = load_data(data, run)
     return _loaded(_network(model, found, run, found.classes), model, data, found, run, None)
 
@@ -166,19 +166,17 @@ def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
             parts.append(f"the network's {_first(missing)} not in the file")
         if unexpected:
             parts.append(f"the file's {_first(unexpected)} not in the network")
-        raise InputError(f"{path} does not fit {spec}: {'; '.join(parts)}; check -m/--model.")
+        raise InputError(f"{path} does not fit {spec}: {'; '.join(parts)}; check `model`.")
     if shaped:
         name = shaped[0]
         raise InputError(
             f"{path} does not fit {spec}: {name} has shape {tuple(given[name].shape)} in the file, "
-            f"{tuple(wanted[name].shape)} in the network; check -m/--model and -d/--data."
+            f"{tuple(wanted[name].shape)} in the network; check `model` and `data`."
         )
     try:
         network.load_state_dict(given, strict=False)
     except RuntimeError as error:
-        raise InputError(
-            f"{path} does not fit {spec} ({reason(error)}); check -m/--model."
-        ) from error
+        raise InputError(f"{path} does not fit {spec} ({reason(error)}); check `model`.") from error
 
 
 def _first(names: list[str]) -> str:
@@ -222,7 +220,7 @@ def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
             patterns.append(re.compile(text))
         except re.error as error:
             raise UsageError(
-                f"--exclude {text!r} is no regular expression ({error}); give a name or a pattern "
+                f"`exclude` {text!r} is no regular expression ({error}); give a name or a pattern "
                 "of one."
             ) from None
     held: set[int] = set()
@@ -230,7 +228,7 @@ def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
         named = network.named_modules(remove_duplicate=False)
         modules = [module for name, module in named if name and pattern.search(name)]
         if not modules:
-            raise UsageError(f"--exclude {pattern.pattern!r} matches no module; check the name.")
+            raise UsageError(f"`exclude` {pattern.pattern!r} matches no module; check the name.")
         # By identity, since a tied parameter has one name and several owners.
         held |= {id(parameter) for module in modules for parameter in module.parameters()}
     return held
@@ -254,7 +252,7 @@ def _free(network: nn.Module, held: set[int]) -> tuple[Layout, tuple[str, ...]]:
     if not prunable:
         raise UsageError(
             "No weight is left to prune; give a network with trainable linear layers or "
-            "convolutions, or a narrower --exclude."
+            "convolutions, or a narrower `exclude`."
         )
     return layout, prunable
 
@@ -337,7 +335,7 @@ def _check_outputs(problem: Problem, spec: str) -> None:
     except Exception as error:
         raise InputError(
             f"{spec} cannot take inputs of shape {tuple(inputs.shape[1:])} ({reason(error)}); "
-            "check -m/--model and -d/--data."
+            "check `model` and `data`."
         ) from error
     if not isinstance(outputs, Tensor) or outputs.ndim != targets.ndim + 1:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
@@ -347,5 +345,5 @@ def _check_outputs(problem: Problem, spec: str) -> None:
     if outputs.shape[1] < problem.classes:
         raise InputError(
             f"The label {problem.classes - 1} is out of range: {spec} has {outputs.shape[1]} "
-            "outputs; check -d/--data."
+            "outputs; check `data`."
         )

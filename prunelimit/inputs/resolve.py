@@ -109,7 +109,7 @@ def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise UsageError(f"--model-arg {pair!r} is not of the form key=value; give it so.")
+            raise UsageError(f"`model_arg` {pair!r} is not of the form key=value; give it so.")
         arguments[key] = _value(text)
     return arguments
 

@@ -212,7 +212,7 @@ class ShardedProblem(Problem):
                 f"{named[0] if named else 'An operator'} in the network takes parameters that "
                 f"cannot be gathered for it ({re.split('[.,:;] ', text)[0]}); use torch's own "
                 "functions outside of scripts, checkpoints and autograd functions, or leave "
-                "--shard at samples."
+                "`shard` at samples."
             ) from error
 
 
@@ -232,15 +232,15 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
         from torch.distributed.tensor import DTensor  # noqa: F401
     except ImportError:
         raise UsageError(
-            f"--shard parameters needs torch 2.5 and this is {torch.__version__}; install that, or "
-            "leave --shard at samples."
+            f"`shard` parameters needs torch 2.5 and this is {torch.__version__}; install that, or "
+            "leave `shard` at samples."
         ) from None
     where = device_of(device)
     blocks = _blocks(problem.layout)
     if Parts(group, blocks).shortest == 0:
         raise UsageError(
             f"{group.size} processes cannot share the parameters, none of which has more than "
-            f"{max(rows for rows, _ in blocks)} rows; start fewer, or leave --shard at samples."
+            f"{max(rows for rows, _ in blocks)} rows; start fewer, or leave `shard` at samples."
         )
     mesh = group.mesh(where)
     given = {f: getattr(problem, f) for f in problem.__dataclass_fields__}

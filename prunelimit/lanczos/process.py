@@ -108,7 +108,7 @@ class Lanczos:
         size = self._length(residual)
         if not np.isfinite(size):
             raise NumericalError(
-                f"Curvature product {self.num_steps + 1} is not finite; use --dtype float64 or "
+                f"Curvature product {self.num_steps + 1} is not finite; use `dtype` float64 or "
                 "check the network's loss."
             )
         alpha = self._dot(current, residual)
@@ -211,7 +211,7 @@ def lanczos(
         NumericalError: a product is not finite.
     """
     if num_steps < 1:
-        raise UsageError(f"Lanczos needs at least one step, not {num_steps}; raise --steps.")
+        raise UsageError(f"Lanczos needs at least one step, not {num_steps}; raise `steps`.")
     process = Lanczos(matvec, start)
     process.advance(num_steps, on_step)
     return process.run

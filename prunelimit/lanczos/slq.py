@@ -120,7 +120,7 @@ def estimate_spectrum(
     """
     if num_probes < 1:
         raise UsageError(
-            f"The spectrum needs at least one probe, not {num_probes}; raise --probes."
+            f"The spectrum needs at least one probe, not {num_probes}; raise `probes`."
         )
     generator = torch.Generator().manual_seed(seed)
     depth = min(num_steps, like.numel())

@@ -26,17 +26,17 @@ QUADRATIC_RANGE = (0.5, 2.0)
 
 
 REMEDIES = {
-    "probe": "--probes",
-    "depth": "--steps",
-    "direction": "--directional-steps",
-    "samples": "--samples",
+    "probe": "`probes`",
+    "depth": "`steps`",
+    "direction": "`directional_steps`",
+    "samples": "`samples`",
 }
 """Options that lessen an error."""
 
 BUDGETS = {
-    "max-products": "The products allowed were spent (--max-products)",
-    "max-seconds": "The time allowed had passed (--max-seconds)",
-    "memory": "There was no memory for more Lanczos vectors (see --basis)",
+    "max-products": "The products allowed were spent (`max_products`)",
+    "max-seconds": "The time allowed had passed (`max_seconds`)",
+    "memory": "There was no memory for more Lanczos vectors (see `basis`)",
     "interrupted": "The work was interrupted",
 }
 
@@ -55,7 +55,7 @@ def judge(
     crossing: PathPoint | None,
     path: Sequence[PathPoint],
     ended: str = "given",
-    tolerance: str = "",
+    tolerance: float | None = None,
     checked: CrossCheck | None = None,
     rounding: float | None = None,
     certain: bool = False,
@@ -75,7 +75,7 @@ def judge(
     if certain:
         reasons.append(
             "The network is sure of every training sample, so the GGN is zero but for rounding and "
-            "says nothing; use --curvature hessian, or a larger loss tolerance and measure."
+            "says nothing; use `curvature` hessian, or a larger loss tolerance and measure."
         )
     empty = [layer.name for layer in layers if layer.kept == 0]
     if empty and limit.operator == "ggn":
@@ -83,7 +83,7 @@ def judge(
             f"At the limit no weight is left in {empty[0]}"
             + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
             + ", which cuts the network in two: the linear model says nothing of that; "
-            "measure --method refit tells how far survivors reach."
+            "measuring trained `survivors` tells how far survivors reach."
         )
     low, high = limit.interval
     leaning = limit.errors.get("network", 0.0)
@@ -92,7 +92,7 @@ def judge(
             "The network leans on what is not pruned: with biases, embeddings and the like held, "
             f"the limit is {200 * leaning:.1f} percentage points lower. The linear model lets them "
             "make up for weights as networks seldom do, so the limit is anywhere between; "
-            "measure --method refit tells where."
+            "measuring trained `survivors` tells where."
         )
     elif high - low > WIDEST_INTERVAL:
         worst = max(limit.errors, key=lambda name: limit.errors[name])
@@ -102,15 +102,15 @@ def judge(
         )
     if ended in BUDGETS and (high - low) / 2 > KNOWN:
         reasons.append(
-            f"{BUDGETS[ended]} before the limit was known to {tolerance}: half its interval is "
-            f"{50 * (high - low):.2f} percentage points."
+            f"{BUDGETS[ended]} before the limit was known to {100 * (tolerance or 0):g}pp: half "
+            f"its interval is {50 * (high - low):.2f} percentage points."
         )
     if rounding is not None and rounding > LARGEST_ROUNDING:
         most = 100 * min(1.0, rounding)
         reasons.append(
             "The products are rounded too coarsely: the eigenvalues nearest zero are blurred, "
             f"which may move the limit by as much as {most:.1f} percentage points; leave "
-            "--precision out."
+            "`precision` out."
         )
     if checked is not None and not checked.agree:
         reasons.append(
@@ -157,7 +157,7 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
         reasons.append(
             f"The one-shot threshold is not resolved: its interval spans {100 * (high - low):.1f} "
             f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; raise "
-            "--samples."
+            "`samples`."
         )
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)

@@ -14,9 +14,8 @@ from ..progress import Progress, silent
 from ..results.types import Cost, Dense, Epsilon, MeasurePoint, Threshold, Witness
 from .points import Points
 from .search import Search
-from .settings import check_measure, parse_sparsities
 
-__all__ = ["Measurement", "check_measure", "measure", "parse_sparsities"]
+__all__ = ["Measurement", "measure"]
 
 
 @dataclass(frozen=True)
@@ -36,51 +35,45 @@ class Measurement:
 
 
 def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = silent) -> Measurement:
-    """Measure the thresholds of pruning ``problem``, by magnitude unless told otherwise.
+    """Measure the thresholds of pruning ``problem`` by the method of ``config``.
 
-    ``one-shot`` evaluates the pruned networks as they are: thresholds ``accuracy`` for every
-    tolerance, ``dense-accuracy`` (the largest sparsity at least as accurate as dense) and ``loss``
-    (mean training loss within epsilon of dense). The interval of an accuracy threshold covers the
-    paired sampling error: the change of correctness of each test sample, normal at
-    ``config.confidence``. The interval of the loss threshold is the pair that brackets it.
+    Survivors that are "fixed", or moved by "obs", "compensated" or "staged", give the thresholds
+    ``accuracy`` for every tolerance, ``dense-accuracy`` (the largest sparsity at least as accurate
+    as dense) and ``loss`` (mean training loss within epsilon of dense). The interval of an accuracy
+    threshold covers the paired sampling error: the change of correctness of each test sample,
+    normal at ``config.confidence``. The interval of the loss threshold is the pair that brackets
+    it.
 
-    ``refit`` trains the survivors of each mask first (:func:`prunelimit.training.refit.refit`).
-    Threshold ``feasibility`` (loss within epsilon of dense) is the one within four times
-    ``config.refit_passes``; its interval is [last feasible, first infeasible]. A budget can fail
+    Survivors that are "compensated" are moved from the dense network in one stage. Those that are
+    "staged" go on from lower to higher sparsity. Their first sparsities are spaced by the survivors
+    and end where every rule has failed. A crossing of staged survivors is refined by paths that
+    branch off the last network below it: what is removed stays removed, so each point is a network
+    that was reached on the way, and what was asked for before has a part in it.
+
+    Survivors that are "trained" (:func:`prunelimit.training.refit.refit`) give ``feasibility``: the
+    largest sparsity whose training loss comes within epsilon of dense, within four times
+    ``config.refit_passes``. Its interval is [last feasible, first infeasible]. A budget can fail
     where more of it would succeed, so it is a lower bound. ``witness`` gives the threshold at one
-    and two times the passes too. ``accuracy`` is that of the refitted networks, read from the
-    points that feasibility was searched at and no finer: training ends where the loss is on target.
+    and two times the passes too. ``accuracy`` is that of the trained networks, read from the points
+    that feasibility was searched at and no finer: training ends where the loss is on target.
 
-    ``compensated`` moves the survivors of each mask by conjugate gradients, from the dense network
-    in one stage (``prune --compensate``); ``staged`` goes on from lower to higher sparsity in as
-    many stages as the quadratic model can be trusted for (``prune --stages auto``). Both give the
-    thresholds of ``one-shot``. Their first sparsities are spaced by the survivors and end where
-    every rule has failed. A crossing of ``staged`` is refined by paths that branch off the last
-    network below it: what is removed stays removed, so each point is a network that was reached on
-    the way, and what was asked for before has a part in it.
-
-    The name of a criterion, or FILE.py:ATTR, measures as ``one-shot`` does what that criterion
-    leaves, survivors moved where its method moves them. ``config.allocation`` shares what is
-    removed among layers, for every method.
-
-    Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. The ends
-    of an interval are measured points, rounded outwards; the upper one is 1 where nothing that was
-    measured fails.
+    Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. A pattern
+    ends where it allows nothing more to go; below that its masks lose the least scores of those it
+    does not allow. The ends of an interval are measured points, rounded outwards; the upper one is
+    the most that can go where nothing that was measured fails.
 
     Raises:
         UsageError: a setting makes no sense, or nothing is prunable.
     """
-    tolerances = check_measure(config)
-    wanted = None if config.sparsities is None else parse_sparsities(config.sparsities)
     points = Points(problem, config, progress)
-    search = Search(points, config, tolerances)
-    curve, thresholds = search.run(wanted)
+    search = Search(points, config, config.tolerance)
+    curve, thresholds = search.run(config.sparsities)
     return Measurement(
         dense=points.dense,
         epsilon=points.epsilon,
         curve=curve,
         thresholds=thresholds,
-        allocation=points.selection.allocation,
+        allocation=points.networks.selection.allocation,
         calibration=points.calibration,
         cost=points.cost(),
         witness=search.witness(),

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 from ..config import MeasureConfig
+from ..errors import UsageError
 from ..pruning.magnitude import removal_count
 from ..results.types import BudgetPoint, MeasurePoint, Threshold, Witness
-from .points import BUDGETS, Point, Points
+from .networks import BUDGETS
+from .points import Point, Points
 
 __all__ = ["Search"]
 
@@ -41,7 +43,7 @@ class Search:
         self.config = config
         self.tolerances = tolerances
         self.prunable = points.prunable
-        self._refits = config.method == "refit"
+        self._refits = points.method.survivors == "trained"
         self._step = max(1, math.floor(config.resolution * self.prunable))
         self._z = NormalDist().inv_cdf(0.5 + config.confidence / 2)
 
@@ -51,12 +53,17 @@ class Search:
         """The curve and the thresholds; by the sparsities ``wanted`` alone, where there are any."""
         if wanted is not None:
             counts = [removal_count(value, self.prunable) for value in wanted]
+            if max(counts, default=0) > self.points.top:
+                raise UsageError(
+                    f"`pattern` {self.points.method.pattern} removes at most "
+                    f"{self.points.top / self.prunable:.2%}; give smaller `sparsities`."
+                )
             self.points.planned = len({0, *counts}) + 1
             for removed in counts:
                 self.points.at(removed)
         elif self._refits:
             self._search_refit()
-        elif self.points.moves:
+        elif self.points.method.moves:
             self._search_moved()
         else:
             self._search_one_shot()
@@ -79,7 +86,8 @@ class Search:
     # -- searches --------------------------------------------------------------------------
 
     def _search_one_shot(self) -> None:
-        coarse = sorted({removal_count(value, self.prunable) for value in COARSE})
+        counts = (removal_count(value, self.prunable) for value in COARSE)
+        coarse = sorted({min(self.points.top, removed) for removed in counts})
         self._plan(len(coarse))
         for removed in coarse:
             self.points.at(removed)
@@ -89,9 +97,9 @@ class Search:
         """Fewer survivors by :data:`SPACING` until no rule holds any more, then bisect."""
         self._plan(math.ceil(math.log(self.prunable) / -math.log(SPACING)))
         rules = [self._within(tolerance, -1) for tolerance in (*self.tolerances, 0.0)]
-        kept, failed = self.prunable, 0
-        while kept and failed < BEYOND:
-            kept = min(kept - 1, round(kept * SPACING))
+        kept, failed, fewest = self.prunable, 0, self.prunable - self.points.top
+        while kept > fewest and failed < BEYOND:
+            kept = max(fewest, min(kept - 1, round(kept * SPACING)))
             point = self.points.at(self.prunable - kept)
             failed = 0 if any(rule(point) for rule in (*rules, _feasible)) else failed + 1
         self._refine_all()
@@ -113,9 +121,9 @@ class Search:
         logarithm of survivors; the same for the smaller budgets, with the same networks."""
         for multiple in reversed(BUDGETS):
             rule = self._within_passes(multiple)
-            kept = self.prunable
-            while kept:
-                smaller = kept // 2
+            kept, fewest = self.prunable, self.prunable - self.points.top
+            while kept > fewest:
+                smaller = max(fewest, kept // 2)
                 if not rule(self.points.at(self.prunable - smaller)):
                     self._bisect_refit(rule)
                     break
@@ -150,7 +158,7 @@ class Search:
         return Witness(
             budgets=budgets,
             converged_pp=100 * (budgets[-1].sparsity - budgets[-2].sparsity),
-            minibatch_passes=self.points.minibatch_passes,
+            minibatch_passes=self.points.networks.minibatch_passes,
         )
 
     def _within(self, tolerance: float, sign: int) -> _Rule:
@@ -229,8 +237,8 @@ class Search:
         )
 
     def _end(self, removed: int | None) -> float:
-        """A sparsity; 1 where nothing measured has failed."""
-        return 1.0 if removed is None else removed / self.prunable
+        """A sparsity; the most that can go where nothing measured has failed."""
+        return (self.points.top if removed is None else removed) / self.prunable
 
 
 def _feasible(point: Point) -> bool:

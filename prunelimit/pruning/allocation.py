@@ -6,29 +6,24 @@ An allocation says how many, a criterion's scores say which: the smallest of eac
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
-from ..inputs.resolve import did_you_mean
 from ..progress import Progress, silent
+from ..values import Pattern, choice
 from .distortion import DistortionCurve, least_distortion, measured_distortion
 from .layers import PrunableLayer, prunable_layers, prunable_part, smallest
 
 __all__ = [
     "ALLOCATIONS",
     "Allocator",
-    "Pattern",
     "apportion",
-    "check_allocation",
     "erk_weights",
     "lamp_scores",
-    "parse_pattern",
     "pattern_kept",
 ]
 
@@ -43,7 +38,7 @@ ALLOCATIONS = {
     "rows": "the same share of every row, as in Sun, Liu, Bair, Kolter: A Simple and Effective "
     "Pruning Approach for Large Language Models. ICLR 2024",
 }
-"""Names and sources; the names are those of ``config.ALLOCATIONS``."""
+"""Names and sources; the names are those of ``values.ALLOCATIONS``."""
 
 
 def apportion(
@@ -105,25 +100,14 @@ def lamp_scores(magnitudes: Tensor) -> Tensor:
     return scores
 
 
-def check_allocation(name: str) -> None:
-    """Nothing, where there is an allocation of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if name not in ALLOCATIONS:
-        raise UsageError(f"There is no allocation {name!r}; {did_you_mean(name, ALLOCATIONS)}")
-
-
 class Allocator:
     """Which of the P prunable weights are kept, in exact counts, for one set of scores.
 
-    ``scores`` (P,) come from a criterion; the smallest of a layer go first, ties by index. Every
-    layer keeps at least ``min_keep`` weights (Gupta et al. 2022, Global Magnitude Pruning).
+    ``scores`` (P,) come from a criterion; the smallest of a layer go first, ties by index.
     ``split`` is what "rd" measures distortion on.
 
     Raises:
-        UsageError: there is no such allocation, or ``min_keep`` is negative.
+        UsageError: there is no such allocation.
     """
 
     def __init__(
@@ -133,41 +117,30 @@ class Allocator:
         allocation: str,
         split: Split,
         *,
-        min_keep: int = 0,
         progress: Progress = silent,
     ) -> None:
-        check_allocation(allocation)
-        if min_keep < 0:
-            raise UsageError(f"--min-keep is {min_keep}; give 0 or more.")
+        choice("allocation", allocation, ALLOCATIONS)
         self.problem = problem
         self.split = split
         self.progress = progress
         self.allocation = allocation
         self.layers = prunable_layers(problem)
         self.scores = scores
-        self.caps = [max(0, layer.size - min_keep) for layer in self.layers]
         self._orders = [torch.argsort(layer.part(scores), stable=True) for layer in self.layers]
-        self._order: Tensor | None = None
+        self._order: tuple[list[int], Tensor] | None = None
         self._distortion: list[DistortionCurve] | None = None
 
-    @property
-    def removable(self) -> int:
-        """How many weights can go."""
-        return sum(self.caps)
-
-    def kept(self, remove: int) -> Tensor:
+    def kept(self, remove: int, floors: Sequence[int] | None = None) -> Tensor:
         """True where a prunable weight stays; bool, (P,), exactly ``remove`` of them False.
+
+        Every layer keeps at least its number of ``floors`` (Gupta et al. 2022, Global Magnitude
+        Pruning); none by default.
 
         Raises:
             UsageError: fewer than ``remove`` weights can go.
         """
-        if not 0 <= remove <= self.removable:
-            raise UsageError(
-                f"{remove} weights cannot be removed, only 0 to {self.removable}; give a smaller "
-                "amount or a smaller --min-keep."
-            )
+        counts = self.counts(remove, floors)
         kept = torch.ones(len(self.scores), dtype=torch.bool, device=self.scores.device)
-        counts = self.counts(remove)
         for layer, order, count in zip(self.layers, self._orders, counts, strict=True):
             if self.allocation == "rows":
                 layer.part(kept)[:] = self._rows(layer, order, count)
@@ -175,56 +148,70 @@ class Allocator:
                 layer.part(kept)[order[:count]] = False
         return kept
 
-    def counts(self, remove: int) -> list[int]:
-        """How many weights go from each layer; they sum to ``remove``."""
+    def counts(self, remove: int, floors: Sequence[int] | None = None) -> list[int]:
+        """How many weights go from each layer; they sum to ``remove``.
+
+        Raises:
+            UsageError: fewer than ``remove`` weights can go.
+        """
+        sizes = [layer.size for layer in self.layers]
+        lower = [0] * len(sizes) if floors is None else list(floors)
+        caps = [max(0, size - low) for size, low in zip(sizes, lower, strict=True)]
+        if not 0 <= remove <= sum(caps):
+            raise UsageError(
+                f"{remove} weights cannot be removed, only 0 to {sum(caps)}; give a smaller "
+                "`amount` or a smaller `min_keep`."
+            )
         if self.allocation == "global":
-            return self._counted(self._merged(self._removable_scores()), remove)
+            return self._counted(self._removable_scores, caps, remove)
         if self.allocation == "lamp":
-            return self._counted(self._merged(self._lamp()), remove)
+            return self._counted(self._lamp, caps, remove)
         if self.allocation == "rd":
             if self._distortion is None:
                 self._distortion = measured_distortion(
                     self.problem, self.split, self.layers, self._orders, self.progress
                 )
-            return least_distortion(self._distortion, self.caps, remove)
-        sizes = [layer.size for layer in self.layers]
+            return least_distortion(self._distortion, caps, remove)
         weights = [float(size) for size in sizes]
         if self.allocation == "erk":
             weights = erk_weights([layer.shape for layer in self.layers])
-        lower = [size - cap for size, cap in zip(sizes, self.caps, strict=True)]
+        lower = [size - cap for size, cap in zip(sizes, caps, strict=True)]
         keep = apportion(weights, lower, sizes, sum(sizes) - remove)
         return [size - count for size, count in zip(sizes, keep, strict=True)]
 
-    def _merged(self, ascending: list[Tensor]) -> Tensor:
-        """The layer of each weight that can go, in the order they go.
+    def _counted(
+        self, ascending: Callable[[list[int]], list[Tensor]], caps: list[int], remove: int
+    ) -> list[int]:
+        """The layers of the first ``remove`` weights that go.
 
-        ``ascending`` holds per layer its removable weights' scores in the order they go; among
-        layers ties go to the first.
+        ``ascending(caps)`` holds per layer its removable weights' scores in the order they go;
+        among layers ties go to the first.
         """
-        if self._order is None:
+        if self._order is None or self._order[0] != caps:
+            pieces = ascending(caps)
             owners = [
                 torch.full((len(each),), place, device=each.device)
-                for place, each in enumerate(ascending)
+                for place, each in enumerate(pieces)
             ]
-            self._order = torch.cat(owners)[torch.argsort(torch.cat(ascending), stable=True)]
-        return self._order
-
-    def _counted(self, owners: Tensor, remove: int) -> list[int]:
-        found: list[int] = torch.bincount(owners[:remove], minlength=len(self.layers)).tolist()
+            order = torch.cat(owners)[torch.argsort(torch.cat(pieces), stable=True)]
+            self._order = caps, order
+        found: list[int] = torch.bincount(
+            self._order[1][:remove], minlength=len(self.layers)
+        ).tolist()
         return found
 
-    def _removable_scores(self) -> list[Tensor]:
+    def _removable_scores(self, caps: list[int]) -> list[Tensor]:
         return [
             layer.part(self.scores)[order[:cap]]
-            for layer, order, cap in zip(self.layers, self._orders, self.caps, strict=True)
+            for layer, order, cap in zip(self.layers, self._orders, caps, strict=True)
         ]
 
-    def _lamp(self) -> list[Tensor]:
+    def _lamp(self, caps: list[int]) -> list[Tensor]:
         """Sorted, since they stand for counts alone: which of a layer go, the criterion says."""
         magnitudes = prunable_part(self.problem, self.problem.vector())
         return [
             lamp_scores(layer.part(magnitudes)).sort().values[:cap]
-            for layer, cap in zip(self.layers, self.caps, strict=True)
+            for layer, cap in zip(self.layers, caps, strict=True)
         ]
 
     def _rows(self, layer: PrunableLayer, order: Tensor, count: int) -> Tensor:
@@ -244,26 +231,6 @@ class Allocator:
             chosen = torch.argsort(least.values, stable=True)[:extra]
             gone[chosen, least.indices[chosen]] = True
         return ~gone.reshape(-1)
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """``keep`` weights of every ``group`` consecutive ones along the input dimension."""
-
-    keep: int
-    group: int
-
-
-def parse_pattern(text: str) -> Pattern:
-    """``"2:4"`` -> Pattern(2, 4).
-
-    Raises:
-        UsageError: it is not of the form N:M with 0 < N < M.
-    """
-    match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", text)
-    if match is None or not 0 < int(match[1]) < int(match[2]):
-        raise UsageError(f"--pattern is {text}; give N:M with 0 < N < M, such as 2:4.")
-    return Pattern(int(match[1]), int(match[2]))
 
 
 def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
@@ -289,7 +256,7 @@ def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
         own[..., :whole] = ~gone.view(*own.shape[:-1], whole)
     if bool(kept.all()):
         raise UsageError(
-            f"No layer has {pattern.group} inputs, so --pattern {pattern.keep}:{pattern.group} "
-            "removes nothing; give a smaller pattern."
+            f"No layer has {pattern.group} inputs, so `pattern` {pattern} removes "
+            " nothing; give a smaller pattern."
         )
     return kept

@@ -28,7 +28,7 @@ def magnitude_order(
         UsageError: ``min_keep`` is negative.
     """
     if min_keep < 0:
-        raise UsageError(f"--min-keep is {min_keep}; give 0 or more.")
+        raise UsageError(f"`min_keep` is {min_keep}; give 0 or more.")
     magnitudes = problem.vector().abs() if magnitudes is None else magnitudes
     removable = []
     start = 0
@@ -55,7 +55,7 @@ def keep_mask(problem: Problem, order: Tensor, remove: int) -> Tensor:
     if not 0 <= remove <= len(order):
         raise UsageError(
             f"{remove} weights cannot be removed, only 0 to {len(order)}; give a smaller amount "
-            "or a smaller --min-keep."
+            "or a smaller `min_keep`."
         )
     mask = torch.ones(problem.layout.size, dtype=torch.bool, device=order.device)
     mask[order[:remove]] = False

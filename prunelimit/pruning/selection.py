@@ -1,28 +1,34 @@
-"""A criterion with an allocation: which weights stay at any sparsity, and what becomes of them."""
+"""A method's masks: which weights stay at any sparsity, and what obs makes of the survivors."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
-from .allocation import Allocator, Pattern, check_allocation, pattern_kept
+from ..values import KeepRule, Method
+from .allocation import Allocator, pattern_kept
 from .criteria import Criterion, Judgement, find_criterion
-from .layers import flat_mask
+from .criteria.fisher import OBS
+from .layers import flat_mask, prunable_layers, prunable_part
 from .magnitude import pruned_weights
 
-__all__ = ["Selection"]
+__all__ = ["NO_GUARD", "Selection"]
+
+NO_GUARD = KeepRule("count", 0)
+"""A layer may be left empty."""
 
 
 class Selection:
-    """Masks of ``problem`` by the criterion ``method``, from one reading of its scores.
+    """Masks of ``problem`` by ``method``, from one reading of its scores.
 
-    ``method`` is a :class:`Criterion`, its name or FILE.py:ATTR; ``allocation`` is a name of
-    ``allocation.ALLOCATIONS``, the criterion's own where None. ``calibration`` training samples are
-    read, drawn by the problem's seed; None is as many as the criterion usually reads, 0 is all.
+    ``criterion`` stands in for the method's own where it is given. ``calibration`` training samples
+    are read, drawn by the problem's seed; None is as many as the criterion usually reads, 0 is all.
 
     Raises:
         UsageError: there is no such criterion or allocation, or a number makes no sense.
@@ -31,61 +37,57 @@ class Selection:
     def __init__(
         self,
         problem: Problem,
-        method: str | Criterion,
+        method: Method | None = None,
         *,
-        allocation: str | None = None,
+        criterion: Criterion | None = None,
         calibration: int | None = None,
-        min_keep: int = 0,
+        min_keep: KeepRule = NO_GUARD,
         progress: Progress = silent,
     ) -> None:
         if calibration is not None and calibration < 0:
-            raise UsageError(f"--calibration is {calibration}; give 0 for all samples, or more.")
+            raise UsageError(f"`calibration` is {calibration}; give 0 for all samples, or more.")
         self.problem = problem
-        self.criterion = find_criterion(method) if isinstance(method, str) else method
-        self.allocation = allocation or self.criterion.allocation
-        check_allocation(self.allocation)
-        count = self.criterion.samples(problem) if calibration is None else calibration
+        self.method = Method() if method is None else method
+        self.criterion = find_criterion(self.method.criterion) if criterion is None else criterion
+        self.allocation = self.method.allocation or self.criterion.allocation
+        reading = OBS if self.method.survivors == "obs" else self.criterion
+        count = reading.samples(problem) if calibration is None else calibration
         self.split: Split = problem.train.subset(count, problem.seed)
         self.min_keep = min_keep
         self.progress = progress
+        self.products = 0
+        """Curvature products that the criterion spent, each over the samples read."""
+        self._judged: tuple[Tensor, Judgement] | None = None
 
     @property
     def calibration(self) -> int:
         """How many training samples were read; 0 where the weights alone decide."""
         reads = self.criterion.reads != "weights" or self.allocation == "rd"
-        return len(self.split) if reads else 0
+        return len(self.split) if reads or self.method.survivors == "obs" else 0
 
     @cached_property
     def judgement(self) -> Judgement:
         """What the criterion makes of the network."""
-        return self.criterion.judge(self.problem, self.split, self.problem.seed, self.progress)
+        found = self.criterion.judge(self.problem, self.split, self.problem.seed, self.progress)
+        self.products += found.products
+        return found
 
     @cached_property
     def allocator(self) -> Allocator:
         """The allocation of its scores."""
-        return Allocator(
-            self.problem,
-            self.judgement.scores,
-            self.allocation,
-            self.split,
-            min_keep=self.min_keep,
-            progress=self.progress,
-        )
+        return self._allocator(self.problem, self.judgement.scores)
 
-    @property
+    @cached_property
     def removable(self) -> int:
-        """How many weights can go."""
-        return self.allocator.removable
-
-    @property
-    def products(self) -> int:
-        """Curvature products that the criterion spent, each over the samples read."""
-        return self.judgement.products
-
-    @property
-    def updates(self) -> bool:
-        """Whether the criterion gives survivors new values."""
-        return self.judgement.update is not None
+        """How many weights can go: all that the pattern lets go, or that the guard of every layer
+        does."""
+        if self.method.pattern is not None:
+            kept = pattern_kept(self.problem, self.judgement.scores, self.method.pattern)
+            return int((~kept).sum())
+        sizes = [layer.size for layer in prunable_layers(self.problem)]
+        if self.min_keep.kind == "auto":
+            return sum(sizes)
+        return sum(sizes) - sum(self.min_keep.counts(sizes, 0))
 
     def mask(self, remove: int) -> Tensor:
         """True where an entry of the flat free vector is kept; bool, (D,), ``remove`` of them
@@ -94,14 +96,84 @@ class Selection:
         Raises:
             UsageError: fewer than ``remove`` weights can go.
         """
-        return flat_mask(self.problem, self.allocator.kept(remove))
+        scores = self.judgement.scores
+        kept = self._kept(self.problem, scores, remove, lambda: self.allocator)
+        return flat_mask(self.problem, kept)
 
-    def pattern_mask(self, pattern: Pattern) -> Tensor:
-        """The mask that ``pattern`` leaves, whose count it decides itself; bool, (D,)."""
-        return flat_mask(self.problem, pattern_kept(self.problem, self.judgement.scores, pattern))
+    def following(
+        self, weights: Tensor, kept: Tensor, remove: int, network: Callable[[], Problem]
+    ) -> Tensor:
+        """The mask of a pruned network that loses more; bool, (D,), ``remove`` of them False.
+
+        ``weights`` (D,) are its parameters, ``kept`` (bool, (D,)) what it has left, ``network()``
+        its problem. Its weights are scored anew; what is removed stays removed.
+
+        Raises:
+            UsageError: fewer than ``remove`` weights can go.
+        """
+        if bool(kept.all()):
+            return self.mask(remove)
+        if self.criterion.name == "magnitude":
+            now = self.problem
+            scores = prunable_part(now, weights.to(torch.float64).abs())
+        else:
+            now = network()
+            scores = self._scored(weights, now)
+        left = prunable_part(self.problem, kept)
+        # What is gone goes first, whatever a criterion makes of zeros.
+        scores = torch.where(left, scores, scores.min() - 1)
+        found = self._kept(now, scores, remove, lambda: self._allocator(now, scores))
+        revived = found & ~left
+        if bool(revived.any()):
+            # The allocation would keep more of a layer than it has: others give way.
+            found &= left
+            order = torch.where(left & ~found, scores, -torch.inf).argsort(descending=True)
+            found[order[: int(revived.sum())]] = True
+        return flat_mask(self.problem, found)
 
     def weights(self, mask: Tensor) -> Tensor:
         """The free parameters (D,) under ``mask`` (D,): zero where it is False, and the others as
-        they are or as the criterion's own update leaves them."""
-        update = self.judgement.update
-        return pruned_weights(self.problem, mask) if update is None else update(mask)
+        they are, or with survivors "obs" moved along."""
+        if self.method.survivors != "obs":
+            return pruned_weights(self.problem, mask)
+        update = self._obs.update
+        assert update is not None
+        return update(mask)
+
+    @cached_property
+    def _obs(self) -> Judgement:
+        if self.criterion is OBS:
+            return self.judgement
+        return OBS.judge(self.problem, self.split, self.problem.seed, self.progress)
+
+    def _allocator(self, problem: Problem, scores: Tensor) -> Allocator:
+        return Allocator(problem, scores, self.allocation, self.split, progress=self.progress)
+
+    def _scored(self, weights: Tensor, problem: Problem) -> Tensor:
+        """Scores of the network with ``weights``; the last are kept, for a cut that is tried
+        shorter."""
+        if self._judged is None or self._judged[0] is not weights:
+            found = self.criterion.judge(problem, self.split, self.problem.seed, self.progress)
+            self.products += found.products
+            self._judged = weights, found
+        return self._judged[1].scores
+
+    def _kept(
+        self, problem: Problem, scores: Tensor, remove: int, allocator: Callable[[], Allocator]
+    ) -> Tensor:
+        """True where a prunable weight stays; bool, (P,), ``remove`` of them False."""
+        if not 0 <= remove <= self.removable:
+            guard = "pattern" if self.method.pattern is not None else "min_keep"
+            raise UsageError(
+                f"{remove} weights cannot be removed, only 0 to {self.removable}; give a smaller "
+                f"`amount`, or another `{guard}`."
+            )
+        if self.method.pattern is not None:
+            allowed = pattern_kept(problem, scores, self.method.pattern)
+            order = torch.where(allowed, torch.inf, scores).argsort(stable=True)
+            kept = torch.ones_like(allowed)
+            kept[order[:remove]] = False
+            return kept
+        found = allocator()
+        floors = self.min_keep.counts([layer.size for layer in found.layers], remove)
+        return found.kept(remove, floors)

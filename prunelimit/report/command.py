@@ -9,41 +9,50 @@ from typing import Any
 from ..config import (
     CurvatureConfig,
     DataConfig,
-    HeldConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
     PruneConfig,
     RunConfig,
+    stage_of,
 )
 from ..results.types import Provenance
 
-__all__ = ["command_line"]
+__all__ = ["command_line", "problem_line"]
 
 PROBLEM: tuple[type[Any], ...] = (ModelConfig, DataConfig, RunConfig)
 CONFIGS = {
     "spectrum": (*PROBLEM, CurvatureConfig),
-    "predict": (*PROBLEM, CurvatureConfig, LimitConfig, HeldConfig),
+    "predict": (*PROBLEM, CurvatureConfig, LimitConfig),
     "prune": (*PROBLEM, CurvatureConfig, LimitConfig, PruneConfig),
     "measure": (*PROBLEM, MeasureConfig),
 }
+
+
+def problem_line(provenance: Provenance, command: str, checkpoint: str) -> str:
+    """Another ``command`` on the same network and data as ``provenance``'s."""
+    words = ["prunelimit", command, checkpoint]
+    return shlex.join([*words, *_options(provenance, PROBLEM)])
 
 
 def command_line(provenance: Provenance, checkpoint: str) -> str:
     """The command that ``provenance`` belongs to, on ``checkpoint``: every option that is not at
     its default, quoted for a shell."""
     words = ["prunelimit", provenance.command, checkpoint]
-    for config in CONFIGS.get(provenance.command, ()):
-        for field in dataclasses.fields(config):
-            value = provenance.config.get(field.name, field.default)
-            if isinstance(value, list):
-                value = tuple(value)
-            if value == field.default:
+    return shlex.join([*words, *_options(provenance, CONFIGS.get(provenance.command, ()))])
+
+
+def _options(provenance: Provenance, kinds: tuple[type[Any], ...]) -> list[str]:
+    words = []
+    for kind in kinds:
+        config, default = kind(**provenance.config.get(stage_of(kind), {})), kind()
+        for field in dataclasses.fields(kind):
+            value = getattr(config, field.name)
+            if value == getattr(default, field.name):
                 continue
             flag = (field.metadata["flags"] or (f"--{field.name.replace('_', '-')}",))[-1]
-            if isinstance(value, bool):
+            if value is True:
                 words.append(flag)
-            else:
-                for each in value if isinstance(value, tuple) else (value,):
-                    words += [flag, str(each)]
-    return shlex.join(words)
+            for each in () if value is True else config.spelled(field.name):
+                words += [flag, each]
+    return words

@@ -11,7 +11,7 @@ from jinja2 import Environment
 from ..results.types import CheckResult, MeasureResult, PredictResult, PruneResult
 from ..storage.files import writing
 from .command import command_line
-from .words import accuracy, basis, count, held, interval, matrix, modelled, percent, rule
+from .words import accuracy, basis, count, interval, matrix, modelled, percent, rule
 
 __all__ = ["write_page"]
 
@@ -39,8 +39,7 @@ has risen by epsilon, <b>{{ interval(p.one_shot.sparsity, p.one_shot.interval) }
 %}.</p>
 {% if p.one_shot %}<p>The second number is plain one-shot pruning,
 {{ basis(p.one_shot) }}{% if modelled(p.one_shot) %}; {{ modelled(p.one_shot) }}{% endif %}.
-Neither number promises an accuracy.{% if p.held_to %} Hold {{ p.held_to.method }} to
-{{ held(p.held_to) }}.{% endif %}</p>{% endif %}
+Neither number promises an accuracy.</p>{% endif %}
 {% if c %}<p class="big {{ 'yes' if c.passed else 'no' }}">Measured ({{ c.rule }}):
 {{ interval(c.measured, c.measured_interval) }}; the prediction is off by
 {{ "%+.2f"|format(c.difference_pp) }} percentage points (tolerance
@@ -106,7 +105,6 @@ WORDS = {
     "basis": basis,
     "command_line": command_line,
     "count": count,
-    "held": held,
     "interval": interval,
     "matrix": matrix,
     "modelled": modelled,

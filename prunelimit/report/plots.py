@@ -25,7 +25,12 @@ BLACK, SKY, PURPLE = "#222222", "#56B4E9", "#CC79A7"
 FORMULAS = {"paper": "^", "isotropic": "s", "directional": "o"}
 WIDTHS = {"paper": "squared Gaussian width"}
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
-METHODS = {"one-shot": BLUE, "refit": GREEN, "compensated": SKY, "staged": RED}
+METHODS = {
+    "magnitude": BLUE,
+    "magnitude+trained": GREEN,
+    "magnitude+compensated": SKY,
+    "magnitude+staged": RED,
+}
 OTHERS = (PURPLE, BLACK, GREY)
 """Colours of criteria, in the order they come; then again with other lines."""
 
@@ -286,7 +291,7 @@ def _thresholds(results: Sequence[MeasureResult], upper: Axes, lower: Axes, floo
     for result in results:
         colour = METHODS.get(result.method, GREY)
         accuracy = next((t for t in result.thresholds if t.rule == "accuracy"), None)
-        if accuracy is not None and result.method != "refit":
+        if accuracy is not None and not result.method.endswith("+trained"):
             upper.axvline(
                 max(1 - accuracy.sparsity, floor), color=colour, linestyle="--", linewidth=1.2,
                 label=f"accuracy within {100 * accuracy.tolerance:g} pp to "

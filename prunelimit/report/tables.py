@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..limit.reliability import judge_one_shot
 from ..results.types import (
     CheckResult,
     CompareResult,
@@ -26,20 +28,22 @@ from ..results.types import (
     SpectrumResult,
     Threshold,
     TrainResult,
+    Within,
     Witness,
 )
+from .command import problem_line
 from .words import (
     accuracy,
     basis,
     count,
     digits,
-    held,
     interval,
     matrix,
     modelled,
     percent,
     predicted,
     rule,
+    span,
 )
 
 __all__ = [
@@ -175,7 +179,7 @@ def _sources(limit: Limit) -> str:
 
 ENDED = {
     "tolerance": "half the interval is within {tolerance}",
-    "samples": "what the samples leave open outweighs the rest; more --samples narrow it",
+    "samples": "what the samples leave open outweighs the rest; more `samples` narrow it",
     "network": "what the linear model makes of parameters that are not pruned outweighs the rest",
     "max-products": "the products allowed were spent before {tolerance} was reached",
     "max-seconds": "the time allowed had passed before {tolerance} was reached",
@@ -187,8 +191,8 @@ ENDED = {
 
 def _ended(result: PredictResult) -> list[tuple[str, str]]:
     text = ENDED.get(result.curvature.ended)
-    tolerance = result.provenance.config.get("tolerance", "")
-    return [] if text is None else [("ended", text.format(tolerance=tolerance))]
+    tolerance = result.provenance.config.get("limit", {}).get("tolerance", math.nan)
+    return [] if text is None else [("ended", text.format(tolerance=f"{100 * tolerance:g}pp"))]
 
 
 def _checked(found: CrossCheck | None) -> list[tuple[str, str]]:
@@ -272,46 +276,55 @@ def _expected(limit: Limit) -> list[tuple[str, str]]:
     return [("trained survivors", f"expected to stop at {low} to {high} (95%, by other networks)")]
 
 
-def _one_shot(result: PredictResult) -> list[tuple[str, str]]:
-    """Where plain pruning stops, and what the user's method is to be held to."""
+def _headlines(result: PredictResult) -> list[tuple[str, str]]:
+    """The two numbers, with what speaks against each."""
+    limit, reasons = result.limit, result.reliability.reasons
     rows = []
     if result.one_shot is not None:
-        found = result.one_shot
-        stops = interval(found.sparsity, found.interval)
-        rows.append(("one-shot", f"{stops} with nothing moved, {basis(found)}"))
-        if modelled(found):
-            rows.append(("", modelled(found)))
-    if result.held_to is not None:
-        rows.append((f"hold {result.held_to.method} to", held(result.held_to)))
+        plain = result.one_shot
+        stops = interval(plain.sparsity, plain.interval)
+        rows.append(("plain", f"{stops}: up to here the loss stays with nothing moved"))
+        judged = judge_one_shot(plain, result.reliability.path)
+        if not judged.ok:
+            rows.append(("", f"NOT RELIABLE: {judged.reasons[0]}"))
+    stops = interval(limit.sparsity, limit.interval)
+    rows.append(("limit", f"{stops}: up to here some setting of the surviving weights keeps it"))
+    if not result.reliability.ok:
+        more = f" ({len(reasons) - 1} more with -v)" if len(reasons) > 1 else ""
+        rows.append(("", f"NOT RELIABLE: {reasons[0]}{more}"))
+    rows += _expected(limit)
+    kept = f"the limit keeps {limit.kept:,} of {result.model.prunable:,} prunable weights"
+    rows.append(("", f"{kept}; it is {percent(limit.sparsity_of_all)} of all parameters"))
     return rows
 
 
-def predict_table(result: PredictResult) -> RenderableType:
-    """The limit and the one-shot threshold, the limit by other formulas and operators, the evidence
-    and the layers."""
+def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = True) -> Group:
+    """The two numbers and what to do next; with ``verbose`` the limit by other formulas and
+    operators, the evidence and the layers too."""
     limit = result.limit
     head = _pairs(
-        f"Pruning limit of {result.model.spec} on {result.data.spec}",
+        f"Sparsity of {result.model.spec} on {result.data.spec}, of prunable weights",
         [
-            (
-                "limit",
-                f"{interval(limit.sparsity, limit.interval)} of prunable weights, "
-                f"{limit.kept:,} of {result.model.prunable:,} kept",
-            ),
-            ("", f"{percent(limit.sparsity_of_all)} of all parameters"),
-            *_one_shot(result),
-            ("formula", _formula(limit)),
-            (f"{100 * limit.confidence:g}% interval", _sources(limit)),
-            *_expected(limit),
-            ("ALMT band", " to ".join(percent(bound) for bound in limit.band)),
+            *_headlines(result),
             *_tolerance(result.epsilon),
             _dense(result.dense),
             ("cost", _products(result.curvature)),
-            *_ended(result),
             *_rounded(result.curvature),
             *_checked(result.curvature.cross_check),
         ],
     )
+    if not verbose:
+        return Group(head, BLANK, _next(result, checkpoint))
+    details = [
+        ("formula", _formula(limit)),
+        (f"{100 * limit.confidence:g}% interval", _sources(limit)),
+        ("ALMT band", " to ".join(percent(bound) for bound in limit.band)),
+        *_ended(result),
+    ]
+    if result.one_shot is not None:
+        details.insert(0, ("plain", basis(result.one_shot)))
+        if modelled(result.one_shot):
+            details.insert(1, ("", modelled(result.one_shot)))
     variants = _grid(
         "By formula and operator, of prunable weights",
         ("formula", "operator", "limit"),
@@ -320,11 +333,54 @@ def predict_table(result: PredictResult) -> RenderableType:
             for each in result.variants
         ),
     )
-    evidence = _reliability(result.reliability)
-    return Group(head, BLANK, variants, BLANK, evidence, BLANK, _layers(result.layers))
+    return Group(
+        head,
+        BLANK,
+        _pairs("Details", details),
+        BLANK,
+        variants,
+        BLANK,
+        _reliability(result.reliability),
+        BLANK,
+        _layers(result.layers),
+        BLANK,
+        _next(result, checkpoint),
+    )
 
 
-def prune_table(result: PruneResult) -> RenderableType:
+STAGE_INPUTS = 7_500
+"""Inputs of a stage's solve, where there are so many."""
+STAGE_PRODUCTS = 25
+
+
+def _next(result: PredictResult, checkpoint: str) -> RenderableType:
+    """The commands for this very file."""
+    found, limit = result.curvature, result.limit.sparsity
+    share = min(STAGE_INPUTS, result.data.samples) / max(1, found.samples)
+    stages = 2 * max(1.0, -math.log2(max(1e-4, 1 - limit)))
+    staged = 2 * stages * STAGE_PRODUCTS * share * found.product_seconds
+    prune = problem_line(result.provenance, "prune", checkpoint)
+    measure = problem_line(result.provenance, "measure", checkpoint)
+    rows = []
+    if result.one_shot is not None:
+        plain = percent(result.one_shot.sparsity)
+        rows.append((f"{prune} -o pruned.pt", f"plain, {plain}"))
+    about = f"about {span(staged)}"
+    rows += [
+        (
+            f"{prune} --within 0.5pp --survivors staged -o pruned.pt",
+            f"sparsest within half a point of accuracy, {about} or more",
+        ),
+        (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}"),
+        (f"{measure} --survivors trained", "tests the limit"),
+    ]
+    lines: list[RenderableType] = [Text("Next", style="bold")]
+    for command, what in rows:
+        lines += [Text(f"  {what}:"), Text(f"    {command}", overflow="ignore", no_wrap=True)]
+    return Group(*lines)
+
+
+def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
     """What was removed, and what the file saves."""
     file = result.artifact
     head = _pairs(
@@ -338,31 +394,36 @@ def prune_table(result: PruneResult) -> RenderableType:
             (
                 "test accuracy",
                 f"{accuracy(result.accuracy_before)} before, "
-                f"{accuracy(result.accuracy_after)} after",
+                f"{accuracy(result.accuracy_after)} after "
+                f"({0.0 - 100 * result.drop:+.2f} pp, +- {100 * result.standard_error:.2f})",
             ),
-            *_how(result),
+            *_held_out(result.within),
+            *_shared(result.allocation, result.calibration),
             ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
             ("dense, same format", f"{file.bytes_dense:,} bytes"),
         ],
     )
     note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
-    parts: list[RenderableType] = [head, note, BLANK]
-    if result.reliability is not None:
-        parts += [_reliability(result.reliability), BLANK]
-    if result.compensation is not None:
-        parts += [*_compensation(result.compensation), BLANK]
-    return Group(*parts, _layers(result.layers))
+    parts: list[RenderableType] = [head, note]
+    if result.reliability is not None and not result.reliability.ok:
+        parts.append(Text(f"The number is NOT RELIABLE: {result.reliability.reasons[0]}"))
+    if verbose:
+        if result.reliability is not None:
+            parts += [BLANK, _reliability(result.reliability)]
+        if result.compensation is not None:
+            parts += [BLANK, *_compensation(result.compensation)]
+        parts += [BLANK, _layers(result.layers)]
+    return Group(*parts, *(Text(f"Warning: {each}") for each in result.warnings))
 
 
-def _how(result: PruneResult) -> list[tuple[str, str]]:
-    """What is not as it is for global magnitude pruning."""
-    facts = []
-    if result.pattern is not None:
-        facts.append(("pattern", f"{result.pattern} of the inputs"))
-    facts += _shared(result.allocation, result.calibration)
-    if result.updated:
-        facts.append(("survivors", "moved by the method's own update"))
-    return facts
+def _held_out(found: Within | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    text = (
+        f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on {found.held_out:,} "
+        f"training samples held out; within {100 * found.tolerance:g} pp was asked for"
+    )
+    return [("held out", text)]
 
 
 def _shared(allocation: str | None, calibration: int) -> list[tuple[str, str]]:
@@ -427,7 +488,7 @@ def measure_table(result: MeasureResult) -> RenderableType:
 
 
 def _witness(found: Witness) -> list[tuple[str, str]]:
-    """How refit's threshold grows with its budget."""
+    """How the threshold grows with the budget."""
     places = digits(each.sparsity for each in found.budgets)
     by_budget = ", ".join(
         f"{percent(each.sparsity, places)} in {each.passes:g}" for each in found.budgets

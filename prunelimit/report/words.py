@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..results.types import HeldTo, OneShot, Threshold
+from ..results.types import OneShot, Threshold
 
 __all__ = [
     "accuracy",
     "basis",
     "count",
     "digits",
-    "held",
     "interval",
     "matrix",
     "modelled",
     "percent",
     "predicted",
     "rule",
+    "span",
 ]
 
 
@@ -65,18 +65,6 @@ def rule(threshold: Threshold) -> str:
     }.get(threshold.rule, threshold.rule)
 
 
-def held(number: HeldTo) -> str:
-    """What a method is to be held to, in words."""
-    if number.number == "none":
-        return "neither: it removes other weights than those of smallest magnitude"
-    if number.number == "between":
-        places = digits([number.lowest, number.highest])
-        low, high = (percent(each, places) for each in (number.lowest, number.highest))
-        return f"{low} to {high}, from the one-shot threshold to the limit"
-    name = {"limit": "the limit", "one-shot": "the one-shot threshold"}
-    return f"{interval(number.lowest, number.interval)}, {name.get(number.number, number.number)}"
-
-
 def modelled(found: OneShot) -> str:
     """What the second-order model alone says of a one-shot threshold, and how far off it is."""
     parts = []
@@ -100,3 +88,11 @@ def predicted(number: str) -> str:
         "one-shot": "predicted (one-shot)",
         "between": "predicted (between one-shot and limit)",
     }.get(number, "predicted")
+
+
+def span(seconds: float) -> str:
+    """A time to wait, about."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -24,7 +24,6 @@ __all__ = [
     "Dense",
     "DistanceToLimit",
     "Epsilon",
-    "HeldTo",
     "LayerResult",
     "Limit",
     "MeasurePoint",
@@ -39,6 +38,7 @@ __all__ = [
     "Reliability",
     "SpectrumResult",
     "StageResult",
+    "Target",
     "Threshold",
     "TrainResult",
     "Variant",
@@ -225,8 +225,8 @@ class OneShot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldTo:
-    """What a pruning method is to be held to.
+class Target:
+    """The predicted number that a measured method is compared with.
 
     ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves), "between" (survivors
     move by a model of the loss) or "none" (other weights are removed than those of smallest
@@ -317,12 +317,11 @@ class SpectrumResult:
 class PredictResult:
     """The predicted limit and everything it rests on.
 
-    Three numbers: ``limit``, with the survivors free to move; ``one_shot``, with nothing moved; and
-    in ``held_to`` which of the two the chosen method is about. The latter are None in files from
-    before there were such fields.
+    Two numbers: ``one_shot``, up to which the loss stays with nothing moved, and ``limit``, up to
+    which some setting of the survivors keeps it.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.predict/1"
+    SCHEMA: typing.ClassVar[str] = "prunelimit.predict/2"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
@@ -335,7 +334,6 @@ class PredictResult:
     layers: tuple[LayerResult, ...]
     curve: tuple[CurvePoint, ...]
     one_shot: OneShot | None = None
-    held_to: HeldTo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,7 +368,7 @@ class CompensationResult:
     ``calibration`` counts the inputs of a stage, ``held_out`` those of them that only judge;
     ``divergence`` is that of the outputs from the dense network's on the latter, nats;
     ``recalibrated`` counts norm layers with new statistics, ``undone`` stages taken back.
-    ``expected_seconds`` and ``expected_bytes`` were stated beforehand.
+    ``expected_seconds`` and ``expected_bytes`` were stated beforehand, if they were.
     """
 
     epsilon: float
@@ -380,24 +378,40 @@ class CompensationResult:
     recalibrated: int
     undone: int
     stages: tuple[StageResult, ...]
-    expected_seconds: float
-    expected_bytes: int
+    expected_seconds: float | None
+    expected_bytes: int | None
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """How a sparsity was found by what accuracy may be lost; all but ``tried`` are fractions.
+
+    On ``held_out`` training samples the network chosen loses ``drop`` of accuracy, with its paired
+    standard error; ``tolerance`` is what was allowed. ``tried`` sparsities were looked at.
+    """
+
+    tolerance: float
+    held_out: int
+    drop: float
+    standard_error: float
+    tried: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruneResult:
     """What was pruned; accuracies are fractions on the test split.
 
-    ``nonzero`` counts the prunable weights that are not zero. ``reliability`` is that of the
-    prediction which chose the sparsity; None where the user chose it. ``method`` is the criterion,
-    ``allocation`` how layers shared what is removed, None where ``pattern`` (N:M) said so;
-    ``calibration`` counts the training samples that both read; ``updated`` says whether survivors
-    were moved by the criterion's own update. ``compensation`` is None where they were not moved by
-    conjugate gradients.
+    ``drop`` is what accuracy lost there, with its paired standard error. ``nonzero`` counts the
+    prunable weights that are not zero. ``method`` is criterion[/allocation][/pattern][+survivors],
+    ``allocation`` how layers shared what is removed, None where a pattern said so; ``calibration``
+    counts the training samples that were read for scores. ``reliability`` is that of the prediction
+    which chose the sparsity; None where nothing was predicted. ``within`` is there where accuracy
+    chose it, ``compensation`` where survivors were moved without labels. ``warnings`` say what is
+    to be known of the outcome.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.prune/1"
+    SCHEMA: typing.ClassVar[str] = "prunelimit.prune/2"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
@@ -409,12 +423,14 @@ class PruneResult:
     artifact: Artifact
     accuracy_before: float
     accuracy_after: float
+    drop: float
+    standard_error: float
     reliability: Reliability | None = None
     allocation: str | None = "global"
-    pattern: str | None = None
     calibration: int = 0
-    updated: bool = False
+    within: Within | None = None
     compensation: CompensationResult | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -486,13 +502,12 @@ class Cost:
 class MeasureResult:
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
-    ``witness`` says how far refit has converged; None for other methods.
-    ``method`` is "one-shot" (magnitude), "refit" (the same, survivors trained), "compensated" or
-    "staged" (the same, survivors moved in one stage or several) or a criterion; ``allocation`` and
-    ``calibration`` are as in PruneResult, ``cost`` is that of the measurement.
+    ``witness`` says how far training of survivors has converged; None where they are not trained.
+    ``method`` is criterion[/allocation][/pattern][+survivors]; ``allocation`` and ``calibration``
+    are as in PruneResult, ``cost`` is that of the measurement.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.measure/1"
+    SCHEMA: typing.ClassVar[str] = "prunelimit.measure/2"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
@@ -536,7 +551,7 @@ class CompareResult:
     the order they were asked for, fewer of them where the work was ``interrupted``.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.compare/1"
+    SCHEMA: typing.ClassVar[str] = "prunelimit.compare/2"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
@@ -553,13 +568,13 @@ class CompareResult:
 class CheckResult:
     """Predicted against measured; differences and tolerances in percentage points.
 
-    ``method`` is the measurement's, ``number`` which predicted number it was held to (see HeldTo),
-    and ``reliability`` that of this number; for "between", of both: ``predicted`` is the place
-    between the two that lies nearest to the measured one, and ``predicted_interval`` runs from one
-    to the other.
+    ``method`` is the measurement's, ``number`` which predicted number it was compared with (see
+    Target), and ``reliability`` that of this number; for "between", of both: ``predicted`` is the
+    place between the two that lies nearest to the measured one, and ``predicted_interval`` runs
+    from one to the other.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.check/1"
+    SCHEMA: typing.ClassVar[str] = "prunelimit.check/2"
     provenance: Provenance
     model: ModelInfo
     predicted: float

@@ -36,7 +36,7 @@ def check_writable(path: Path, *, force: bool = False) -> None:
     if mode is not None and not stat.S_ISREG(mode):
         raise OutputError(f"{path} is no ordinary file; give the name of a file to write.")
     if mode is not None and not force:
-        raise OutputError(f"{path} exists; give --force to replace it.")
+        raise OutputError(f"{path} exists; give `force` to replace it.")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"{path} cannot be written: {folder} is no folder; make it first.")

@@ -82,14 +82,14 @@ def require_owner(path: Path, work: str, theirs: dict[str, Any], ours: dict[str,
     if theirs != ours:
         raise UsageError(
             f"{path} is left of a {work} with another {_difference(theirs, ours)}; repeat those "
-            "inputs and options to go on with it, or give --force without --resume to begin again."
+            "inputs and options to go on with it, or give `force` without `resume` to begin again."
         )
 
 
 def unreadable(path: Path, work: str) -> InputError:
     """What to raise where ``path`` holds no state of the ``work``."""
     return InputError(
-        f"{path} cannot be read as the state of a {work}; give --force without --resume to begin "
+        f"{path} cannot be read as the state of a {work}; give `force` without `resume` to begin "
         "again."
     )
 
@@ -104,7 +104,7 @@ def settle(path: Path, work: str, *, resume: bool, force: bool, folder: bool = F
         return
     if not force:
         raise OutputError(
-            f"{path} is left of an interrupted {work}; give --resume to go on with it or --force "
+            f"{path} is left of an interrupted {work}; give `resume` to go on with it or `force` "
             "to begin again."
         )
     try:

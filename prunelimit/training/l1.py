@@ -63,7 +63,6 @@ def train(
         InputError: the state cannot be read.
         NumericalError: training diverged.
     """
-    _check(config)
     model = problem.model
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
@@ -110,20 +109,6 @@ def train(
     if unfinished is not None:
         unfinished.discard()
     return result
-
-
-def _check(config: TrainConfig) -> None:
-    tests: tuple[tuple[str, float, bool, str], ...] = (
-        ("--l1", config.l1, 0 <= config.l1 < math.inf, "0 or more"),
-        ("--weight-decay", config.weight_decay, 0 <= config.weight_decay < math.inf, "0 or more"),
-        ("--epochs", config.epochs, config.epochs >= 1, "1 or more"),
-        ("--lr", config.lr, 0 < config.lr < math.inf, "a number greater than 0"),
-        ("--momentum", config.momentum, 0 <= config.momentum < 1, "0 or more and less than 1"),
-        ("--train-batch-size", config.train_batch_size, config.train_batch_size >= 1, "1 or more"),
-    )
-    for flag, value, good, remedy in tests:
-        if not good:
-            raise UsageError(f"{flag} is {value}; give {remedy}.")
 
 
 def _sgd(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.SGD:
@@ -180,7 +165,7 @@ def _epoch(
     finite = all(bool(torch.isfinite(p).all()) for p in parameters)
     if not (math.isfinite(mean) and finite):
         raise NumericalError(
-            f"Training diverged in epoch {epoch + 1} (--lr {config.lr:g}); give a smaller --lr."
+            f"Training diverged in epoch {epoch + 1} (`lr` {config.lr:g}); give a smaller `lr`."
         )
     return mean
 

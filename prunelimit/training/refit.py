@@ -100,11 +100,11 @@ def refit(
         UsageError: a setting makes no sense.
     """
     if not 0 <= passes < math.inf:
-        raise UsageError(f"--refit-passes is {passes}; give 0 or more.")
+        raise UsageError(f"`refit_passes` is {passes}; give 0 or more.")
     if not 0 < lr < math.inf:
-        raise UsageError(f"--refit-lr is {lr}; give a number greater than 0.")
+        raise UsageError(f"`refit_lr` is {lr}; give a number greater than 0.")
     if batch_size < 1:
-        raise UsageError(f"--refit-batch-size is {batch_size}; give 1 or more.")
+        raise UsageError(f"`refit_batch_size` is {batch_size}; give 1 or more.")
     survivors = _Survivors(problem, mask, target_loss, passes, progress)
     for start in (problem.vector(), *starts):
         survivors.try_out(start)

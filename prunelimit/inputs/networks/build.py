@@ -67,7 +67,7 @@ def _built_in(
     name: str, shape: tuple[int, ...], classes: int, arguments: dict[str, Any]
 ) -> nn.Module:
     if arguments:
-        raise UsageError(f"The built-in network {name} takes no --model-arg; leave it out.")
+        raise UsageError(f"The built-in network {name} takes no `model_arg`; leave it out.")
     if name in ("lenet-300-100", "fc5", "fc12"):
         return NETWORKS[name](shape, classes)
     if len(shape) != 3:
@@ -96,7 +96,7 @@ def _torchvision(name: str, classes: int, arguments: dict[str, Any]) -> nn.Modul
         )
     except Exception as error:
         raise UsageError(
-            f"torchvision:{name} cannot be made ({reason(error)}); check --model-arg."
+            f"torchvision:{name} cannot be made ({reason(error)}); check `model_arg`."
         ) from error
     return network
 
@@ -112,7 +112,7 @@ def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
         network = found(**arguments)
     except Exception as error:
         raise InputError(
-            f"{spec} cannot be made ({reason(error)}); correct it or give --model-arg."
+            f"{spec} cannot be made ({reason(error)}); correct it or give `model_arg`."
         ) from error
     if not isinstance(network, nn.Module):
         raise InputError(

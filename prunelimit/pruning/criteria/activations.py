@@ -70,7 +70,7 @@ def input_norms(problem: Problem, split: Split) -> Tensor:
     if unseen:
         raise InputError(
             f"wanda sees no inputs of {unseen[0]}, which the network never calls as a module; give "
-            "--exclude for it, or another --method."
+            "`exclude` for it, or another `criterion`."
         )
     return torch.cat([totals[layer.name].reshape(-1) for layer in layers]).sqrt()
 

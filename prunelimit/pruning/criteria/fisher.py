@@ -54,7 +54,7 @@ def sample_gradients(problem: Problem, split: Split, progress: Progress = silent
     if needed > available_bytes(problem.device) // 2:
         raise UsageError(
             f"The gradients of {count} samples take {needed / 2**30:.1f} GiB, more than half of "
-            "the memory that is free; give a smaller --calibration."
+            "the memory that is free; give a smaller `calibration`."
         )
     function = NetworkFunction.of(problem, split)
     gradients = torch.empty(count, size, dtype=problem.dtype, device=problem.device)

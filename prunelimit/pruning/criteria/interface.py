@@ -63,7 +63,7 @@ class Criterion:
         if wrong:
             raise NumericalError(
                 f"{self.name} gives {wrong} of {len(found.scores)} weights a score that is not "
-                "finite; check the network's weights, or use --dtype float64."
+                "finite; check the network's weights, or use `dtype` float64."
             )
         return found
 

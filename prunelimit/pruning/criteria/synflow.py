@@ -114,7 +114,7 @@ class _Flow:
         except RuntimeError as error:
             raise InputError(
                 f"SynFlow cannot follow an input of ones through the network ({reason(error)}); "
-                "choose another --method."
+                "choose another `criterion`."
             ) from error
         return prunable_part(self.problem, (leaf * gradient).detach())
 

@@ -1,0 +1,146 @@
+"""The networks that a method makes of a problem, one per number of removed weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..compensation.options import compensator
+from ..compensation.path import Path
+from ..compensation.stages import Compensator
+from ..compensation.state import State
+from ..config import SurvivorConfig
+from ..inputs.problem import Problem
+from ..progress import Progress, silent
+from ..pruning.selection import NO_GUARD, Selection
+from ..training.refit import RefitResult, minibatch_passes, refit
+from ..values import EpsilonRule, KeepRule, Method
+
+__all__ = ["BUDGETS", "Network", "Networks"]
+
+BUDGETS = (1, 2, 4)
+"""Multiples of the passes asked for at which the threshold of trained survivors is stated; so many
+times as many passes are spent at a sparsity, at most."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A pruned network.
+
+    ``weights`` (D,) are its free parameters, exactly zero where ``mask`` (bool, (D,)) is False;
+    ``problem`` is the problem with its statistics of batch normalisation. ``state`` is there where
+    survivors were moved in stages, ``trained`` where they were trained.
+    """
+
+    problem: Problem
+    weights: Tensor
+    mask: Tensor
+    state: State | None = None
+    trained: RefitResult | None = None
+
+
+class Networks:
+    """The networks that ``method`` makes of ``problem``.
+
+    ``epsilon`` damps compensation, as for :class:`~prunelimit.compensation.stages.Compensator`;
+    survivors that are trained are to reach ``target_loss``, nats.
+
+    Raises:
+        PruneLimitError: see its subclasses.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method,
+        config: SurvivorConfig,
+        *,
+        epsilon: float | EpsilonRule,
+        target_loss: float,
+        min_keep: KeepRule = NO_GUARD,
+        progress: Progress = silent,
+    ) -> None:
+        self.problem, self.method, self.config = problem, method, config
+        self.selection = Selection(
+            problem,
+            method,
+            calibration=config.calibration,
+            min_keep=min_keep,
+            progress=progress,
+        )
+        self.prunable = int(problem.prunable_mask().sum())
+        self.passes = 0.0
+        """Passes over the training split that training of survivors took."""
+        self.minibatch_passes = minibatch_passes(
+            len(problem.train), config.refit_batch_size, config.refit_passes
+        )
+        self._progress = progress
+        self._target = target_loss
+        self._solutions: dict[int, Tensor] = {}
+        self._where = ""
+        self._path: Path | None = None
+        if method.moves:
+            told = self._within_a_point
+            self._path = Path(compensator(problem, self.selection, config, epsilon, progress=told))
+
+    @property
+    def moving(self) -> Compensator | None:
+        """What moves the survivors, where they are moved without labels."""
+        return None if self._path is None else self._path.compensator
+
+    @property
+    def top(self) -> int:
+        """The most weights that can go."""
+        return self.selection.removable
+
+    def at(self, removed: int) -> Network:
+        """The network with ``removed`` weights less."""
+        self._where = f"at {removed / self.prunable:.2%}"
+        if self._path is not None:
+            state = self._path.at(removed)
+            problem = self._path.compensator.problem_at(state)
+            return Network(problem, state.weights, state.kept, state=state)
+        mask = self.selection.mask(removed)
+        if self.method.survivors == "trained":
+            return self._trained(removed, mask)
+        return Network(self.problem, self.selection.weights(mask), mask)
+
+    def _trained(self, removed: int, mask: Tensor) -> Network:
+        """From the network's own weights, or from what solved the next lower sparsity."""
+        config = self.config
+        below = max((each for each in self._solutions if each < removed), default=None)
+        starts = [] if below is None else [self._solution(below)]
+        found = refit(
+            self.problem,
+            mask,
+            target_loss=self._target,
+            passes=BUDGETS[-1] * config.refit_passes,
+            starts=starts,
+            first=self.minibatch_passes,
+            lr=config.refit_lr,
+            batch_size=config.refit_batch_size,
+            seed=self.problem.seed,
+            progress=self._named,
+        )
+        self.passes += found.passes
+        if found.feasible:
+            self._solutions[removed] = found.weights[mask]
+        return Network(self.problem, found.weights, mask, trained=found)
+
+    def _solution(self, removed: int) -> Tensor:
+        """The weights (D,) that solved ``removed``, of which the survivors are kept."""
+        weights = torch.zeros(
+            self.problem.layout.size, dtype=self.problem.dtype, device=self.problem.device
+        )
+        weights[self.selection.mask(removed)] = self._solutions[removed]
+        return weights
+
+    def _named(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self._progress(f"{stage} {self._where}", done, total, note)
+
+    def _within_a_point(self, stage: str, done: int, total: int, note: str = "") -> None:
+        # The many stages of a path would each begin a bar anew.
+        if stage == "solving":
+            self._named(stage, done, total, note)

@@ -1,0 +1,172 @@
+"""The sparsest network whose accuracy stays near that of the dense one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ..config import PruneConfig
+from ..errors import UsageError
+from ..estimation.epsilon import tolerance_of
+from ..inputs.problem import Evaluation, Problem, evaluate
+from ..inputs.splits import Chosen
+from ..progress import Progress, silent
+from ..values import EpsilonRule
+from .drop import Drop, paired_drop
+from .networks import Network, Networks
+
+__all__ = ["Sparsest", "held_out", "sparsest"]
+
+SHARE = 10
+"""One in so many training samples judges."""
+LEAST = 1_000
+"""At least so many do, where there are twice as many; else half of them."""
+SPACING = math.sqrt(0.5)
+"""The first sparsities leave this share of the survivors before."""
+BEYOND = 2
+"""So many of those in a row that fail end them."""
+FINE = 0.001
+"""Share of the prunable weights to which the crossing is found."""
+OF_SURVIVORS = 0.03
+"""The same as a share of the survivors; the smaller of the two counts."""
+ERRORS = 1.0
+"""A network is taken where the drop and so many of its standard errors are within the tolerance."""
+
+
+@dataclass(frozen=True)
+class Sparsest:
+    """What was chosen: the ``network``, ``removed`` weights, its ``drop`` on the ``held_out``
+    training samples, and at how many sparsities one was ``tried``."""
+
+    network: Network
+    networks: Networks
+    removed: int
+    drop: Drop
+    held_out: int
+    tried: int
+
+
+def held_out(problem: Problem) -> tuple[Problem, Chosen]:
+    """``problem`` without some training samples, and those.
+
+    A tenth, drawn by the problem's seed; at least 1,000, or half where there are fewer than 2,000.
+
+    Raises:
+        UsageError: there are fewer than four training samples.
+    """
+    everything = len(problem.train)
+    count = max(math.ceil(everything / SHARE), min(LEAST, everything // 2))
+    if everything < 4:
+        raise UsageError(
+            f"There are {everything} training samples, too few to hold some out; give an `amount`."
+        )
+    generator = torch.Generator().manual_seed(problem.seed % 2**63)
+    order = torch.randperm(everything, generator=generator)
+    rest = Chosen(problem.train, order[count:].sort().values)
+    return dataclasses.replace(problem, train=rest), Chosen(problem.train, order[:count])
+
+
+def sparsest(
+    problem: Problem,
+    config: PruneConfig,
+    epsilon: EpsilonRule,
+    within: float,
+    *,
+    progress: Progress = silent,
+) -> Sparsest:
+    """The sparsest network of ``config``'s method that loses no more than ``within``, a fraction.
+
+    Accuracy is judged on training samples that are held out of everything else: of scores, of
+    calibration, of training survivors. The dense network may have learnt them, so a test split can
+    lose more. The drop and one standard error of it have to be within. Sparsities grow until two in
+    a row fail, each network going on from the one before where survivors are staged; then the
+    crossing is bisected.
+
+    Raises:
+        PruneLimitError: see its subclasses.
+    """
+    rest, judging = held_out(problem)
+    dense = evaluate(problem, judging)
+    train = evaluate(rest, rest.train)
+    rule: float | EpsilonRule = epsilon
+    tolerance = tolerance_of(rest, epsilon, train)
+    if epsilon.kind == "accuracy":
+        rule = tolerance.value
+    networks = Networks(
+        rest,
+        config.method,
+        config,
+        epsilon=rule,
+        target_loss=train.loss + tolerance.value,
+        min_keep=config.min_keep,
+        progress=progress,
+    )
+    search = _Search(networks, judging, dense, within, progress)
+    removed = search.run()
+    if removed == 0:
+        network = networks.at(0)
+        return Sparsest(network, networks, 0, Drop(0.0, 0.0), len(judging), len(search.drops))
+    return Sparsest(
+        search.best, networks, removed, search.drops[removed], len(judging), len(search.drops)
+    )
+
+
+class _Search:
+    """The largest number of removals that holds; ``best`` is its network."""
+
+    best: Network
+
+    def __init__(
+        self,
+        networks: Networks,
+        judging: Chosen,
+        dense: Evaluation,
+        within: float,
+        progress: Progress,
+    ) -> None:
+        self.networks = networks
+        self.drops: dict[int, Drop] = {}
+        self._judging, self._dense, self._within = judging, dense, within
+        self._progress = progress
+        self._most = -1
+
+    def run(self) -> int:
+        """How many weights go."""
+        kept, fewest = self.networks.prunable, self.networks.prunable - self.networks.top
+        low, high, failed = 0, None, 0
+        while kept > fewest and failed < BEYOND:
+            kept = max(fewest, min(kept - 1, round(kept * SPACING)))
+            removed = self.networks.prunable - kept
+            if self._holds(removed):
+                low, high, failed = removed, None, 0
+            else:
+                high, failed = removed if high is None else high, failed + 1
+        while high is not None and not self._near(low, high):
+            left = [self.networks.prunable - each for each in (low, high)]
+            middle = self.networks.prunable - round(math.sqrt(left[0] * max(left[1], 0.5)))
+            middle = min(high - 1, max(low + 1, middle))
+            if self._holds(middle):
+                low = middle
+            else:
+                high = middle
+        self._progress("finding the sparsest", len(self.drops), len(self.drops))
+        return low
+
+    def _near(self, low: int, high: int) -> bool:
+        left = self.networks.prunable - high
+        return high - low <= max(1.0, min(FINE * self.networks.prunable, OF_SURVIVORS * left))
+
+    def _holds(self, removed: int) -> bool:
+        network = self.networks.at(removed)
+        after = evaluate(network.problem, self._judging, network.weights)
+        drop = self.drops[removed] = paired_drop(self._dense, after)
+        note = f"sparsity {removed / self.networks.prunable:.2%}, drop {100 * drop.mean:.2f} pp"
+        self._progress("finding the sparsest", len(self.drops), len(self.drops) + 3, note)
+        # Shares of samples are sums of 1/n: a drop of exactly the tolerance must hold.
+        holds = drop.mean + ERRORS * drop.standard_error <= self._within + 1e-12
+        if holds and removed > self._most:
+            self.best, self._most = network, removed
+        return holds

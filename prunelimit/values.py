@@ -1,0 +1,371 @@
+"""What options stand for, as values: each is parsed here, once, and nowhere else.
+
+Errors name an option by its field in backticks, as in `min_keep`. The command line puts its own
+spelling there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .errors import UsageError
+
+__all__ = [
+    "ALLOCATIONS",
+    "AMOUNTS",
+    "CRITERIA",
+    "SURVIVORS",
+    "EpsilonRule",
+    "KeepRule",
+    "Method",
+    "Pattern",
+    "amount",
+    "choice",
+    "is_attribute",
+    "methods",
+    "points",
+    "sparsities",
+    "stages",
+]
+
+CRITERIA = ("magnitude", "random", "snip", "grasp", "synflow", "obd", "obs", "wanda")
+"""Names of the pruning criteria: which weights go."""
+
+ALLOCATIONS = ("global", "uniform", "erk", "lamp", "rd", "rows")
+"""Names of the ways to share what is removed among layers."""
+
+SURVIVORS = ("fixed", "compensated", "staged", "trained", "obs")
+"""What becomes of the weights that stay."""
+
+AMOUNTS = ("auto", "one-shot", "limit")
+"""Amounts that are predicted."""
+
+MOST_KEPT = 0.01
+"""Share of a layer that is guarded by default, at most."""
+
+MOST_SPARSITIES = 10_000
+
+
+def is_attribute(spec: str) -> bool:
+    """Whether ``spec`` has the form FILE.py:ATTR or PACKAGE.MODULE:ATTR."""
+    where, colon, attribute = spec.rpartition(":")
+    return bool(colon and where and attribute.isidentifier())
+
+
+def choice(name: str, value: str, known: Iterable[str], *, attributes: bool = False) -> str:
+    """``value``, which is one of ``known``, or FILE.py:ATTR with ``attributes``.
+
+    Raises:
+        UsageError: it is not; the message has the nearest of them.
+    """
+    names = list(known)
+    if value in names or (attributes and is_attribute(value)):
+        return value
+    import difflib
+
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    if attributes and value.endswith(".py"):
+        what = f"say which attribute of the file it is: {value}:ATTR."
+    else:
+        what = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
+    raise UsageError(f"There is no {name} {value!r}; {what}")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """``keep`` weights of every ``group`` consecutive ones along the input dimension."""
+
+    keep: int
+    group: int
+
+    def __str__(self) -> str:
+        return f"{self.keep}:{self.group}"
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """``"2:4"`` -> Pattern(2, 4).
+
+        Raises:
+            UsageError: it is not of the form N:M with 0 < N < M.
+        """
+        match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", text)
+        if match is None or not 0 < int(match[1]) < int(match[2]):
+            raise UsageError(f"`pattern` is {text}; give N:M with 0 < N < M, such as 2:4.")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True)
+class Method:
+    """Four independent choices: which weights go, how that is shared among layers, which masks
+    are allowed, and what becomes of the rest.
+
+    ``allocation`` is None for the criterion's own: global, but rows with wanda.
+
+    >>> Method.parse("wanda/rows+compensated")
+    Method(criterion='wanda', allocation='rows', pattern=None, survivors='compensated')
+    >>> Method.parse("magnitude/2:4+staged").name
+    'magnitude/2:4+staged'
+    """
+
+    criterion: str = "magnitude"
+    allocation: str | None = None
+    pattern: Pattern | None = None
+    survivors: str = "fixed"
+
+    def __post_init__(self) -> None:
+        choice("criterion", self.criterion, CRITERIA, attributes=True)
+        if self.allocation is not None:
+            choice("allocation", self.allocation, ALLOCATIONS)
+        choice("setting of survivors", self.survivors, SURVIVORS)
+        if self.pattern is not None and self.allocation is not None:
+            raise UsageError(
+                f"`pattern` {self.pattern} decides how many weights every layer keeps; leave out "
+                "`allocation`."
+            )
+
+    @property
+    def name(self) -> str:
+        """``criterion[/allocation][/pattern][+survivors]``."""
+        parts = [self.criterion, *(str(x) for x in (self.allocation, self.pattern) if x)]
+        moved = "" if self.survivors == "fixed" else f"+{self.survivors}"
+        return "/".join(parts) + moved
+
+    @property
+    def is_magnitude(self) -> bool:
+        """Whether the smallest weights of all layers together go: what the limit is about."""
+        plain = self.criterion == "magnitude" and self.pattern is None
+        return plain and self.allocation in (None, "global")
+
+    @property
+    def moves(self) -> bool:
+        """Whether survivors are moved without labels."""
+        return self.survivors in ("compensated", "staged")
+
+    @classmethod
+    def parse(cls, text: str) -> Method:
+        """The method of a :attr:`name`.
+
+        Raises:
+            UsageError: there is no such criterion, allocation, pattern or setting of survivors.
+        """
+        what, plus, survivors = text.strip().rpartition("+")
+        if not plus or "/" in survivors or ":" in survivors:
+            what, survivors = text.strip(), "fixed"
+        parts = what.split("/")
+        allocation = pattern = None
+        while len(parts) > 1 and not is_attribute("/".join(parts)):
+            last = parts.pop()
+            if re.fullmatch(r"\d+:\d+", last) and pattern is None:
+                pattern = Pattern.parse(last)
+            elif allocation is None:
+                allocation = choice("allocation", last, ALLOCATIONS)
+            else:
+                raise UsageError(
+                    f"The method {text} is not understood; give "
+                    "CRITERION[/ALLOCATION][/PATTERN][+SURVIVORS]."
+                )
+        return cls("/".join(parts), allocation, pattern, survivors)
+
+
+@dataclass(frozen=True)
+class EpsilonRule:
+    """How much the loss may rise.
+
+    ``kind`` is "batch-std", "nats" (``value`` nats), "share" (of the dense loss, a fraction) or
+    "accuracy" (the rise that costs ``value``, a fraction, of accuracy).
+    """
+
+    kind: str
+    value: float = math.nan
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text or self.kind
+
+    @classmethod
+    def parse(cls, given: str | float) -> EpsilonRule:
+        """``"batch-std"``, nats such as ``0.01``, a percentage such as ``"5%"``, or ``"0.5pp"``.
+
+        Raises:
+            UsageError: it is none of them, or not finite and greater than 0.
+        """
+        text = f"{given}".strip()
+        if text == "batch-std":
+            return cls("batch-std", text=text)
+        kind, number = "nats", text
+        for suffix, name in (("pp", "accuracy"), ("%", "share")):
+            if text.endswith(suffix):
+                kind, number = name, text.removesuffix(suffix)
+        try:
+            value = float(number)
+        except ValueError:
+            raise UsageError(
+                f"`epsilon` {text!r} is not understood; give batch-std, a number, a percentage of "
+                "the dense loss such as 5%, or percentage points of accuracy such as 0.5pp."
+            ) from None
+        if kind == "accuracy" and not 0 < value <= 100:
+            raise UsageError(
+                f"`epsilon` {text} is not understood; give more than 0 and at most 100 percentage "
+                "points of accuracy, such as 0.5pp."
+            )
+        if not 0 < value < math.inf:
+            raise UsageError(f"`epsilon` is {text}; give a finite tolerance greater than 0.")
+        return cls(kind, value if kind == "nats" else value / 100, text)
+
+
+@dataclass(frozen=True)
+class KeepRule:
+    """Fewest weights kept in every layer.
+
+    ``kind`` is "count" (``value`` weights), "share" (``value`` of the layer's, a fraction), or
+    "auto": a tenth of what all layers keep on average, at most :data:`MOST_KEPT` of a layer.
+    """
+
+    kind: str
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        if self.kind == "auto":
+            return "auto"
+        return f"{self.value:g}" if self.kind == "count" else f"{100 * self.value:g}%"
+
+    @classmethod
+    def parse(cls, given: str | int) -> KeepRule:
+        """``"auto"``, a number such as ``16``, or a percentage such as ``"1%"``.
+
+        Raises:
+            UsageError: it is none of them.
+        """
+        text = str(given).strip()
+        if text == "auto":
+            return cls("auto")
+        kind, number = ("share", text[:-1]) if text.endswith("%") else ("count", text)
+        try:
+            value = float(number) if kind == "share" else float(int(number))
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < math.inf or (kind == "share" and value > 100):
+            raise UsageError(
+                f"`min_keep` is {given}; give auto, a number of weights, or a percentage of every "
+                "layer such as 1%."
+            )
+        return cls(kind, value if kind == "count" else value / 100)
+
+    def counts(self, sizes: Sequence[int], remove: int) -> list[int]:
+        """Fewest kept of layers of so many weights, where ``remove`` of them go in all."""
+        if self.kind == "count":
+            return [min(size, int(self.value)) for size in sizes]
+        share = self.value
+        if self.kind == "auto":
+            left = 1 - remove / max(1, sum(sizes))
+            share = min(MOST_KEPT, left / 10)
+        return [math.ceil(share * size - 1e-9) for size in sizes]
+
+
+def points(given: str | float, name: str = "tolerance") -> float:
+    """``"0.5pp"`` -> 0.005: percentage points, 0 to 100, as a fraction. A number is a fraction.
+
+    Raises:
+        UsageError: it is no such number, or a text without its unit.
+    """
+    if isinstance(given, (int, float)):
+        value = 100.0 * given
+    else:
+        text = given.strip()
+        try:
+            value = float(text.removesuffix("pp")) if text.endswith("pp") else math.nan
+        except ValueError:
+            value = math.nan
+    if not 0 <= value <= 100:
+        raise UsageError(
+            f"`{name}` {given!r} is not understood; give percentage points from 0 to 100, "
+            "such as 0.5pp."
+        )
+    return value / 100
+
+
+def amount(given: str | float) -> str | float:
+    """The fraction to remove, or the name of a predicted one.
+
+    Raises:
+        UsageError: neither one of :data:`AMOUNTS` nor a number from 0 to 1.
+    """
+    if isinstance(given, str) and given in AMOUNTS:
+        return given
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise UsageError(
+            f"`amount` is {given}; give auto, one-shot, limit, or the fraction to remove from 0 to "
+            "1, such as 0.9."
+        )
+    return value
+
+
+def stages(given: str | int) -> int | None:
+    """How many stages; None for ``auto``.
+
+    Raises:
+        UsageError: neither ``auto`` nor a whole number from 1 on.
+    """
+    text = str(given)
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"`stages` is {given}; give auto, or a whole number from 1 on.")
+    return int(text)
+
+
+def methods(given: str | Iterable[str | Method]) -> tuple[Method, ...]:
+    """``"magnitude,magnitude+staged"``, each once, in their order.
+
+    Raises:
+        UsageError: a name is missing or unknown.
+    """
+    names = given.split(",") if isinstance(given, str) else list(given)
+    if not names or any(isinstance(name, str) and not name.strip() for name in names):
+        raise UsageError(
+            f"`methods` {given!r} is not understood; give names as "
+            "magnitude,magnitude+compensated,wanda."
+        )
+    found = [name if isinstance(name, Method) else Method.parse(name) for name in names]
+    return tuple(dict.fromkeys(found))
+
+
+def sparsities(given: str | Iterable[float]) -> tuple[float, ...]:
+    """``"0,0.5,0.9"`` or ``"START:STOP:STEP"`` (STOP included) as sorted fractions, each once.
+
+    Raises:
+        UsageError: it is neither, a value is not from 0 to 1, or there are too many.
+    """
+    form = "give fractions from 0 to 1 as 0,0.5,0.9 or START:STOP:STEP"
+    try:
+        values = _range(given) if isinstance(given, str) and ":" in given else _listed(given)
+    except ValueError:
+        raise UsageError(f"`sparsities` {given!r} is not understood; {form}.") from None
+    for value in values:
+        if not 0 <= value <= 1:
+            raise UsageError(f"`sparsities` names {value}; {form}.")
+    return tuple(sorted(set(values)))
+
+
+def _listed(given: str | Iterable[float]) -> list[float]:
+    return [float(part) for part in (given.split(",") if isinstance(given, str) else given)]
+
+
+def _range(text: str) -> list[float]:
+    start, stop, step = (float(part) for part in text.split(":"))
+    if not (0 <= start <= stop <= 1 and step > 0):
+        raise ValueError
+    count = (stop - start) / step
+    if count >= MOST_SPARSITIES:
+        raise UsageError(
+            f"`sparsities` {text} names more than {MOST_SPARSITIES} values; give a larger step."
+        )
+    steps = math.floor(count + 1e-9)
+    return [min(1.0, round(start + step * i, 12)) for i in range(steps + 1)]
