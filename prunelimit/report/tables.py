@@ -420,8 +420,8 @@ def _held_out(found: Within | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     text = (
-        f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on {found.held_out:,} "
-        f"training samples held out; within {100 * found.tolerance:g} pp was asked for"
+        f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on "
+        f"{found.held_out:,} training samples held out; within {100 * found.tolerance:g} pp was asked for"
     )
     return [("held out", text)]
 
