@@ -62,6 +62,10 @@ FILES = click.Argument(
     RUN,
     document_options(strict=True),
     general_options(),
+    examples=(
+        "prunelimit check lenet.safetensors --survivors trained",
+        "prunelimit check predict.json measure.json --tolerance 2pp --junit gate.xml",
+    ),
 )
 def command(files: tuple[Path, ...], **given: Any) -> int:
     """Hold the prediction against the measurement, as a gate.

@@ -21,6 +21,16 @@ GENERAL = "General"
 _KEPT = "prunelimit.kept"
 
 
+_ALL = "prunelimit.all"
+
+
+def _show_all(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
 class Interrupted(PruneLimitError):
     """Ctrl-C; the message says what is left."""
 
@@ -52,12 +62,43 @@ def interruptible(message: str) -> Iterator[Callable[[], bool]]:
 
 
 class Command(click.Command):
-    """A command of prunelimit."""
+    """A command of prunelimit.
+
+    ``everyday`` are the names of the options that --help shows; ``examples`` end it.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        everyday: frozenset[str] = frozenset(),
+        examples: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.everyday = everyday
+        self.examples = examples
+        if any(self._rare(parameter) for parameter in self.params):
+            self.params.append(
+                click.Option(
+                    ["--help-all"],
+                    is_flag=True,
+                    is_eager=True,
+                    expose_value=False,
+                    callback=_show_all,
+                    help="Show every option and exit.",
+                )
+            )
+
+    def _rare(self, parameter: click.Parameter) -> bool:
+        general = getattr(parameter, "title", GENERAL) == GENERAL
+        return not general and parameter.name not in self.everyday
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One list of options per heading, in the order the headings first appear."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
+            if self._rare(parameter) and not ctx.meta.get(_ALL):
+                continue
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
                 sections.setdefault(getattr(parameter, "title", GENERAL), []).append(record)
@@ -65,6 +106,13 @@ class Command(click.Command):
         for title, records in [*sections.items(), (GENERAL, general)]:
             with formatter.section(title):
                 formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"  {line}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every failure leaves as a :class:`PruneLimitError` or click's own."""

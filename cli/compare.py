@@ -59,9 +59,13 @@ MEASURE = Section(
     CURVE_CSV,
     flag("Output", "--resume", "Go on with an interrupted comparison, if there is one."),
     general_options(),
+    examples=(
+        "prunelimit compare lenet.safetensors --methods magnitude,wanda/rows,magnitude+staged",
+        "prunelimit compare lenet.safetensors --predicted predict.json --plot methods.pdf",
+    ),
 )
 def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any) -> None:
-    """Measure pruning methods side by side, against the predicted limit.
+    """Measure pruning methods side by side against the limit.
 
     Gives the thresholds of every method on the same network and test samples, how far each stays
     below the limit, and what it cost. The limit is predicted once, or taken from --predicted.

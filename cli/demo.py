@@ -39,6 +39,10 @@ SEED = titled(
     SEED,
     flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     general_options(),
+    examples=(
+        "prunelimit demo",
+        "prunelimit demo -o story --force",
+    ),
 )
 def command(directory: Path, seed: int, **given: Any) -> None:
     """Train, predict, prune, measure and compare on embedded data.

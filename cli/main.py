@@ -36,7 +36,7 @@ COMMANDS = (
 """Each is a module of this package with an object ``command``, loaded when asked for."""
 
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
 class Group(click.Group):
@@ -66,10 +66,10 @@ class Group(click.Group):
 @click.group(cls=Group, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="prunelimit")
 def group() -> None:
-    """How sparse can this trained network be made in one shot, and was the prediction right?
+    """How sparse can a trained network be made, and was the prediction right?
 
-    Start with `prunelimit demo`. With a checkpoint of your own: predict, then prune, then
-    measure; check does it all and compares.
+    Start with `prunelimit demo`. With a checkpoint of your own: predict, then prune, then measure;
+    check does it all and compares.
     """
 
 

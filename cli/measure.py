@@ -33,6 +33,10 @@ from .spelling import spelled_result
     document_options(plot="accuracy and loss against sparsity"),
     CURVE_CSV,
     general_options(),
+    examples=(
+        "prunelimit measure lenet.safetensors --plot curve.pdf",
+        "prunelimit measure lenet.safetensors --survivors trained -o measure.json",
+    ),
 )
 def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
     """Measure accuracy and loss against sparsity, and the thresholds.

@@ -58,6 +58,18 @@ __all__ = [
 Config = TypeVar("Config")
 
 
+EVERYDAY = frozenset(
+    {
+        *("checkpoint", "files", "directory", "model", "data", "data_dir", "seed", "device"),
+        *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
+        *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
+        *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
+        *("output", "plot", "csv_path", "junit", "sparse", "json", "strict", "resume"),
+    }
+)
+"""Options that --help shows; --help-all shows the rest too."""
+
+
 @dataclass(frozen=True)
 class Section:
     """The options of one dataclass under one heading; those in ``without`` keep their defaults."""
@@ -204,7 +216,7 @@ def checkpoint_options(default: str) -> list[click.Option]:
             type=click.Path(path_type=Path),
             default=Path(default),
             show_default=True,
-            help="Write the checkpoint here: .safetensors, or .pt and .pth for plain torch.",
+            help="Write the checkpoint here: .safetensors, .pt, .pth, or .pt.gz, which is smaller.",
         ),
         flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     ]
@@ -235,11 +247,14 @@ def general_options() -> list[click.Option]:
 
 
 def cli_command(
-    name: str, *parts: Section | click.Parameter | list[click.Option]
+    name: str,
+    *parts: Section | click.Parameter | list[click.Option],
+    examples: Iterable[str] = (),
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a function the command ``name`` with the arguments and options of ``parts``.
 
     Of two options with the same name the first stays: one flag then feeds both dataclasses.
+    ``examples`` are command lines that end its help.
     """
     parameters: dict[str, click.Parameter] = {}
     for part in parts:
@@ -249,7 +264,12 @@ def cli_command(
 
     def wrap(function: Callable[..., int | None]) -> Command:
         return Command(
-            name, params=list(parameters.values()), callback=function, help=function.__doc__
+            name,
+            params=list(parameters.values()),
+            callback=function,
+            help=function.__doc__,
+            everyday=EVERYDAY,
+            examples=tuple(examples),
         )
 
     return wrap

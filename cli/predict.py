@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     document_options(plot="predicted width against removed radius", strict=True),
     flag("Output", "--resume", "Go on with an interrupted prediction, if there is one."),
     general_options(),
+    examples=(
+        "prunelimit predict lenet.safetensors -o predict.json",
+        "prunelimit predict mine.pt -m net.py:network -d net.py:data --max-seconds 300",
+    ),
 )
 def command(checkpoint: Path, resume: bool, **given: Any) -> None:
     """Predict how sparse a network can be made.

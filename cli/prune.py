@@ -53,6 +53,10 @@ RESUME = flag("Output", "--resume", "Go on with an interrupted compensation, if 
     STRICT,
     RESUME,
     general_options(),
+    examples=(
+        "prunelimit prune lenet.safetensors -o pruned.pt",
+        "prunelimit prune lenet.safetensors --within 0.5pp --survivors staged -o pruned.pt.gz",
+    ),
 )
 def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     """Remove weights and write the pruned checkpoint.

@@ -37,6 +37,10 @@ NPZ = path_option(
     document_options(plot="the spectral density"),
     NPZ,
     general_options(),
+    examples=(
+        "prunelimit spectrum lenet.safetensors --plot density.pdf",
+        "prunelimit spectrum lenet.safetensors --curvature hessian --cross-check",
+    ),
 )
 def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     """Estimate the spectrum of the curvature of the training loss.

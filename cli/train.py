@@ -35,6 +35,10 @@ RESUME = flag("Training", "--resume", "Go on with an interrupted training, if th
     RUN,
     checkpoint_options("model.safetensors"),
     general_options(),
+    examples=(
+        "prunelimit train -m lenet-300-100 -d digits --l1 3e-4 -o lenet.safetensors",
+        "prunelimit train -m resnet20 -d cifar10 --download --epochs 60 -o resnet20.safetensors",
+    ),
 )
 def command(output: Path, resume: bool, **given: Any) -> None:
     """Train a network with l1, for those without a checkpoint.

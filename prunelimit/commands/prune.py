@@ -19,7 +19,7 @@ from ..config import (
 )
 from ..errors import UsageError
 from ..estimation.epsilon import tolerance_of
-from ..inputs.checkpoint import write_checkpoint
+from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
 from ..limit.reliability import judge_one_shot
@@ -93,6 +93,7 @@ def prune(
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
     _check(config)
+    check_suffix(output, sparse=config.sparse)
     check_writable(output, force=force)
     resumable = config.method.moves and config.within is None
     state = resume_path(output) if resumable else None
@@ -200,7 +201,7 @@ def prune_loaded(
             "min_keep": str(config.min_keep),
         },
     }
-    artifact = write_checkpoint(
+    artifact = write_network(
         output,
         _pruned_tensors(loaded, pruned.mask, pruned.moved),
         description,

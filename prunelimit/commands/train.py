@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from ..inputs.checkpoint import read_checkpoint, write_checkpoint
+from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import new
 from ..progress import Progress, silent
 from ..results.types import Dense, TrainResult
@@ -37,8 +38,10 @@ def train(
     Raises:
         OutputError: ``output`` or a state exists, and neither ``force`` nor ``resume`` says what
             to do with it.
+        UsageError: no format is known by ``output``'s suffix.
     """
     recorder = Recorder("train", run, model, data, config)
+    check_suffix(output)
     check_writable(output, force=force)
     state = resume_path(output)
     settle(state, "training", resume=resume, force=force)
@@ -50,11 +53,11 @@ def train(
         **loaded.description,
         "training": {**dataclasses.asdict(config), "seed": run.seed},
     }
-    artifact = write_checkpoint(output, loaded.problem.model.state_dict(), description, force=force)
-    written = read_checkpoint(output)
+    artifact = write_network(output, loaded.problem.model.state_dict(), description, force=force)
+    digest = hashlib.sha256(output.read_bytes()).hexdigest()
     return TrainResult(
         provenance=recorder.finish(),
-        model=dataclasses.replace(loaded.model_info, sha256=written.sha256),
+        model=dataclasses.replace(loaded.model_info, sha256=digest),
         data=loaded.data_info,
         dense=Dense(loss=trained.loss, accuracy=trained.accuracy),
         artifact=artifact,

@@ -9,8 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..inputs.formats import loading_line
 from ..limit.reliability import judge_one_shot
 from ..results.types import (
+    Artifact,
     CheckResult,
     CompareResult,
     CompensationResult,
@@ -240,6 +242,7 @@ def train_table(result: TrainResult) -> RenderableType:
             ("parameters", f"{result.model.parameters:,}"),
             ("prunable weights", f"{result.model.prunable:,}"),
             ("checkpoint", f"{result.artifact.path} ({result.artifact.bytes:,} bytes)"),
+            ("loaded by", loading_line(result.artifact.path, result.artifact.format)),
         ],
     )
 
@@ -400,7 +403,8 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
             *_held_out(result.within),
             *_shared(result.allocation, result.calibration),
             ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
-            ("dense, same format", f"{file.bytes_dense:,} bytes"),
+            *_saved(file),
+            ("loaded by", loading_line(file.path, file.format)),
         ],
     )
     note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
@@ -416,12 +420,19 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
     return Group(*parts, *(Text(f"Warning: {each}") for each in result.warnings))
 
 
+def _saved(file: Artifact) -> list[tuple[str, str]]:
+    """What packing saves, where the file is packed."""
+    if file.bytes == file.bytes_dense:
+        return []
+    return [("not packed", f"{file.bytes_dense:,} bytes")]
+
+
 def _held_out(found: Within | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     text = (
         f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on "
-        f"{found.held_out:,} training samples held out; within {100 * found.tolerance:g} pp was asked for"
+        f"{found.held_out:,} training samples held out; {100 * found.tolerance:g} pp were allowed"
     )
     return [("held out", text)]
 
