@@ -84,7 +84,7 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     config = build(CheckConfig, given)
     junit = None if config.junit is None else Path(config.junit)
     outputs = Outputs.of(given, junit, inputs=files)
-    from prunelimit.report.tables import check_table
+    from prunelimit.report.tables import check_table, verdict
 
     from .verdict import append_summary, write_junit
 
@@ -96,6 +96,8 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
         write_junit(result, junit, force=outputs.force)
     outputs.document(result, outputs.output)
     outputs.show(check_table(spelled_result(result)))
+    if outputs.quiet:
+        click.echo(verdict(result), err=True)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         append_summary(result, Path(summary))

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, now and then a line elsewhere."""
+"""Progress on stderr: one line on a terminal, now and then a line elsewhere."""
 
 from __future__ import annotations
 
@@ -44,18 +44,23 @@ def reporting(quiet: bool) -> Iterator[Progress]:
 
 
 class _OnTerminal:
+    """One line for the whole command: the stage that is told of last."""
+
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
+        self._stage = ""
+        self._task: TaskID | None = None
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, note=note)
-        task = self._tasks[stage]
-        self._bars.update(task, completed=done, total=total, note=note)
+        if stage != self._stage or self._task is None:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._stage = stage
+            self._task = self._bars.add_task(stage, total=total, note=note)
+        self._bars.update(self._task, completed=done, total=total, note=note)
         if done >= total:
-            self._bars.remove_task(task)
-            del self._tasks[stage]
+            self._bars.remove_task(self._task)
+            self._task = None
 
 
 class _Lines:

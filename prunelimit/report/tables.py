@@ -56,6 +56,7 @@ __all__ = [
     "prune_table",
     "spectrum_table",
     "train_table",
+    "verdict",
 ]
 
 BLANK = Text("")
@@ -581,11 +582,20 @@ def _cost(cost: Cost) -> tuple[str, str, str, str]:
     )
 
 
+def verdict(result: CheckResult) -> str:
+    """The verdict in one line."""
+    word = "PASSED" if result.passed else "FAILED"
+    return (
+        f"{word}: {predicted(result.number)} "
+        f"{interval(result.predicted, result.predicted_interval)}, measured ({result.rule}) "
+        f"{interval(result.measured, result.measured_interval)}, difference "
+        f"{result.difference_pp:+.2f} pp (tolerance {result.tolerance_pp:g})"
+    )
+
+
 def check_table(result: CheckResult) -> RenderableType:
     """The verdict."""
-    verdict = (
-        Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
-    )
+    word = Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
     rows = _pairs(
         f"Predicted against measured sparsity of {result.model.spec}, of prunable weights",
         [
@@ -597,4 +607,4 @@ def check_table(result: CheckResult) -> RenderableType:
             ("difference", f"{result.difference_pp:+.2f} pp (tolerance {result.tolerance_pp:g})"),
         ],
     )
-    return Group(verdict, rows, *(_point(reason) for reason in result.reasons))
+    return Group(word, rows, *(_point(reason) for reason in result.reasons))
