@@ -65,6 +65,7 @@ EVERYDAY = frozenset(
         *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
         *("output", "plot", "csv_path", "junit", "sparse", "json", "strict", "resume"),
+        "dry_run",
     }
 )
 """Options that --help shows; --help-all shows the rest too."""

@@ -45,13 +45,14 @@ if TYPE_CHECKING:
     RUN,
     document_options(plot="predicted width against removed radius", strict=True),
     flag("Output", "--resume", "Go on with an interrupted prediction, if there is one."),
+    flag("Output", "--dry-run", "Say what it would take, and do nothing."),
     general_options(),
     examples=(
         "prunelimit predict lenet.safetensors -o predict.json",
         "prunelimit predict mine.pt -m net.py:network -d net.py:data --max-seconds 300",
     ),
 )
-def command(checkpoint: Path, resume: bool, **given: Any) -> None:
+def command(checkpoint: Path, resume: bool, dry_run: bool, **given: Any) -> None:
     """Predict how sparse a network can be made.
 
     Gives two numbers, each with its interval and what speaks against it. Plain: up to here the
@@ -66,6 +67,9 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
     """
     from prunelimit.storage.files import resume_path
 
+    if dry_run:
+        _plan(checkpoint, given)
+        return
     force = given["force"]
     state = None if given["output"] is None else resume_path(given["output"])
     if resume and state is None:
@@ -82,6 +86,19 @@ def command(checkpoint: Path, resume: bool, **given: Any) -> None:
         if group.rank > 0:  # the first process speaks for all
             given = {**given, "output": None, "plot": None, "json": False, "quiet": True}
         _predict(checkpoint, state, resume, force, group, given)
+
+
+def _plan(checkpoint: Path, given: dict[str, Any]) -> None:
+    from prunelimit.estimation.plan import plan
+    from prunelimit.inputs.load import load
+    from prunelimit.report.tables import plan_table
+
+    outputs = Outputs.of({**given, "output": None, "plot": None}, inputs=(checkpoint,))
+    loaded = load(
+        checkpoint, build(ModelConfig, given), build(DataConfig, given), build(RunConfig, given)
+    )
+    found = plan(loaded.problem, build(CurvatureConfig, given), build(LimitConfig, given))
+    outputs.show(plan_table(found, loaded.model_info.spec))
 
 
 def _predict(

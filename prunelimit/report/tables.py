@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..estimation.plan import Plan
 from ..inputs.formats import loading_line
 from ..limit.reliability import judge_one_shot
 from ..results.types import (
@@ -52,6 +53,7 @@ __all__ = [
     "check_table",
     "compare_table",
     "measure_table",
+    "plan_table",
     "predict_table",
     "prune_table",
     "spectrum_table",
@@ -349,6 +351,19 @@ def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = Tru
         _layers(result.layers),
         BLANK,
         _next(result, checkpoint),
+    )
+
+
+def plan_table(found: Plan, network: str) -> RenderableType:
+    """What a prediction would take."""
+    return _pairs(
+        f"What predicting the limit of {network} takes, about",
+        [
+            ("products", f"{found.products:,} on {found.samples:,} samples"),
+            ("time", f"{span(found.seconds)}" + (", by your budget" if found.bounded else "")),
+            ("of that", f"{span(found.evaluation_seconds)} to evaluate data and pruning path"),
+            ("Lanczos vectors", f"{found.vectors_bytes / 2**20:,.0f} MiB"),
+        ],
     )
 
 

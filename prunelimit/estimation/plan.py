@@ -1,0 +1,85 @@
+"""What a prediction is going to take, told before it is begun."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ..config import CurvatureConfig, LimitConfig
+from ..curvature import curvature_product
+from ..distributed import ALONE
+from ..inputs.problem import Problem, evaluate
+from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, vectors_bytes
+
+__all__ = ["Plan", "plan"]
+
+USUAL_PRODUCTS = 270
+"""Products by the GGN until half the interval is within a quarter point: 200 to 300 on most of the
+networks of the evidence table."""
+USUAL_HESSIAN = 600
+"""Products by the Hessian, of which most networks take all that are allowed."""
+PATH_EVALUATIONS = 35
+"""Evaluations along the pruning path, about, each of at most as many samples as the curvature."""
+TRIED = 512
+"""Samples on which speed is measured."""
+VECTORS = 3
+"""Lanczos processes whose vectors lie in memory at once."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``products`` on ``samples``, in ``product_seconds`` in all; ``evaluation_seconds`` for data
+    and pruning path; ``vectors_bytes`` of Lanczos vectors, beside what products keep of their
+    graphs. ``bounded`` says whether a budget of the user ends the work earlier."""
+
+    products: int
+    samples: int
+    product_seconds: float
+    evaluation_seconds: float
+    vectors_bytes: int
+    bounded: bool
+
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.product_seconds + self.evaluation_seconds
+
+
+def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Plan:
+    """What predicting the limit of ``problem`` takes, about: by the speed of two products and an
+    evaluation on up to 512 samples, and by how many products such networks usually take.
+
+    Raises:
+        PruneLimitError: the network does not run.
+    """
+    everything = len(problem.train)
+    wanted = DEFAULT_SAMPLES if curvature.samples is None else curvature.samples
+    samples = min(wanted or everything, everything)
+    products = USUAL_PRODUCTS if curvature.curvature == "ggn" else USUAL_HESSIAN
+    bounded = limit.max_products is not None and limit.max_products < products
+    if limit.max_products is not None:
+        products = min(products, limit.max_products)
+    tried = problem.train.subset(min(TRIED, samples), problem.seed)
+    product = curvature_product(problem, tried, curvature.curvature, curvature.backend)
+    vector = problem.vector()
+    product(vector)  # makes what later products share
+    begin = time.perf_counter()
+    product(vector)
+    each = (time.perf_counter() - begin) / len(tried)
+    begin = time.perf_counter()
+    evaluate(problem, tried)
+    evaluation = (time.perf_counter() - begin) / len(tried)
+    evaluated = everything + len(problem.test) + PATH_EVALUATIONS * min(DEFAULT_SAMPLES, everything)
+    product_seconds, evaluation_seconds = products * samples * each, evaluated * evaluation
+    if limit.max_seconds is not None and product_seconds + evaluation_seconds > limit.max_seconds:
+        bounded = True
+        product_seconds = max(0.0, limit.max_seconds - evaluation_seconds)
+    return Plan(
+        products=products,
+        samples=samples,
+        product_seconds=product_seconds,
+        evaluation_seconds=evaluation_seconds,
+        vectors_bytes=VECTORS
+        * vectors_bytes(problem, curvature, curvature.steps or FIRST_STEPS, ALONE),
+        bounded=bounded,
+    )
