@@ -21,7 +21,7 @@ from ..estimation.epsilon import tolerance_of
 from ..gate import distances, require_same
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
-from ..measure import measure
+from ..measurement import measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
 from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult

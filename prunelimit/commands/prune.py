@@ -23,9 +23,9 @@ from ..inputs.checkpoint import write_checkpoint
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
 from ..limit.reliability import judge_one_shot
-from ..measure.drop import paired_drop
-from ..measure.networks import Networks
-from ..measure.sparsest import sparsest
+from ..measurement.drop import paired_drop
+from ..measurement.networks import Networks
+from ..measurement.sparsest import sparsest
 from ..progress import Progress, silent
 from ..pruning.magnitude import layer_results, removal_count
 from ..pruning.selection import Selection
