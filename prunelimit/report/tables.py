@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..limit.reliability import judge_one_shot
 from ..results.types import (
+    Artifact,
     CheckResult,
     CompareResult,
     CompensationResult,
@@ -239,9 +240,13 @@ def train_table(result: TrainResult) -> RenderableType:
             ("training loss", f"{result.dense.loss:.4g} nats"),
             ("parameters", f"{result.model.parameters:,}"),
             ("prunable weights", f"{result.model.prunable:,}"),
-            ("checkpoint", f"{result.artifact.path} ({result.artifact.bytes:,} bytes)"),
+            *_written(result.artifact),
         ],
     )
+
+
+def _written(file: Artifact | None) -> list[tuple[str, str]]:
+    return [] if file is None else [("checkpoint", f"{file.path} ({file.bytes:,} bytes)")]
 
 
 def spectrum_table(result: SpectrumResult) -> RenderableType:
@@ -298,9 +303,11 @@ def _headlines(result: PredictResult) -> list[tuple[str, str]]:
     return rows
 
 
-def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = True) -> Group:
-    """The two numbers and what to do next; with ``verbose`` the limit by other formulas and
-    operators, the evidence and the layers too."""
+def predict_table(result: PredictResult, checkpoint: str | None, *, verbose: bool = True) -> Group:
+    """The two numbers and what to do next with ``checkpoint``, if there is one.
+
+    With ``verbose`` the limit by other formulas and operators, the evidence and the layers too.
+    """
     limit = result.limit
     head = _pairs(
         f"Sparsity of {result.model.spec} on {result.data.spec}, of prunable weights",
@@ -313,8 +320,9 @@ def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = Tru
             *_checked(result.curvature.cross_check),
         ],
     )
+    following = [] if checkpoint is None else [BLANK, _next(result, checkpoint)]
     if not verbose:
-        return Group(head, BLANK, _next(result, checkpoint))
+        return Group(head, *following)
     details = [
         ("formula", _formula(limit)),
         (f"{100 * limit.confidence:g}% interval", _sources(limit)),
@@ -343,8 +351,7 @@ def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = Tru
         _reliability(result.reliability),
         BLANK,
         _layers(result.layers),
-        BLANK,
-        _next(result, checkpoint),
+        *following,
     )
 
 
@@ -382,7 +389,6 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
 
 def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
     """What was removed, and what the file saves."""
-    file = result.artifact
     head = _pairs(
         f"{result.model.spec} pruned by {result.method}",
         [
@@ -399,8 +405,7 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
             ),
             *_held_out(result.within),
             *_shared(result.allocation, result.calibration),
-            ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
-            ("dense, same format", f"{file.bytes_dense:,} bytes"),
+            *_saved(result.artifact),
         ],
     )
     note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
@@ -416,12 +421,22 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
     return Group(*parts, *(Text(f"Warning: {each}") for each in result.warnings))
 
 
+def _saved(file: Artifact | None) -> list[tuple[str, str]]:
+    if file is None:
+        return []
+    return [
+        ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
+        ("dense, same format", f"{file.bytes_dense:,} bytes"),
+    ]
+
+
 def _held_out(found: Within | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     text = (
         f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on "
-        f"{found.held_out:,} training samples held out; within {100 * found.tolerance:g} pp was asked for"
+        f"{found.held_out:,} training samples held out; within {100 * found.tolerance:g} pp was "
+        "asked for"
     )
     return [("held out", text)]
 

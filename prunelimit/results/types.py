@@ -407,8 +407,8 @@ class PruneResult:
     ``allocation`` how layers shared what is removed, None where a pattern said so; ``calibration``
     counts the training samples that were read for scores. ``reliability`` is that of the prediction
     which chose the sparsity; None where nothing was predicted. ``within`` is there where accuracy
-    chose it, ``compensation`` where survivors were moved without labels. ``warnings`` say what is
-    to be known of the outcome.
+    chose it, ``compensation`` where survivors were moved without labels. ``artifact`` is None where
+    nothing was written. ``warnings`` say what is to be known of the outcome.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/2"
@@ -420,7 +420,7 @@ class PruneResult:
     sparsity: float
     nonzero: int
     layers: tuple[LayerResult, ...]
-    artifact: Artifact
+    artifact: Artifact | None
     accuracy_before: float
     accuracy_after: float
     drop: float
@@ -593,14 +593,17 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """A finished training: accuracy on the test split and the checkpoint it left."""
+    """A finished training: accuracy on the test split, and the checkpoint it left.
+
+    ``artifact`` is None where nothing was written.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.train/1"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
     dense: Dense
-    artifact: Artifact
+    artifact: Artifact | None
     history: tuple[dict[str, float], ...] = field(default=())
 
 
