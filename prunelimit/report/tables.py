@@ -281,7 +281,7 @@ def _expected(limit: Limit) -> list[tuple[str, str]]:
     return [("trained survivors", f"expected to stop at {low} to {high} (95%, by other networks)")]
 
 
-def _headlines(result: PredictResult) -> list[tuple[str, str]]:
+def _headlines(result: PredictResult, where: str) -> list[tuple[str, str]]:
     """The two numbers, with what speaks against each."""
     limit, reasons = result.limit, result.reliability.reasons
     rows = []
@@ -295,7 +295,7 @@ def _headlines(result: PredictResult) -> list[tuple[str, str]]:
     stops = interval(limit.sparsity, limit.interval)
     rows.append(("limit", f"{stops}: up to here some setting of the surviving weights keeps it"))
     if not result.reliability.ok:
-        more = f" ({len(reasons) - 1} more with -v)" if len(reasons) > 1 else ""
+        more = f" ({len(reasons) - 1} more {where})" if len(reasons) > 1 else ""
         rows.append(("", f"NOT RELIABLE: {reasons[0]}{more}"))
     rows += _expected(limit)
     kept = f"the limit keeps {limit.kept:,} of {result.model.prunable:,} prunable weights"
@@ -303,16 +303,23 @@ def _headlines(result: PredictResult) -> list[tuple[str, str]]:
     return rows
 
 
-def predict_table(result: PredictResult, checkpoint: str | None, *, verbose: bool = True) -> Group:
+def predict_table(
+    result: PredictResult,
+    checkpoint: str | None,
+    *,
+    verbose: bool = True,
+    more: str = "with -v",
+) -> Group:
     """The two numbers and what to do next with ``checkpoint``, if there is one.
 
-    With ``verbose`` the limit by other formulas and operators, the evidence and the layers too.
+    With ``verbose`` the limit by other formulas and operators, the evidence and the layers too;
+    without, ``more`` says where further reasons stand.
     """
     limit = result.limit
     head = _pairs(
         f"Sparsity of {result.model.spec} on {result.data.spec}, of prunable weights",
         [
-            *_headlines(result),
+            *_headlines(result, more),
             *_tolerance(result.epsilon),
             _dense(result.dense),
             ("cost", _products(result.curvature)),
