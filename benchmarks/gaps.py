@@ -28,7 +28,7 @@ from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.limit.tolerance import loss_tolerance
-from prunelimit.measure import measure
+from prunelimit.measurement import measure
 from prunelimit.pruning.magnitude import magnitude_order
 
 RECIPES: dict[str, TrainConfig] = DIGITS

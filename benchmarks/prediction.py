@@ -33,7 +33,7 @@ from scipy.stats import t as student
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.inputs.problem import Problem
-from prunelimit.measure import measure
+from prunelimit.measurement import measure
 from prunelimit.results.serialization import to_json
 from prunelimit.storage.files import read_json, write_json
 

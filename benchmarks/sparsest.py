@@ -23,9 +23,9 @@ from networks import Case, arguments, cases
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import PruneConfig
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.measure.drop import paired_drop
-from prunelimit.measure.networks import Network, Networks
-from prunelimit.measure.sparsest import sparsest
+from prunelimit.measurement.drop import paired_drop
+from prunelimit.measurement.networks import Network, Networks
+from prunelimit.measurement.sparsest import sparsest
 from prunelimit.storage.files import read_json, write_json
 from prunelimit.values import EpsilonRule, Method
 

@@ -88,7 +88,7 @@ class Outputs:
         if self.json:
             click.echo(json.dumps(document, indent=2, allow_nan=False))
 
-    def draw(self, draw: Callable[[Path], None]) -> None:
+    def draw(self, draw: Callable[[Path], object]) -> None:
         """The plot, when one is wanted; ``draw`` writes it to the path it is given."""
         from prunelimit.storage.files import writing
 

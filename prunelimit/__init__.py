@@ -1,7 +1,67 @@
-"""prunelimit: how sparse a trained network can be made in one shot, and proof of it."""
+"""prunelimit: how sparse a trained network can be made in one shot, and proof of it.
+
+    import prunelimit as pl
+
+    problem = pl.Problem(model, train_loader, test_loader)
+    limit = pl.predict(problem)
+    pruned = pl.prune(problem, survivors="staged")
+    measured = pl.measure(problem, "magnitude+staged")
+    verdict = pl.check(limit, measured)
+
+Nothing is loaded before it is used: importing this takes no torch.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import presentation as presentation
+    from .api.functions import check, compare, load, measure, predict, prune, spectrum, train
+    from .api.problem import Problem
+    from .errors import PruneLimitError
+    from .values import Method
+
+__all__ = [
+    "Method",
+    "Problem",
+    "PruneLimitError",
+    "__version__",
+    "check",
+    "compare",
+    "load",
+    "measure",
+    "predict",
+    "prune",
+    "spectrum",
+    "train",
+]
 
 __version__ = "0.1.0"
+
+HOMES = {
+    "Method": "values",
+    "Problem": "api.problem",
+    "PruneLimitError": "errors",
+    **dict.fromkeys(
+        ("check", "compare", "load", "measure", "predict", "prune", "spectrum", "train"),
+        "api.functions",
+    ),
+}
+"""Where each name comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    """The name from its home, loaded when it is first asked for."""
+    if name == "presentation":  # how the methods of results are done
+        return importlib.import_module(".api.presentation", __name__)
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f".{HOMES[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

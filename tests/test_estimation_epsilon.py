@@ -23,7 +23,7 @@ from prunelimit.errors import UsageError
 from prunelimit.estimation.epsilon import tolerance_of
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, cross_entropy, evaluate
-from prunelimit.measure import measure
+from prunelimit.measurement import measure
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.results.schema import schema
 from prunelimit.results.types import Epsilon

@@ -18,7 +18,7 @@ from prunelimit.curvature import CurvatureProduct
 from prunelimit.inputs.call import call
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.measure import measure
+from prunelimit.measurement import measure
 from prunelimit.pruning.allocation import ALLOCATIONS
 from prunelimit.pruning.criteria import CRITERIA
 from prunelimit.pruning.selection import Selection

@@ -18,7 +18,7 @@ from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.limit.one_shot import RESOLUTION, Rise, find_crossing, modelled_crossing
 from prunelimit.limit.tolerance import loss_tolerance
-from prunelimit.measure import measure
+from prunelimit.measurement import measure
 from prunelimit.pruning.magnitude import magnitude_order
 
 SAMPLES, INPUTS, CLASSES = 4000, 20, 4

@@ -15,7 +15,7 @@ from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.measure import Measurement, measure, parse_sparsities
+from prunelimit.measurement import Measurement, measure, parse_sparsities
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.results.types import Threshold
 from prunelimit.training.l1 import train

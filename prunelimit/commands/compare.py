@@ -21,7 +21,7 @@ from ..estimation.epsilon import tolerance_of
 from ..gate import distances, require_same
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
-from ..measure import measure
+from ..measurement import measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
 from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
@@ -31,7 +31,7 @@ from ..values import EpsilonRule
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["compare", "compared"]
+__all__ = ["compare", "compare_loaded", "compared"]
 
 
 def compare(
@@ -86,6 +86,22 @@ def compare(
         if kept is not None:
             kept.save(to_json(found))
     found = _measured(loaded, found, settings, kept, progress)
+    return dataclasses.replace(found, provenance=recorder.finish())
+
+
+def compare_loaded(
+    loaded: Loaded,
+    predicted: PredictResult,
+    measurement: MeasureConfig,
+    config: CompareConfig,
+    recorder: Recorder,
+    *,
+    progress: Progress = silent,
+) -> CompareResult:
+    """:func:`compare` for a problem that is loaded already, against a limit predicted already."""
+    settings = _settings(measurement, config)
+    found = _begun(loaded, predicted, settings[0].epsilon, recorder)
+    found = _measured(loaded, found, settings, None, progress)
     return dataclasses.replace(found, provenance=recorder.finish())
 
 

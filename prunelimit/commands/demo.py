@@ -131,6 +131,8 @@ def _tell(
     }
     for name, result in documents.items():
         write_json(folder / f"{name}.json", to_json(result), force=False)
+    assert cut.artifact is not None
+    assert sparse.artifact is not None
     result = DemoResult(
         provenance=recorder.finish(),
         model=predicted.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import measure as measuring
+from .. import measurement as measuring
 from ..config import DataConfig, MeasureConfig, ModelConfig, RunConfig
 from ..inputs.load import Loaded, load
 from ..progress import Progress, silent

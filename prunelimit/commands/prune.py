@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -23,9 +24,9 @@ from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
 from ..limit.reliability import judge_one_shot
-from ..measure.drop import paired_drop
-from ..measure.networks import Networks
-from ..measure.sparsest import sparsest
+from ..measurement.drop import paired_drop
+from ..measurement.networks import Networks
+from ..measurement.sparsest import sparsest
 from ..progress import Progress, silent
 from ..pruning.magnitude import layer_results, removal_count
 from ..pruning.selection import Selection
@@ -42,7 +43,17 @@ from .compensation import compensated, described
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["Pruned", "prune", "prune_problem"]
+__all__ = [
+    "Pruned",
+    "check_prune",
+    "describe_pruning",
+    "predicted_amount",
+    "prune",
+    "prune_loaded",
+    "prune_problem",
+    "pruned_result",
+    "pruned_tensors",
+]
 
 COSTLY = 0.01
 """A loss of accuracy, as a fraction, from which on a better command is named."""
@@ -92,7 +103,7 @@ def prune(
             nor ``resume`` says what to do with it.
     """
     recorder = Recorder("prune", run, model, data, curvature, limit, config)
-    _check(config)
+    check_prune(config)
     check_suffix(output, sparse=config.sparse)
     check_writable(output, force=force)
     resumable = config.method.moves and config.within is None
@@ -134,7 +145,7 @@ def predicted_amount(predicted: PredictResult, config: PruneConfig) -> tuple[flo
     return predicted.limit.sparsity, predicted.reliability
 
 
-def _check(config: PruneConfig) -> None:
+def check_prune(config: PruneConfig) -> None:
     """What can be told to be wrong before anything is read."""
     if config.within is not None and config.amount != "auto":
         raise UsageError("`within` finds the amount itself; leave out `amount`.")
@@ -181,35 +192,57 @@ def prune_loaded(
         state=state,
         progress=progress,
     )
-    prunable = int(problem.prunable_mask().sum())
-    weights = _as_written(loaded, pruned.weights)
-    removed = int((~pruned.mask).sum())
-    before = evaluate(problem, problem.test)
-    after = evaluate(pruned.problem, problem.test, weights)
-    drop = paired_drop(before, after)
-    layers = layer_results(problem, pruned.mask)
-    allocation = None if config.pattern else pruned.selection.allocation
-    description = {
-        **loaded.description,
-        "pruning": {
-            "method": config.method.name,
-            "amount": str(config.amount),
-            "allocation": allocation,
-            "calibration": pruned.selection.calibration,
-            "sparsity": removed / prunable,
-            "removed": removed,
-            "min_keep": str(config.min_keep),
-        },
-    }
+    given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
+    result = pruned_result(loaded, pruned, config, given, recorder, reliability=reliability)
     artifact = write_network(
         output,
-        _pruned_tensors(loaded, pruned.mask, pruned.moved),
-        description,
+        pruned_tensors(pruned, given),
+        describe_pruning(loaded, pruned, config),
         sparse=problem.prunable if config.sparse else (),
         force=force,
     )
     if state is not None:
         state.unlink(missing_ok=True)
+    return dataclasses.replace(result, provenance=recorder.finish(), artifact=artifact)
+
+
+def describe_pruning(loaded: Loaded, pruned: Pruned, config: PruneConfig) -> dict[str, Any]:
+    """What a checkpoint of the pruned network says of itself."""
+    removed = int((~pruned.mask).sum())
+    return {
+        **loaded.description,
+        "pruning": {
+            "method": config.method.name,
+            "amount": str(config.amount),
+            "allocation": None if config.pattern else pruned.selection.allocation,
+            "calibration": pruned.selection.calibration,
+            "sparsity": removed / int(loaded.problem.prunable_mask().sum()),
+            "removed": removed,
+            "min_keep": str(config.min_keep),
+        },
+    }
+
+
+def pruned_result(
+    loaded: Loaded,
+    pruned: Pruned,
+    config: PruneConfig,
+    given: Mapping[str, Tensor],
+    recorder: Recorder,
+    *,
+    reliability: Reliability | None = None,
+) -> PruneResult:
+    """What is to be said of ``pruned``, which is looked at on the test split; nothing is written.
+
+    ``given`` are the network's own tensors by name, in the dtypes that it is to keep.
+    """
+    problem = loaded.problem
+    prunable = int(problem.prunable_mask().sum())
+    weights = _as_written(problem, pruned.weights, given)
+    removed = int((~pruned.mask).sum())
+    before = evaluate(problem, problem.test)
+    after = evaluate(pruned.problem, problem.test, weights)
+    drop = paired_drop(before, after)
     return PruneResult(
         provenance=recorder.finish(),
         model=loaded.model_info,
@@ -218,14 +251,14 @@ def prune_loaded(
         amount=_amount(config),
         sparsity=removed / prunable,
         nonzero=int((weights[problem.prunable_mask()] != 0).sum()),
-        layers=layers,
-        artifact=artifact,
+        layers=layer_results(problem, pruned.mask),
+        artifact=None,
         accuracy_before=before.accuracy,
         accuracy_after=after.accuracy,
         drop=drop.mean,
         standard_error=drop.standard_error,
         reliability=reliability,
-        allocation=allocation,
+        allocation=None if config.pattern else pruned.selection.allocation,
         calibration=pruned.selection.calibration,
         within=pruned.within,
         compensation=pruned.compensation,
@@ -374,20 +407,18 @@ def _warnings(config: PruneConfig, drop: float, pruned: Pruned) -> tuple[str, ..
     return tuple(found)
 
 
-def _as_written(loaded: Loaded, weights: Tensor) -> Tensor:
-    """``weights`` (D,) rounded to what the checkpoint's own dtypes hold of them."""
-    given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
-    pieces = loaded.problem.layout.unflatten(weights)
-    return loaded.problem.layout.flatten(
+def _as_written(problem: Problem, weights: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """``weights`` (D,) rounded to what the dtypes of ``given`` hold of them."""
+    pieces = problem.layout.unflatten(weights)
+    return problem.layout.flatten(
         {name: piece.to(given.get(name, piece).dtype).to(piece) for name, piece in pieces.items()}
     )
 
 
-def _pruned_tensors(loaded: Loaded, mask: Tensor, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The checkpoint's own tensors, or those of ``moved``, in the checkpoint's dtype; zero where
-    ``mask`` (D,) is False; tied ones alike."""
-    problem = loaded.problem
-    given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
+def pruned_tensors(pruned: Pruned, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the pruned network on the CPU: those of ``given``, or moved ones in their
+    dtypes; zero where the mask is False; tied ones alike."""
+    problem, mask, moved = pruned.problem, pruned.mask, pruned.moved
     masks = problem.layout.unflatten(mask.cpu())
     parameters = dict(problem.model.named_parameters(remove_duplicate=False))
     by_identity = {id(parameters[name]): each for name, each in masks.items()}

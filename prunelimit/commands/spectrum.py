@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ..config import CurvatureConfig, DataConfig, ModelConfig, RunConfig
 from ..estimation.curvature import cross_check, measure_curvature
-from ..inputs.load import load
+from ..inputs.load import Loaded, load
 from ..progress import Progress, silent
 from ..results.types import SpectrumResult
 from .provenance import Recorder
 
-__all__ = ["spectrum"]
+__all__ = ["spectrum", "spectrum_loaded"]
 
 
 def spectrum(
@@ -30,7 +30,19 @@ def spectrum(
         PruneLimitError: see its subclasses.
     """
     recorder = Recorder("spectrum", run, model, data, curvature)
-    loaded = load(checkpoint, model, data, run)
+    return spectrum_loaded(
+        load(checkpoint, model, data, run), curvature, recorder, progress=progress
+    )
+
+
+def spectrum_loaded(
+    loaded: Loaded,
+    curvature: CurvatureConfig,
+    recorder: Recorder,
+    *,
+    progress: Progress = silent,
+) -> SpectrumResult:
+    """:func:`spectrum` for a problem that is loaded already."""
     found = measure_curvature(loaded.problem, curvature, progress)
     rules = [each.quadrature() for each in found.spectrum.runs]
     checked = cross_check(found) if curvature.cross_check else None

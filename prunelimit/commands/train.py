@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..inputs.formats import check_suffix, write_network
-from ..inputs.load import new
+from ..inputs.load import Loaded, new
 from ..progress import Progress, silent
 from ..results.types import Dense, TrainResult
 from ..storage.files import check_writable, resume_path
@@ -16,7 +16,7 @@ from ..storage.resume import settle
 from ..training import l1 as training
 from .provenance import Recorder
 
-__all__ = ["train"]
+__all__ = ["train", "train_loaded"]
 
 
 def train(
@@ -46,20 +46,42 @@ def train(
     state = resume_path(output)
     settle(state, "training", resume=resume, force=force)
     loaded = new(model, data, run)
+    loaded, result = train_loaded(loaded, config, recorder, state=state, progress=progress)
+    artifact = write_network(
+        output, loaded.problem.model.state_dict(), loaded.description, force=force
+    )
+    digest = hashlib.sha256(output.read_bytes()).hexdigest()
+    return dataclasses.replace(
+        result,
+        provenance=recorder.finish(),
+        model=dataclasses.replace(result.model, sha256=digest),
+        artifact=artifact,
+    )
+
+
+def train_loaded(
+    loaded: Loaded,
+    config: TrainConfig,
+    recorder: Recorder,
+    *,
+    state: Path | None = None,
+    progress: Progress = silent,
+) -> tuple[Loaded, TrainResult]:
+    """Train the network of a problem in place; ``loaded`` with what was done in its description."""
+    seed = loaded.problem.seed
     trained = training.train(
-        loaded.problem, config, seed=run.seed, resume_path=state, progress=progress
+        loaded.problem, config, seed=seed, resume_path=state, progress=progress
     )
     description = {
         **loaded.description,
-        "training": {**dataclasses.asdict(config), "seed": run.seed},
+        "training": {**dataclasses.asdict(config), "seed": seed},
     }
-    artifact = write_network(output, loaded.problem.model.state_dict(), description, force=force)
-    digest = hashlib.sha256(output.read_bytes()).hexdigest()
-    return TrainResult(
+    result = TrainResult(
         provenance=recorder.finish(),
-        model=dataclasses.replace(loaded.model_info, sha256=digest),
+        model=loaded.model_info,
         data=loaded.data_info,
         dense=Dense(loss=trained.loss, accuracy=trained.accuracy),
-        artifact=artifact,
+        artifact=None,
         history=trained.history,
     )
+    return dataclasses.replace(loaded, description=description), result

@@ -18,8 +18,9 @@ from ..errors import InputError, NumericalError, UsageError
 from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
 from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
-from .datasets import Data, load_data, split_of
+from .datasets import Data, load_data
 from .description import complete, describe, kept_description, known_classes
+from .loaders import split_of_any
 from .networks import build_network
 from .placement import device_of, dtype_of
 from .problem import Layout, Problem, SampleLoss, cross_entropy
@@ -102,11 +103,14 @@ def problem_from_module(
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "float32",
+    workers: int = 0,
+    metric: SampleLoss | None = None,
 ) -> Problem:
     """The problem of a live module; the module itself is copied, not changed.
 
-    ``train`` and ``test`` are (inputs, targets), map-style data sets or splits; ``loss`` gives one
-    loss per sample; ``exclude`` are regular expressions of module names held as trained.
+    ``train`` and ``test`` are (inputs, targets), map-style data sets, DataLoaders or splits;
+    ``loss`` gives one loss per sample, ``metric`` one score from 0 to 1 in the place of accuracy;
+    ``exclude`` are regular expressions of module names held as trained.
 
     Raises:
         UsageError: an expression is malformed, or a type or device is unknown.
@@ -114,9 +118,11 @@ def problem_from_module(
         NumericalError: a weight is NaN or infinite.
     """
     if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}; give 1 or more.")
+        raise UsageError(f"`batch_size` is {batch_size}; give 1 or more.")
     where, kind = device_of(device), dtype_of(dtype)
-    splits = [split_of(each, device=where, dtype=kind) for each in (train, test)]
+    splits = [
+        split_of_any(each, device=where, dtype=kind, workers=workers) for each in (train, test)
+    ]
     network = copy.deepcopy(model).to(where, kind).eval()
     _check_finite(network, "the network")
     layout, prunable = _free(network, _held(network, exclude))
@@ -133,6 +139,7 @@ def problem_from_module(
         dtype=kind,
         batch_size=1,
         seed=seed,
+        metric=metric,
     )
     if loss is cross_entropy:
         _check_outputs(problem, "The network")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import Group, Parts
-from ..errors import NumericalError
+from ..errors import InputError, NumericalError
 from .call import call
 from .output_curvature import output_curvature
 
@@ -82,7 +82,8 @@ class Problem:
 
     ``model`` is in eval mode, with finite parameters, on ``device``. ``layout`` holds the free
     parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
-    may be pruned: the weights of convolutions and linear layers.
+    may be pruned: the weights of convolutions and linear layers. ``metric`` gives a score from 0 to
+    1 per sample in the place of correctness.
     """
 
     model: nn.Module
@@ -96,6 +97,7 @@ class Problem:
     dtype: torch.dtype
     batch_size: int
     seed: int
+    metric: SampleLoss | None = None
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The free parameters by name, in the layout's order: the network's own, not copies."""
@@ -132,7 +134,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per-sample loss (float64, nats) and correctness (bool), each of shape (n,), in order.
+    """Per-sample loss (float64, nats) and correctness (bool, or the metric's float64 scores), each
+    of shape (n,), in order.
 
     ``curvatures`` (n,) float64 are the samples' :func:`output_curvature`, where they were asked
     for.
@@ -149,8 +152,27 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of samples classified correctly."""
+        """Share of samples classified correctly, or the mean of the metric."""
         return float(self.correct.mean())
+
+
+def _scores(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether each sample is classified correctly, or the metric's score of it, on the CPU.
+
+    Raises:
+        InputError: the metric does not give one number from 0 to 1 per sample.
+    """
+    if problem.metric is None:
+        return (outputs.argmax(dim=-1) == targets).cpu()
+    scores = torch.as_tensor(problem.metric(outputs, targets)).detach().cpu()
+    # A pruned network may give no number at all; it then scores nothing.
+    scores = scores if scores.dtype == torch.bool else scores.to(torch.float64).nan_to_num(nan=0.0)
+    if scores.shape != (len(targets),) or not bool(((scores >= 0) & (scores <= 1)).all()):
+        raise InputError(
+            f"`metric` gives {tuple(scores.shape)} for {len(targets)} samples, or not numbers from "
+            "0 to 1; let it give one such number per sample."
+        )
+    return scores
 
 
 def evaluate(
@@ -179,7 +201,7 @@ def evaluate(
         for inputs, targets in split.batches(problem.batch_size):
             outputs = problem.outputs(inputs, tensors)
             losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
-            correct.append((outputs.argmax(dim=-1) == targets).cpu())
+            correct.append(_scores(problem, outputs, targets))
             if curvatures:
                 bent.append(output_curvature(problem.loss, outputs, targets).cpu())
             done += len(targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -111,7 +111,8 @@ class TensorSplit:
 class DatasetSplit:
     """Samples of a map-style data set of (input, target) pairs, loaded as they are needed.
 
-    Inputs are converted as in :class:`TensorSplit`. ``workers`` processes load them.
+    Inputs are converted as in :class:`TensorSplit`. ``workers`` processes load them; ``collate``
+    makes a batch of a list of samples, as torch does where it is None.
     """
 
     def __init__(
@@ -123,8 +124,9 @@ class DatasetSplit:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         workers: int = 0,
+        collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
-        self.dataset = dataset
+        self.dataset, self.collate = dataset, collate
         self._device, self._dtype, self._workers = device, dtype, workers
         self._mean, self._std = mean, std
 
@@ -145,6 +147,7 @@ class DatasetSplit:
             dataset,
             batch_size=batch_size,
             num_workers=self._workers,
+            collate_fn=self.collate,
             generator=torch.Generator().manual_seed(0),
         )
         batches = iter(loader)
@@ -176,6 +179,7 @@ class DatasetSplit:
             mean=self._mean,
             std=self._std,
             workers=self._workers,
+            collate=self.collate,
         )
 
 
@@ -207,7 +211,7 @@ def labels_of(split: Split) -> Tensor:
     """All targets of ``split``, in order; without reading the inputs where that can be."""
     if isinstance(split, TensorSplit):
         return split.targets
-    if isinstance(split, DatasetSplit):
+    if isinstance(split, DatasetSplit) and split.collate is None:
         known = getattr(split.dataset, "targets", None)
         changed = getattr(split.dataset, "target_transform", None) is not None
         if isinstance(known, (list, Tensor)) and len(known) == len(split) and not changed:

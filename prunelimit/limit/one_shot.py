@@ -10,9 +10,9 @@ whether L(w_m) <= L(w*) + epsilon. Two answers:
   and a **prediction** for all training samples only as far as those stand in for them; the interval
   is about that, and about how finely the path was looked at.
 
-The loss threshold of a one-shot measurement (:mod:`prunelimit.measure`) is the same event on all
-training samples. How accuracy falls along the path follows from none of this: the theory is about
-the loss.
+The loss threshold of a one-shot measurement (:mod:`prunelimit.measurement`) is the same event on
+all training samples. How accuracy falls along the path follows from none of this: the theory is
+about the loss.
 """
 
 from __future__ import annotations

@@ -78,8 +78,9 @@ and what the second-order model says of it.</p>
 {% if cut %}<h2>Pruned checkpoint</h2>
 <p>{{ percent(cut.sparsity) }} of the prunable weights are zero; test accuracy
 {{ accuracy(cut.accuracy_before) }} before and {{ accuracy(cut.accuracy_after) }} after, with
-nothing trained in between. The file has {{ "{:,}".format(cut.artifact.bytes) }} bytes; dense, it
-would have {{ "{:,}".format(cut.artifact.bytes_dense) }}. Unstructured zeros do not make a CPU or
+nothing trained in between.{% if cut.artifact %} The file has
+{{ "{:,}".format(cut.artifact.bytes) }} bytes; dense, it would have
+{{ "{:,}".format(cut.artifact.bytes_dense) }}.{% endif %} Unstructured zeros do not make a CPU or
 GPU faster.</p>{% endif %}
 <h2>Layers at the limit</h2>
 <table><tr><th>weight</th><th>shape</th><th class="n">kept</th><th class="n">sparsity</th></tr>

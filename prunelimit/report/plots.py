@@ -36,7 +36,10 @@ OTHERS = (PURPLE, BLACK, GREY)
 
 
 @contextmanager
-def _figure(path: Path, rows: int = 1, height: float = 4.6, **options: Any) -> Iterator[Any]:
+def _figure(
+    path: Path | None, rows: int = 1, height: float = 4.6, **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure and its axes, written to ``path`` at the end if there is one."""
     figure = Figure(figsize=(8.5, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 1, **options)
@@ -44,7 +47,9 @@ def _figure(path: Path, rows: int = 1, height: float = 4.6, **options: Any) -> I
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(True, color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
-    yield axes
+    yield figure, axes
+    if path is None:
+        return
     kind = path.suffix.lstrip(".") or "png"
     # Without the creation date and random names the same result gives the same file.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
@@ -52,7 +57,7 @@ def _figure(path: Path, rows: int = 1, height: float = 4.6, **options: Any) -> I
         figure.savefig(temporary, format=kind, dpi=140, metadata=metadata)
 
 
-def plot_spectrum(result: SpectrumResult, path: Path) -> None:
+def plot_spectrum(result: SpectrumResult, path: Path | None = None) -> Figure:
     """Spectral density on a symmetric logarithmic axis, smoothed for the eye alone.
 
     Raises:
@@ -73,7 +78,7 @@ def plot_spectrum(result: SpectrumResult, path: Path) -> None:
     bumps = np.exp(-0.5 * ((grid[:, None] - place(values)[None]) / width) ** 2)
     heights = bumps @ weights / (width * np.sqrt(2 * np.pi))
     found = result.curvature
-    with _figure(path) as axes:
+    with _figure(path) as (figure, axes):
         floor = 0.1 / result.model.free
         axes.fill_between(grid, floor, np.maximum(heights, floor), color=BLUE, alpha=0.25)
         axes.plot(grid, np.maximum(heights, floor), color=BLUE, linewidth=1.3)
@@ -100,6 +105,7 @@ def plot_spectrum(result: SpectrumResult, path: Path) -> None:
             0.99, 0.97, "bars: Ritz values and their shares\ncurve: the same, smoothed",
             transform=axes.transAxes, ha="right", va="top", fontsize=8, color=GREY,
         )  # fmt: skip
+    return figure
 
 
 def _power(value: float) -> str:
@@ -109,7 +115,7 @@ def _power(value: float) -> str:
     return f"${'-' if value < 0 else ''}10^{{{exponent}}}$"
 
 
-def plot_limit(result: PredictResult, path: Path) -> None:
+def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
     """Removable parameters and removed ones against the removed radius; they cross at the limit.
 
     Every other formula and operator crosses m(R) elsewhere: the thin marks.
@@ -125,7 +131,7 @@ def plot_limit(result: PredictResult, path: Path) -> None:
     at = limit.sparsity * prunable
     others = [v for v in result.variants if (v.formula, v.operator) != _headline(limit)]
     places = [(float(np.interp(v.sparsity, sparsity, radius)), v.sparsity) for v in others]
-    with _figure(path, height=5.6) as axes:
+    with _figure(path, height=5.6) as (figure, axes):
         low, high = (bound * prunable for bound in limit.band)
         axes.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="ALMT transition band")
         low, high = (bound * prunable for bound in limit.interval)
@@ -163,10 +169,11 @@ def plot_limit(result: PredictResult, path: Path) -> None:
             loc="left",
             fontsize=10,
         )
-        axes.figure.legend(
+        figure.legend(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
             frameon=False,
         )  # fmt: skip
+    return figure
 
 
 def _headline(limit: Limit) -> tuple[str, str]:
@@ -174,8 +181,8 @@ def _headline(limit: Limit) -> tuple[str, str]:
 
 
 def plot_measure(
-    results: Sequence[MeasureResult], predicted: PredictResult | None, path: Path
-) -> None:
+    results: Sequence[MeasureResult], predicted: PredictResult | None, path: Path | None = None
+) -> Figure:
     """Accuracy and loss against sparsity, with what was predicted and what was measured.
 
     Both axes of the upper half are logarithmic in what is lost: surviving weights and errors.
@@ -188,7 +195,7 @@ def plot_measure(
     curves = [p for r in results for p in r.curve if p.sparsity < 1]
     floor = max(min((1 - p.sparsity for p in curves), default=0.01) / 1.3, 1e-4)
     fewest = min([1 - p.accuracy for p in curves if p.accuracy < 1] or [0.01])
-    with _figure(path, 2, 6.4, sharex=True) as (upper, lower):
+    with _figure(path, 2, 6.4, sharex=True) as (figure, (upper, lower)):
         for result in results:
             colour = METHODS.get(result.method, GREY)
             points = [p for p in result.curve if 1 - p.sparsity >= floor]
@@ -223,13 +230,14 @@ def plot_measure(
             f"Sparsity of {results[0].model.spec} on {results[0].data.spec}", loc="left",
             fontsize=10,
         )  # fmt: skip
-        upper.figure.legend(
+        figure.legend(
             *upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
             frameon=False,
         )  # fmt: skip
+    return figure
 
 
-def plot_compare(result: CompareResult, path: Path) -> None:
+def plot_compare(result: CompareResult, path: Path | None = None) -> Figure:
     """Accuracy against sparsity, a line per method, with the predicted limit and its interval.
 
     Both axes are logarithmic in what is lost, as in :func:`plot_measure`.
@@ -243,7 +251,7 @@ def plot_compare(result: CompareResult, path: Path) -> None:
     fewest = min([1 - each for each in accuracies if each < 1] or [0.01])
     limit = result.limit
     criteria = [m.method for m in result.methods if m.method not in METHODS]
-    with _figure(path) as axes:
+    with _figure(path) as (figure, axes):
         low, high = (max(1 - bound, floor) for bound in limit.interval)
         axes.axvspan(high, low, color=ORANGE, alpha=0.3, linewidth=0)
         axes.axvline(
@@ -270,10 +278,11 @@ def plot_compare(result: CompareResult, path: Path) -> None:
         axes.set_title(
             f"Methods on {result.model.spec}, {result.data.spec}", loc="left", fontsize=10
         )
-        axes.figure.legend(
+        figure.legend(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8,
             frameon=False,
         )  # fmt: skip
+    return figure
 
 
 def _accuracy_axis(axes: Axes, fewest: float) -> None:

@@ -244,10 +244,18 @@ def train_table(result: TrainResult) -> RenderableType:
             ("training loss", f"{result.dense.loss:.4g} nats"),
             ("parameters", f"{result.model.parameters:,}"),
             ("prunable weights", f"{result.model.prunable:,}"),
-            ("checkpoint", f"{result.artifact.path} ({result.artifact.bytes:,} bytes)"),
-            ("loaded by", loading_line(result.artifact.path, result.artifact.format)),
+            *_written(result.artifact),
         ],
     )
+
+
+def _written(file: Artifact | None) -> list[tuple[str, str]]:
+    if file is None:
+        return []
+    return [
+        ("checkpoint", f"{file.path} ({file.bytes:,} bytes)"),
+        ("loaded by", loading_line(file.path, file.format)),
+    ]
 
 
 def spectrum_table(result: SpectrumResult) -> RenderableType:
@@ -282,7 +290,7 @@ def _expected(limit: Limit) -> list[tuple[str, str]]:
     return [("trained survivors", f"expected to stop at {low} to {high} (95%, by other networks)")]
 
 
-def _headlines(result: PredictResult) -> list[tuple[str, str]]:
+def _headlines(result: PredictResult, where: str) -> list[tuple[str, str]]:
     """The two numbers, with what speaks against each."""
     limit, reasons = result.limit, result.reliability.reasons
     rows = []
@@ -296,7 +304,7 @@ def _headlines(result: PredictResult) -> list[tuple[str, str]]:
     stops = interval(limit.sparsity, limit.interval)
     rows.append(("limit", f"{stops}: up to here some setting of the surviving weights keeps it"))
     if not result.reliability.ok:
-        more = f" ({len(reasons) - 1} more with -v)" if len(reasons) > 1 else ""
+        more = f" ({len(reasons) - 1} more {where})" if len(reasons) > 1 else ""
         rows.append(("", f"NOT RELIABLE: {reasons[0]}{more}"))
     rows += _expected(limit)
     kept = f"the limit keeps {limit.kept:,} of {result.model.prunable:,} prunable weights"
@@ -304,14 +312,23 @@ def _headlines(result: PredictResult) -> list[tuple[str, str]]:
     return rows
 
 
-def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = True) -> Group:
-    """The two numbers and what to do next; with ``verbose`` the limit by other formulas and
-    operators, the evidence and the layers too."""
+def predict_table(
+    result: PredictResult,
+    checkpoint: str | None,
+    *,
+    verbose: bool = True,
+    more: str = "with -v",
+) -> Group:
+    """The two numbers and what to do next with ``checkpoint``, if there is one.
+
+    With ``verbose`` the limit by other formulas and operators, the evidence and the layers too;
+    without, ``more`` says where further reasons stand.
+    """
     limit = result.limit
     head = _pairs(
         f"Sparsity of {result.model.spec} on {result.data.spec}, of prunable weights",
         [
-            *_headlines(result),
+            *_headlines(result, more),
             *_tolerance(result.epsilon),
             _dense(result.dense),
             ("cost", _products(result.curvature)),
@@ -319,8 +336,9 @@ def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = Tru
             *_checked(result.curvature.cross_check),
         ],
     )
+    following = [] if checkpoint is None else [BLANK, _next(result, checkpoint)]
     if not verbose:
-        return Group(head, BLANK, _next(result, checkpoint))
+        return Group(head, *following)
     details = [
         ("formula", _formula(limit)),
         (f"{100 * limit.confidence:g}% interval", _sources(limit)),
@@ -349,8 +367,7 @@ def predict_table(result: PredictResult, checkpoint: str, *, verbose: bool = Tru
         _reliability(result.reliability),
         BLANK,
         _layers(result.layers),
-        BLANK,
-        _next(result, checkpoint),
+        *following,
     )
 
 
@@ -401,7 +418,6 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
 
 def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
     """What was removed, and what the file saves."""
-    file = result.artifact
     head = _pairs(
         f"{result.model.spec} pruned by {result.method}",
         [
@@ -418,9 +434,7 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
             ),
             *_held_out(result.within),
             *_shared(result.allocation, result.calibration),
-            ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
-            *_saved(file),
-            ("loaded by", loading_line(file.path, file.format)),
+            *_saved(result.artifact),
         ],
     )
     note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
@@ -436,11 +450,16 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
     return Group(*parts, *(Text(f"Warning: {each}") for each in result.warnings))
 
 
-def _saved(file: Artifact) -> list[tuple[str, str]]:
-    """What packing saves, where the file is packed."""
-    if file.bytes == file.bytes_dense:
+def _saved(file: Artifact | None) -> list[tuple[str, str]]:
+    """What was written, and what packing saves."""
+    if file is None:
         return []
-    return [("not packed", f"{file.bytes_dense:,} bytes")]
+    packed = [("not packed", f"{file.bytes_dense:,} bytes")] * (file.bytes != file.bytes_dense)
+    return [
+        ("checkpoint", f"{file.path}: {file.bytes:,} bytes ({file.format})"),
+        *packed,
+        ("loaded by", loading_line(file.path, file.format)),
+    ]
 
 
 def _held_out(found: Within | None) -> list[tuple[str, str]]:

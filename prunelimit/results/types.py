@@ -10,6 +10,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from .methods import Result
+
 __all__ = [
     "Artifact",
     "BudgetPoint",
@@ -300,7 +302,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectrumResult:
+class SpectrumResult(Result):
     """The spectrum: Ritz values and quadrature weights, one row per probe."""
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.spectrum/1"
@@ -314,7 +316,7 @@ class SpectrumResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictResult:
+class PredictResult(Result):
     """The predicted limit and everything it rests on.
 
     Two numbers: ``one_shot``, up to which the loss stays with nothing moved, and ``limit``, up to
@@ -399,7 +401,7 @@ class Within:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneResult:
+class PruneResult(Result):
     """What was pruned; accuracies are fractions on the test split.
 
     ``drop`` is what accuracy lost there, with its paired standard error. ``nonzero`` counts the
@@ -407,8 +409,8 @@ class PruneResult:
     ``allocation`` how layers shared what is removed, None where a pattern said so; ``calibration``
     counts the training samples that were read for scores. ``reliability`` is that of the prediction
     which chose the sparsity; None where nothing was predicted. ``within`` is there where accuracy
-    chose it, ``compensation`` where survivors were moved without labels. ``warnings`` say what is
-    to be known of the outcome.
+    chose it, ``compensation`` where survivors were moved without labels. ``artifact`` is None where
+    nothing was written. ``warnings`` say what is to be known of the outcome.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/2"
@@ -420,7 +422,7 @@ class PruneResult:
     sparsity: float
     nonzero: int
     layers: tuple[LayerResult, ...]
-    artifact: Artifact
+    artifact: Artifact | None
     accuracy_before: float
     accuracy_after: float
     drop: float
@@ -499,7 +501,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureResult:
+class MeasureResult(Result):
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
     ``witness`` says how far training of survivors has converged; None where they are not trained.
@@ -544,7 +546,7 @@ class MethodResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareResult:
+class CompareResult(Result):
     """Methods side by side on the same network and test samples, against its predicted limit.
 
     ``limit``, ``limit_cost`` and ``reliability`` are those of the prediction; ``methods`` stand in
@@ -565,7 +567,7 @@ class CompareResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckResult:
+class CheckResult(Result):
     """Predicted against measured; differences and tolerances in percentage points.
 
     ``method`` is the measurement's, ``number`` which predicted number it was compared with (see
@@ -592,20 +594,23 @@ class CheckResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """A finished training: accuracy on the test split and the checkpoint it left."""
+class TrainResult(Result):
+    """A finished training: accuracy on the test split, and the checkpoint it left.
+
+    ``artifact`` is None where nothing was written.
+    """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.train/1"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
     dense: Dense
-    artifact: Artifact
+    artifact: Artifact | None
     history: tuple[dict[str, float], ...] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoResult:
+class DemoResult(Result):
     """The demonstration in a few numbers; ``files`` are names within ``directory``.
 
     ``one_shot`` and ``refit`` are the thresholds measured by either method, ``expected_one_shot``

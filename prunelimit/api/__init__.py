@@ -1,0 +1,1 @@
+"""What ``import prunelimit`` gives: the commands as functions on live networks."""

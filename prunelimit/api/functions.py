@@ -1,0 +1,444 @@
+"""The commands as functions on live networks: same names, defaults and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..commands.check import check_results
+from ..commands.compare import compare_loaded
+from ..commands.measure import measure_loaded
+from ..commands.predict import predict_loaded
+from ..commands.prune import (
+    check_prune,
+    describe_pruning,
+    predicted_amount,
+    prune_problem,
+    pruned_result,
+    pruned_tensors,
+)
+from ..commands.spectrum import spectrum_loaded
+from ..commands.train import train_loaded
+from ..config import (
+    CheckConfig,
+    CompareConfig,
+    CurvatureConfig,
+    LimitConfig,
+    MeasureConfig,
+    PruneConfig,
+    TrainConfig,
+)
+from ..errors import InputError, UsageError
+from ..gate import require_same
+from ..progress import Progress
+from ..results.methods import Result
+from ..results.schema import SCHEMAS
+from ..results.serialization import from_json
+from ..results.types import (
+    CheckResult,
+    CompareResult,
+    MeasureResult,
+    PredictResult,
+    SpectrumResult,
+)
+from ..storage.files import read_json
+from ..values import Method
+from .networks import PrunedNetwork, TrainedNetwork
+from .options import METHOD, configured, takes, with_method
+from .problem import Problem, described, network_of, recorder, seeded, tensors_of, to_train
+from .progress import reporting
+
+__all__ = ["check", "compare", "load", "measure", "predict", "prune", "spectrum", "train"]
+
+R = TypeVar("R", bound=Result)
+
+OTHER_TOLERANCE = ("tolerance",)
+"""``compare`` has one tolerance, that of accuracy: that of the limit keeps its default."""
+
+
+@takes(LimitConfig, CurvatureConfig)
+def predict(
+    problem: Problem, *, progress: bool | Progress = False, seed: int | None = None, **options: Any
+) -> PredictResult:
+    """Predict how sparse a network can be made.
+
+    Two numbers, fractions of the prunable weights: up to ``one_shot.sparsity`` the training loss
+    stays within epsilon when the smallest weights are removed and nothing else changes; up to
+    ``limit.sparsity`` some setting of the surviving weights keeps it there. Neither promises an
+    accuracy. ``reliability`` says whether the limit can be trusted, and why not.
+
+    Source: Zhang et al. 2024, "How sparse can we prune a deep network".
+
+    Args:
+        problem: The network and its data.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of the probes and of the samples drawn; the problem's where it is left out.
+
+    Raises:
+        UsageError: a value makes no sense.
+        NumericalError: the loss is not finite.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> found = pl.predict(problem, samples=200, steps=20, probes=1)
+    >>> 0 < found.one_shot.sparsity < found.limit.sparsity <= 1
+    True
+    """
+    limit, curvature = configured(LimitConfig, options), configured(CurvatureConfig, options)
+    return _predicted(seeded(problem, seed), limit, curvature, progress)
+
+
+def _predicted(
+    problem: Problem, limit: LimitConfig, curvature: CurvatureConfig, progress: bool | Progress
+) -> PredictResult:
+    record = recorder("predict", problem, curvature, limit)
+    with reporting(progress) as told:
+        return predict_loaded(problem.loaded, curvature, limit, record, progress=told)
+
+
+@takes(PruneConfig, LimitConfig, CurvatureConfig, without={PruneConfig: ("sparse",)})
+def prune(
+    problem: Problem,
+    amount: str | float = PruneConfig.amount,
+    *,
+    method: Method | str | None = None,
+    limit: PredictResult | str | Path | None = None,
+    progress: bool | Progress = False,
+    seed: int | None = None,
+    **options: Any,
+) -> PrunedNetwork:
+    """Remove weights of a copy of the network.
+
+    Four choices say what is done: ``criterion`` which weights go, ``allocation`` how that is
+    shared among layers, ``pattern`` which masks are allowed, ``survivors`` what becomes of the
+    rest. The amount is predicted unless it is given, or found by ``within``.
+
+    Args:
+        problem: The network and its data; they are not changed.
+        amount: What is removed: a fraction of the prunable weights, "one-shot", "limit", or
+            "auto" for the one of the two that belongs to ``survivors``.
+        method: The four choices as a name, such as "wanda/rows+compensated", in their place.
+        limit: A prediction, or its file, that the amount is taken from; it is predicted now where
+            this is left out.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of everything random; the problem's where it is left out.
+
+    Returns:
+        The pruned network with ``model``, ``state_dict()``, ``sparsity``, ``save(path)`` and
+        ``result``: layers, accuracy before and after, warnings.
+
+    Raises:
+        UsageError: a value makes no sense, or two of them exclude each other.
+        InputError: ``limit`` is about another network or other data.
+        NumericalError: the loss is not finite.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> pruned = pl.prune(problem, 0.5)
+    >>> pruned.sparsity
+    0.5
+    >>> pruned.result.nonzero, pruned.result.model.prunable
+    (25100, 50200)
+    """
+    given = with_method(method, {"amount": amount, **options})
+    config, rule = configured(PruneConfig, given), configured(LimitConfig, options)
+    curvature = configured(CurvatureConfig, options)
+    check_prune(config)
+    problem = seeded(problem, seed)
+    record = recorder("prune", problem, curvature, rule, config)
+    loaded, remove, reliability = problem.loaded, config.amount, None
+    with reporting(progress) as told:
+        if isinstance(remove, str) and config.pattern is None and config.within is None:
+            if limit is None:
+                predicted = _predicted(problem, rule, curvature, told)
+            else:
+                predicted = _read(PredictResult, limit)
+                require_same(predicted, loaded.model_info, loaded.data_info, predicted.epsilon)
+            remove, reliability = predicted_amount(predicted, config)
+        pruned = prune_problem(
+            loaded,
+            config,
+            remove if isinstance(remove, float) else 1.0,
+            rule,
+            predicted=reliability is not None,
+            progress=told,
+        )
+    own = tensors_of(problem)
+    return PrunedNetwork(
+        model=network_of(problem, pruned_tensors(pruned, own)),
+        description=describe_pruning(loaded, pruned, config),
+        prunable=loaded.problem.prunable,
+        result=pruned_result(loaded, pruned, config, own, record, reliability=reliability),
+    )
+
+
+@takes(MeasureConfig)
+def measure(
+    problem: Problem,
+    method: Method | str | None = None,
+    *,
+    progress: bool | Progress = False,
+    seed: int | None = None,
+    **options: Any,
+) -> MeasureResult:
+    """Measure accuracy and loss against sparsity, and the thresholds.
+
+    Args:
+        problem: The network and its data.
+        method: How it is pruned, such as "magnitude+staged"; or the four choices by their names.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of everything random; the problem's where it is left out.
+
+    Returns:
+        ``curve`` with accuracy (fraction) and loss (nats) by sparsity, and ``thresholds``: the
+        largest sparsity that holds each rule, with its interval.
+
+    Raises:
+        UsageError: a value makes no sense.
+        NumericalError: the loss is not finite.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> measured = pl.measure(problem, "magnitude", sparsities=[0, 0.5, 0.9])
+    >>> [point.nonzero for point in measured.curve]
+    [50200, 25100, 5020]
+    """
+    config = configured(MeasureConfig, with_method(method, options))
+    problem = seeded(problem, seed)
+    with reporting(progress) as told:
+        record = recorder("measure", problem, config)
+        return measure_loaded(problem.loaded, config, record, progress=told)
+
+
+@takes(
+    MeasureConfig,
+    LimitConfig,
+    CurvatureConfig,
+    without={MeasureConfig: METHOD, LimitConfig: OTHER_TOLERANCE},
+)
+def compare(
+    problem: Problem,
+    methods: str | Iterable[Method | str] = CompareConfig.methods,
+    limit: PredictResult | str | Path | None = None,
+    *,
+    progress: bool | Progress = False,
+    seed: int | None = None,
+    **options: Any,
+) -> CompareResult:
+    """Measure pruning methods side by side, against the predicted limit.
+
+    ``tolerance`` is that of accuracy; that of the limit keeps its default.
+
+    Args:
+        problem: The network and its data.
+        methods: Names such as "wanda/rows" or "magnitude+staged", in a list or with commas.
+        limit: A prediction, or its file; it is predicted now where this is left out.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of everything random; the problem's where it is left out.
+
+    Returns:
+        ``methods``, each with its curve, its thresholds and how far these stay below ``limit``.
+
+    Raises:
+        UsageError: a value makes no sense, or there is no such method.
+        InputError: ``limit`` is about another network, other data or another loss tolerance.
+        NumericalError: the loss is not finite.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> limit = pl.predict(problem, samples=200, steps=20, probes=1)
+    >>> found = pl.compare(problem, ["magnitude", "random"], limit, sparsities=[0, 0.5])
+    >>> [method.method for method in found.methods]
+    ['magnitude', 'random']
+    """
+    config = configured(CompareConfig, {"methods": methods})
+    measurement = configured(MeasureConfig, options)
+    rule = configured(LimitConfig, options, without=OTHER_TOLERANCE)
+    curvature = configured(CurvatureConfig, options)
+    problem = seeded(problem, seed)
+    record = recorder("compare", problem, curvature, rule, measurement, config)
+    given = None if limit is None else _read(PredictResult, limit)
+    with reporting(progress) as told:
+        predicted = _predicted(problem, rule, curvature, told) if given is None else given
+        return compare_loaded(problem.loaded, predicted, measurement, config, record, progress=told)
+
+
+@takes(CheckConfig, without={CheckConfig: ("junit",)})
+def check(
+    limit: PredictResult | str | Path, measured: MeasureResult | str | Path, **options: Any
+) -> CheckResult:
+    """Hold a prediction against a measurement.
+
+    Like is compared with like: with fixed survivors the loss threshold with ``one_shot``, with
+    trained ones feasibility with ``limit``, with moved ones the loss threshold with the range
+    between.
+
+    Args:
+        limit: The prediction, or its file.
+        measured: The measurement, or its file.
+
+    Returns:
+        ``passed`` says whether they agree within ``tolerance``, ``reasons`` why not.
+
+    Raises:
+        InputError: they are not about the same network, data or loss tolerance, or nothing is
+            predicted for the method.
+        UsageError: a value makes no sense.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> limit = pl.predict(problem, samples=200, steps=20, probes=1)
+    >>> pl.check(limit, pl.measure(problem), tolerance="5pp").passed
+    True
+    """
+    config = configured(CheckConfig, options)
+    return check_results(_read(PredictResult, limit), _read(MeasureResult, measured), config)
+
+
+@takes(CurvatureConfig)
+def spectrum(
+    problem: Problem, *, progress: bool | Progress = False, seed: int | None = None, **options: Any
+) -> SpectrumResult:
+    """Estimate the spectrum of the curvature of the training loss.
+
+    Source: stochastic Lanczos quadrature, Ubaru, Chen and Saad 2017.
+
+    Args:
+        problem: The network and its data.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of the probes and of the samples drawn; the problem's where it is left out.
+
+    Returns:
+        ``ritz_values`` and ``quadrature_weights``, one row per probe, and in ``curvature`` the
+        extreme eigenvalues, the trace with its standard error and the share of negative ones.
+
+    Raises:
+        UsageError: a value makes no sense.
+        NumericalError: the loss is not finite.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> found = pl.spectrum(problem, samples=200, steps=20, probes=1)
+    >>> len(found.ritz_values[0]), found.curvature.lambda_max > 0
+    (20, True)
+    """
+    curvature = configured(CurvatureConfig, options)
+    problem = seeded(problem, seed)
+    with reporting(progress) as told:
+        record = recorder("spectrum", problem, curvature)
+        return spectrum_loaded(problem.loaded, curvature, record, progress=told)
+
+
+@takes(TrainConfig)
+def train(
+    problem: Problem, *, progress: bool | Progress = False, seed: int | None = None, **options: Any
+) -> TrainedNetwork:
+    """Train a copy of the network with l1, from the weights that it has.
+
+    SGD with momentum and a cosine schedule.
+
+    Source: Zhang et al. 2024, section 7 of their settings.
+
+    Args:
+        problem: The network and its data; they are not changed.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of the order of samples; the problem's where it is left out.
+
+    Returns:
+        The trained network with ``model``, ``problem`` for the other functions, ``state_dict()``,
+        ``save(path)`` and ``result``: accuracy, loss, and the history by epoch.
+
+    Raises:
+        UsageError: a value makes no sense.
+        NumericalError: training diverged.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> fresh = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> trained = pl.train(fresh, epochs=8, l1=1e-4)
+    >>> trained.result.dense.accuracy > 0.5
+    True
+    """
+    config = configured(TrainConfig, options)
+    problem = to_train(seeded(problem, seed))
+    record = recorder("train", problem, config)
+    with reporting(progress) as told:
+        loaded, result = train_loaded(problem.loaded, config, record, progress=told)
+    return TrainedNetwork(
+        model=network_of(problem, tensors_of(problem)),
+        description=loaded.description,
+        prunable=loaded.problem.prunable,
+        problem=described(problem, loaded.description),
+        result=result,
+    )
+
+
+def load(path: str | Path) -> Any:
+    """The result in a JSON file that a command or ``save`` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A PredictResult, MeasureResult or whatever the file's ``schema`` says.
+
+    Raises:
+        InputError: there is no such file, or it holds no result of ours.
+
+    Example:
+
+    >>> import tempfile
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> pl.spectrum(problem, samples=50, steps=5, probes=1).save(f"{folder.name}/spectrum.json")
+    >>> type(pl.load(f"{folder.name}/spectrum.json")).__name__
+    'SpectrumResult'
+    """
+    document = read_json(Path(path))
+    for kind in SCHEMAS.values():
+        if document.get("schema") == kind.SCHEMA:
+            return from_json(kind, document, str(path))
+    known = ", ".join(kind.SCHEMA for kind in SCHEMAS.values())
+    raise InputError(
+        f"{path} holds no result that this version reads (its schema is "
+        f"{document.get('schema')!r}); known are {known}."
+    )
+
+
+def _read(kind: type[R], given: R | str | Path) -> R:
+    """A result, or the one in a file."""
+    found = load(given) if isinstance(given, (str, Path)) else given
+    if not isinstance(found, kind):
+        raise UsageError(
+            f"A {kind.__name__} is needed, not a {type(found).__name__}; give what "
+            f"{kind.__name__.removesuffix('Result').lower()} returns, or its file."
+        )
+    return found

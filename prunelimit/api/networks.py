@@ -1,0 +1,110 @@
+"""Networks that were made here: pruned, or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..inputs.checkpoint import write_checkpoint
+from ..results.types import Artifact, PruneResult, TrainResult
+from ..storage.files import writing
+from .problem import Problem
+
+__all__ = ["PrunedNetwork", "TrainedNetwork"]
+
+PLAIN = (".pt", ".pth")
+"""Suffixes of what torch itself reads."""
+
+
+@dataclass(frozen=True)
+class _Network:
+    """``model`` is in eval mode, ``description`` is what a checkpoint says of it."""
+
+    model: nn.Module
+    description: Mapping[str, Any] = field(repr=False)
+    prunable: tuple[str, ...] = field(repr=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network's own: its tensors by name."""
+        return self.model.state_dict()
+
+    def save(self, path: str | Path, *, sparse: bool = False, force: bool = False) -> Artifact:
+        """Write the network; the suffix says how.
+
+        ``.safetensors`` names its network and data, and every command reads it; ``.pt`` and
+        ``.pth`` hold a plain state_dict, which ``torch.load(path, weights_only=True)`` gives.
+
+        Args:
+            path: The file.
+            sparse: Store surviving weights and a bit mask, in .safetensors: a smaller file that
+                prunelimit alone reads.
+            force: Replace a file that is there.
+
+        Returns:
+            Where it lies and how many bytes it takes.
+
+        Raises:
+            UsageError: the suffix is another, or ``sparse`` does not go with it.
+            OutputError: the file is there and ``force`` is not given, or it cannot be written.
+        """
+        path = Path(path)
+        tensors = {n: each for n, each in self.state_dict().items() if isinstance(each, Tensor)}
+        if path.suffix == ".safetensors":
+            packed: Collection[str] = self.prunable if sparse else ()
+            return write_checkpoint(path, tensors, self.description, sparse=packed, force=force)
+        if path.suffix not in PLAIN:
+            raise UsageError(
+                f"A network cannot be written as {path.name}; end its name with .safetensors, .pt "
+                "or .pth."
+            )
+        if sparse:
+            raise UsageError(f"`sparse` needs a name that ends with .safetensors, not {path.name}.")
+        with writing(path, force=force) as temporary:
+            torch.save({n: each.detach().cpu().clone() for n, each in tensors.items()}, temporary)
+        size = path.stat().st_size
+        return Artifact(path=str(path), format="torch", bytes=size, bytes_dense=size)
+
+
+@dataclass(frozen=True)
+class PrunedNetwork(_Network):
+    """A pruned network and what is to be said of it.
+
+    ``model`` is a copy of its own: removed weights are zeros, statistics of batch normalisation
+    are moved where the method moves them. ``result`` has the sparsity by layer, accuracies before
+    and after, and warnings.
+    """
+
+    result: PruneResult
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the prunable weights that was removed, 0 to 1."""
+        return self.result.sparsity
+
+    def summary(self) -> str:
+        """The table that ``prune`` prints, as plain text."""
+        return self.result.summary()
+
+    def _repr_html_(self) -> str:
+        return self.result._repr_html_()
+
+
+@dataclass(frozen=True)
+class TrainedNetwork(_Network):
+    """A trained network and how training went; ``problem`` is the network with its data."""
+
+    problem: Problem
+    result: TrainResult
+
+    def summary(self) -> str:
+        """The table that ``train`` prints, as plain text."""
+        return self.result.summary()
+
+    def _repr_html_(self) -> str:
+        return self.result._repr_html_()

@@ -1,0 +1,188 @@
+"""Results as text, tables and figures: what the methods of results do."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from ..errors import UsageError
+from ..report.plots import plot_compare, plot_limit, plot_measure, plot_spectrum
+from ..report.tables import (
+    check_table,
+    compare_table,
+    measure_table,
+    predict_table,
+    prune_table,
+    spectrum_table,
+    train_table,
+)
+from ..results.methods import Result
+from ..results.serialization import to_json
+from ..results.types import (
+    CheckResult,
+    CompareResult,
+    MeasureResult,
+    PredictResult,
+    PruneResult,
+    SpectrumResult,
+    TrainResult,
+)
+from ..storage.files import write_json, writing
+
+__all__ = ["html", "plot", "save", "summary", "to_dict", "to_pandas"]
+
+UNWRAPPED = 1_000
+"""Columns where nothing is wrapped."""
+
+FORMATS = (".png", ".pdf", ".svg")
+
+Rows = Iterable[dict[str, Any]]
+
+
+def _predict(result: PredictResult, verbose: bool) -> RenderableType:
+    checkpoint = None if result.model.sha256 is None else "CKPT"
+    return predict_table(result, checkpoint, verbose=verbose, more="in `reliability.reasons`")
+
+
+TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
+    PredictResult: _predict,
+    PruneResult: lambda result, verbose: prune_table(result, verbose=verbose),
+    MeasureResult: lambda result, verbose: measure_table(result),
+    CompareResult: lambda result, verbose: compare_table(result),
+    CheckResult: lambda result, verbose: check_table(result),
+    SpectrumResult: lambda result, verbose: spectrum_table(result),
+    TrainResult: lambda result, verbose: train_table(result),
+}
+"""The table of each command."""
+
+FIGURES: dict[type[Any], Callable[[Any, Path | None], Any]] = {
+    PredictResult: plot_limit,
+    MeasureResult: lambda result, path: plot_measure([result], None, path),
+    CompareResult: plot_compare,
+    SpectrumResult: plot_spectrum,
+}
+"""The figure of each command that draws one."""
+
+
+def _rows(each: Iterable[Any], **beside: Any) -> Rows:
+    return [{**beside, **_flat(dataclasses.asdict(one))} for one in each]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """``row`` with an interval in two columns."""
+    low, high = row.pop("interval", (None, None))
+    return row if low is None else {**row, "low": low, "high": high}
+
+
+def _of_methods(result: CompareResult, field: str) -> Rows:
+    return [
+        row for each in result.methods for row in _rows(getattr(each, field), method=each.method)
+    ]
+
+
+def _quadrature(result: SpectrumResult) -> Rows:
+    return [
+        {"probe": probe, "ritz_value": value, "weight": weight}
+        for probe, rule in enumerate(
+            zip(result.ritz_values, result.quadrature_weights, strict=True)
+        )
+        for value, weight in zip(*rule, strict=True)
+    ]
+
+
+def _verdict(result: CheckResult) -> Rows:
+    names = ("method", "number", "rule", "predicted", "measured", "difference_pp", "tolerance_pp")
+    return [{**{name: getattr(result, name) for name in names}, "passed": result.passed}]
+
+
+FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
+    PredictResult: {
+        "curve": lambda result: _rows(result.curve),
+        "variants": lambda result: _rows(result.variants),
+        "layers": lambda result: _rows(result.layers),
+        "path": lambda result: _rows(result.reliability.path),
+    },
+    PruneResult: {"layers": lambda result: _rows(result.layers)},
+    MeasureResult: {
+        "curve": lambda result: _rows(result.curve),
+        "thresholds": lambda result: _rows(result.thresholds),
+    },
+    CompareResult: {
+        "thresholds": lambda result: _of_methods(result, "thresholds"),
+        "curve": lambda result: _of_methods(result, "curve"),
+    },
+    CheckResult: {"verdict": _verdict},
+    SpectrumResult: {"quadrature": _quadrature},
+    TrainResult: {"history": lambda result: [dict(each) for each in result.history]},
+}
+"""The tables of each result by name, the main one first."""
+
+
+def summary(result: Result, *, verbose: bool = False) -> str:
+    """See :class:`Result`."""
+    file = io.StringIO()
+    console = Console(file=file, width=UNWRAPPED, color_system=None, force_terminal=False)
+    console.print(_of(TABLES, result, "table")(result, verbose), highlight=False, markup=False)
+    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+
+
+def html(result: Result) -> str:
+    """See :class:`Result`."""
+    console = Console(file=io.StringIO(), width=UNWRAPPED, record=True)
+    console.print(_of(TABLES, result, "table")(result, False), highlight=False, markup=False)
+    code = console.export_html(inline_styles=True, code_format="{code}")
+    text = "\n".join(line.rstrip() for line in code.rstrip().splitlines())
+    return f'<pre style="white-space: pre; overflow-x: auto">{text}</pre>'
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """See :class:`Result`."""
+    return to_json(result)
+
+
+def to_pandas(result: Result, table: str | None = None) -> Any:
+    """See :class:`Result`."""
+    frames = _of(FRAMES, result, "data frame")
+    name = next(iter(frames)) if table is None else table
+    if name not in frames:
+        raise UsageError(f"There is no `table` {name!r}; this result has {', '.join(frames)}.")
+    try:
+        pandas = importlib.import_module("pandas")
+    except ImportError:
+        raise UsageError(
+            "pandas is not installed; pip install 'prunelimit[pandas]' brings it."
+        ) from None
+    return pandas.DataFrame(list(frames[name](result)))
+
+
+def save(result: Result, path: str | Path, *, force: bool = False) -> None:
+    """See :class:`Result`."""
+    write_json(Path(path), to_json(result), force=force)
+
+
+def plot(result: Result, path: str | Path | None = None, *, force: bool = False) -> Any:
+    """See :class:`Result`."""
+    draw = _of(FIGURES, result, "figure")
+    if path is None:
+        return draw(result, None)
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"A figure cannot be written as {path.name}; end its name with "
+            f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+        )
+    with writing(path, force=force) as temporary:
+        return draw(result, temporary)
+
+
+def _of(known: dict[type[Any], Any], result: Result, what: str) -> Any:
+    if type(result) not in known:
+        has = ", ".join(kind.__name__ for kind in known)
+        raise UsageError(f"A {type(result).__name__} has no {what}; these have one: {has}.")
+    return known[type(result)]
