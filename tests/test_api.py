@@ -250,6 +250,12 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "batch size, a string": ({"batch_size": "9"}, UsageError, "`batch_size` is '9'"),
     "exclude": ({"exclude": "xyzzy"}, UsageError, "`exclude` 'xyzzy' matches no module"),
     "everything excluded": ({"exclude": ["."]}, UsageError, "No weight is left to prune"),
+    "a mean loss": (
+        {"loss": nn.CrossEntropyLoss()},
+        InputError,
+        r"`loss` gives \(\) for 2 samples",
+    ),
+    "another loss": ({"loss": nn.MSELoss()}, InputError, "check `model` and `loss`"),
     "metric": ({"metric": lambda o, t: o}, InputError, "`metric` gives"),
 }
 
@@ -438,6 +444,8 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     "tolerance": (lambda p: pl.measure(p, tolerance="1"), UsageError, "`tolerance` '1'"),
     "not a prediction": (lambda p: pl.check(p, p), UsageError, "A PredictResult is needed"),
     "no file": (lambda p: pl.check("x.json", "y.json"), InputError, "There is no file x.json"),
+    "not a problem": (lambda p: pl.predict(p.model), UsageError, "`problem` is a Sequential"),
+    "not a network": (lambda p: pl.Problem("net", DATA, DATA), UsageError, "`model` is a str"),
     "seed": (lambda p: pl.predict(p, seed="one"), UsageError, "`seed` is 'one'"),
 }
 
