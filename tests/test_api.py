@@ -255,7 +255,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         InputError,
         r"`loss` gives \(\) for 2 samples",
     ),
-    "another loss": ({"loss": nn.MSELoss()}, InputError, "check `model` and `loss`"),
+    "another loss": ({"loss": torch.matmul}, InputError, "check `model` and `loss`"),
     "metric": ({"metric": lambda o, t: o}, InputError, "`metric` gives"),
 }
 
