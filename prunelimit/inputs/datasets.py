@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
 from .folders import MEMORY_BYTES, read_folder
+from .loaders import split_of_dataset
 from .placement import device_of, dtype_of
 from .problem import Split
 from .resolve import did_you_mean, is_attribute, reason, resolve_attribute
@@ -333,13 +334,19 @@ def _is_dataset(data: Any) -> bool:
 
 
 def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: int = 0) -> Split:
-    """A split from a live object: a Split as it is, (inputs, targets), or a map-style data set.
+    """A split from a live object: a Split as it is, (inputs, targets), a map-style data set, or a
+    DataLoader, which is read in the order of its data set.
 
     Raises:
-        InputError: ``data`` is none of these, or a data set that changes between readings.
+        InputError: ``data`` is none of these, or changes between readings; see
+            :func:`.loaders.split_of_dataset`.
     """
     if hasattr(data, "batches") and hasattr(data, "subset"):
         return data  # type: ignore[no-any-return]
+    if isinstance(data, (Dataset, DataLoader)):
+        data = split_of_dataset(data, device=device, dtype=dtype, workers=workers)
+        if isinstance(data, DatasetSplit):
+            return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
         inputs, targets = (torch.as_tensor(each).detach() for each in data)
         _check_arrays("The data", inputs, targets)
@@ -351,5 +358,6 @@ def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: in
         check_deterministic(split, min(64, len(split)))
         return split
     raise InputError(
-        f"Data of type {type(data).__name__} cannot be used; give (inputs, targets) or a data set."
+        f"Data of type {type(data).__name__} cannot be used; give (inputs, targets), a data set or "
+        "a DataLoader."
     )

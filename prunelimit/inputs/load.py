@@ -18,9 +18,8 @@ from ..errors import InputError, NumericalError, UsageError
 from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
 from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
-from .datasets import Data, load_data
+from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
-from .loaders import split_of_any
 from .networks import build_network
 from .placement import device_of, dtype_of
 from .problem import Layout, Problem, SampleLoss, cross_entropy
@@ -120,9 +119,7 @@ def problem_from_module(
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"`batch_size` is {batch_size}; give 1 or more.")
     where, kind = device_of(device), dtype_of(dtype)
-    splits = [
-        split_of_any(each, device=where, dtype=kind, workers=workers) for each in (train, test)
-    ]
+    splits = [split_of(each, device=where, dtype=kind, workers=workers) for each in (train, test)]
     network = copy.deepcopy(model).to(where, kind).eval()
     _check_finite(network, "the network")
     layout, prunable = _free(network, _held(network, exclude))
@@ -143,6 +140,8 @@ def problem_from_module(
     )
     if loss is cross_entropy:
         _check_outputs(problem, "The network")
+    else:
+        _check_loss(problem)
     return _batched(problem, batch_size)
 
 
@@ -353,4 +352,23 @@ def _check_outputs(problem: Problem, spec: str) -> None:
         raise InputError(
             f"The label {problem.classes - 1} is out of range: {spec} has {outputs.shape[1]} "
             "outputs; check `data`."
+        )
+
+
+def _check_loss(problem: Problem) -> None:
+    """One batch through a loss of the user's own."""
+    inputs, targets = next(iter(problem.train.batches(min(2, len(problem.train)))))
+    try:
+        with torch.no_grad():
+            losses: Any = problem.loss(problem.model(inputs), targets)
+    except Exception as error:
+        raise InputError(
+            f"The network or its loss fails on inputs {tuple(inputs.shape)} and targets "
+            f"{tuple(targets.shape)} ({reason(error)}); check `model` and `loss`."
+        ) from error
+    if not isinstance(losses, Tensor) or losses.shape != (len(inputs),):
+        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        raise InputError(
+            f"`loss` gives {shape} for {len(inputs)} samples; let it give one number per sample, "
+            "as torch's do with reduction='none'."
         )
