@@ -86,7 +86,7 @@ def test_what_is_written_reads_back_exactly(tmp_path: Path, sparse: tuple[str, .
     assert read.description is not None
     assert {k: read.description[k] for k in DESCRIPTION} == DESCRIPTION
     assert artifact.bytes == path.stat().st_size
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="`force`"):
         write_checkpoint(path, STATE, DESCRIPTION)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelimit.commands.predict import predict_problem
-from prunelimit.config import CurvatureConfig, HeldConfig, LimitConfig, MeasureConfig
+from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.estimation.estimate import PruningPath
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
@@ -196,17 +196,3 @@ def test_the_error_is_that_of_a_normal_mean() -> None:
     assert found.holding == 500
     assert abs(found.lowest - 1000 * (0.5 - 0.05 * z)) <= 1
     assert abs(found.highest - 1000 * (0.5 + 0.05 * z)) <= 1
-
-
-def test_the_method_is_told_what_it_is_held_to() -> None:
-    problem, _ = network(seed=0, steps=50)
-    chosen = CurvatureConfig(steps=10, samples=0), LimitConfig(directional_steps=8)
-    plain, refit = (
-        predict_problem(problem, *chosen, held) for held in (None, HeldConfig(method="refit"))
-    )
-    assert plain.held_to is not None and refit.held_to is not None
-    assert plain.one_shot is not None and plain.one_shot == refit.one_shot
-    assert plain.held_to.method == "one-shot"
-    assert plain.held_to.lowest == plain.held_to.highest == plain.one_shot.sparsity
-    assert refit.held_to.lowest == refit.held_to.highest == refit.limit.sparsity
-    assert refit.held_to.interval == refit.limit.interval
