@@ -126,7 +126,7 @@ def test_loss_that_is_not_quadratic_says_nothing_of_the_ggns_limit() -> None:
 
 
 def test_half_a_point_is_good_enough_whatever_ended_the_work() -> None:
-    given = ("max-products", "0.1pp")
+    given = ("max-products", 0.001)
     assert judge(by_ggn(interval=(0.896, 0.905)), [], GOOD, [], *given).ok
     wide = by_ggn(interval=(0.892, 0.905))
     assert not judge(wide, [], GOOD, [], *given).ok
