@@ -121,5 +121,5 @@ def test_operators_never_leave_a_negative_value() -> None:
 
 
 def test_no_probe_is_refused() -> None:
-    with pytest.raises(UsageError, match="--probes"):
+    with pytest.raises(UsageError, match="`probes`"):
         estimate(torch.eye(3, dtype=torch.float64), 0, probes=0)

@@ -173,12 +173,14 @@ def _fit(
                 break
         flat = layer.weight.detach().reshape(groups, outputs, size)
         masks = kept.reshape(groups, outputs, size)
+        own = layer.bias
+        constants = own.detach().view(groups, outputs) if free and own is not None else None
         for group in range(groups):
-            bias = layer.bias.detach().view(groups, outputs)[group] if free else None
+            bias = None if constants is None else constants[group]
             fitted, constant = _solved(gram[group], cross[group], flat[group], masks[group], bias)
             flat[group] = fitted
-            if free:
-                layer.bias.view(groups, outputs)[group] = constant
+            if constants is not None:
+                constants[group] = constant
         layer.weight.copy_(flat.reshape(layer.weight.shape))
 
 
