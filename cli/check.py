@@ -92,13 +92,14 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
         result = (
             _compared(files, config) if len(files) == 2 else _measured(files[0], given, progress)
         )
+    told = spelled_result(result)
     if junit is not None:
-        write_junit(result, junit, force=outputs.force)
+        write_junit(told, junit, force=outputs.force)
     outputs.document(result, outputs.output)
-    outputs.show(check_table(spelled_result(result)))
+    outputs.show(check_table(told))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        append_summary(result, Path(summary))
+        append_summary(told, Path(summary))
     if not result.passed:
         return GATE_FAILED
     outputs.demand(result.reliability)

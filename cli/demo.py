@@ -12,6 +12,7 @@ from prunelimit.results.types import DemoResult, OneShot, Threshold
 
 from .options import cli_command, flag, general_options, titled
 from .outputs import Outputs
+from .spelling import spelled_result
 
 DIRECTORY = titled(
     "Output",
@@ -56,7 +57,7 @@ def command(directory: Path, seed: int, **given: Any) -> None:
     with outputs.progress() as progress:
         result = demo(directory, force=outputs.force, seed=seed, progress=progress)
     outputs.document(result)
-    outputs.show(_story(result))
+    outputs.show(_story(spelled_result(result)))
 
 
 def _story(result: DemoResult) -> str:

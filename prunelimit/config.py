@@ -119,9 +119,9 @@ class Config:
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
         if parse in (points, _within):
-            return (f"{100 * value:g}pp",)
+            return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
-            return tuple(f"{100 * each:g}pp" for each in value)
+            return tuple(f"{100 * each:.12g}pp" for each in value)
         if parse is stages and value is None:
             return ("auto",)
         if parse in (sparsities, methods):

@@ -180,10 +180,12 @@ class EpsilonRule:
 
     kind: str
     value: float = math.nan
-    text: str = ""
 
     def __str__(self) -> str:
-        return self.text or self.kind
+        if self.kind == "nats":
+            return str(self.value)
+        units = {"share": "%", "accuracy": "pp"}
+        return f"{100 * self.value:.12g}{units[self.kind]}" if self.kind in units else self.kind
 
     @classmethod
     def parse(cls, given: str | float) -> EpsilonRule:
@@ -194,7 +196,7 @@ class EpsilonRule:
         """
         text = f"{given}".strip()
         if text == "batch-std":
-            return cls("batch-std", text=text)
+            return cls("batch-std")
         kind, number = "nats", text
         for suffix, name in (("pp", "accuracy"), ("%", "share")):
             if text.endswith(suffix):
@@ -213,7 +215,7 @@ class EpsilonRule:
             )
         if not 0 < value < math.inf:
             raise UsageError(f"`epsilon` is {text}; give a finite tolerance greater than 0.")
-        return cls(kind, value if kind == "nats" else value / 100, text)
+        return cls(kind, value if kind == "nats" else value / 100)
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ class KeepRule:
     """Fewest weights kept in every layer.
 
     ``kind`` is "count" (``value`` weights), "share" (``value`` of the layer's, a fraction), or
-    "auto": a tenth of what all layers keep on average, at most :data:`MOST_KEPT` of a layer.
+    "auto": a tenth of what all layers keep on average, at most :data:`MOST_KEPT` of a layer, and
+    where so little is kept that rounding up takes all of it, one weight or none.
     """
 
     kind: str
@@ -230,7 +233,7 @@ class KeepRule:
     def __str__(self) -> str:
         if self.kind == "auto":
             return "auto"
-        return f"{self.value:g}" if self.kind == "count" else f"{100 * self.value:g}%"
+        return str(int(self.value)) if self.kind == "count" else f"{100 * self.value:.12g}%"
 
     @classmethod
     def parse(cls, given: str | int) -> KeepRule:
@@ -258,11 +261,13 @@ class KeepRule:
         """Fewest kept of layers of so many weights, where ``remove`` of them go in all."""
         if self.kind == "count":
             return [min(size, int(self.value)) for size in sizes]
-        share = self.value
+        share, kept = self.value, sum(sizes) - remove
         if self.kind == "auto":
-            left = 1 - remove / max(1, sum(sizes))
-            share = min(MOST_KEPT, left / 10)
-        return [math.ceil(share * size - 1e-9) for size in sizes]
+            share = min(MOST_KEPT, kept / 10 / max(1, sum(sizes)))
+        floors = [math.ceil(share * size - 1e-9) for size in sizes]
+        if self.kind == "auto" and sum(floors) > kept:
+            return [int(len(sizes) <= kept)] * len(sizes)
+        return floors
 
 
 def points(given: str | float, name: str = "tolerance") -> float:

@@ -12,23 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from prunelimit import config
+from prunelimit import values
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.pruning.allocation import (
     ALLOCATIONS,
     Allocator,
-    Pattern,
     apportion,
     lamp_scores,
-    parse_pattern,
     pattern_kept,
 )
 from prunelimit.pruning.distortion import DistortionCurve, least_distortion, measured_distortion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
+from prunelimit.values import KeepRule, Method, Pattern
 
 
 def small(seed: int = 0) -> Problem:
@@ -50,14 +49,14 @@ def magnitudes(problem: Problem) -> Tensor:
 
 
 def allocator(
-    allocation: str, scores: Tensor | None = None, min_keep: int = 0, problem: Problem = SMALL
+    allocation: str, scores: Tensor | None = None, problem: Problem = SMALL
 ) -> Allocator:
     found = magnitudes(problem) if scores is None else scores
-    return Allocator(problem, found, allocation, problem.train, min_keep=min_keep)
+    return Allocator(problem, found, allocation, problem.train)
 
 
-def test_the_names_are_the_configurations() -> None:
-    assert tuple(ALLOCATIONS) == config.ALLOCATIONS
+def test_the_names_are_those_of_the_values() -> None:
+    assert tuple(ALLOCATIONS) == values.ALLOCATIONS
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,21 +67,21 @@ def test_the_names_are_the_configurations() -> None:
     st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=TOTAL, max_size=TOTAL),
 )
 def test_counts_are_exact_whatever_the_scores(
-    allocation: str, remove: int, min_keep: int, values: list[float]
+    allocation: str, remove: int, min_keep: int, scores: list[float]
 ) -> None:
-    chosen = allocator(allocation, torch.tensor(values, dtype=torch.float64), min_keep)
-    least = sum(min(min_keep, size) for size in SIZES)
-    assert chosen.removable == TOTAL - least
-    if remove > chosen.removable:
-        with pytest.raises(UsageError, match=f"only 0 to {chosen.removable}"):
-            chosen.kept(remove)
+    chosen = allocator(allocation, torch.tensor(scores, dtype=torch.float64))
+    floors = [min(min_keep, size) for size in SIZES]
+    removable = TOTAL - sum(floors)
+    if remove > removable:
+        with pytest.raises(UsageError, match=f"only 0 to {removable}"):
+            chosen.kept(remove, floors)
         return
-    kept = chosen.kept(remove)
+    kept = chosen.kept(remove, floors)
     assert kept.shape == (TOTAL,) and kept.dtype == torch.bool
     assert int((~kept).sum()) == remove
     for layer in prunable_layers(SMALL):
         assert int(layer.part(kept).sum()) >= min(min_keep, layer.size)
-    assert torch.equal(kept, chosen.kept(remove))
+    assert torch.equal(kept, chosen.kept(remove, floors))
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
@@ -105,7 +104,7 @@ def test_the_ends_and_what_is_kept_is_higher(allocation: str, remove: int) -> No
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, TOTAL - 8), st.integers(0, 2))
 def test_global_is_global_magnitude_pruning(remove: int, min_keep: int) -> None:
-    kept = allocator("global", min_keep=min_keep).kept(remove)
+    kept = allocator("global").kept(remove, [min(min_keep, size) for size in SIZES])
     mask = keep_mask(SMALL, magnitude_order(SMALL, min_keep=min_keep), remove)
     assert torch.equal(kept, prunable_part(SMALL, mask))
 
@@ -307,16 +306,6 @@ class TestPattern:
         with pytest.raises(UsageError, match=r"No layer has 8 inputs"):
             pattern_kept(problem, magnitudes(problem), Pattern(4, 8))
 
-    @pytest.mark.parametrize("text", ["2:4", "1:2", "1:16"])
-    def test_patterns_are_read(self, text: str) -> None:
-        pattern = parse_pattern(text)
-        assert f"{pattern.keep}:{pattern.group}" == text
-
-    @pytest.mark.parametrize("text", ["4:2", "0:4", "2:2", "2", "a:b", "-1:4", "2:4:8", ""])
-    def test_others_are_refused(self, text: str) -> None:
-        with pytest.raises(UsageError, match="N:M"):
-            parse_pattern(text)
-
 
 class TestSelection:
     def test_relabelled_neurons_permute_the_mask(self) -> None:
@@ -329,7 +318,7 @@ class TestSelection:
             other.model[2].weight.copy_(problem.model[2].weight[:, order])
         for allocation in ALLOCATIONS:
             first, second = (
-                each.layout.unflatten(Selection(each, "magnitude", allocation=allocation).mask(40))
+                each.layout.unflatten(Selection(each, Method(allocation=allocation)).mask(40))
                 for each in (problem, other)
             )
             assert torch.equal(first["0.weight"][order], second["0.weight"])
@@ -337,16 +326,18 @@ class TestSelection:
 
     def test_samples_are_counted_where_they_are_read(self) -> None:
         problem = small()
-        assert Selection(problem, "magnitude", calibration=5).calibration == 0
-        assert Selection(problem, "magnitude", allocation="rd", calibration=5).calibration == 5
-        assert Selection(problem, "snip", calibration=5).calibration == 5
-        assert Selection(problem, "snip").calibration == 8
-        assert Selection(problem, "snip", calibration=0).calibration == 8
+        assert Selection(problem, calibration=5).calibration == 0
+        assert Selection(problem, Method(allocation="rd"), calibration=5).calibration == 5
+        assert Selection(problem, Method("snip"), calibration=5).calibration == 5
+        assert Selection(problem, Method("snip")).calibration == 8
+        assert Selection(problem, Method("snip"), calibration=0).calibration == 8
 
     def test_mistakes_are_named(self) -> None:
         with pytest.raises(UsageError, match="did you mean uniform"):
-            Selection(SMALL, "magnitude", allocation="unifrom").mask(3)
-        with pytest.raises(UsageError, match="--calibration is -1"):
-            Selection(SMALL, "magnitude", calibration=-1)
-        with pytest.raises(UsageError, match="--min-keep is -1"):
-            Selection(SMALL, "magnitude", min_keep=-1).mask(3)
+            Method(allocation="unifrom")
+        with pytest.raises(UsageError, match="`calibration` is -1"):
+            Selection(SMALL, calibration=-1)
+        guarded = Selection(SMALL, min_keep=KeepRule("count", 3))
+        assert guarded.removable == TOTAL - 4 * 3
+        with pytest.raises(UsageError, match=f"only 0 to {TOTAL - 12}; .*`min_keep`"):
+            guarded.mask(TOTAL - 11)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 ROOMS = (
     "errors",
+    "values",
     "config",
     "progress",
     "results",
@@ -36,7 +37,7 @@ ROOMS = (
 SIBLINGS = {("estimation", "compensation"), ("gate", "measure"), ("report", "measure")}
 """Pairs that the order would allow, but that are to know nothing of each other."""
 
-LIGHT = ("__init__", "errors", "config", "progress", "results", "storage.files")
+LIGHT = ("__init__", "errors", "values", "config", "progress", "results", "storage.files")
 """Rooms and modules that do without torch and its like."""
 
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "pyhessian", "jinja2"}

@@ -26,7 +26,7 @@ MEASURE = (
     "--tolerance", "1pp", "--resolution", "0.02", "--calibration", "300", "--cg-steps", "3",
     "--refit-passes", "2", "--epsilon", "0.02",
 )  # fmt: skip
-METHODS = ("one-shot", "compensated", "staged", "refit", "obd")
+METHODS = ("magnitude", "magnitude+compensated", "snip+staged", "magnitude+trained", "obd")
 SPARSITIES = ("--sparsities", "0,0.5,0.9")
 
 
@@ -55,7 +55,7 @@ def test_each_method_is_what_measure_gives_and_distances_are_from_the_limit(
     document = outcome.document
     jsonschema.Draft202012Validator(schema("compare")).validate(document)
     assert document == json.loads(Path("c.json").read_text())
-    assert from_json(CompareResult, document).methods[0].method == "one-shot"
+    assert from_json(CompareResult, document).methods[0].method == "magnitude"
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
     predicted = json.loads(prediction.read_text())
     assert document["limit"] == predicted["limit"]
@@ -65,9 +65,9 @@ def test_each_method_is_what_measure_gives_and_distances_are_from_the_limit(
     assert not document["interrupted"]
     rows = list(csv.DictReader(Path("c.csv").read_text().splitlines()))
     for each in document["methods"]:
-        alone = prunelimit(
-            "measure", trained, "--method", each["method"], *MEASURE, "--json", "-q"
-        ).document
+        criterion, _, survivors = each["method"].partition("+")
+        choices = ("--criterion", criterion, "--survivors", survivors or "fixed")
+        alone = prunelimit("measure", trained, *choices, *MEASURE, "--json", "-q").document
         assert alone["dense"] == document["dense"]
         thresholds = []
         for threshold in each["thresholds"]:
@@ -83,7 +83,7 @@ def test_each_method_is_what_measure_gives_and_distances_are_from_the_limit(
         curve = [float(r["accuracy"]) for r in rows if r["method"] == each["method"]]
         assert curve == [point["accuracy"] for point in each["curve"]]
         assert each["cost"]["seconds"] > 0
-        moves, trains = each["method"] in ("compensated", "staged"), each["method"] == "refit"
+        moves, trains = survivors in ("compensated", "staged"), survivors == "trained"
         assert (each["cost"]["products"] > 0) is moves
         assert each["cost"]["samples"] == (225 if moves else 0)
         assert (each["cost"]["epochs"] > 0) is trains
@@ -94,12 +94,12 @@ def test_each_method_is_what_measure_gives_and_distances_are_from_the_limit(
 def test_the_limit_is_predicted_where_none_is_given(
     prunelimit: Run, trained: Path, prediction: Path
 ) -> None:
-    options = ("--epsilon", "0.02", *QUICK, *SPARSITIES, "--methods", "one-shot,snip,one-shot")
+    options = ("--epsilon", "0.02", *QUICK, *SPARSITIES, "--methods", "magnitude,snip,magnitude")
     document = prunelimit("compare", trained, *options, "--json", "-q").document
     predicted = json.loads(prediction.read_text())
     assert document["limit"] == predicted["limit"]
     assert document["reliability"] == predicted["reliability"]
-    assert [each["method"] for each in document["methods"]] == ["one-shot", "snip"]
+    assert [each["method"] for each in document["methods"]] == ["magnitude", "snip"]
     assert all(len(each["curve"]) == 3 for each in document["methods"])
 
 
@@ -109,20 +109,20 @@ def test_an_interrupt_leaves_the_methods_done(
     measure = pipeline.measure
 
     def interrupted(problem: Any, config: Any, **given: Any) -> Any:
-        if config.method == "snip":
+        if config.method.name == "snip":
             raise KeyboardInterrupt
         return measure(problem, config, **given)
 
     monkeypatch.setattr(pipeline, "measure", interrupted)
     options = ("--epsilon", "0.02", "--predicted", prediction, *SPARSITIES, "-q", "-o", "c.json")
-    outcome = prunelimit("compare", trained, "--methods", "one-shot,snip", *options)
+    outcome = prunelimit("compare", trained, "--methods", "magnitude,snip", *options)
     assert outcome.code == 130 and "c.json holds the methods done" in outcome.stderr
     document = json.loads(Path("c.json").read_text())
-    assert [each["method"] for each in document["methods"]] == ["one-shot"]
+    assert [each["method"] for each in document["methods"]] == ["magnitude"]
     assert document["interrupted"]
-    outcome = prunelimit("compare", trained, "--methods", "snip,one-shot", *options, "--force")
+    outcome = prunelimit("compare", trained, "--methods", "snip,magnitude", *options, "--force")
     assert outcome.code == 130 and "the limit and the methods done are kept" in outcome.stderr
-    outcome = prunelimit("compare", trained, "--methods", "one-shot,snip", *options[:-2], "--json")
+    outcome = prunelimit("compare", trained, "--methods", "magnitude,snip", *options[:-2], "--json")
     assert outcome.code == 130 and "these are the methods done." in outcome.stderr
     assert outcome.document["interrupted"] and "--resume" not in outcome.stderr
     outcome = prunelimit("compare", trained, "--methods", "snip", *options[:-2])
@@ -138,9 +138,9 @@ def ending(monkeypatch: pytest.MonkeyPatch, at: str, how: type[BaseException]) -
     measure, predict, computed = pipeline.measure, pipeline.predict_loaded, []
 
     def measured(problem: Any, config: Any, **given: Any) -> Any:
-        if config.method == at:
+        if config.method.name == at:
             raise how
-        computed.append(config.method)
+        computed.append(config.method.name)
         return measure(problem, config, **given)
 
     def predicted(*arguments: Any, **given: Any) -> Any:
@@ -161,7 +161,7 @@ def numbers(path: str) -> dict[str, Any]:
     return {**{key: document[key] for key in own}, "methods": methods, "limit_cost": limit}
 
 
-RESUMABLE = (*MEASURE, *QUICK, *SPARSITIES, "--methods", "one-shot,refit,compensated")
+RESUMABLE = (*MEASURE, *QUICK, *SPARSITIES, "--methods", "magnitude,magnitude+trained,magnitude+compensated")
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, Ended])
@@ -170,20 +170,21 @@ def test_it_goes_on_with_the_methods_that_are_not_done(
 ) -> None:
     command = ("compare", trained, *RESUMABLE, "-q", "-o")
     assert prunelimit(*command, "whole.json").code == 0
-    for at, already in (("one-shot", []), ("refit", ["one-shot"]), ("compensated", ["refit"])):
+    first, second, third = RESUMABLE[-1].split(",")
+    for at, already in ((first, []), (second, [first]), (third, [second])):
         with monkeypatch.context() as patched:
             computed = ending(patched, at, how)
             outcome = prunelimit(*command, "c.json", "--resume")
         assert outcome.code == (130 if how is KeyboardInterrupt else 3)
         assert computed == (already or ["limit"])
         told = "run the same command with --resume to go on" in outcome.stderr
-        written = how is KeyboardInterrupt and at != "one-shot"
+        written = how is KeyboardInterrupt and at != first
         assert told is (how is KeyboardInterrupt) and Path("c.json").exists() is written
     with monkeypatch.context() as patched:
         computed = ending(patched, "none", how)
         outcome = prunelimit(*command, "c.json", "--resume", "--plot", "c.png")
     assert outcome.code == 0, outcome.stderr
-    assert computed == ["compensated"]
+    assert computed == [third]
     assert numbers("c.json") == numbers("whole.json")
     assert sorted(each.name for each in Path().iterdir()) == ["c.json", "c.png", "whole.json"]
 
@@ -191,7 +192,7 @@ def test_it_goes_on_with_the_methods_that_are_not_done(
 def test_what_is_computed_stays_until_the_result_is_written(
     prunelimit: Run, trained: Path, prediction: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ("--predicted", prediction, *MEASURE, *SPARSITIES, "--methods", "one-shot", "-q")
+    options = ("--predicted", prediction, *MEASURE, *SPARSITIES, "--methods", "magnitude", "-q")
     command = ("compare", trained, *options, "-o", "c.json", "--plot", "c.png")
     with monkeypatch.context() as patched:
 
@@ -200,7 +201,7 @@ def test_what_is_computed_stays_until_the_result_is_written(
 
         patched.setattr("prunelimit.report.plots.plot_compare", fails)
         assert prunelimit(*command).code == 3
-    computed = ending(monkeypatch, "one-shot", Ended)
+    computed = ending(monkeypatch, "magnitude", Ended)
     assert prunelimit(*command, "--resume").code == 0
     assert not computed and not resume_path(Path("c.json")).exists()
 
@@ -209,7 +210,7 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
     prunelimit: Run, trained: Path, prediction: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("p.json").write_text(prediction.read_text())
-    options = ("--predicted", "p.json", *MEASURE, *SPARSITIES, "--methods", "one-shot,snip", "-q")
+    options = ("--predicted", "p.json", *MEASURE, *SPARSITIES, "--methods", "magnitude,snip", "-q")
     command, state = ("compare", trained, *options, "-o", "c.json"), Path("c.json.resume")
     with monkeypatch.context() as patched:
         ending(patched, "snip", Ended)
@@ -242,7 +243,7 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
     assert outcome.code == 2 and "-o FILE.json" in outcome.stderr
     computed = ending(monkeypatch, "none", Ended)
     assert prunelimit(*command, "--force").code == 0
-    assert computed == ["one-shot", "snip"] and not state.exists()
+    assert computed == ["magnitude", "snip"] and not state.exists()
     assert prunelimit(*command, "--resume").code == 2  # it is done, and stays
     state.mkdir()
     outcome = prunelimit(*command, "--force")
@@ -252,13 +253,15 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--methods", "one-shot,two-shot"), 2, "two-shot"),
-        (("--methods", "one-shot,,refit"), 2, "--methods"),
+        (("--methods", "magnitude,two-shot"), 2, "two-shot"),
+        (("--methods", "magnitude,,obd"), 2, "--methods"),
         (("--methods", ""), 2, "--methods"),
-        (("--methods", "one-shot,none.py:scores"), 3, "none.py"),
-        (("--methods", "one-shot,staged", "--allocation", "erk"), 2, "--allocation"),
+        (("--methods", "magnitude,none.py:scores"), 3, "none.py"),
+        (("--methods", "magnitude,obd/2:4/erk"), 2, "leave out --allocation"),
+        (("--methods", "magnitude+stage"), 2, "did you mean staged?"),
+        (("--allocation", "erk"), 2, "--allocation"),
         (("--tolerance", "much"), 2, "much"),
-        (("--methods", "one-shot,staged", "--cg-steps", "0"), 2, "--cg-steps"),
+        (("--methods", "magnitude,magnitude+staged", "--cg-steps", "0"), 2, "--cg-steps"),
         (("--sparsities", "2"), 2, "--sparsities"),
         (("--predicted", "none.json"), 3, "none.json"),
         (("--predicted", "list.json"), 3, "list.json"),
@@ -275,7 +278,7 @@ def test_mistakes_are_told_before_the_work(
     Path("same.json").write_text(json.dumps(document))
     other = {**document, "model": {**document["model"], "sha256": "0" * 64}}
     Path("other.json").write_text(json.dumps(other))
-    given = ("--methods", "one-shot", "--epsilon", "0.02", *SPARSITIES, *QUICK, *options)
+    given = ("--methods", "magnitude", "--epsilon", "0.02", *SPARSITIES, *QUICK, *options)
     outcome = prunelimit("compare", trained, *given, "-o", "c.json")
     assert outcome.code == code, outcome.stderr
     assert said in outcome.stderr.splitlines()[-1]
@@ -289,5 +292,5 @@ def test_strict_needs_a_reliable_limit(prunelimit: Run, trained: Path, predictio
     for ok, code in ((True, 0), (False, 4)):
         document["reliability"].update(ok=ok, reasons=[] if ok else ["It is not resolved."])
         Path("p.json").write_text(json.dumps(document))
-        options = ("--methods", "one-shot", "--epsilon", "0.02", *SPARSITIES, "--strict", "-q")
+        options = ("--methods", "magnitude", "--epsilon", "0.02", *SPARSITIES, "--strict", "-q")
         assert prunelimit("compare", trained, *options, "--predicted", "p.json").code == code

@@ -1,4 +1,4 @@
-"""``prune --compensate`` and ``--stages``: what they write, and what interrupts and mistakes do."""
+"""``prune`` with survivors that move: what it writes, and what interrupts and mistakes do."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from prunelimit.results.schema import schema
 from prunelimit.storage.files import resume_path
 
 Run = Callable[..., object]
+ONCE = ("--survivors", "compensated")
+STAGED = ("--survivors", "staged", "--stages")
 SMALL = ("--calibration", "600", "--cg-steps", "5", "--epsilon", "0.02")
 
 
-@pytest.mark.parametrize("stages", [("--compensate",), ("--stages", "2"), ("--stages", "auto")])
+@pytest.mark.parametrize("stages", [ONCE, (*STAGED, "2"), (*STAGED, "auto")])
 def test_it_prunes_exactly_and_says_how(
     prunelimit: Run, trained: Path, stages: tuple[str, ...]
 ) -> None:
-    command = ("prune", trained, "--amount", "0.9", *SMALL, *stages, "--json")
+    command = ("prune", trained, "--amount", "0.9", *SMALL, *stages, "--json", "-v")
     outcome = prunelimit(*command, "-o", "p.safetensors")
     assert outcome.code == 0, outcome.stderr
     document = outcome.document
@@ -49,7 +51,7 @@ def test_what_is_measured_is_what_is_written_in_few_bits(prunelimit: Run, traine
     found[first.replace("weight", "bias")] *= 1e-6
     torch.save({name: tensor.half() for name, tensor in found.items()}, "short.pt")
     network = ("-m", "lenet-300-100", "-d", "digits")
-    command = ("prune", "short.pt", *network, "--amount", "0.2", *SMALL, "--compensate", "--json")
+    command = ("prune", "short.pt", *network, "--amount", "0.2", *SMALL, *ONCE, "--json")
     document = prunelimit(*command, "-o", "p.safetensors").document
     written = read_checkpoint(Path("p.safetensors")).tensors
     assert all(tensor.dtype == torch.float16 for tensor in written.values())
@@ -62,7 +64,7 @@ def test_what_is_measured_is_what_is_written_in_few_bits(prunelimit: Run, traine
 def test_it_goes_on_where_it_was_interrupted(
     prunelimit: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ("prune", trained, "--amount", "0.95", *SMALL, "--stages", "auto", "-q", "-o")
+    command = ("prune", trained, "--amount", "0.95", *SMALL, *STAGED, "auto", "-q", "-o")
     assert prunelimit(*command, "whole.safetensors").code == 0
     advance = Compensator.advance
 
@@ -96,11 +98,11 @@ def test_it_goes_on_where_it_was_interrupted(
     [
         (("--stages", "0"), "--stages is 0"),
         (("--stages", "some"), "--stages is some"),
-        (("--compensate", "--cg-steps", "0"), "--cg-steps is 0"),
-        (("--compensate", "--calibration", "1"), "--calibration is 1"),
-        (("--stages", "2", "--calibration", "1"), "--calibration is 1"),
-        (("--compensate", "--bn-recalibrate", "1"), "--bn-recalibrate is 1"),
-        (("--compensate", "--min-keep", "100000"), "smaller --min-keep"),
+        ((*ONCE, "--cg-steps", "0"), "--cg-steps is 0"),
+        ((*ONCE, "--calibration", "1"), "--calibration is 1"),
+        ((*STAGED, "2", "--calibration", "1"), "--calibration is 1"),
+        ((*ONCE, "--bn-recalibrate", "1"), "--bn-recalibrate is 1"),
+        ((*ONCE, "--min-keep", "100000"), "another --min-keep"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(

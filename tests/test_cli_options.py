@@ -13,6 +13,7 @@ from prunelimit import config
 from prunelimit.cli import options
 from prunelimit.cli.main import COMMANDS, group
 from prunelimit.errors import InputError, UsageError
+from prunelimit.values import EpsilonRule
 
 SECTIONS = {
     "train": ("ModelConfig", "DataConfig", "RunConfig", "TrainConfig"),
@@ -23,7 +24,6 @@ SECTIONS = {
         "RunConfig",
         "CurvatureConfig",
         "LimitConfig",
-        "HeldConfig",
     ),
     "prune": (
         "ModelConfig",
@@ -102,12 +102,12 @@ def test_flags_reach_their_fields() -> None:
     assert options.build(config.CurvatureConfig, given) == config.CurvatureConfig(
         curvature="ggn", samples=11
     )
-    assert options.build(config.LimitConfig, given).epsilon == "5%"
+    assert options.build(config.LimitConfig, given).epsilon == EpsilonRule("share", 0.05)
 
 
 def test_a_repeatable_option_replaces_its_default() -> None:
     given = parsed("measure", "x.pt", "--tolerance", "2pp")
-    assert options.build(config.MeasureConfig, given).tolerance == ("2pp",)
+    assert options.build(config.MeasureConfig, given).tolerance == (0.02,)
 
 
 def test_one_flag_feeds_prediction_and_measurement() -> None:
@@ -115,12 +115,12 @@ def test_one_flag_feeds_prediction_and_measurement() -> None:
     limit = options.build(config.LimitConfig, given)
     measure = options.build(config.MeasureConfig, given, without=("tolerance",))
     assert (limit.epsilon, limit.confidence) == (measure.epsilon, measure.confidence)
-    assert limit.epsilon == "0.01"
+    assert limit.epsilon == EpsilonRule.parse(0.01)
 
 
 def test_the_tolerance_of_check_is_the_gates() -> None:
     given = parsed("check", "x.pt", "--tolerance", "3pp")
-    assert options.build(config.CheckConfig, given).tolerance == "3pp"
+    assert options.build(config.CheckConfig, given).tolerance == 0.03
     measure = options.build(config.MeasureConfig, given, without=("tolerance",))
     assert measure.tolerance == config.MeasureConfig().tolerance
 
@@ -130,7 +130,7 @@ def test_compare_has_every_option_of_measure_but_the_method() -> None:
     measure = options.build(config.MeasureConfig, given)
     assert measure == config.MeasureConfig(tolerance=("3pp",), cg_steps=7)
     missing = {f.name for f in dataclasses.fields(config.MeasureConfig)} - set(given)
-    assert missing == {"method"}
+    assert missing == {f.name for f in dataclasses.fields(config.MethodConfig)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -54,7 +54,7 @@ def test_junit_of_a_passed_gate_has_no_failure(tmp_path: Path) -> None:
 def test_junit_is_never_overwritten_unasked(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     path.write_text("mine")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="`force`"):
         write_junit(verdict(True), path, force=False)
     assert path.read_text() == "mine"
     write_junit(verdict(True), path, force=True)
