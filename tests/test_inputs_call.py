@@ -12,6 +12,7 @@ import torch
 from oracles import all_samples, dense_ggn, dense_hessian
 from torch import Tensor, nn
 
+from prunelimit import plugins
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.curvature import CurvatureProduct
@@ -19,8 +20,6 @@ from prunelimit.inputs.call import call
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measure import measure
-from prunelimit.pruning.allocation import ALLOCATIONS
-from prunelimit.pruning.criteria import CRITERIA
 from prunelimit.pruning.selection import Selection
 
 
@@ -198,12 +197,14 @@ USES: dict[str, Callable[[Problem], object]] = {
     "evaluate": lambda found: evaluate(found, found.train, 0.5 * found.vector()),
     "predict": _spend,
     **{method: partial(_measured, method) for method in ("refit", "compensated", "staged")},
-    **{name: partial(_measured, name) for name in CRITERIA if name != "magnitude"},
+    **{
+        name: partial(_measured, name) for name in plugins.names("criterion") if name != "magnitude"
+    },
     **{
         f"{name} allocation": lambda found, name=name: Selection(  # type: ignore[misc]
             found, "magnitude", allocation=name
         ).mask(5)
-        for name in ALLOCATIONS
+        for name in plugins.names("allocation")
     },
 }
 
