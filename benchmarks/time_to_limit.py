@@ -41,6 +41,7 @@ from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry
 from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.pruning.magnitude import magnitude_order
+from prunelimit.values import EpsilonRule
 
 Route = Callable[[int], list[Quadrature]]
 """Depth -> the rules whose readings are averaged."""
@@ -195,7 +196,9 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     where = RunConfig(batch_size=options.batch_size)
     problem = load(checkpoint, ModelConfig(model=options.model), data, where).problem
     split = problem.train.subset(options.samples, 0)
-    epsilon = loss_tolerance(evaluate(problem, problem.train).losses, "batch-std", 0).value
+    epsilon = loss_tolerance(
+        evaluate(problem, problem.train).losses, EpsilonRule.parse("batch-std"), 0
+    ).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)
     kind = options.curvature

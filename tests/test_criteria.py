@@ -25,6 +25,7 @@ from prunelimit.pruning.custom import find_criterion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
+from prunelimit.values import Method
 
 CRITERIA: dict[str, Criterion] = {
     name: plugins.find("criterion", name) for name in plugins.names("criterion")
@@ -122,7 +123,7 @@ def test_labels_are_read_only_where_that_is_said(name: str) -> None:
 class TestSimple:
     def test_magnitude_orders_as_ever(self) -> None:
         problem = dense()
-        kept = Selection(problem, "magnitude").mask(17)
+        kept = Selection(problem).mask(17)
         assert torch.equal(kept, keep_mask(problem, magnitude_order(problem), 17))
 
     def test_random_goes_by_seed_alone(self) -> None:
@@ -287,7 +288,7 @@ class TestFisher:
     def test_the_update_is_the_least_loss_of_all_survivors(
         self, problem: Problem, removed: int
     ) -> None:
-        selection = Selection(problem, "obs")
+        selection = Selection(problem, Method("obs", survivors="obs"))
         mask = selection.mask(removed)
         found = selection.weights(mask)
         assert bool((found[~mask] == 0).all())
@@ -303,7 +304,7 @@ class TestFisher:
         monkeypatch.setattr(obs, "GRADIENT_BYTES", 10 * 8 * problem.layout.size)
         assert usual_gradients(problem) == 10
         monkeypatch.setattr(obs, "available_bytes", lambda device: 1000)
-        with pytest.raises(UsageError, match=r"gradients of 13 samples.*--calibration"):
+        with pytest.raises(UsageError, match=r"gradients of 13 samples.*`calibration`"):
             sample_gradients(problem, problem.train)
 
 
@@ -351,7 +352,7 @@ class TestSynFlow:
 
     def test_rounds_keep_every_layer_to_the_last(self, chain: Problem) -> None:
         """No layer collapses while a path through all of them is left."""
-        selection = Selection(chain, "synflow")
+        selection = Selection(chain, Method("synflow"))
         mask = selection.mask(chain.layout.size - 6)
         assert all(int(layer.part(mask).sum()) > 0 for layer in prunable_layers(chain))
         assert sorted(selection.judgement.scores.tolist()) == list(range(chain.layout.size))
@@ -406,12 +407,12 @@ class TestWanda:
 
         data = torch.randn(6, 4), torch.arange(6) % 3
         problem = problem_from_module(Hidden(), data, data)
-        with pytest.raises(InputError, match=r"layer\.weight.*--exclude"):
+        with pytest.raises(InputError, match=r"layer\.weight.*`exclude`"):
             scores(problem, "wanda")
 
     def test_compares_within_rows_unless_told_otherwise(self) -> None:
         problem = dense()
-        selection = Selection(problem, "wanda")
+        selection = Selection(problem, Method("wanda"))
         assert selection.allocation == "rows"
         mask = problem.layout.unflatten(selection.mask(21))
         assert mask["0.weight"].sum(dim=1).tolist() == [2] * 6
@@ -443,11 +444,11 @@ def test_relabelled_neurons_have_the_same_scores(name: str) -> None:
 @pytest.mark.parametrize("name", ["magnitude", "synflow"])
 def test_a_common_scale_changes_no_mask(name: str) -> None:
     problem = dense()
-    before = Selection(problem, name).mask(25)
+    before = Selection(problem, Method(name)).mask(25)
     with torch.no_grad():
         for parameter in problem.parameters().values():
             parameter.mul_(0.25)
-    assert torch.equal(before, Selection(problem, name).mask(25))
+    assert torch.equal(before, Selection(problem, Method(name)).mask(25))
 
 
 @pytest.mark.parametrize("name", ["snip", "obd"])
@@ -527,7 +528,7 @@ whole = Criterion(
         )
 
     def test_reads_the_calibration_samples(self, spec: Callable[[str], str]) -> None:
-        selection = Selection(dense(), spec("count"), calibration=5)
+        selection = Selection(dense(), Method(spec("count")), calibration=5)
         assert selection.calibration == 5
         assert selection.judgement.scores.tolist() == [5.0] * 42
 
@@ -586,8 +587,8 @@ def test_obs_moves_survivors_to_a_lower_loss() -> None:
         nn.functional.cross_entropy(network(inputs), targets).backward()
         optimizer.step()
     problem = problem_from_module(network, (inputs, targets), (inputs, targets))
-    selection = Selection(problem, "obs", calibration=0)
-    assert selection.calibration == 120 and selection.updates
+    selection = Selection(problem, Method("obs", survivors="obs"), calibration=0)
+    assert selection.calibration == 120
     mask = selection.mask(88)
     moved = evaluate(problem, problem.train, selection.weights(mask)).loss
     left = evaluate(problem, problem.train, problem.vector().masked_fill(~mask, 0)).loss

@@ -228,10 +228,10 @@ class Constant(nn.Module):
 
 def test_bfloat16_is_refused_where_it_cannot_be() -> None:
     double = problem("tanh")
-    with pytest.raises(UsageError, match="--dtype"):
+    with pytest.raises(UsageError, match="`dtype`"):
         CurvatureProduct(double, double.train, precision="bfloat16")
     plain = small("tanh")
-    with pytest.raises(UsageError, match="PyHessian has no --precision"):
+    with pytest.raises(UsageError, match="PyHessian has no `precision`"):
         curvature_product(plain, plain.train, "hessian", "pyhessian", precision="bfloat16")
     with pytest.raises(UsageError, match="float8"):
         CurvatureProduct(plain, plain.train, precision="float8")
@@ -352,7 +352,7 @@ def hard() -> Problem:
 
 def test_the_ggn_is_offered_where_it_can_be_had() -> None:
     given = hard()
-    with pytest.raises(InputError, match=r"hardsigmoid.*--curvature ggn"):
+    with pytest.raises(InputError, match=r"hardsigmoid.*`curvature` ggn"):
         CurvatureProduct(given, given.train)
     product = CurvatureProduct(given, given.train, "ggn")
     assert product.route == "taped"

@@ -86,7 +86,7 @@ def test_what_is_written_reads_back_exactly(tmp_path: Path, sparse: tuple[str, .
     assert read.description is not None
     assert {k: read.description[k] for k in DESCRIPTION} == DESCRIPTION
     assert artifact.bytes == path.stat().st_size
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="`force`"):
         write_checkpoint(path, STATE, DESCRIPTION)
 
 
@@ -105,7 +105,7 @@ def test_pickle_that_wants_code_is_refused_by_name_and_not_run(tmp_path: Path) -
     made = tmp_path / "made-by-the-pickle"
     path = tmp_path / "evil.pt"
     torch.save({"state_dict": STATE, "extra": Payload(str(made))}, path)
-    with pytest.raises(InputError, match=r"wants to run code .*mkdir.*--trust-pickle"):
+    with pytest.raises(InputError, match=r"wants to run code .*mkdir.*`trust_pickle`"):
         read_checkpoint(path)
     assert not made.exists()
     assert same(read_checkpoint(path, trust_pickle=True).tensors, STATE)
@@ -308,7 +308,7 @@ def test_excluded_modules_are_counted_and_held_even_when_tied(tmp_path: Path) ->
 
 def test_foreign_checkpoint_needs_names(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "plain.pt")
-    with pytest.raises(UsageError, match="-m/--model"):
+    with pytest.raises(UsageError, match="give `model`"):
         load(tmp_path / "plain.pt", ModelConfig(), DataConfig(), RunConfig())
     with pytest.raises(UsageError, match="-d/--data"):
         load(tmp_path / "plain.pt", ModelConfig(model="lenet5"), DataConfig(), RunConfig())

@@ -95,7 +95,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give --image-size"):
         read(spec)
     assert read(spec, image_size=3).input_shape == (3, 3, 3)
-    with pytest.raises(UsageError, match="--image-size is 0"):
+    with pytest.raises(UsageError, match="`image_size` is 0"):
         read(spec, image_size=0)
 
 
@@ -221,7 +221,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             read(spec)
-    with pytest.raises(InputError, match="--download"):
+    with pytest.raises(InputError, match="`download`"):
         read("mnist", data_dir=str(tmp_path))
 
 
@@ -279,7 +279,7 @@ def test_cifar_as_torchvision_keeps_it(
     for file in (*files, "test_batch" if spec == "cifar10" else "test"):
         (folder / file).write_bytes(pickle.dumps({"data": rows, key: list(range(10))}))
     # Files other than the published ones are not so much as opened: they are pickles.
-    with pytest.raises(InputError, match="--data-dir or --download"):
+    with pytest.raises(InputError, match="`data_dir` or `download`"):
         read(spec, data_dir=str(tmp_path))
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_check_integrity", lambda self: True)
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_load_meta", lambda self: None)
@@ -297,10 +297,10 @@ def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], RunConfig, str]] = [
         ({}, RunConfig(batch_size=13), "only 12 training samples"),
         ({"train_samples": 5}, RunConfig(batch_size=6), "only 5 training samples"),
-        ({"train_samples": -1}, RunConfig(), "--train-samples is -1"),
-        ({"image_size": 8}, RunConfig(), "--image-size applies to folder"),
-        ({}, RunConfig(batch_size=0), "--batch-size is 0"),
-        ({}, RunConfig(workers=-1), "--workers is -1"),
+        ({"train_samples": -1}, RunConfig(), "`train_samples` is -1"),
+        ({"image_size": 8}, RunConfig(), "`image_size` applies to folder"),
+        ({}, RunConfig(batch_size=0), "`batch_size` is 0"),
+        ({}, RunConfig(workers=-1), "`workers` is -1"),
         ({}, RunConfig(device="abacus"), "device 'abacus'"),
         ({}, RunConfig(dtype="float8"), "no type 'float8'"),
         ({"mean": "0.5"}, RunConfig(), "give both"),

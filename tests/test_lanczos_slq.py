@@ -112,5 +112,5 @@ def test_negative_mass_and_extremes_see_the_sign() -> None:
 
 
 def test_no_probe_is_refused() -> None:
-    with pytest.raises(UsageError, match="--probes"):
+    with pytest.raises(UsageError, match="`probes`"):
         estimate(torch.eye(3, dtype=torch.float64), 0, probes=0)

@@ -127,7 +127,7 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
     assert not folder.exists()  # too soon to be worth it
     store.save(process, now=True)
     assert (folder / OWNER).exists()
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="`resume`"):
         Store.open(folder, "memory", owner, resume=False, force=False)
     with pytest.raises(UsageError, match=r"another seed \(0, now 1\)"):
         Store.open(folder, "memory", {**owner, "seed": 1}, resume=True, force=False)

@@ -93,7 +93,7 @@ def test_the_user_says_what_becomes_of_it(tmp_path: Path, folder: bool) -> None:
         (path / "part").write_text("x")
     else:
         path.write_text("x")
-    with pytest.raises(OutputError, match="--resume to go on with it or --force"):
+    with pytest.raises(OutputError, match="`resume` to go on with it or `force`"):
         settle(path, "run", resume=False, force=False, folder=folder)
     for force in (False, True):
         settle(path, "run", resume=True, force=force, folder=folder)

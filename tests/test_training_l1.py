@@ -207,7 +207,7 @@ def test_a_state_of_another_network_or_data_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_state_is_told(tmp_path: Path) -> None:
     path = tmp_path / "state"
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="--force without --resume to begin again"):
+    with pytest.raises(InputError, match="`force` without `resume` to begin again"):
         train(fresh(), CONFIG, seed=5, resume_path=path)
 
 
@@ -231,5 +231,5 @@ def test_divergence_is_told() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is"):
+    with pytest.raises(UsageError, match=f"`{name}` is"):
         train(fresh(), dataclasses.replace(CONFIG, **{name: value}), seed=0)
