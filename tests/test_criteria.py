@@ -10,20 +10,26 @@ import torch
 from oracles import all_samples, dense_ggn, dense_hessian
 from torch import Tensor, nn
 
-from prunelimit import config
+from prunelimit import plugins
 from prunelimit.errors import InputError, NumericalError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.pruning.criteria import CRITERIA, Criterion, Judgement, find_criterion
-from prunelimit.pruning.criteria.activations import input_norms
-from prunelimit.pruning.criteria.diagonal import ggn_diagonal
-from prunelimit.pruning.criteria.fisher import EmpiricalFisher, sample_gradients, usual_gradients
-from prunelimit.pruning.criteria.gradients import loss_gradient
+from prunelimit.pruning.criteria import obs
+from prunelimit.pruning.criteria.obd import ggn_diagonal
+from prunelimit.pruning.criteria.obs import EmpiricalFisher, sample_gradients, usual_gradients
+from prunelimit.pruning.criteria.snip import loss_gradient
 from prunelimit.pruning.criteria.synflow import linear_twin, synaptic_flow
+from prunelimit.pruning.criteria.wanda import input_norms
+from prunelimit.pruning.criterion import Criterion, Judgement
+from prunelimit.pruning.custom import find_criterion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
 from prunelimit.values import Method
+
+CRITERIA: dict[str, Criterion] = {
+    name: plugins.find("criterion", name) for name in plugins.names("criterion")
+}
 
 
 def dense(seed: int = 0, **settings: object) -> Problem:
@@ -78,9 +84,8 @@ PROBLEMS = {"dense": dense, "convolutional": convolutional}
 each_problem = pytest.mark.parametrize("make", PROBLEMS.values(), ids=PROBLEMS)
 
 
-def test_the_registry_is_the_configurations() -> None:
-    assert tuple(CRITERIA) == config.CRITERIA
-    assert all(name == each.name and each.source for name, each in CRITERIA.items())
+def test_every_criterion_says_what_it_is() -> None:
+    assert all(name == each.name and each.source and each.help for name, each in CRITERIA.items())
     assert {each.reads for each in CRITERIA.values()} <= {"weights", "inputs", "labels"}
 
 
@@ -296,11 +301,9 @@ class TestFisher:
 
     def test_memory_is_bounded(self, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
         assert usual_gradients(problem) == 256
-        from prunelimit.pruning.criteria import fisher
-
-        monkeypatch.setattr(fisher, "GRADIENT_BYTES", 10 * 8 * problem.layout.size)
+        monkeypatch.setattr(obs, "GRADIENT_BYTES", 10 * 8 * problem.layout.size)
         assert usual_gradients(problem) == 10
-        monkeypatch.setattr(fisher, "available_bytes", lambda device: 1000)
+        monkeypatch.setattr(obs, "available_bytes", lambda device: 1000)
         with pytest.raises(UsageError, match=r"gradients of 13 samples.*`calibration`"):
             sample_gradients(problem, problem.train)
 
@@ -467,7 +470,7 @@ def test_a_scale_between_layers_changes_no_score(name: str) -> None:
 class TestOwn:
     BODY = """
 import torch
-from prunelimit.pruning.criteria import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Judgement
 
 def flat(problem):
     return problem.vector()[problem.prunable_mask()].abs()
@@ -504,7 +507,9 @@ def failing(problem):
     raise ValueError("no idea")
 
 number = 3
-whole = Criterion("mine", "me", "weights", lambda p, s, seed, progress: Judgement(flat(p)))
+whole = Criterion(
+    "mine", "me", "", reads="weights", function=lambda p, s, seed, progress: Judgement(flat(p))
+)
 """
 
     @pytest.fixture
@@ -559,7 +564,11 @@ def test_unknown_names_are_met_with_the_nearest() -> None:
 def test_scores_that_are_not_finite_are_refused() -> None:
     problem = dense()
     broken = Criterion(
-        "broken", "", "weights", lambda p, s, seed, progress: Judgement(torch.tensor([0, 1e999]))
+        "broken",
+        "",
+        "",
+        reads="weights",
+        function=lambda p, s, seed, progress: Judgement(torch.tensor([0, 1e999])),
     )
     with pytest.raises(NumericalError, match="broken gives 1 of 2"):
         broken.judge(problem, problem.train, 0)

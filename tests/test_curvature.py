@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from oracles import dense_ggn, dense_hessian, two_layer
 from torch import Tensor, nn
 
-from prunelimit.curvature import CurvatureProduct, PyHessianProduct, curvature_product
+from prunelimit import plugins
+from prunelimit.curvature import (
+    CurvatureProduct,
+    PyHessianProduct,
+    curvature_product,
+    operator_of,
+)
 from prunelimit.errors import InputError, NumericalError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
@@ -276,6 +283,20 @@ def test_channels_last_only_where_they_pay_and_can_be(monkeypatch: pytest.Monkey
     assert not laid_out(problem("convolution"))  # float64
     monkeypatch.setattr("prunelimit.curvature.products.WORTH_TRANSPOSING", 10**9)
     assert not laid_out(deep)
+
+
+def test_readings_never_leave_a_negative_value() -> None:
+    values = np.array([-2.0, 0.0, 3.0])
+    readings = {
+        (kind, name): read(values).tolist()
+        for kind in plugins.names("curvature")
+        for name, read in operator_of(kind).readings.items()
+    }
+    assert readings == {
+        ("ggn", "ggn"): [0, 0, 3],
+        ("hessian", "absolute"): [2, 0, 3],
+        ("hessian", "negatives-as-flat"): [0, 0, 3],
+    }
 
 
 def test_senseless_requests_are_refused() -> None:

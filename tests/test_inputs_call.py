@@ -12,6 +12,7 @@ import torch
 from oracles import all_samples, dense_ggn, dense_hessian
 from torch import Tensor, nn
 
+from prunelimit import plugins
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.curvature import CurvatureProduct
@@ -19,9 +20,8 @@ from prunelimit.inputs.call import call
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measurement import measure
-from prunelimit.pruning.allocation import ALLOCATIONS
 from prunelimit.pruning.selection import Selection
-from prunelimit.values import CRITERIA, SURVIVORS, Method
+from prunelimit.values import SURVIVORS, Method
 
 
 class Twice(nn.Module):
@@ -203,15 +203,15 @@ USES: dict[str, Callable[[Problem], object]] = {
         f"{criterion}+{survivors}": partial(_measured, criterion, survivors)
         for criterion, survivors in (
             *(("magnitude", name) for name in SURVIVORS[1:]),
-            *((name, "fixed") for name in CRITERIA[1:]),
-            *((name, "staged") for name in CRITERIA[1:]),
+            *((name, "fixed") for name in plugins.names("criterion")[1:]),
+            *((name, "staged") for name in plugins.names("criterion")[1:]),
         )
     },
     **{
         f"{name} allocation": lambda found, name=name: Selection(  # type: ignore[misc]
             found, Method(allocation=name)
         ).mask(5)
-        for name in ALLOCATIONS
+        for name in plugins.names("allocation")
     },
 }
 

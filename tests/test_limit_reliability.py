@@ -115,13 +115,13 @@ def test_a_layer_left_empty_is_told() -> None:
         LayerResult(name=f"layers.{place}.weight", shape=(2, 2), kept=kept, sparsity=1 - kept / 4)
         for place, kept in enumerate((0, 3, 0))
     ]
-    verdict = judge(by_ggn(), [], GOOD, [], layers=layers)
+    verdict = judge(by_ggn(), [], GOOD, [], layers=layers, linear=True)
     assert not verdict.ok and "layers.0.weight and 1 more" in verdict.reasons[0]
-    assert judge(by_ggn(), [], GOOD, [], layers=layers[1:2]).ok
+    assert judge(by_ggn(), [], GOOD, [], layers=layers[1:2], linear=True).ok
 
 
 def test_loss_that_is_not_quadratic_says_nothing_of_the_ggns_limit() -> None:
-    verdict = judge(by_ggn(), [], dataclasses.replace(GOOD, loss_rise=0.1), [])
+    verdict = judge(by_ggn(), [], dataclasses.replace(GOOD, loss_rise=0.1), [], linear=True)
     assert verdict.ok and verdict.nonquadraticity == pytest.approx(10)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config import CurvatureConfig
 from ..curvature import (
+    CurvatureOperator,
     CurvatureProduct,
     Product,
     PyHessianProduct,
@@ -19,6 +20,7 @@ from ..curvature import (
     ShardedProduct,
     SharedProduct,
     curvature_product,
+    operator_of,
 )
 from ..curvature.memory import available_bytes
 from ..distributed import Group
@@ -78,6 +80,11 @@ class Curvature:
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.problem.seed)
         self._parts = self.problem.parts(self.work.group)
+
+    @property
+    def operator(self) -> CurvatureOperator:
+        """Which matrix it is."""
+        return operator_of(self.config.curvature)
 
     @property
     def spectrum(self) -> Spectrum:

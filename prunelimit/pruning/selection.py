@@ -8,15 +8,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .. import plugins
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
 from ..values import KeepRule, Method
-from .allocation import Allocator, pattern_kept
-from .criteria import Criterion, Judgement, find_criterion
-from .criteria.fisher import OBS
+from .allocation import Allocator
+from .criteria.obs import CRITERION as OBS
+from .criterion import Criterion, Judgement
+from .custom import find_criterion
 from .layers import flat_mask, prunable_layers, prunable_part
 from .magnitude import pruned_weights
+from .pattern import pattern_kept
 
 __all__ = ["NO_GUARD", "Selection"]
 
@@ -62,7 +65,10 @@ class Selection:
     @property
     def calibration(self) -> int:
         """How many training samples were read; 0 where the weights alone decide."""
-        reads = self.criterion.reads != "weights" or self.allocation == "rd"
+        reads = any(
+            each.reads != "weights"
+            for each in (self.criterion, plugins.find("allocation", self.allocation))
+        )
         return len(self.split) if reads or self.method.survivors == "obs" else 0
 
     @cached_property

@@ -11,10 +11,18 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
+from ..criterion import Criterion, Judgement
 from ..layers import prunable_layers, prunable_part
-from .interface import Criterion, Judgement
 
-__all__ = ["WANDA", "input_norms"]
+NAME = "wanda"
+ORDER = 8
+SOURCE = (
+    "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models. "
+    "ICLR 2024"
+)
+HELP = "Size of the weight times the norm of its inputs; reads inputs, and shares by rows."
+
+__all__ = ["CRITERION", "input_norms"]
 
 
 def _linear(module: nn.Module) -> Any:
@@ -86,11 +94,4 @@ def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Jud
     return Judgement(weights * input_norms(problem, split))
 
 
-WANDA = Criterion(
-    "wanda",
-    "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models. "
-    "ICLR 2024",
-    "inputs",
-    _wanda,
-    allocation="rows",
-)
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="inputs", function=_wanda, allocation="rows")
