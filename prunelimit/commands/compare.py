@@ -22,6 +22,7 @@ from ..estimation.epsilon import tolerance_of
 from ..gate import distances, require_same
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
+from ..inputs.splits import fingerprint
 from ..measure import check_measure, measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
@@ -200,6 +201,7 @@ def _owner(
         **options,
         **{f"limit's {name}": value for name, value in dataclasses.asdict(limit).items()},
         "checkpoint": loaded.model_info.sha256,
+        "training data": fingerprint(loaded.problem.train),
         "data set": dataclasses.asdict(loaded.data_info),
         "methods": parse_methods(config.methods),
         "predicted": predicted,

@@ -11,6 +11,7 @@ from ..compensation.state import State
 from ..config import CompensateConfig, PruneConfig
 from ..inputs.load import Loaded
 from ..inputs.problem import Problem
+from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
 from ..results.types import CompensationResult, StageResult
 from ..storage.resume import Unfinished
@@ -58,6 +59,7 @@ def compensated(
     progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
     owner = {
         "checkpoint": loaded.model_info.sha256,
+        "training data": fingerprint(problem.train),
         "data": dataclasses.asdict(loaded.data_info),
         "seed": problem.seed,
         "dtype": str(problem.dtype),

@@ -24,6 +24,7 @@ from ..gate import hold, number_and_rule
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
+from ..inputs.splits import fingerprint
 from ..lanczos import Store
 from ..lanczos.slq import OPERATORS
 from ..limit.directional import DirectionalSearch
@@ -75,10 +76,10 @@ def predict(
     """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
 
     ``held`` names the method that the result says what to hold to. ``state`` is a folder where
-    unfinished work lies until it is finished; ``resume`` goes on with what lies there, to the same
-    numbers, and ``force`` throws it away. ``stop`` is asked between products; once it is true the
-    limit is read from the work done so far. All processes of ``group`` call this alike, share the
-    work, and get the same result.
+    unfinished work lies, to be removed by the caller once the result of finished work is written;
+    ``resume`` goes on with what lies there, to the same numbers, and ``force`` throws it away.
+    ``stop`` is asked between products; once it is true the limit is read from the work done so far.
+    All processes of ``group`` call this alike, share the work, and get the same result.
 
     Raises:
         OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
@@ -93,6 +94,7 @@ def predict(
     if state is not None:
         owner = {
             "checkpoint": loaded.model_info.sha256,
+            "training data": fingerprint(loaded.problem.train),
             **dataclasses.asdict(model),
             **dataclasses.asdict(data),
             **dataclasses.asdict(run),
@@ -236,7 +238,7 @@ def predict_loaded(
         work.put_away()
     else:
         group.wait()
-        if group.rank == 0:
+        if group.rank == 0 and store.folder is None:
             store.discard()
     headline = OPERATORS[curvature.curvature][0]
     chosen = limits.transitions[limit.formula, headline]

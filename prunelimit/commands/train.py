@@ -31,7 +31,7 @@ def train(
 ) -> TrainResult:
     """Train a fresh network and write it to ``output``.
 
-    The state after every epoch lies at :func:`resume_path` until the training ends; ``resume``
+    The state after every epoch lies at :func:`resume_path` until ``output`` is written; ``resume``
     goes on from it when there is one.
 
     Raises:
@@ -51,6 +51,7 @@ def train(
         "training": {**dataclasses.asdict(config), "seed": run.seed},
     }
     artifact = write_checkpoint(output, loaded.problem.model.state_dict(), description, force=force)
+    state.unlink(missing_ok=True)
     written = read_checkpoint(output)
     return TrainResult(
         provenance=recorder.finish(),

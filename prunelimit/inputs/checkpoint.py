@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, shown
 from ..results.types import Artifact
 from ..storage.files import writing
 from .pickles import wanted_globals
@@ -220,16 +220,20 @@ def _unpack(
     for name, shape in shapes.items():
         try:
             bits, values = stored[name + MASK_SUFFIX], stored[name + VALUES_SUFFIX]
+            if not all(type(length) is int and length >= 0 for length in shape):
+                raise ValueError(f"its shape is {shown(shape)}")
             size = math.prod(shape)
-            if len(bits) != -(-size // 8):
-                raise ValueError(f"{len(bits)} bytes for {size} entries")
+            if bits.dtype != torch.uint8 or bits.shape != (-(-size // 8),):
+                raise ValueError(f"{bits.numel()} bytes of mask for {size} entries")
             kept = torch.from_numpy(np.unpackbits(bits.numpy(), count=size).astype(bool))
+            if values.shape != (int(kept.sum()),):
+                raise ValueError(f"{values.numel()} values for {int(kept.sum())} entries not zero")
             flat = torch.zeros(size, dtype=values.dtype)
             flat[kept] = values
             tensors[name] = flat.view(shape)
         except (KeyError, RuntimeError, IndexError, ValueError, TypeError) as error:
             raise InputError(
-                f"{path} does not hold {name} whole ({reason(error)}); get it again."
+                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
             ) from error
     return tensors
 

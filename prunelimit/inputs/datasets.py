@@ -19,7 +19,7 @@ from ..errors import InputError, UsageError
 from .folders import MEMORY_BYTES, read_folder
 from .placement import device_of, dtype_of
 from .problem import Split
-from .resolve import did_you_mean, is_attribute, reason, resolve_attribute
+from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
 from .splits import DatasetSplit, TensorSplit, check_deterministic, labels_of
 
 __all__ = ["Data", "load_data", "split_of"]
@@ -315,7 +315,8 @@ def _own(spec: str) -> Raw | Sets:
     found = resolve_attribute(spec)
     if callable(found) and not isinstance(found, Dataset):
         try:
-            found = found()
+            with guarded():
+                found = found()
         except Exception as error:
             raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:

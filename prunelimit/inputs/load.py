@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import DataConfig, ModelConfig, RunConfig
-from ..errors import InputError, NumericalError, UsageError
+from ..errors import InputError, NumericalError, UsageError, shown
 from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
 from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
@@ -58,7 +58,7 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         InputError: the file, the network or the data cannot be read or do not fit each other.
         NumericalError: a weight is NaN or infinite.
     """
-    device_of(run.device)
+    _check_run(run)
     read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
     model, data = complete(model, data, read)
     if model.model is None:
@@ -84,7 +84,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
         UsageError: no network or no data are named.
         InputError: the network or the data cannot be read.
     """
-    device_of(run.device)
+    _check_run(run)
     if model.model is None:
         raise UsageError("No network is named; give -m/--model, for example -m lenet-300-100.")
     found = load_data(data, run)
@@ -139,6 +139,12 @@ def problem_from_module(
     return _batched(problem, batch_size)
 
 
+def _check_run(run: RunConfig) -> None:
+    device_of(run.device)
+    if not 0 <= run.seed < 2**63:
+        raise UsageError(f"--seed is {shown(run.seed)}; give a number from 0 to 2^63 - 1.")
+
+
 def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn.Module:
     assert model.model is not None
     with torch.random.fork_rng(devices=[]):
@@ -183,10 +189,10 @@ def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
 
 def _first(names: list[str]) -> str:
     """``"a is"``, ``"a, b are"``, or the first three of more."""
-    shown = ", ".join(names[:3])
+    listed = ", ".join(map(shown, names[:3]))
     if len(names) > 3:
-        shown += f" and {len(names) - 3} more"
-    return shown + (" is" if len(names) == 1 else " are")
+        listed += f" and {len(names) - 3} more"
+    return listed + (" is" if len(names) == 1 else " are")
 
 
 def _inner(given: dict[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,12 +14,23 @@ from ..errors import InputError
 from .problem import Split
 from .resolve import reason
 
-__all__ = ["Chosen", "DatasetSplit", "TensorSplit", "check_deterministic", "draw", "labels_of"]
+__all__ = [
+    "Chosen",
+    "DatasetSplit",
+    "TensorSplit",
+    "check_deterministic",
+    "draw",
+    "fingerprint",
+    "labels_of",
+]
 
 FLOAT_BYTES = 2**29
 """Bytes images may take once converted; larger sets stay 8-bit and are converted by batch."""
 
 SCAN_BATCH = 500
+
+SPREAD = 64
+"""Samples that data too large for memory are known by."""
 
 
 def draw(length: int, count: int, seed: int) -> Tensor:
@@ -213,6 +225,25 @@ def labels_of(split: Split) -> Tensor:
         if isinstance(known, (list, Tensor)) and len(known) == len(split) and not changed:
             return torch.as_tensor(known)
     return torch.cat([targets for _, targets in split.batches(SCAN_BATCH)])
+
+
+def fingerprint(split: Split) -> str:
+    """A hash of the samples of ``split``, by which work that was interrupted knows its data.
+
+    Of data in memory all count; of others all targets, and the inputs of some spread over the
+    split.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    labels = labels_of(split)
+    if isinstance(split, TensorSplit):
+        batches = split.batches(SCAN_BATCH)
+    else:
+        step = max(1, len(split) // SPREAD)
+        batches = split.batches(SPREAD, order=torch.arange(0, len(split), step))
+    for piece in (labels, *(inputs for inputs, _ in batches)):
+        found.update(f"{piece.dtype} {tuple(piece.shape)}".encode())
+        found.update(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def check_deterministic(split: Split, batch_size: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ...errors import InputError, UsageError
-from ..resolve import did_you_mean, is_attribute, reason, resolve_attribute
+from ..resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
 from .dense import FullyConnected, LeNet5
 from .plain import AlexNet, Vgg16
 from .residual import NarrowResNet, WideStemResNet
@@ -109,7 +109,8 @@ def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
     if not callable(found):
         raise InputError(f"{spec} is neither a network nor a function that makes one; name one.")
     try:
-        network = found(**arguments)
+        with guarded():
+            network = found(**arguments)
     except Exception as error:
         raise InputError(
             f"{spec} cannot be made ({reason(error)}); correct it or give --model-arg."
