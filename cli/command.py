@@ -51,6 +51,26 @@ def result_stream() -> TextIO:
     return kept or sys.stdout
 
 
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Note: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def noted(quiet: bool) -> Iterator[None]:
+    """Show what the library logs for the time of the block, unless ``quiet``."""
+    log = logging.getLogger("prunelimit")
+    # Where there is no handler at all, logging itself writes to standard error.
+    notes = logging.NullHandler() if quiet else _Notes(logging.WARNING)
+    log.addHandler(notes)
+    before, log.propagate = log.propagate, False
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.propagate = before
+
+
 @contextmanager
 def interruptible(message: str) -> Iterator[Callable[[], bool]]:
     """For the time of the block, a first Ctrl-C shows ``message`` and only makes the function
@@ -88,10 +108,8 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every failure leaves as a :class:`PruneLimitError` or click's own."""
         ctx.meta[_STDOUT] = sys.stdout
-        level = logging.ERROR if ctx.params.get("quiet") else logging.WARNING
-        logging.getLogger("prunelimit").setLevel(level)
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(sys.stderr), noted(bool(ctx.params.get("quiet"))):
                 return super().invoke(ctx)
         except (PruneLimitError, click.ClickException, click.exceptions.Exit, click.Abort):
             if ctx.params.get("verbose"):

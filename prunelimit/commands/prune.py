@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -255,17 +256,20 @@ def _as_written(loaded: Loaded, weights: Tensor) -> Tensor:
     )
 
 
-def _pruned_tensors(loaded: Loaded, mask: Tensor, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _pruned_tensors(loaded: Loaded, mask: Tensor, moved: Mapping[str, Tensor]) -> dict[str, Any]:
     """The checkpoint's own tensors, or those of ``moved``, in the checkpoint's dtype; zero where
-    ``mask`` (D,) is False; tied ones alike."""
+    ``mask`` (D,) is False; tied ones alike. What modules keep beside tensors stays as it is."""
     problem = loaded.problem
     given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
     masks = problem.layout.unflatten(mask.cpu())
     parameters = dict(problem.model.named_parameters(remove_duplicate=False))
     by_identity = {id(parameters[name]): each for name, each in masks.items()}
     values = {id(parameters[n]): each for n, each in moved.items() if n in parameters}
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, value in problem.model.state_dict().items():
+        if not isinstance(value, Tensor):
+            tensors[name] = value
+            continue
         tensor = given.get(name, value).detach().cpu()
         new = moved.get(name, values.get(id(parameters.get(name))))
         if new is not None:

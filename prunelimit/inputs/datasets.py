@@ -20,7 +20,7 @@ from .folders import MEMORY_BYTES, read_folder
 from .placement import device_of, dtype_of
 from .problem import Split
 from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
-from .splits import DatasetSplit, TensorSplit, check_deterministic, labels_of
+from .splits import DatasetSplit, TensorSplit, check_deterministic, check_type, labels_of
 
 __all__ = ["Data", "load_data", "split_of"]
 
@@ -193,6 +193,7 @@ def _check_arrays(where: str, inputs: Tensor, targets: Tensor) -> None:
         raise InputError(
             f"{where} has {len(inputs)} inputs but {len(targets)} labels; give one label each."
         )
+    check_type(f"The inputs of {where}", inputs)
     if not inputs.numel():
         raise InputError(f"{where} is empty; give at least one sample.")
     if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
@@ -298,17 +299,12 @@ def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
             each if isinstance(each, Tensor) else torch.as_tensor(np.asarray(each))
             for each in arrays
         )
-        return _inputs(x_train), y_train.detach(), _inputs(x_test), y_test.detach()
+        return x_train.detach(), y_train.detach(), x_test.detach(), y_test.detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{spec} does not hold four numeric arrays ({reason(error)}); give x_train, y_train, "
             "x_test, y_test."
         ) from error
-
-
-def _inputs(inputs: Tensor) -> Tensor:
-    keep = inputs.is_floating_point() or inputs.dtype == torch.uint8
-    return inputs.detach() if keep else inputs.to(torch.float32)
 
 
 def _own(spec: str) -> Raw | Sets:

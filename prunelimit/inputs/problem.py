@@ -15,6 +15,7 @@ from ..distributed import Group, Parts
 from ..errors import NumericalError
 from .call import call
 from .output_curvature import output_curvature
+from .prunable import DenseMatrix
 
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
@@ -82,7 +83,8 @@ class Problem:
 
     ``model`` is in eval mode, with finite parameters, on ``device``. ``layout`` holds the free
     parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
-    may be pruned: the weights of convolutions and linear layers.
+    may be pruned: the weights of convolutions, linear and recurrent layers and of attention.
+    ``dense`` are the matrices that stay whole, and why.
     """
 
     model: nn.Module
@@ -96,6 +98,7 @@ class Problem:
     dtype: torch.dtype
     batch_size: int
     seed: int
+    dense: tuple[DenseMatrix, ...] = ()
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The free parameters by name, in the layout's order: the network's own, not copies."""

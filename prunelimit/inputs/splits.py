@@ -19,6 +19,7 @@ __all__ = [
     "DatasetSplit",
     "TensorSplit",
     "check_deterministic",
+    "check_type",
     "draw",
     "fingerprint",
     "labels_of",
@@ -26,6 +27,10 @@ __all__ = [
 
 FLOAT_BYTES = 2**29
 """Bytes images may take once converted; larger sets stay 8-bit and are converted by batch."""
+
+CODES = (torch.int8, torch.int16, torch.int32, torch.int64)
+NUMBERS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of inputs that are codes, such as those of tokens, and that are numbers."""
 
 SCAN_BATCH = 500
 
@@ -41,13 +46,35 @@ def draw(length: int, count: int, seed: int) -> Tensor:
     return order[:count].sort().values
 
 
+def check_type(what: str, inputs: Tensor) -> None:
+    """Refuse inputs of a type that would lose something.
+
+    Raises:
+        InputError: they are neither numbers nor codes.
+    """
+    if inputs.dtype not in CODES + NUMBERS:
+        raise InputError(
+            f"{what} are {str(inputs.dtype).removeprefix('torch.')}, which is not read as it is; "
+            "give floating-point numbers of 16 bits or more, bytes of images (uint8), or codes of "
+            "a signed integer type."
+        )
+
+
 def _convert(
     inputs: Tensor,
     dtype: torch.dtype,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> Tensor:
-    """Inputs (n, channels, ...) as ``dtype``: bytes divided by 255, channels normalised."""
+    """Inputs (n, channels, ...) as ``dtype``: bytes divided by 255, channels normalised. Other
+    integers, which are codes, become int64 and stay as they are.
+
+    Raises:
+        InputError: they are of a type that would lose something.
+    """
+    check_type("The inputs", inputs)
+    if inputs.dtype in CODES:
+        return inputs.to(torch.int64)
     scaled = inputs.to(dtype)
     if inputs.dtype == torch.uint8:
         scaled.div_(255)
@@ -63,8 +90,9 @@ class TensorSplit:
     """Samples held in memory.
 
     ``inputs`` (n, ...) is floating point, or uint8 images (n, channels, ...) that are divided by
-    255; ``mean`` and ``std`` (channels,) normalise both. Large sets of bytes stay bytes, converted
-    batch by batch. ``targets`` is (n,) int64, or floating point for regression.
+    255; ``mean`` and ``std`` (channels,) normalise both. Signed integers are codes and stay
+    integers. Large sets of bytes stay bytes, converted batch by batch. ``targets`` is (n,) int64,
+    or floating point for regression.
     """
 
     def __init__(

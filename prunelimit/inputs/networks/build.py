@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from ...errors import InputError, UsageError
+from ..plain import copied
 from ..resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
 from .dense import FullyConnected, LeNet5
 from .plain import AlexNet, Vgg16
@@ -105,7 +105,7 @@ def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
     found = resolve_attribute(spec)
     if isinstance(found, nn.Module):
         # Loading a checkpoint into it must not change the user's own object.
-        return copy.deepcopy(found)
+        return copied(found)
     if not callable(found):
         raise InputError(f"{spec} is neither a network nor a function that makes one; name one.")
     try:
