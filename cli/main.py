@@ -23,6 +23,7 @@ __all__ = ["group", "main"]
 
 COMMANDS = (
     "demo",
+    "inspect",
     "train",
     "spectrum",
     "predict",

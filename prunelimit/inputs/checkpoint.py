@@ -31,7 +31,7 @@ from .pickles import wanted_globals
 from .resolve import reason
 from .states import State, find_states, ranked, strip_prefixes
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint", "weight_files", "write_checkpoint"]
 
 FORMAT_VERSION = 1
 METADATA_KEY = "prunelimit"
@@ -104,7 +104,7 @@ def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoi
             ``trust_pickle`` is not given), or it holds no state_dict.
     """
     path = Path(path)
-    files = _files(path)
+    files = weight_files(path)
     description = None
     states: list[State] = []
     kind = "torch"
@@ -145,13 +145,17 @@ def _joined(path: Path, before: list[State], found: list[State]) -> list[State]:
     return [State("", {**before[0].tensors, **found[0].tensors})]
 
 
-def _files(path: Path) -> list[Path]:
-    """The files that hold the weights: ``path`` itself, or those that it leads to."""
+def weight_files(path: Path) -> list[Path]:
+    """The files that hold the weights: ``path`` itself, or those that it leads to.
+
+    Raises:
+        InputError: there is no such file, or it is known to be something else.
+    """
     try:
         if path.is_dir():
             for name in (*INDEXES, *WHOLES):
                 if (path / name).is_file():
-                    return _files(path / name)
+                    return weight_files(path / name)
             raise InputError(
                 f"{path} is a folder without {', '.join(WHOLES)} or an index of them; give the "
                 "checkpoint file itself."
@@ -183,7 +187,7 @@ def _indexed(path: Path) -> list[Path]:
             raise InputError(
                 f"{path} names {shown(name)}, which is no file beside it; get it anew."
             )
-        files += _files(path.parent / name)
+        files += weight_files(path.parent / name)
     return files
 
 

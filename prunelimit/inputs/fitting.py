@@ -16,7 +16,7 @@ from .checkpoint import Checkpoint
 from .networks.known import likely_builtin
 from .plain import copied, fold_network, folded_names, folded_tensors
 from .resolve import reason
-from .states import EXTRA_STATE, State, is_known, ranked
+from .states import EXTRA_STATE, State, choose, is_known
 
 __all__ = ["Fitted", "fit", "listed"]
 
@@ -89,7 +89,7 @@ def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None =
         InputError: nothing in the file fits; several things do, and none is known to be meant; or
             it holds a tensor in a type that is not that of the network's.
     """
-    states = _chosen(checkpoint, key)
+    states = choose(list(checkpoint.states), key, str(checkpoint.path))
     closest: _Outcome | None = None
     for folding in (False, True):
         if folding:
@@ -108,29 +108,6 @@ def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None =
             return _taken(network, checkpoint, fitting, key)
     assert closest is not None
     raise _misfit(network, checkpoint, closest, spec)
-
-
-def _chosen(checkpoint: Checkpoint, key: str | None) -> list[State]:
-    """The states to try: the one at ``key``, or all, the likeliest first."""
-    states = ranked(list(checkpoint.states))
-    if key is None:
-        return states
-    for state in states:
-        if state.key == key:
-            return [state]
-    for state in sorted(states, key=lambda each: -len(each.key)):
-        inner = key.removeprefix(f"{state.key}.") if state.key else key
-        if state.key and inner == key:
-            continue
-        part = {n: t for n, t in state.tensors.items() if n.startswith(f"{inner}.")}
-        if part:
-            head = len(inner) + 1
-            extra = {n[head:]: e for n, e in state.extra.items() if n.startswith(f"{inner}.")}
-            return [State(key, {n[head:]: t for n, t in part.items()}, extra)]
-    known = ", ".join(shown(state.key) or "the file itself" for state in states[:8])
-    raise InputError(
-        f"{checkpoint.path} holds no state_dict at --key {shown(key)}; it holds {known}."
-    )
 
 
 def _taken(

@@ -45,9 +45,10 @@ def prepared(
     network.eval()
     if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
         inputs, _ = next(iter(split.batches(1)))
+        given = inputs.cpu().to(_kind(network)) if inputs.is_floating_point() else inputs.cpu()
         try:
             with guarded(), torch.no_grad():
-                network(inputs.clone().cpu())
+                network(given.clone())
         except Exception as error:
             raise InputError(
                 f"The lazy layers of {spec} cannot be given shapes by a sample of "
@@ -58,6 +59,12 @@ def prepared(
     if any(each.is_meta for each in [*network.parameters(), *network.buffers()]):
         return network
     return placed(network, device, dtype)
+
+
+def _kind(network: nn.Module) -> torch.dtype:
+    """The floating-point type that the network was made in."""
+    kinds = [each.dtype for each in network.parameters() if each.is_floating_point()]
+    return kinds[0] if kinds else torch.get_default_dtype()
 
 
 def _only_outputs(network: nn.Module, given: Any, found: Any) -> Tensor:

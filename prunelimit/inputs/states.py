@@ -10,7 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["EXTRA_STATE", "State", "find_states", "is_known", "ranked", "strip_prefixes"]
+from ..errors import InputError, shown
+
+__all__ = [
+    "EXTRA_STATE",
+    "State",
+    "choose",
+    "find_states",
+    "is_known",
+    "ranked",
+    "strip_prefixes",
+]
 
 EXTRA_STATE = "_extra_state"
 """Last part of the name of what a module keeps beside its tensors."""
@@ -82,6 +92,30 @@ def ranked(states: list[State]) -> list[State]:
         return state.average, known, state.key.count(".")
 
     return sorted(states, key=rank)
+
+
+def choose(states: list[State], key: str | None, path: str) -> list[State]:
+    """The state at ``key`` of the file at ``path``, or part of one; all, the likeliest first, where
+    ``key`` is None.
+
+    Raises:
+        InputError: there is none at ``key``.
+    """
+    if key is None:
+        return ranked(states)
+    for state in states:
+        if state.key == key:
+            return [state]
+    for state in sorted(states, key=lambda each: -len(each.key)):
+        if state.key and not key.startswith(f"{state.key}."):
+            continue
+        head = (key[len(state.key) + 1 :] if state.key else key) + "."
+        part = {n[len(head) :]: t for n, t in state.tensors.items() if n.startswith(head)}
+        if part:
+            extra = {n[len(head) :]: e for n, e in state.extra.items() if n.startswith(head)}
+            return [State(key, part, extra)]
+    known = ", ".join(shown(state.key) or "the file itself" for state in states[:8])
+    raise InputError(f"{path} holds no state_dict at --key {shown(key)}; it holds {known}.")
 
 
 def is_known(state: State) -> bool:
