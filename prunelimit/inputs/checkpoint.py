@@ -183,7 +183,8 @@ def _indexed(path: Path) -> list[Path]:
         raise InputError(f"{path} names no files (it has no weight_map); get it again.")
     files = []
     for name in dict.fromkeys(named.values()):
-        if not isinstance(name, str) or name != Path(name).name or name.endswith(".index.json"):
+        beside = isinstance(name, str) and name == Path(name).name and name.isprintable()
+        if not beside or name.endswith(".index.json") or (path.parent / name).is_dir():
             raise InputError(
                 f"{path} names {shown(name)}, which is no file beside it; get it anew."
             )
@@ -338,7 +339,7 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(each.file_size for each in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except Exception:  # of a damaged archive zipfile raises almost anything
         return  # torch has its own words for it
     if unpacked > max(MOST_BYTES, MOST_TIMES * size):
         raise InputError(

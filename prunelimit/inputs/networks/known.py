@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -52,7 +53,16 @@ def _built(
     inputs = SHAPES if len(first) == 4 else ((1, 1, min(first[1], 2**24)),)
     for shape in inputs:
         fitting = (first[1], *shape[1:]) if len(first) == 4 else shape
-        with contextlib.suppress(Exception), warnings.catch_warnings(), torch.device("meta"):
-            warnings.simplefilter("ignore")  # a file may have tensors without entries
-            network = NETWORKS[name](fitting, classes)
-            yield {n: tuple(t.shape) for n, t in network.state_dict().items()}
+        found = _shapes(name, fitting, classes)
+        if found is not None:
+            yield found
+
+
+@functools.lru_cache(maxsize=128)
+def _shapes(name: str, inputs: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of a built-in network's tensors; None where it takes no such inputs."""
+    with contextlib.suppress(Exception), warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # a file may have tensors without entries
+        network = NETWORKS[name](inputs, classes)
+        return {n: tuple(t.shape) for n, t in network.state_dict().items()}
+    return None
