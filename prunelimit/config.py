@@ -186,6 +186,15 @@ class ModelConfig(Config):
         "Module names (a regular expression) kept as trained: never pruned, never free.",
         metavar="REGEX",
     )
+    key: str | None = option(
+        None,
+        "Where in the file the state_dict lies that is meant, such as ema or state_dict.student, "
+        "where there are several.",
+        metavar="NAME",
+    )
+    include_embeddings: bool = option(
+        False, "Prune the tables of embeddings too, which are otherwise free but stay whole."
+    )
     trust_pickle: bool = option(
         False, "Load a checkpoint that runs code on loading. Only for files you made yourself."
     )

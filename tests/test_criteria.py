@@ -225,7 +225,7 @@ class TestFisher:
                 self.layer = nn.Linear(4, 3)
 
             def forward(self, inputs: Tensor) -> Tensor:
-                return self.layer(inputs * (1.0 if float(inputs.sum()) > 0 else 2.0))
+                return self.layer(inputs * (1.0 if float(inputs.abs().sum()) > 0 else 2.0))
 
         torch.manual_seed(0)
         data = torch.randn(6, 4), torch.arange(6) % 3

@@ -24,6 +24,7 @@ from ..estimation.sample_size import Carried
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
+from ..inputs.splits import fingerprint
 from ..lanczos import Store
 from ..limit.expected import expected_threshold
 from ..limit.formula import Question
@@ -68,11 +69,11 @@ def predict(
 ) -> PredictResult:
     """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
 
-    ``state`` is a folder where
-    unfinished work lies until it is finished; ``resume`` goes on with what lies there, to the same
-    numbers, and ``force`` throws it away. ``stop`` is asked between products; once it is true the
-    limit is read from the work done so far. All processes of ``group`` call this alike, share the
-    work, and get the same result.
+    ``state`` is a folder where unfinished work lies, to be removed by the caller once the result of
+    finished work is written; ``resume`` goes on with what lies there, to the same numbers, and
+    ``force`` throws it away. ``stop`` is asked between products; once it is true the limit is read
+    from the work done so far. All processes of ``group`` call this alike, share the work, and get
+    the same result.
 
     Raises:
         OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
@@ -86,6 +87,7 @@ def predict(
     if state is not None:
         owner = {
             "checkpoint": loaded.model_info.sha256,
+            "training data": fingerprint(loaded.problem.train),
             **dataclasses.asdict(model),
             **dataclasses.asdict(data),
             **dataclasses.asdict(run),
@@ -225,7 +227,7 @@ def predict_loaded(
         work.put_away()
     else:
         group.wait()
-        if group.rank == 0:
+        if group.rank == 0 and store.folder is None:
             store.discard()
     headline = operator.headline
     chosen = limits.transitions[limit.formula, headline]

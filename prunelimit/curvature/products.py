@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
+from ..inputs.resolve import reason
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
 from .memory import available_bytes
@@ -206,10 +207,26 @@ class CurvatureProduct:
         return list(self.problem.parameters().values())
 
     def _bytes_per_sample(self) -> float:
-        """Of the graph that double backward keeps; more than zero."""
+        """Of the graph that double backward keeps; more than zero.
+
+        Raises:
+            InputError: the network cannot be differentiated so, which some operators only say when
+                they are asked to.
+        """
         inputs, targets = self._few()
         beside = self.dimension * self.problem.dtype.itemsize
-        bytes_kept: int = self._route.prepare(inputs, targets).bytes
+        pieces = [torch.ones_like(parameter) for parameter in self._parameters()]
+        try:
+            prepared = self._route.prepare(inputs, targets)
+            bytes_kept: int = prepared.bytes
+            self._route.multiply(prepared, self._route.direction(pieces), False)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
+                raise
+            raise InputError(
+                f"The network cannot be differentiated twice ({reason(error)}); replace the "
+                "operator."
+            ) from error
         return max(1.0, (bytes_kept - beside) / len(targets))
 
     def _laid_out(self, function: NetworkFunction, per_sample: float) -> NetworkFunction:
@@ -261,7 +278,7 @@ class CurvatureProduct:
         able = GGN if self.operator.second_derivatives else self.operator
         try:
             prepared = Taped(self._function, self._parameters(), able).prepare(inputs, targets)
-        except Unrecordable:
+        except (Unrecordable, RuntimeError):
             raise error from None
         if able is not self.operator:
             raise InputError(f"{str(error).rstrip('.')}, or give `curvature` ggn.") from None

@@ -220,8 +220,6 @@ def open_curvature(
     if config.cross_check and problem.dtype != torch.float32:
         raise UsageError("`cross_check` needs `dtype` float32, as PyHessian's own vectors are.")
     split = problem.train.subset(samples, problem.seed) if split is None else split
-    if config.memory is not None and config.memory < 0:
-        raise UsageError(f"`memory` is {config.memory}; give GiB, 0 or more.")
     product = curvature_product(
         problem,
         split,

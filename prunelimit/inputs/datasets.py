@@ -20,8 +20,8 @@ from .folders import MEMORY_BYTES, read_folder
 from .loaders import split_of_dataset
 from .placement import device_of, dtype_of
 from .problem import Split
-from .resolve import did_you_mean, is_attribute, reason, resolve_attribute
-from .splits import DatasetSplit, TensorSplit, check_deterministic, labels_of
+from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
+from .splits import DatasetSplit, TensorSplit, check_deterministic, check_type, labels_of
 
 __all__ = ["Data", "load_data", "split_of"]
 
@@ -194,6 +194,7 @@ def _check_arrays(where: str, inputs: Tensor, targets: Tensor) -> None:
         raise InputError(
             f"{where} has {len(inputs)} inputs but {len(targets)} labels; give one label each."
         )
+    check_type(f"The inputs of {where}", inputs)
     if not inputs.numel():
         raise InputError(f"{where} is empty; give at least one sample.")
     if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
@@ -299,7 +300,7 @@ def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
             each if isinstance(each, Tensor) else torch.as_tensor(np.asarray(each))
             for each in arrays
         )
-        return _inputs(x_train), y_train.detach(), _inputs(x_test), y_test.detach()
+        return x_train.detach(), y_train.detach(), x_test.detach(), y_test.detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{spec} does not hold four numeric arrays ({reason(error)}); give x_train, y_train, "
@@ -307,16 +308,12 @@ def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
         ) from error
 
 
-def _inputs(inputs: Tensor) -> Tensor:
-    keep = inputs.is_floating_point() or inputs.dtype == torch.uint8
-    return inputs.detach() if keep else inputs.to(torch.float32)
-
-
 def _own(spec: str) -> Raw | Sets:
     found = resolve_attribute(spec)
     if callable(found) and not isinstance(found, Dataset):
         try:
-            found = found()
+            with guarded():
+                found = found()
         except Exception as error:
             raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:
