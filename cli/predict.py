@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     LIMIT,
     CURVATURE,
     RUN,
-    document_options(plot="predicted width against removed radius", strict=True),
+    document_options(figures_of="predict", strict=True),
     flag("Output", "--resume", "Go on with an interrupted prediction, if there is one."),
     general_options(),
     examples=(
@@ -95,7 +95,6 @@ def _predict(
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.predict import predict
     from prunelimit.distributed import local_device
-    from prunelimit.report.plots import plot_limit
     from prunelimit.report.tables import predict_table
 
     given["device"] = local_device(given["device"], group)
@@ -117,7 +116,7 @@ def _predict(
             group=group,
             progress=progress,
         )
-    outputs.draw(lambda path: plot_limit(result, path))
+    outputs.draw(result)
     outputs.document(result, outputs.output)
     outputs.show(predict_table(spelled_result(result), str(checkpoint), verbose=given["verbose"]))
     if result.curvature.ended == "interrupted":
