@@ -242,7 +242,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cifar10", "checkpoints"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--methods", default=",".join(each.name for each in CompareConfig().methods))
+    parser.add_argument(
+        "--methods", default=",".join(each.name for each in CompareConfig().methods)
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="")
     options = parser.parse_args()

@@ -193,7 +193,9 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     where = RunConfig(batch_size=options.batch_size)
     problem = load(checkpoint, ModelConfig(model=options.model), data, where).problem
     split = problem.train.subset(options.samples, 0)
-    epsilon = loss_tolerance(evaluate(problem, problem.train).losses, EpsilonRule.parse("batch-std"), 0).value
+    epsilon = loss_tolerance(
+        evaluate(problem, problem.train).losses, EpsilonRule.parse("batch-std"), 0
+    ).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)
     kind, operator = options.curvature, OPERATORS[options.curvature][0]

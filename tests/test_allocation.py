@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from prunelimit import values
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
@@ -27,6 +26,7 @@ from prunelimit.pruning.distortion import DistortionCurve, least_distortion, mea
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
+from prunelimit.values import ALLOCATIONS as NAMES
 from prunelimit.values import KeepRule, Method, Pattern
 
 
@@ -48,15 +48,13 @@ def magnitudes(problem: Problem) -> Tensor:
     return prunable_part(problem, problem.vector()).abs().double()
 
 
-def allocator(
-    allocation: str, scores: Tensor | None = None, problem: Problem = SMALL
-) -> Allocator:
+def allocator(allocation: str, scores: Tensor | None = None, problem: Problem = SMALL) -> Allocator:
     found = magnitudes(problem) if scores is None else scores
     return Allocator(problem, found, allocation, problem.train)
 
 
 def test_the_names_are_those_of_the_values() -> None:
-    assert tuple(ALLOCATIONS) == values.ALLOCATIONS
+    assert tuple(ALLOCATIONS) == NAMES
 
 
 @settings(max_examples=60, deadline=None)

@@ -161,7 +161,13 @@ def numbers(path: str) -> dict[str, Any]:
     return {**{key: document[key] for key in own}, "methods": methods, "limit_cost": limit}
 
 
-RESUMABLE = (*MEASURE, *QUICK, *SPARSITIES, "--methods", "magnitude,magnitude+trained,magnitude+compensated")
+RESUMABLE = (
+    *MEASURE,
+    *QUICK,
+    *SPARSITIES,
+    "--methods",
+    "magnitude,magnitude+trained,magnitude+compensated",
+)
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, Ended])

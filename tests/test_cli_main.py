@@ -83,7 +83,10 @@ def test_every_module_of_a_command_is_listed() -> None:
         (["predict", "x.pt", "--steps", "many"], "--steps"),
         (["predict", "x.pt", "--curvature", "fisher"], "ggn"),
         (["predict", "x.pt", "--formula", "directed"], "did you mean directional?"),
-        (["measure", "x.pt", "--criterion", "xyzzy"], "FILE.py:ATTR; see prunelimit measure --help."),
+        (
+            ["measure", "x.pt", "--criterion", "xyzzy"],
+            "FILE.py:ATTR; see prunelimit measure --help.",
+        ),
         (["measure", "x.pt", "--criterion", "snipp"], "did you mean snip?"),
         (["prune", "x.pt", "--criterion", "magnitud"], "did you mean magnitude?"),
         (["prune", "x.pt", "--criterion", "mine.py"], "FILE.py:ATTR"),

@@ -265,7 +265,9 @@ def test_labels_are_never_read() -> None:
     inputs = torch.cat([x for x, _ in problem.train.batches(500)])
     found = []
     for each in (None, split(problem, inputs)):
-        worker = Compensator(problem, stages=3, inputs=each, **{**SETTINGS, "epsilon": EpsilonRule.parse(0.01)})
+        worker = Compensator(
+            problem, stages=3, inputs=each, **{**SETTINGS, "epsilon": EpsilonRule.parse(0.01)}
+        )
         found.append(worker.advance(worker.begin(), 80).weights)
     assert torch.equal(*found)
 

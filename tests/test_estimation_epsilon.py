@@ -167,9 +167,7 @@ def test_predict_and_measure_have_the_same() -> None:
     limit = LimitConfig(epsilon="2pp", directional_steps=6)
     assert predict_problem(problem, QUICK, limit).epsilon == alone
     for survivors in ("fixed", "staged"):
-        config = MeasureConfig(
-            epsilon="2pp", survivors=survivors, sparsities="0.1", calibration=64
-        )
+        config = MeasureConfig(epsilon="2pp", survivors=survivors, sparsities="0.1", calibration=64)
         assert measure(problem, config).epsilon == alone
 
 
@@ -178,7 +176,7 @@ def test_percentage_points_that_make_no_sense_are_refused(rule: str) -> None:
     with pytest.raises(UsageError, match=r"`epsilon` .*pp.* is not understood.*such as 0\.5pp"):
         EpsilonRule.parse(rule)
     for config in (MeasureConfig, LimitConfig):
-        with pytest.raises(UsageError, match="`epsilon` .*not understood"):
+        with pytest.raises(UsageError, match=r"`epsilon` .*not understood"):
             config(epsilon=rule)
 
 
@@ -258,7 +256,16 @@ def test_the_command_line_takes_percentage_points(prunelimit: Run, trained: Path
     assert "nats (1pp)" in text
     assert "training samples has fallen" in text
     compared = prunelimit(
-        *("compare", trained, "--predicted", "p.json", "--methods", "magnitude", "--epsilon", "1pp"),
+        *(
+            "compare",
+            trained,
+            "--predicted",
+            "p.json",
+            "--methods",
+            "magnitude",
+            "--epsilon",
+            "1pp",
+        ),
         *("--sparsities", "0.5", "--json"),
     )
     assert compared.code == 0, compared.stderr

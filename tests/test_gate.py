@@ -103,7 +103,9 @@ def test_moved_survivors_lie_between_the_two_numbers(
     loss: float, difference: float, passed: bool
 ) -> None:
     threshold = Threshold(rule="loss", tolerance=0.02, sparsity=loss, interval=(loss, loss))
-    found = compare(prediction(), measurement("magnitude+staged", thresholds=(threshold,)), CheckConfig())
+    found = compare(
+        prediction(), measurement("magnitude+staged", thresholds=(threshold,)), CheckConfig()
+    )
     assert found.passed is passed
     assert found.difference_pp == pytest.approx(difference, abs=1e-9)
     assert found.predicted_interval == (0.80, 0.95)

@@ -321,6 +321,7 @@ def test_counts_have_a_plural() -> None:
 
 # -- tables ------------------------------------------------------------------------------------
 
+
 def in_full(result: PredictResult) -> Any:
     return tables.predict_table(result, "net.pt")
 

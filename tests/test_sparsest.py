@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Outcome
+from test_results import filled
 from torch import Tensor, nn
 
 from prunelimit.commands.prune import prune_problem
@@ -23,6 +24,7 @@ from prunelimit.measure import sparsest as module
 from prunelimit.measure.drop import paired_drop
 from prunelimit.measure.sparsest import Sparsest, held_out, sparsest
 from prunelimit.results.schema import schema
+from prunelimit.results.types import DataInfo, ModelInfo
 from prunelimit.training.l1 import train
 from prunelimit.values import SURVIVORS, EpsilonRule
 
@@ -84,7 +86,7 @@ def test_a_tenth_is_held_out_and_the_rest_is_left(everything: int, count: int) -
 
 def test_too_few_to_hold_some_out_are_refused() -> None:
     data = torch.randn(3, 2), torch.arange(3) % 2
-    with pytest.raises(UsageError, match="3 training samples, too few .* `amount`"):
+    with pytest.raises(UsageError, match=r"3 training samples, too few .* `amount`"):
         held_out(problem_from_module(nn.Linear(2, 2), data, data))
 
 
@@ -186,9 +188,15 @@ def test_no_choice_of_prune_reads_the_test_split(
     learned: Problem, survivors: str, within: str | None
 ) -> None:
     """So what is said of it in the end was not chosen by it."""
+    about: Any = filled(DataInfo)
+    network: Any = filled(ModelInfo)
     loaded = Loaded(
-        problem=learned, model_info=None, data_info=None, checkpoint=None, description={}
-    )  # type: ignore[arg-type]
+        problem=learned,
+        model_info=network,
+        data_info=about,
+        checkpoint=None,
+        description={},
+    )
     config = PruneConfig(survivors=survivors, within=within, **FEW)
     found = prune_problem(loaded, config, 0.5, LimitConfig(epsilon="0.05"))
     assert (found.within is not None) is (within is not None)

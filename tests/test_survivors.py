@@ -94,7 +94,9 @@ def test_prune(
     removed = 72 if pattern else round(0.6 * 144)
     assert result.method == config.method.name
     assert result.sparsity == removed / 144 and result.nonzero <= 144 - removed
-    before, after = (read_checkpoint(p).tensors for p in (place / "dense.pt", tmp_path / "pruned.pt"))
+    before, after = (
+        read_checkpoint(p).tensors for p in (place / "dense.pt", tmp_path / "pruned.pt")
+    )
     weights = [name for name in before if name.endswith("weight")]
     assert sum(int((after[name] == 0).sum()) for name in weights) >= removed
     if survivors == "fixed":

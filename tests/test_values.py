@@ -84,9 +84,11 @@ class TestPattern:
     def test_is_read_back(self, pattern: Pattern) -> None:
         assert Pattern.parse(str(pattern)) == pattern
 
-    @pytest.mark.parametrize("text", ["4:2", "0:4", "2:2", "2", "a:b", "-1:4", "2:4:8", "", "1:99999"])
+    @pytest.mark.parametrize(
+        "text", ["4:2", "0:4", "2:2", "2", "a:b", "-1:4", "2:4:8", "", "1:99999"]
+    )
     def test_others_are_refused(self, text: str) -> None:
-        with pytest.raises(UsageError, match="`pattern` .*N:M"):
+        with pytest.raises(UsageError, match=r"`pattern` .*N:M"):
             Pattern.parse(text)
 
 
@@ -151,7 +153,9 @@ class TestKeep:
         assert all(0 <= low <= size for low, size in zip(floors, sizes, strict=True))
         if kept >= len(sizes):
             assert min(floors) >= 1
-        assert all(low <= max(1, math.ceil(0.01 * size)) for low, size in zip(floors, sizes))
+        assert all(
+            low <= max(1, math.ceil(0.01 * size)) for low, size in zip(floors, sizes, strict=True)
+        )
 
     def test_auto_is_a_tenth_of_the_average_and_at_most_a_hundredth(self) -> None:
         sizes = [10_000, 30_000]
