@@ -176,7 +176,7 @@ def test_percentage_points_that_make_no_sense_are_refused(rule: str) -> None:
     with pytest.raises(UsageError, match=r"`epsilon` .*pp.* is not understood.*such as 0\.5pp"):
         EpsilonRule.parse(rule)
     for config in (MeasureConfig, LimitConfig):
-        with pytest.raises(UsageError, match="`epsilon` .*not understood"):
+        with pytest.raises(UsageError, match=r"`epsilon` .*not understood"):
             config(epsilon=rule)
 
 

@@ -310,7 +310,7 @@ def test_foreign_checkpoint_needs_names(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "plain.pt")
     with pytest.raises(UsageError, match="give `model`"):
         load(tmp_path / "plain.pt", ModelConfig(), DataConfig(), RunConfig())
-    with pytest.raises(UsageError, match="-d/--data"):
+    with pytest.raises(UsageError, match="give `data`"):
         load(tmp_path / "plain.pt", ModelConfig(model="lenet5"), DataConfig(), RunConfig())
 
 

@@ -92,7 +92,7 @@ def test_folder_of_classes_is_sorted_and_normalised_as_stated(tmp_path: Path) ->
 
 def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     spec = folder(tmp_path, {"bee": (9, 6)})
-    with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give --image-size"):
+    with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give `image_size`"):
         read(spec)
     assert read(spec, image_size=3).input_shape == (3, 3, 3)
     with pytest.raises(UsageError, match="`image_size` is 0"):
@@ -294,26 +294,26 @@ def test_cifar_as_torchvision_keeps_it(
 
 def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
     spec = saved(tmp_path)
-    cases: list[tuple[dict[str, Any], RunConfig, str]] = [
-        ({}, RunConfig(batch_size=13), "only 12 training samples"),
-        ({"train_samples": 5}, RunConfig(batch_size=6), "only 5 training samples"),
-        ({"train_samples": -1}, RunConfig(), "`train_samples` is -1"),
-        ({"image_size": 8}, RunConfig(), "`image_size` applies to folder"),
-        ({}, RunConfig(batch_size=0), "`batch_size` is 0"),
-        ({}, RunConfig(workers=-1), "`workers` is -1"),
-        ({}, RunConfig(device="abacus"), "device 'abacus'"),
-        ({}, RunConfig(dtype="float8"), "no type 'float8'"),
-        ({"mean": "0.5"}, RunConfig(), "give both"),
-        ({"mean": "a", "std": "1"}, RunConfig(), "numbers separated"),
-        ({"mean": "0,0", "std": "1,1"}, RunConfig(), "for each channel"),
-        ({"mean": "0", "std": "0"}, RunConfig(), "positive"),
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({}, {"batch_size": 13}, "only 12 training samples"),
+        ({"train_samples": 5}, {"batch_size": 6}, "only 5 training samples"),
+        ({"train_samples": -1}, {}, "`train_samples` is -1"),
+        ({"image_size": 8}, {}, "`image_size` applies to folder"),
+        ({}, {"batch_size": 0}, "`batch_size` is 0"),
+        ({}, {"workers": -1}, "`workers` is -1"),
+        ({}, {"device": "abacus"}, "device 'abacus'"),
+        ({}, {"dtype": "float8"}, "no dtype 'float8'"),
+        ({"mean": "0.5"}, {}, "give both"),
+        ({"mean": "a", "std": "1"}, {}, "numbers separated"),
+        ({"mean": "0,0", "std": "1,1"}, {}, "for each channel"),
+        ({"mean": "0", "std": "0"}, {}, "positive"),
     ]
     for options, run, words in cases:
         with pytest.raises(UsageError, match=words):
-            read(spec, run, **options)
+            read(spec, RunConfig(**run), **options)
     with pytest.raises(UsageError, match="did you mean mnist"):
         read("minst")
-    with pytest.raises(PruneLimitError, match="-d/--data"):
+    with pytest.raises(PruneLimitError, match="give `data`"):
         load_data(DataConfig(), RunConfig())
 
 

@@ -144,7 +144,7 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
 def test_a_store_that_does_not_say_whose_it_is_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / OWNER).write_text(text)
-    with pytest.raises(InputError, match="cannot be read as the state of a run; give --force"):
+    with pytest.raises(InputError, match="cannot be read as the state of a run; give `force`"):
         Store.open(tmp_path, "memory", {"seed": 0}, resume=True, force=False)
     Store.open(tmp_path, "memory", {"seed": 0}, resume=False, force=True)
     assert not tmp_path.exists()

@@ -213,7 +213,7 @@ def test_a_file_that_is_no_state_is_told(tmp_path: Path) -> None:
 
 def test_divergence_is_told() -> None:
     problem = fresh()
-    with pytest.raises(NumericalError, match="give a smaller --lr"):
+    with pytest.raises(NumericalError, match="give a smaller `lr`"):
         train(problem, dataclasses.replace(CONFIG, lr=1e30), seed=0)
     assert not problem.model.training
 

@@ -53,7 +53,6 @@ def test_removed_weights_stay_exactly_zero_and_the_network_as_it_was(removed: in
     least = evaluate(problem, problem.train, start).loss
     assert found.loss < least or torch.equal(found.weights, start)
     assert found.loss < least or removed == 100  # little can move there
-    assert found.accuracy == evaluate(problem, problem.test, found.weights).accuracy
 
 
 def test_excluded_modules_are_not_among_what_moves() -> None:
@@ -293,5 +292,5 @@ def test_progress_ends_where_the_solver_does_before_the_budget() -> None:
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
     problem = with_norm()
     mask = torch.ones(problem.layout.size, dtype=torch.bool)
-    with pytest.raises(UsageError, match="`refit`-"):
+    with pytest.raises(UsageError, match=f"`refit_{name}` is"):
         refit(problem, mask, target_loss=0.0, **{**SETTINGS, name: value})

@@ -119,15 +119,16 @@ class Selection:
         """
         if bool(kept.all()):
             return self.mask(remove)
-        if self.criterion.name == "magnitude":
-            now = self.problem
+        plain = self.criterion.name == "magnitude"
+        # Those allocations look at more than scores.
+        now = self.problem if plain and self.allocation not in ("lamp", "rd") else network()
+        if plain:
             scores = prunable_part(now, weights.to(torch.float64).abs())
         else:
-            now = network()
             scores = self._scored(weights, now)
         left = prunable_part(self.problem, kept)
         # What is gone goes first, whatever a criterion makes of zeros.
-        scores = torch.where(left, scores, scores.min() - 1)
+        scores = torch.where(left, scores, -torch.inf)
         found = self._kept(now, scores, remove, lambda: self._allocator(now, scores))
         revived = found & ~left
         if bool(revived.any()):

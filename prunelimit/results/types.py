@@ -228,9 +228,9 @@ class OneShot:
 class Target:
     """The predicted number that a measured method is compared with.
 
-    ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves) or "between" (survivors
-    move by a model of the loss). The measured threshold of ``rule`` ("feasibility", "loss" or
-    "accuracy") should lie from ``lowest`` to ``highest``, equal where it is one number;
+    ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves) or "between"
+    (survivors move by a model of the loss). The measured threshold of ``rule`` ("feasibility",
+    "loss" or "accuracy") should lie from ``lowest`` to ``highest``, equal where it is one number;
     ``interval`` holds their own intervals.
     """
 
