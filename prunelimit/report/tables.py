@@ -467,7 +467,8 @@ def _held_out(found: Within | None) -> list[tuple[str, str]]:
         return []
     text = (
         f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on "
-        f"{found.held_out:,} training samples held out; {100 * found.tolerance:g} pp were allowed"
+        f"{found.held_out:,} training samples held out; within {100 * found.tolerance:g} pp was "
+        "asked for"
     )
     return [("held out", text)]
 
