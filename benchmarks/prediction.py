@@ -4,10 +4,10 @@
 
 The networks are those of networks.py; data that are not named leave their networks out. Each is
 trained where need be, predicted by the GGN and by the Hessian, and measured with survivors trained,
-whose threshold at one, two and four times its passes is stated. Every step's JSON stays under ``--work``
-and is not made again, so the command can be interrupted. ``--only`` takes a regular expression of
-names, ``--stages`` does some of predict, hessian and witness alone, and ``--table`` prints the
-table from what is there.
+whose threshold at one, two and four times its passes is stated. Every step's JSON stays under
+``--work`` and is not made again, so the command can be interrupted. ``--only`` takes a regular
+expression of names, ``--stages`` does some of predict, hessian and witness alone, and ``--table``
+prints the table from what is there.
 
 The prediction interval is made from the networks of the table, each time without the one that it is
 for: the logarithm of survivors held over survivors predicted, 2.5% and 97.5% quantiles of a t

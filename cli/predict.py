@@ -29,7 +29,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
-from .spelling import spelled_result
+from .spelling import spelled, spelled_result
 
 if TYPE_CHECKING:
     from prunelimit.distributed import Group
@@ -115,7 +115,8 @@ def _predict(
         )
     outputs.draw(lambda path: plot_limit(result, path))
     outputs.document(result, outputs.output)
-    outputs.show(predict_table(spelled_result(result), str(checkpoint), verbose=given["verbose"]))
+    shown = spelled_result(result)
+    outputs.show(predict_table(shown, str(checkpoint), verbose=given["verbose"], spell=spelled))
     if result.curvature.ended == "interrupted":
         left = "this is" if state is None else f"{given['output']} holds"
         on = "" if state is None else "; run the same command with --resume to go on"

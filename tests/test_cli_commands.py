@@ -218,7 +218,10 @@ class TestPredict:
         assert f"plain {found['sparsity']:.1%}" in said and "with nothing moved" in said
         assert f"limit {limit['sparsity']:.1%}" in said and "surviving weights keeps it" in said
         assert "predicted from 256 of" not in said
-        said = " ".join(prunelimit("predict", trained, *given, "-v").stderr.split())
+        assert "raise --samples" in said and "`" not in outcome.stderr
+        outcome = prunelimit("predict", trained, *given, "-v")
+        assert "`" not in outcome.stderr
+        said = " ".join(outcome.stderr.split())
         assert "predicted from 256 of 1,437 training samples" in said
 
     def test_it_ends_with_commands_that_go_on(self, prunelimit: Run, trained: Path) -> None:
