@@ -30,7 +30,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
-from .spelling import spelled_result
+from .spelling import spelled, spelled_result
 
 if TYPE_CHECKING:
     from prunelimit.distributed import Group
@@ -141,7 +141,8 @@ def _predict(
     if state is not None and state.exists() and finished and group.rank == 0:
         with contextlib.suppress(OutputError):  # what else was put there stays
             remove_folder(state, "run")
-    outputs.show(predict_table(spelled_result(result), str(checkpoint), verbose=given["verbose"]))
+    shown = spelled_result(result)
+    outputs.show(predict_table(shown, str(checkpoint), verbose=given["verbose"], spell=spelled))
     if result.curvature.ended == "interrupted":
         left = "this is" if state is None else f"{given['output']} holds"
         on = "" if state is None else "; run the same command with --resume to go on"
