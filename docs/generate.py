@@ -152,7 +152,9 @@ def _class(title: str, kind: type[Any]) -> list[str]:
     return parts
 
 
-def _function(title: str, function: Callable[..., Any], mark: str, bound: bool = False) -> list[str]:
+def _function(
+    title: str, function: Callable[..., Any], mark: str, bound: bool = False
+) -> list[str]:
     text = inspect.getdoc(function) or ""
     options = dict(_entries(_sections(text).get("Options", "")))
     shown = []
@@ -283,15 +285,18 @@ def rooms_page() -> str:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         rows.append(f"| `{name}` | {_cell(_text(text.split(chr(10) * 2)[0]))} |")
     head = "Data flow one way. A module imports only from rooms above its own. A test reads the "
-    return "\n\n".join(
-        [
-            MADE,
-            "# Rooms of the library",
-            head + "imports and keeps this order. The library never prints, and `cli/` does no "
-            "mathematics.",
-            "\n".join(["| room | job |", "|---|---|", *rows]),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                MADE,
+                "# Rooms of the library",
+                head + "imports and keeps this order. The library never prints, and `cli/` does no "
+                "mathematics.",
+                "\n".join(["| room | job |", "|---|---|", *rows]),
+            ]
+        )
+        + "\n"
+    )
 
 
 PAGES: dict[str, Callable[[], str]] = {
