@@ -26,7 +26,8 @@ CHEAPER = {
 """What a test gives besides: later options win."""
 
 DEPENDS = re.compile(
-    r"^(PASSED|FAILED|- .*|The predicted .*|NOT RELIABLE.*|trained survivors .*|The network has learnt .*|Warning: .*|held out .*)$"
+    r"^(PASSED|FAILED|- .*|NOT RELIABLE.*|trained survivors .*|The network has learnt .*"
+    r"|Warning: .*)$"
 )
 """Lines that are printed or not, by the numbers."""
 
