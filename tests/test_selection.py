@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prunelimit import plugins
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
-from prunelimit.pruning.criteria.interface import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Judgement
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.selection import Selection
 from prunelimit.values import KeepRule, Method, Pattern
