@@ -369,7 +369,7 @@ class TestPrune:
         number: str,
     ) -> None:
         predicted = json.loads(results[0].read_text())
-        few = ("--calibration", "64", "--cg-steps", "2", "--refit-passes", "1")
+        few = ("--calibration", "600", "--cg-steps", "2", "--refit-passes", "1")
         choices = ("--survivors", survivors, "--amount", amount, *few)
         command = ("prune", trained, *QUICK, *choices, "-o", "p.safetensors", "--json", "-q")
         document = valid("prune", prunelimit(*command).document)
