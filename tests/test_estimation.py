@@ -355,7 +355,7 @@ def test_ctrl_c_gives_the_estimate_so_far_and_resume_goes_on(
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patched:
         patched.setattr(CurvatureProduct, "__call__", interrupted)
-        outcome = prunelimit(*command)
+        outcome = prunelimit(*command, "-v")
     assert outcome.code == 130
     assert "--resume" in outcome.stderr and "interrupted" in outcome.stderr
     assert signal.getsignal(signal.SIGINT) is handler

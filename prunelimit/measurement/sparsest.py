@@ -90,17 +90,18 @@ def sparsest(
     """
     rest, judging = held_out(problem)
     dense = evaluate(problem, judging)
-    train = evaluate(rest, rest.train)
     rule: float | EpsilonRule = epsilon
-    tolerance = tolerance_of(rest, epsilon, train)
-    if epsilon.kind == "accuracy":
-        rule = tolerance.value
+    target = 0.0
+    if config.survivors == "trained" or (config.method.moves and epsilon.kind == "accuracy"):
+        train = evaluate(rest, rest.train)
+        rule = tolerance_of(rest, epsilon, train).value
+        target = train.loss + rule
     networks = Networks(
         rest,
         config.method,
         config,
         epsilon=rule,
-        target_loss=train.loss + tolerance.value,
+        target_loss=target,
         min_keep=config.min_keep,
         progress=progress,
     )
