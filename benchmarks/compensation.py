@@ -18,6 +18,8 @@ from prunelimit.config import DataConfig, ModelConfig, RunConfig, SurvivorConfig
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights, removal_count
+from prunelimit.pruning.selection import Selection
+from prunelimit.values import EpsilonRule, Method
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98)
 DENSE = 91.36
@@ -38,8 +40,11 @@ def table(name: str, problem: Problem, options: argparse.Namespace) -> None:
     """Print one network's table, line by line as it comes."""
     dense = accuracy(problem)
     settings = SurvivorConfig(calibration=options.calibration, cg_steps=options.cg_steps)
-    once = compensator(problem, settings, stages=1, epsilon=options.epsilon)
-    path = compensator(problem, settings, stages=None, epsilon=options.epsilon)
+    epsilon = EpsilonRule.parse(options.epsilon)
+    once, path = (
+        compensator(problem, Selection(problem, Method(survivors=survivors)), settings, epsilon)
+        for survivors in ("compensated", "staged")
+    )
     order = magnitude_order(problem)
     known = tuple(PUBLISHED) if options.bound else ()
     titles = ["sparsity", "magnitude", "compensated", "stages", "number", "seconds", *known]

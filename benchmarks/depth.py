@@ -15,16 +15,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from prunelimit.estimation.curvature import measure_curvature
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import evaluate
 from prunelimit.lanczos import LanczosRun, Outcome, lanczos
 from prunelimit.lanczos.slq import Spectrum
-from prunelimit.limit.directional import DirectionalSearch
 from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.formulas.directional import DirectionalSearch
+from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry, Transition
-from prunelimit.limit.paper import paper_transition
 from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 
@@ -72,7 +74,7 @@ def rows(checkpoint: Path, options: argparse.Namespace) -> None:
         cells = []
         for averaged in (True, False):
             spectrum = Spectrum(problem.layout.size, (leading(deepest, depth, averaged),))
-            effective = EffectiveDimension(spectrum, "absolute", 0.95)
+            effective = EffectiveDimension(spectrum, np.abs, 0.95)
             inner = min(depth // 2, options.directional)
             search = DirectionalSearch(
                 geometry,

@@ -30,6 +30,7 @@ from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.measurement import measure
 from prunelimit.pruning.magnitude import magnitude_order
+from prunelimit.values import EpsilonRule
 
 RECIPES: dict[str, TrainConfig] = DIGITS
 PASSES = 100
@@ -126,7 +127,7 @@ def row(kind: str, name: str, seed: int) -> list[float]:
     """All limits of one network, in percent of its prunable weights."""
     problem = on_digits(kind, name, seed)
     losses = evaluate(problem, problem.train).losses
-    epsilon = loss_tolerance(losses, "batch-std", problem.seed).value
+    epsilon = loss_tolerance(losses, EpsilonRule.parse("batch-std"), problem.seed).value
     hessian, ggn, alone = (
         Dense(problem, "hessian"),
         Dense(problem, "ggn"),
@@ -145,7 +146,7 @@ def row(kind: str, name: str, seed: int) -> list[float]:
         100 * largest(lambda m, rise=rise: rise(m) <= epsilon, prunable) / prunable
         for rise in rises
     ]
-    witness = measure(problem, MeasureConfig(method="refit", refit_passes=PASSES)).witness
+    witness = measure(problem, MeasureConfig(survivors="trained", refit_passes=PASSES)).witness
     assert witness is not None
     return [*found, *(100 * each.sparsity for each in witness.budgets)]
 

@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prunelimit.commands.compare import compare, compared, parse_methods
+from prunelimit.commands.compare import compare, compared
 from prunelimit.commands.train import train
 from prunelimit.config import (
     CompareConfig,
@@ -35,6 +35,7 @@ from prunelimit.inputs.load import load
 from prunelimit.results.serialization import from_json, to_json
 from prunelimit.results.types import CompareResult, MethodResult
 from prunelimit.storage.files import read_json, write_json
+from prunelimit.values import methods
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,18 @@ def add(case: Case, options: argparse.Namespace, path: Path, checkpoint: Path) -
     """Measure the methods that the comparison at ``path`` lacks."""
     result = from_json(CompareResult, read_json(path))
     known = {each.method for each in result.methods}
-    missing = [each for each in parse_methods(options.methods) if each not in known]
+    missing = [each for each in methods(options.methods) if each.name not in known]
     if not missing:
         return
     problem = load(checkpoint, case.model, case.data, RunConfig(seed=case.seed)).problem
-    for name in missing:
-        settings = replace(case.measurement, method=name)
+    for each in missing:
+        settings = replace(
+            case.measurement,
+            criterion=each.criterion,
+            allocation=each.allocation,
+            pattern=each.pattern,
+            survivors=each.survivors,
+        )
         method = compared(problem, settings, result.limit, progress=show)
         result = replace(result, methods=(*result.methods, method))
         write_json(path, to_json(result), force=True)
@@ -194,7 +201,7 @@ def cell(method: MethodResult, rule: str, tolerance: float | None = None) -> str
 
 def place(method: MethodResult) -> int:
     """Where the method's row stands: those that compare measures by default come first."""
-    usual = parse_methods(CompareConfig.methods)
+    usual = [each.name for each in CompareConfig().methods]
     return usual.index(method.method) if method.method in usual else len(usual)
 
 
@@ -213,7 +220,7 @@ def table(options: argparse.Namespace) -> str:
         low, high = (100 * bound for bound in result.limit.interval)
         limit = f"{100 * result.limit.sparsity:.1f} ({low:.1f}-{high:.1f})"
         for method in sorted(result.methods, key=place):
-            event = "feasibility" if method.method == "refit" else "loss"
+            event = "feasibility" if method.method.endswith("+trained") else "loss"
             cells = [
                 case.name,
                 limit,
@@ -235,7 +242,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cifar10", "checkpoints"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--methods", default=CompareConfig.methods)
+    parser.add_argument(
+        "--methods", default=",".join(each.name for each in CompareConfig().methods)
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="")
     options = parser.parse_args()

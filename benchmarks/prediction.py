@@ -3,9 +3,9 @@
     python benchmarks/prediction.py --work bench [--mnist DIR] [--cifar10 DIR] [--checkpoints DIR]
 
 The networks are those of networks.py; data that are not named leave their networks out. Each is
-trained where need be, predicted by the GGN and by the Hessian, and measured by refit, whose
-threshold at one, two and four times its passes is stated. Every step's JSON stays under ``--work``
-and is not made again, so the command can be interrupted. ``--only`` takes a regular expression of
+trained where need be, predicted by the GGN and by the Hessian, and measured with survivors trained:
+the threshold at one, two and four times the passes. Every step's JSON stays under ``--work`` and is
+not made again, so the command can be interrupted. ``--only`` takes a regular expression of
 names, ``--stages`` does some of predict, hessian and witness alone, and ``--table`` prints the
 table from what is there.
 
@@ -42,10 +42,10 @@ HESSIAN_SAMPLES = {"digits": 0, "MNIST": 10_000, "CIFAR-10": 1_000}
 
 
 def witness(case: Case, problem: Problem) -> dict[str, Any]:
-    """What refit holds, by its budgets."""
+    """What trained survivors hold, by their budgets."""
     begin = time.perf_counter()
     config = MeasureConfig(
-        method="refit",
+        survivors="trained",
         refit_passes=case.passes,
         resolution=case.resolution,
         tolerance=("0.5pp",),

@@ -27,19 +27,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prunelimit import plugins
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
-from prunelimit.curvature import CurvatureProduct, PyHessianProduct
+from prunelimit.curvature import CurvatureProduct, PyHessianProduct, operator_of
 from prunelimit.inputs.load import load
 from prunelimit.inputs.problem import Problem, Split, evaluate
 from prunelimit.lanczos import Bracket, Quadrature, lanczos, pool
-from prunelimit.lanczos.slq import OPERATORS, Spectrum, rademacher
+from prunelimit.lanczos.slq import Spectrum, rademacher
 from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.formulas.isotropic import isotropic_transition
+from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry
-from prunelimit.limit.isotropic import isotropic_transition
-from prunelimit.limit.paper import paper_transition
 from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.pruning.magnitude import magnitude_order
+from prunelimit.values import EpsilonRule
 
 Route = Callable[[int], list[Quadrature]]
 """Depth -> the rules whose readings are averaged."""
@@ -65,10 +67,12 @@ class Given(Spectrum):
         return 0.0
 
 
-def limits(rules: list[Quadrature], geometry: Geometry, operator: str) -> dict[str, float]:
+def limits(rules: list[Quadrature], geometry: Geometry, kind: str) -> dict[str, float]:
     """The limit by each formula, in percent of the prunable weights."""
     spectrum = Given(geometry.dimension, (), tuple(rules))
-    reading = EffectiveDimension(spectrum, operator, 0.95)
+    reading = EffectiveDimension(
+        spectrum, operator_of(kind).readings[operator_of(kind).headline], 0.95
+    )
     return {
         name: 100 * find(geometry, reading).removed / geometry.prunable
         for name, find in FORMULAS.items()
@@ -168,7 +172,7 @@ def reference(
     deep = {
         each.formula: 100 * each.sparsity
         for each in found.variants
-        if each.operator == OPERATORS[kind][0]
+        if each.operator == operator_of(kind).headline
     }
     low, high = found.limit.interval
     return deep, 50 * (high - low)
@@ -192,10 +196,12 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     where = RunConfig(batch_size=options.batch_size)
     problem = load(checkpoint, ModelConfig(model=options.model), data, where).problem
     split = problem.train.subset(options.samples, 0)
-    epsilon = loss_tolerance(evaluate(problem, problem.train).losses, "batch-std", 0).value
+    epsilon = loss_tolerance(
+        evaluate(problem, problem.train).losses, EpsilonRule.parse("batch-std"), 0
+    ).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)
-    kind, operator = options.curvature, OPERATORS[options.curvature][0]
+    kind = options.curvature
     deep, half = reference(problem, split, geometry, options.reference, kind)
     name = checkpoint.stem
     cells = " | ".join(f"{deep[formula]:.2f}" for formula in FORMULAS)
@@ -215,7 +221,7 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
         seconds = {}
         for depth in options.depths:
             begin = time.perf_counter()
-            found = limits(route(depth), geometry, operator)
+            found = limits(route(depth), geometry, kind)
             seconds[depth] = time.perf_counter() - begin
             for formula, value in found.items():
                 errors[formula][depth] = value - deep[formula]
@@ -256,7 +262,7 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=640)
     parser.add_argument("--samples", type=int, default=1_000)
     parser.add_argument("--batch-size", type=int, help="smaller where a package needs the memory")
-    parser.add_argument("--curvature", choices=tuple(OPERATORS), default="hessian")
+    parser.add_argument("--curvature", choices=plugins.names("curvature"), default="hessian")
     parser.add_argument("--max-products", type=int, default=2000)
     parser.add_argument("--within", type=float, default=0.5, help="percentage points")
     parser.add_argument("--only", default="", help="regular expression of packages")

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from prunelimit.errors import PruneLimitError
+from prunelimit.errors import InputError, PruneLimitError
 
-__all__ = ["GENERAL", "Command", "Interrupted", "interruptible", "keep_on_interrupt"]
+__all__ = [
+    "GENERAL",
+    "Command",
+    "Interrupted",
+    "interruptible",
+    "keep_on_interrupt",
+    "result_stream",
+]
 
 GENERAL = "General"
 """Heading of options that have no other; it comes last."""
 
 _KEPT = "prunelimit.kept"
+_STDOUT = "prunelimit.stdout"
 
 
 _ALL = "prunelimit.all"
@@ -40,6 +51,34 @@ class Interrupted(PruneLimitError):
 def keep_on_interrupt(path: Path, clause: str) -> None:
     """What to tell a user who interrupts the command from now on, if ``path`` is there by then."""
     click.get_current_context().meta[_KEPT] = (path, clause)
+
+
+def result_stream() -> TextIO:
+    """Standard output, which is for results alone: while a command runs, whatever else writes
+    there, such as a user's own code, writes to standard error."""
+    context = click.get_current_context(silent=True)
+    kept: TextIO | None = None if context is None else context.meta.get(_STDOUT)
+    return kept or sys.stdout
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Note: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def noted(quiet: bool) -> Iterator[None]:
+    """Show what the library logs for the time of the block, unless ``quiet``."""
+    log = logging.getLogger("prunelimit")
+    # Where there is no handler at all, logging itself writes to standard error.
+    notes = logging.NullHandler() if quiet else _Notes(logging.WARNING)
+    log.addHandler(notes)
+    before, log.propagate = log.propagate, False
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.propagate = before
 
 
 @contextmanager
@@ -116,14 +155,21 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every failure leaves as a :class:`PruneLimitError` or click's own."""
+        ctx.meta[_STDOUT] = sys.stdout
         try:
-            return super().invoke(ctx)
+            with contextlib.redirect_stdout(sys.stderr), noted(bool(ctx.params.get("quiet"))):
+                return super().invoke(ctx)
         except (PruneLimitError, click.ClickException, click.exceptions.Exit, click.Abort):
             if ctx.params.get("verbose"):
                 traceback.print_exc()
             raise
         except BrokenPipeError:
             raise
+        except SystemExit as error:  # a network or data set of the user's; ours never exits
+            raise InputError(
+                f"The code of the network or the data called sys.exit({error.code!r}); let it "
+                "raise an error that says what is wrong."
+            ) from error
         except KeyboardInterrupt as interrupt:
             if isinstance(interrupt.__context__, PruneLimitError):
                 raise interrupt.__context__ from None  # what it came upon says more

@@ -24,6 +24,7 @@ __all__ = ["group", "main"]
 
 COMMANDS = (
     "demo",
+    "inspect",
     "train",
     "spectrum",
     "predict",
@@ -83,12 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         group.main(args=["--help"], prog_name="prunelimit", standalone_mode=False)
         return 2
-    # A user's own package.module:attr lies in the current folder, which a script does not search;
-    # last in the list, it cannot hide an installed package.
-    here = str(Path.cwd())
-    sys.path.append(here)
     try:
-        with _tidy_when_ended():
+        with _without_the_current_folder(), _tidy_when_ended():
             outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
     except PruneLimitError as error:
         click.echo(f"Error: {spelled(str(error))}", err=True)
@@ -99,10 +96,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Error: Interrupted; nothing was written.", err=True)
         return 130
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(here)
     return outcome if isinstance(outcome, int) else 0
+
+
+@contextlib.contextmanager
+def _without_the_current_folder() -> Iterator[None]:
+    """Import nothing from the current folder, which ``python -m`` searches first: a downloaded
+    network may lie there beside files that are called like packages. What a user names there on
+    the command line is imported from there all the same."""
+    before = list(sys.path)
+    with contextlib.suppress(OSError):  # the current folder is gone
+        if sys.path and sys.path[0] in ("", str(Path.cwd())):
+            del sys.path[0]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from prunelimit import plugins
 from prunelimit.config import (
     CheckConfig,
     CompareConfig,
@@ -111,25 +112,53 @@ LIMIT_BESIDE = Section("Limit", LimitConfig, without=OTHER_TOLERANCE)
 
 if typing.TYPE_CHECKING:
     _Choice = click.Choice[str]
+    _Type = click.ParamType[str]
 else:  # not generic in older clicks
-    _Choice = click.Choice
+    _Choice, _Type = click.Choice, click.ParamType
 
 
-class _NameOrAttribute(_Choice):
-    """One of a few names, or FILE.py:ATTR, which only the library can find."""
+class _Name(_Choice):
+    """The name of a plug-in of a kind, or FILE.py:ATTR with ``attributes``, which only the library
+    can find. Names are looked for when they are wanted."""
+
+    case_sensitive = True
+
+    def __init__(self, kind: str, attributes: bool) -> None:
+        self.kind = kind
+        self.attributes = attributes
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names known now."""
+        return plugins.names(self.kind)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and ":" in value:
+        if value in self.choices or (self.attributes and isinstance(value, str) and ":" in value):
             return value
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
+            if not self.attributes:
+                raise
             raise click.BadParameter(
                 f"{error.message.rstrip('.')}, or FILE.py:ATTR.", ctx=ctx, param=param
             ) from None
 
     def get_metavar(self, *arguments: Any, **keywords: Any) -> str:
-        return f"[{'|'.join(map(str, self.choices))}|FILE.py:ATTR]"
+        return f"[{'|'.join((*self.choices, *(['FILE.py:ATTR'] if self.attributes else [])))}]"
+
+
+class _Written(_Type):
+    """A text in one of the forms that the plug-ins of a kind read, in words such as N:M."""
+
+    name = "text"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def get_metavar(self, *arguments: Any, **keywords: Any) -> str:
+        found = plugins.describe(self.kind)
+        return "|".join(str(each.facts.get("metavar", each.name)) for each in found)
 
 
 def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) -> click.Option:
@@ -140,8 +169,12 @@ def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) ->
     repeatable = isinstance(field.default, tuple)
     help_text = metadata["help"] + (" Repeatable." if repeatable else "")
     kind = str if metadata["parse"] else _scalar(annotation)
-    if metadata["choices"]:
-        kind = (_NameOrAttribute if metadata["attributes"] else click.Choice)(metadata["choices"])
+    if metadata["plugins"] and metadata["parse"]:
+        kind = _Written(metadata["plugins"])
+    elif metadata["plugins"]:
+        kind = _Name(metadata["plugins"], metadata["attributes"])
+    elif metadata["choices"]:
+        kind = click.Choice(metadata["choices"])
     return titled(
         title,
         [field.name, *flags],

@@ -16,6 +16,8 @@ from prunelimit.progress import Progress
 from prunelimit.results.serialization import to_json
 from prunelimit.results.types import Reliability
 
+from .command import result_stream
+
 __all__ = ["Outputs"]
 
 UNWRAPPED = 1_000
@@ -86,7 +88,15 @@ class Outputs:
         if path is not None:
             write_json(path, document, force=self.force)
         if self.json:
-            click.echo(json.dumps(document, indent=2, allow_nan=False))
+            try:
+                click.echo(json.dumps(document, indent=2, allow_nan=False), file=result_stream())
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise OutputError(
+                    f"Standard output cannot be written ({error.strerror}); send it elsewhere, or "
+                    "give -o FILE.json."
+                ) from error
 
     def draw(self, draw: Callable[[Path], object]) -> None:
         """The plot, when one is wanted; ``draw`` writes it to the path it is given."""

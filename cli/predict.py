@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from prunelimit.config import (
     ModelConfig,
     RunConfig,
 )
-from prunelimit.errors import UsageError
+from prunelimit.errors import OutputError, UsageError
 
 from .command import Interrupted, interruptible, keep_on_interrupt
 from .options import (
@@ -114,6 +115,7 @@ def _predict(
     from prunelimit.distributed import local_device
     from prunelimit.report.plots import plot_limit
     from prunelimit.report.tables import predict_table
+    from prunelimit.storage.resume import remove_folder
 
     given["device"] = local_device(given["device"], group)
     with (
@@ -136,6 +138,10 @@ def _predict(
         )
     outputs.draw(lambda path: plot_limit(result, path))
     outputs.document(result, outputs.output)
+    finished = result.curvature.ended != "interrupted"
+    if state is not None and state.exists() and finished and group.rank == 0:
+        with contextlib.suppress(OutputError):  # what else was put there stays
+            remove_folder(state, "run")
     outputs.show(predict_table(spelled_result(result), str(checkpoint), verbose=given["verbose"]))
     if result.curvature.ended == "interrupted":
         left = "this is" if state is None else f"{given['output']} holds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ COMMAND_LINE_ONLY = {
     "trust-pickle": "lets a checkpoint run code",
 }
 """Options that no file may set, and why."""
+
+CODE = re.compile(r"(?<![\w.])(?!(?:folder|npz|torchvision|timm|hf):)[^\s,:]+:[A-Za-z_]\w*")
+"""FILE.py:ATTR or PACKAGE.MODULE:ATTR within a value."""
 
 
 def use_settings(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
@@ -148,6 +152,14 @@ def _value(path: Path, key: str, option: click.Parameter, value: Any) -> Any:
         kind = "a list of values" if option.multiple else "one value"
         raise UsageError(f"{key} in {path} should be {kind}, not {value!r}.")
     texts = [str(item) for item in items]
+    for text in texts:
+        if not text.isprintable():
+            raise UsageError(f"{key} in {path} is {text!r}; leave control characters out.")
+        if not isinstance(option.type, click.Path) and CODE.search(text):
+            raise UsageError(
+                f"{key} in {path} names code to run ({text}), which only the command line may; "
+                f"give it there, as --{max(option.opts, key=len).lstrip('-')}."
+            )
     given = texts if option.multiple else texts[0]
     try:
         option.type_cast_value(click.Context(click.Command(key)), given)

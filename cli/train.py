@@ -22,7 +22,7 @@ from .options import (
 from .outputs import Outputs
 from .spelling import spelled_result
 
-NETWORK = Section("Network", ModelConfig, without=("trust_pickle",))
+NETWORK = Section("Network", ModelConfig, without=("trust_pickle", "key"))
 RESUME = flag("Training", "--resume", "Go on with an interrupted training, if there is one.")
 
 

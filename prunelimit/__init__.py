@@ -40,7 +40,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-HOMES = {
+_HOMES = {
     "Method": "values",
     "Problem": "api.problem",
     "PruneLimitError": "errors",
@@ -56,12 +56,12 @@ def __getattr__(name: str) -> Any:
     """The name from its home, loaded when it is first asked for."""
     if name == "presentation":  # how the methods of results are done
         return importlib.import_module(".api.presentation", __name__)
-    if name not in HOMES:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f".{HOMES[name]}", __name__), name)
+    found = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

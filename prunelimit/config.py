@@ -9,8 +9,6 @@ from typing import Any
 
 from .errors import UsageError
 from .values import (
-    ALLOCATIONS,
-    CRITERIA,
     SURVIVORS,
     EpsilonRule,
     KeepRule,
@@ -19,6 +17,7 @@ from .values import (
     amount,
     choice,
     methods,
+    plugin,
     points,
     sparsities,
     stages,
@@ -49,6 +48,7 @@ def option(
     *,
     flags: tuple[str, ...] = (),
     choices: tuple[str, ...] | None = None,
+    plugins: str | None = None,
     attributes: bool = False,
     metavar: str | None = None,
     source: str | None = None,
@@ -58,14 +58,16 @@ def option(
     """A dataclass field that carries what a command-line option needs.
 
     ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``);
-    a tuple default makes the option repeatable; with ``attributes`` FILE.py:ATTR stands beside the
-    ``choices``; ``source`` says where the default comes from. ``parse`` makes the value of what is
-    given, once; ``within`` is a key of :data:`RANGES` that a number has to be in.
+    a tuple default makes the option repeatable; ``plugins`` is the kind of plug-in that it names;
+    with ``attributes`` FILE.py:ATTR stands beside the names; ``source`` says where the default
+    comes from. ``parse`` makes the value of what is given, once; ``within`` is a key of
+    :data:`RANGES` that a number has to be in.
     """
     metadata = {
         "help": help,
         "flags": flags,
         "choices": choices,
+        "plugins": plugins,
         "attributes": attributes,
         "metavar": metavar,
         "source": source,
@@ -103,9 +105,10 @@ class Config:
                 object.__setattr__(self, each.name, value)
             if each.metadata["parse"] is not None:
                 object.__setattr__(self, each.name, each.metadata["parse"](value))
+            elif each.metadata["plugins"] is not None:
+                plugin(each.metadata["plugins"], value, attributes=each.metadata["attributes"])
             elif each.metadata["choices"] is not None:
-                attributes = each.metadata["attributes"]
-                choice(each.name, value, each.metadata["choices"], attributes=attributes)
+                choice(each.name, value, each.metadata["choices"])
             rule = each.metadata["within"]
             if rule is not None and not RANGES[rule](value):
                 raise UsageError(f"`{each.name}` is {value}; give {rule}.")
@@ -183,6 +186,15 @@ class ModelConfig(Config):
         "Module names (a regular expression) kept as trained: never pruned, never free.",
         metavar="REGEX",
     )
+    key: str | None = option(
+        None,
+        "Where in the file the state_dict lies that is meant, such as ema or state_dict.student, "
+        "where there are several.",
+        metavar="NAME",
+    )
+    include_embeddings: bool = option(
+        False, "Prune the tables of embeddings too, which are otherwise free but stay whole."
+    )
     trust_pickle: bool = option(
         False, "Load a checkpoint that runs code on loading. Only for files you made yourself."
     )
@@ -251,7 +263,7 @@ class CurvatureConfig(Config):
         "ggn",
         "Curvature matrix of the training loss. The paper's own recipe is --formula paper "
         "--curvature hessian.",
-        choices=("ggn", "hessian"),
+        plugins="curvature",
     )
     with_ggn: bool = option(
         False, "Give the limits by the GGN too, beside the Hessian's, at some more products."
@@ -324,8 +336,8 @@ class LimitConfig(Config):
     )
     formula: str = option(
         "directional",
-        "Which of the three limits is the headline.",
-        choices=("directional", "isotropic", "paper"),
+        "Which limit is the headline; the others are given beside it.",
+        plugins="formula",
     )
     confidence: float = option(
         0.95, "Level of every interval.", metavar="P", within="a number between 0 and 1"
@@ -371,19 +383,19 @@ class MethodConfig(Config):
     criterion: str = option(
         "magnitude",
         "Which weights go: those of least score by this criterion, or by a function of your own.",
-        choices=CRITERIA,
+        plugins="criterion",
         attributes=True,
     )
     allocation: str | None = option(
         None,
         "How what is removed is shared among layers (default: global; rows with wanda).",
-        choices=ALLOCATIONS,
+        plugins="allocation",
     )
     pattern: Pattern | None = option(
         None,
         "Which masks are allowed: N highest scores of every M inputs in a row, such as 2:4. This "
         "decides the amount; inputs that make no whole group are kept.",
-        metavar="N:M",
+        plugins="pattern",
         parse=_pattern,
     )
     survivors: str = option(

@@ -1,4 +1,5 @@
-"""The failures prunelimit names, and the exit code each one ends a command with."""
+"""The failures prunelimit names, the exit code each one ends a command with, and how names that
+come from files are written in messages."""
 
 from __future__ import annotations
 
@@ -9,16 +10,41 @@ __all__ = [
     "PruneLimitError",
     "UnreliableError",
     "UsageError",
+    "one_line",
+    "shown",
 ]
+
+LONGEST_NAME = 120
+"""Characters of a name that a message shows."""
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line that a terminal only prints: whatever else a character would do is
+    written as its escape sequence."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(name: object, longest: int = LONGEST_NAME) -> str:
+    """A name that came from a file, as messages show it: one line, its middle left out where it is
+    longer than ``longest`` characters."""
+    # Only the ends of a name are ever shown, so that one of a gigabyte costs nothing to escape.
+    text = str(name)
+    if len(text) > longest:
+        text = f"{text[: longest - 40]}...{text[-30:]}"
+    return one_line(text)
 
 
 class PruneLimitError(Exception):
     """Base of every failure prunelimit raises on purpose.
 
-    The message is one sentence: what was wrong, with what, and what to do.
+    The message is one sentence: what was wrong, with what, and what to do. It is one line: line
+    breaks and control characters, which names from files may hold, are escaped.
     """
 
     exit_code: int = 3
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(PruneLimitError):

@@ -91,12 +91,15 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
 
     Raises:
         InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
-            predicted for what was measured; or a threshold is missing on either side.
+            predicted for what was measured; a threshold is missing on either side, or is no
+            fraction from 0 to 1.
     """
     tolerance_pp = 100 * config.tolerance
     require_same(predicted, measured.model, measured.data, measured.epsilon)
     target = _target(predicted, measured, config)
     threshold = _threshold(measured, target.rule)
+    _require_fractions("prediction", "predict", (target.lowest, target.highest, *target.interval))
+    _require_fractions("measurement", "measure", (threshold.sparsity, *threshold.interval))
     nearest = min(max(threshold.sparsity, target.lowest), target.highest)
     difference_pp = 100 * (nearest - threshold.sparsity)
     # A difference of exactly the tolerance passes, whatever the last bit of a float says.
@@ -120,6 +123,20 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         number=target.number,
         reliability=reliability,
     )
+
+
+def _require_fractions(what: str, command: str, values: Iterable[float]) -> None:
+    """Refuse numbers that no gate can be passed with: JSON has null for what is not finite.
+
+    Raises:
+        InputError: one is not from 0 to 1.
+    """
+    for value in values:
+        if not 0 <= value <= 1:
+            raise InputError(
+                f"The {what} has a sparsity of {value}, which is no fraction from 0 to 1; run "
+                f"{command} again."
+            )
 
 
 def _reliability(predicted: PredictResult, target: Target) -> Reliability:

@@ -10,13 +10,13 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from . import plugins
 from .errors import UsageError
 
 __all__ = [
-    "ALLOCATIONS",
     "AMOUNTS",
-    "CRITERIA",
     "SURVIVORS",
     "EpsilonRule",
     "KeepRule",
@@ -26,16 +26,11 @@ __all__ = [
     "choice",
     "is_attribute",
     "methods",
+    "plugin",
     "points",
     "sparsities",
     "stages",
 ]
-
-CRITERIA = ("magnitude", "random", "snip", "grasp", "synflow", "obd", "obs", "wanda")
-"""Names of the pruning criteria: which weights go."""
-
-ALLOCATIONS = ("global", "uniform", "erk", "lamp", "rd", "rows")
-"""Names of the ways to share what is removed among layers."""
 
 SURVIVORS = ("fixed", "compensated", "staged", "trained", "obs")
 """What becomes of the weights that stay."""
@@ -61,40 +56,63 @@ def choice(name: str, value: str, known: Iterable[str], *, attributes: bool = Fa
     Raises:
         UsageError: it is not; the message has the nearest of them.
     """
-    names = list(known)
+    names = tuple(known)
     if value in names or (attributes and is_attribute(value)):
         return value
-    import difflib
-
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
     if attributes and value.endswith(".py"):
         what = f"say which attribute of the file it is: {value}:ATTR."
     else:
-        what = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
+        what = plugins.suggestion(value, names)
     raise UsageError(f"There is no {name} {value!r}; {what}")
+
+
+def plugin(kind: str, value: str, *, attributes: bool = False) -> str:
+    """``value``, the name of a plug-in of this kind (:mod:`.plugins`), or FILE.py:ATTR with
+    ``attributes``.
+
+    Raises:
+        UsageError: there is none of that name, or two packages each have one.
+    """
+    choice(kind, value, plugins.names(kind), attributes=attributes)
+    return value if attributes and is_attribute(value) else plugins.check(kind, value)
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """``keep`` weights of every ``group`` consecutive ones along the input dimension."""
+    """Which masks are allowed: a kind of pattern, and what was made of the text that asks for it.
 
-    keep: int
-    group: int
+    ``kind`` is a plug-in's name (:mod:`prunelimit.pruning.patterns`), ``value`` what it reads from
+    ``text``: (2, 4) from "2:4".
+    """
+
+    kind: str
+    text: str
+    value: Any = None
 
     def __str__(self) -> str:
-        return f"{self.keep}:{self.group}"
+        return self.text
+
+    @classmethod
+    def kind_of(cls, text: str) -> str | None:
+        """The kind of pattern that is written like ``text``; None where there is none."""
+        for each in plugins.describe("pattern"):
+            form = each.facts.get("form", f"{re.escape(each.name)}(:.*)?")
+            if re.fullmatch(str(form), text):
+                return each.name
+        return None
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """``"2:4"`` -> Pattern(2, 4).
+        """``"2:4"`` -> two of every four, see :mod:`prunelimit.pruning.patterns.n_m`.
 
         Raises:
-            UsageError: it is not of the form N:M with 0 < N < M.
+            UsageError: no pattern is written so, or this one makes no sense of it.
         """
-        match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", text)
-        if match is None or not 0 < int(match[1]) < int(match[2]):
-            raise UsageError(f"`pattern` is {text}; give N:M with 0 < N < M, such as 2:4.")
-        return cls(int(match[1]), int(match[2]))
+        kind = cls.kind_of(text)
+        if kind is None:
+            forms = " or ".join(each.label for each in plugins.describe("pattern"))
+            raise UsageError(f"`pattern` is {text}; give {forms}.")
+        return cls(kind, text, plugins.find("pattern", kind).parse(text))
 
 
 @dataclass(frozen=True)
@@ -116,9 +134,9 @@ class Method:
     survivors: str = "fixed"
 
     def __post_init__(self) -> None:
-        choice("criterion", self.criterion, CRITERIA, attributes=True)
+        plugin("criterion", self.criterion, attributes=True)
         if self.allocation is not None:
-            choice("allocation", self.allocation, ALLOCATIONS)
+            plugin("allocation", self.allocation)
         choice("setting of survivors", self.survivors, SURVIVORS)
         if self.pattern is not None and self.allocation is not None:
             raise UsageError(
@@ -156,17 +174,20 @@ class Method:
             what, survivors = text.strip(), "fixed"
         parts = what.split("/")
         allocation = pattern = None
-        while len(parts) > 1 and not is_attribute("/".join(parts)):
-            last = parts.pop()
-            if re.fullmatch(r"\d+:\d+", last) and pattern is None:
+        while len(parts) > 1:
+            last = parts[-1]
+            if pattern is None and Pattern.kind_of(last):
                 pattern = Pattern.parse(last)
+            elif is_attribute("/".join(parts)):
+                break
             elif allocation is None:
-                allocation = choice("allocation", last, ALLOCATIONS)
+                allocation = plugin("allocation", last)
             else:
                 raise UsageError(
                     f"The method {text} is not understood; give "
                     "CRITERION[/ALLOCATION][/PATTERN][+SURVIVORS]."
                 )
+            parts.pop()
         return cls("/".join(parts), allocation, pattern, survivors)
 
 

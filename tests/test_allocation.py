@@ -12,22 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from prunelimit import values
+from prunelimit import plugins
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
-from prunelimit.pruning.allocation import (
-    ALLOCATIONS,
-    Allocator,
-    apportion,
-    lamp_scores,
-    pattern_kept,
-)
+from prunelimit.pruning.allocation import Allocator, apportion
+from prunelimit.pruning.allocations.lamp import lamp_scores
 from prunelimit.pruning.distortion import DistortionCurve, least_distortion, measured_distortion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
+from prunelimit.pruning.pattern import pattern_kept
 from prunelimit.pruning.selection import Selection
 from prunelimit.values import KeepRule, Method, Pattern
+
+ALLOCATIONS = plugins.names("allocation")
 
 
 def small(seed: int = 0) -> Problem:
@@ -53,8 +51,10 @@ def allocator(allocation: str, scores: Tensor | None = None, problem: Problem = 
     return Allocator(problem, found, allocation, problem.train)
 
 
-def test_the_names_are_those_of_the_values() -> None:
-    assert tuple(ALLOCATIONS) == values.ALLOCATIONS
+def test_every_allocation_says_what_it_is() -> None:
+    for name in ALLOCATIONS:
+        each = plugins.find("allocation", name)
+        assert each.name == name and each.source and each.help
 
 
 @settings(max_examples=60, deadline=None)
@@ -271,7 +271,7 @@ class TestPattern:
         network = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
         data = torch.randn(8, 8), torch.arange(8) % 3
         problem = problem_from_module(network, data, data)
-        kept = pattern_kept(problem, magnitudes(problem), Pattern(2, 4))
+        kept = pattern_kept(problem, magnitudes(problem), Pattern.parse("2:4"))
         first, second = (layer.part(kept).view(layer.shape) for layer in prunable_layers(problem))
         assert (first.view(6, 2, 4).sum(dim=2) == 2).all()
         # Of six inputs one group is whole; the two left over stay.
@@ -287,7 +287,7 @@ class TestPattern:
         network = nn.Sequential(kind(8, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         data = torch.randn(4, 8, 4, 4), torch.arange(4) % 3
         problem = problem_from_module(network, data, data)
-        kept = pattern_kept(problem, magnitudes(problem), Pattern(1, 4))
+        kept = pattern_kept(problem, magnitudes(problem), Pattern.parse("1:4"))
         shape = network[0].weight.shape
         along = 1 if kind is nn.Conv2d else 0
         groups = kept.view(shape).movedim(along, -1).reshape(-1, 4)
@@ -296,13 +296,13 @@ class TestPattern:
     def test_ties_go_by_index(self) -> None:
         data = torch.randn(4, 8), torch.arange(4) % 3
         problem = problem_from_module(nn.Linear(8, 3, bias=False), data, data)
-        kept = pattern_kept(problem, torch.zeros(24, dtype=torch.float64), Pattern(2, 4))
+        kept = pattern_kept(problem, torch.zeros(24, dtype=torch.float64), Pattern.parse("2:4"))
         assert kept.view(-1, 4).tolist() == [[False, False, True, True]] * 6
 
     def test_layers_without_a_whole_group_stay_and_one_is_needed(self) -> None:
         problem = small()
         with pytest.raises(UsageError, match=r"No layer has 8 inputs"):
-            pattern_kept(problem, magnitudes(problem), Pattern(4, 8))
+            pattern_kept(problem, magnitudes(problem), Pattern.parse("4:8"))
 
 
 class TestSelection:

@@ -18,12 +18,12 @@ import torch
 from conftest import Outcome
 from safetensors.torch import load_file, save_file
 
+from prunelimit import plugins
 from prunelimit.cli.spelling import spelled
 from prunelimit.inputs.checkpoint import read_checkpoint
 from prunelimit.results.schema import schema
 from prunelimit.results.serialization import from_json
 from prunelimit.results.types import MeasureResult, PredictResult
-from prunelimit.values import ALLOCATIONS, CRITERIA
 
 Run = Callable[..., Outcome]
 
@@ -376,7 +376,7 @@ class TestPrune:
         ]
         assert document["model"]["excluded"] == before["layers.2.weight"].numel() + 10
 
-    @pytest.mark.parametrize("criterion", CRITERIA)
+    @pytest.mark.parametrize("criterion", plugins.names("criterion"))
     @pytest.mark.parametrize("survivors", ["fixed", "obs"])
     def test_every_criterion(
         self, prunelimit: Run, trained: Path, criterion: str, survivors: str
@@ -416,7 +416,7 @@ class TestPrune:
         prunable = document["model"]["prunable"]
         assert document["nonzero"] == prunable - round(0.8 * prunable)
 
-    @pytest.mark.parametrize("allocation", ALLOCATIONS)
+    @pytest.mark.parametrize("allocation", plugins.names("allocation"))
     def test_every_allocation(self, prunelimit: Run, trained: Path, allocation: str) -> None:
         command = ("prune", trained, "--amount", "0.9", "--allocation", allocation)
         outcome = prunelimit(*command, "--min-keep", "50", "-o", "p.safetensors", "--json")

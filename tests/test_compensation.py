@@ -30,6 +30,8 @@ from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.inputs.splits import TensorSplit
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
+from prunelimit.pruning.selection import Selection
+from prunelimit.values import EpsilonRule, KeepRule
 
 SETTINGS: dict[str, Any] = {"epsilon": 0.01, "calibration": 0, "cg_steps": 25}
 
@@ -108,7 +110,7 @@ class TestSolver:
 
     def test_settings_that_make_no_sense(self) -> None:
         mask = torch.ones(3, dtype=torch.bool)
-        with pytest.raises(UsageError, match="--cg-steps"):
+        with pytest.raises(UsageError, match="`cg_steps`"):
             solve(lambda v: v, torch.ones(3), mask, damping=0.0, max_steps=0)
         with pytest.raises(UsageError, match="damping"):
             solve(lambda v: v, torch.ones(3), mask, damping=-1.0, max_steps=1)
@@ -263,7 +265,9 @@ def test_labels_are_never_read() -> None:
     inputs = torch.cat([x for x, _ in problem.train.batches(500)])
     found = []
     for each in (None, split(problem, inputs)):
-        worker = Compensator(problem, stages=3, inputs=each, **{**SETTINGS, "epsilon": "0.01"})
+        worker = Compensator(
+            problem, stages=3, inputs=each, **{**SETTINGS, "epsilon": EpsilonRule.parse(0.01)}
+        )
         found.append(worker.advance(worker.begin(), 80).weights)
     assert torch.equal(*found)
 
@@ -407,9 +411,9 @@ class TestRecalibration:
 
     def test_one_sample_is_too_few(self) -> None:
         problem = classifier(norm=True)
-        with pytest.raises(UsageError, match="--bn-recalibrate"):
+        with pytest.raises(UsageError, match="`bn_recalibrate`"):
             Compensator(problem, bn_recalibrate=1, **SETTINGS)
-        with pytest.raises(UsageError, match="--bn-recalibrate"):
+        with pytest.raises(UsageError, match="`bn_recalibrate`"):
             statistics(problem.model, problem.train, 1)
 
 
@@ -427,24 +431,23 @@ class TestBadInput:
             return (outputs - targets).abs().sum(-1)
 
         problem = problem_from_module(nn.Linear(4, 2), data, data, loss=absolute)
-        with pytest.raises(UsageError, match=r"no GGN .* without --compensate"):
+        with pytest.raises(UsageError, match=r"no GGN .* leave `survivors` fixed"):
             Compensator(problem, **SETTINGS)
 
     def test_a_rule_needs_cross_entropy(self) -> None:
         problem, _ = least_squares()
         with pytest.raises(UsageError, match="give a number"):
-            Compensator(problem, **{**SETTINGS, "epsilon": "batch-std"})
+            Compensator(problem, **{**SETTINGS, "epsilon": EpsilonRule.parse("batch-std")})
 
     @pytest.mark.parametrize(
         ("name", "value", "said"),
         [
-            ("cg_steps", 0, "--cg-steps"),
-            ("stages", 0, "--stages"),
-            ("calibration", -1, "--calibration"),
-            ("calibration", 1, "--calibration"),
-            ("min_keep", -1, "--min-keep"),
+            ("cg_steps", 0, "`cg_steps`"),
+            ("stages", 0, "`stages`"),
+            ("calibration", -1, "`calibration`"),
+            ("calibration", 1, "`calibration`"),
             ("epsilon", 0.0, "tolerance"),
-            ("epsilon", "batch-std", "give a number"),
+            ("epsilon", EpsilonRule.parse("batch-std"), "give a number"),
         ],
     )
     def test_settings(self, name: str, value: Any, said: str) -> None:
@@ -456,18 +459,19 @@ class TestBadInput:
         worker = Compensator(problem, stages=1, **{**SETTINGS, "calibration": 6})
         found = worker.advance(worker.begin(), 40)
         (warning,) = worker.warnings(found)
-        assert "raise --calibration" in warning and "held out" in warning
+        assert "raise `calibration`" in warning and "held out" in warning
         enough = Compensator(problem, stages=1, **SETTINGS)
         assert not enough.warnings(enough.advance(enough.begin(), 40))
 
     def test_the_guard_bounds_the_target(self) -> None:
         problem = classifier()
-        worker = Compensator(problem, min_keep=10, **SETTINGS)
+        selection = Selection(problem, min_keep=KeepRule("count", 10))
+        worker = Compensator(problem, selection=selection, **SETTINGS)
         assert worker.removable == 108 - 20
         found = worker.advance(worker.begin(), 88)
         for name in problem.prunable:
             assert int(problem.layout.unflatten(found.kept)[name].sum()) == 10
-        with pytest.raises(UsageError, match="--min-keep"):
+        with pytest.raises(UsageError, match="`min_keep`"):
             worker.advance(worker.begin(), 89)
 
 

@@ -10,19 +10,26 @@ import torch
 from oracles import all_samples, dense_ggn, dense_hessian
 from torch import Tensor, nn
 
-from prunelimit import config
+from prunelimit import plugins
 from prunelimit.errors import InputError, NumericalError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.pruning.criteria import CRITERIA, Criterion, Judgement, find_criterion
-from prunelimit.pruning.criteria.activations import input_norms
-from prunelimit.pruning.criteria.diagonal import ggn_diagonal
-from prunelimit.pruning.criteria.fisher import EmpiricalFisher, sample_gradients, usual_gradients
-from prunelimit.pruning.criteria.gradients import loss_gradient
+from prunelimit.pruning.criteria import obs
+from prunelimit.pruning.criteria.obd import ggn_diagonal
+from prunelimit.pruning.criteria.obs import EmpiricalFisher, sample_gradients, usual_gradients
+from prunelimit.pruning.criteria.snip import loss_gradient
 from prunelimit.pruning.criteria.synflow import linear_twin, synaptic_flow
+from prunelimit.pruning.criteria.wanda import input_norms
+from prunelimit.pruning.criterion import Criterion, Judgement
+from prunelimit.pruning.custom import find_criterion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
+from prunelimit.values import Method
+
+CRITERIA: dict[str, Criterion] = {
+    name: plugins.find("criterion", name) for name in plugins.names("criterion")
+}
 
 
 def dense(seed: int = 0, **settings: object) -> Problem:
@@ -77,9 +84,8 @@ PROBLEMS = {"dense": dense, "convolutional": convolutional}
 each_problem = pytest.mark.parametrize("make", PROBLEMS.values(), ids=PROBLEMS)
 
 
-def test_the_registry_is_the_configurations() -> None:
-    assert tuple(CRITERIA) == config.CRITERIA
-    assert all(name == each.name and each.source for name, each in CRITERIA.items())
+def test_every_criterion_says_what_it_is() -> None:
+    assert all(name == each.name and each.source and each.help for name, each in CRITERIA.items())
     assert {each.reads for each in CRITERIA.values()} <= {"weights", "inputs", "labels"}
 
 
@@ -117,7 +123,7 @@ def test_labels_are_read_only_where_that_is_said(name: str) -> None:
 class TestSimple:
     def test_magnitude_orders_as_ever(self) -> None:
         problem = dense()
-        kept = Selection(problem, "magnitude").mask(17)
+        kept = Selection(problem).mask(17)
         assert torch.equal(kept, keep_mask(problem, magnitude_order(problem), 17))
 
     def test_random_goes_by_seed_alone(self) -> None:
@@ -219,7 +225,7 @@ class TestFisher:
                 self.layer = nn.Linear(4, 3)
 
             def forward(self, inputs: Tensor) -> Tensor:
-                return self.layer(inputs * (1.0 if float(inputs.sum()) > 0 else 2.0))
+                return self.layer(inputs * (1.0 if float(inputs.abs().sum()) > 0 else 2.0))
 
         torch.manual_seed(0)
         data = torch.randn(6, 4), torch.arange(6) % 3
@@ -282,7 +288,7 @@ class TestFisher:
     def test_the_update_is_the_least_loss_of_all_survivors(
         self, problem: Problem, removed: int
     ) -> None:
-        selection = Selection(problem, "obs")
+        selection = Selection(problem, Method("obs", survivors="obs"))
         mask = selection.mask(removed)
         found = selection.weights(mask)
         assert bool((found[~mask] == 0).all())
@@ -295,12 +301,10 @@ class TestFisher:
 
     def test_memory_is_bounded(self, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
         assert usual_gradients(problem) == 256
-        from prunelimit.pruning.criteria import fisher
-
-        monkeypatch.setattr(fisher, "GRADIENT_BYTES", 10 * 8 * problem.layout.size)
+        monkeypatch.setattr(obs, "GRADIENT_BYTES", 10 * 8 * problem.layout.size)
         assert usual_gradients(problem) == 10
-        monkeypatch.setattr(fisher, "available_bytes", lambda device: 1000)
-        with pytest.raises(UsageError, match=r"gradients of 13 samples.*--calibration"):
+        monkeypatch.setattr(obs, "available_bytes", lambda device: 1000)
+        with pytest.raises(UsageError, match=r"gradients of 13 samples.*`calibration`"):
             sample_gradients(problem, problem.train)
 
 
@@ -348,7 +352,7 @@ class TestSynFlow:
 
     def test_rounds_keep_every_layer_to_the_last(self, chain: Problem) -> None:
         """No layer collapses while a path through all of them is left."""
-        selection = Selection(chain, "synflow")
+        selection = Selection(chain, Method("synflow"))
         mask = selection.mask(chain.layout.size - 6)
         assert all(int(layer.part(mask).sum()) > 0 for layer in prunable_layers(chain))
         assert sorted(selection.judgement.scores.tolist()) == list(range(chain.layout.size))
@@ -403,12 +407,12 @@ class TestWanda:
 
         data = torch.randn(6, 4), torch.arange(6) % 3
         problem = problem_from_module(Hidden(), data, data)
-        with pytest.raises(InputError, match=r"layer\.weight.*--exclude"):
+        with pytest.raises(InputError, match=r"layer\.weight.*`exclude`"):
             scores(problem, "wanda")
 
     def test_compares_within_rows_unless_told_otherwise(self) -> None:
         problem = dense()
-        selection = Selection(problem, "wanda")
+        selection = Selection(problem, Method("wanda"))
         assert selection.allocation == "rows"
         mask = problem.layout.unflatten(selection.mask(21))
         assert mask["0.weight"].sum(dim=1).tolist() == [2] * 6
@@ -440,11 +444,11 @@ def test_relabelled_neurons_have_the_same_scores(name: str) -> None:
 @pytest.mark.parametrize("name", ["magnitude", "synflow"])
 def test_a_common_scale_changes_no_mask(name: str) -> None:
     problem = dense()
-    before = Selection(problem, name).mask(25)
+    before = Selection(problem, Method(name)).mask(25)
     with torch.no_grad():
         for parameter in problem.parameters().values():
             parameter.mul_(0.25)
-    assert torch.equal(before, Selection(problem, name).mask(25))
+    assert torch.equal(before, Selection(problem, Method(name)).mask(25))
 
 
 @pytest.mark.parametrize("name", ["snip", "obd"])
@@ -466,7 +470,7 @@ def test_a_scale_between_layers_changes_no_score(name: str) -> None:
 class TestOwn:
     BODY = """
 import torch
-from prunelimit.pruning.criteria import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Judgement
 
 def flat(problem):
     return problem.vector()[problem.prunable_mask()].abs()
@@ -503,7 +507,9 @@ def failing(problem):
     raise ValueError("no idea")
 
 number = 3
-whole = Criterion("mine", "me", "weights", lambda p, s, seed, progress: Judgement(flat(p)))
+whole = Criterion(
+    "mine", "me", "", reads="weights", function=lambda p, s, seed, progress: Judgement(flat(p))
+)
 """
 
     @pytest.fixture
@@ -522,7 +528,7 @@ whole = Criterion("mine", "me", "weights", lambda p, s, seed, progress: Judgemen
         )
 
     def test_reads_the_calibration_samples(self, spec: Callable[[str], str]) -> None:
-        selection = Selection(dense(), spec("count"), calibration=5)
+        selection = Selection(dense(), Method(spec("count")), calibration=5)
         assert selection.calibration == 5
         assert selection.judgement.scores.tolist() == [5.0] * 42
 
@@ -558,7 +564,11 @@ def test_unknown_names_are_met_with_the_nearest() -> None:
 def test_scores_that_are_not_finite_are_refused() -> None:
     problem = dense()
     broken = Criterion(
-        "broken", "", "weights", lambda p, s, seed, progress: Judgement(torch.tensor([0, 1e999]))
+        "broken",
+        "",
+        "",
+        reads="weights",
+        function=lambda p, s, seed, progress: Judgement(torch.tensor([0, 1e999])),
     )
     with pytest.raises(NumericalError, match="broken gives 1 of 2"):
         broken.judge(problem, problem.train, 0)
@@ -577,8 +587,8 @@ def test_obs_moves_survivors_to_a_lower_loss() -> None:
         nn.functional.cross_entropy(network(inputs), targets).backward()
         optimizer.step()
     problem = problem_from_module(network, (inputs, targets), (inputs, targets))
-    selection = Selection(problem, "obs", calibration=0)
-    assert selection.calibration == 120 and selection.updates
+    selection = Selection(problem, Method("obs", survivors="obs"), calibration=0)
+    assert selection.calibration == 120
     mask = selection.mask(88)
     moved = evaluate(problem, problem.train, selection.weights(mask)).loss
     left = evaluate(problem, problem.train, problem.vector().masked_fill(~mask, 0)).loss

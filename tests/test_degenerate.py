@@ -7,13 +7,14 @@ import pytest
 import torch
 from test_lanczos import symmetric
 
+from prunelimit.curvature import operator_of
 from prunelimit.lanczos import Lanczos, LanczosRun, lanczos
 from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
-from prunelimit.limit.directional import DirectionalSearch
 from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.formulas.directional import DirectionalSearch
+from prunelimit.limit.formulas.isotropic import isotropic_transition
+from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry, Transition
-from prunelimit.limit.isotropic import isotropic_transition
-from prunelimit.limit.paper import paper_transition
 
 SIZE = 200
 MAGNITUDES = np.linspace(0.01, 1.0, SIZE)
@@ -36,7 +37,7 @@ def limits(
 
     like = torch.zeros(SIZE, dtype=dtype)
     spectrum = estimate_spectrum(matvec, like, num_probes=8, num_steps=60, seed=0)
-    effective = EffectiveDimension(spectrum, operator, 0.95)
+    effective = EffectiveDimension(spectrum, operator_of("hessian").readings[operator], 0.95)
     geometry = Geometry.of(SIZE, MAGNITUDES, epsilon)
     isotropic = isotropic_transition(geometry, effective)
     search = DirectionalSearch(geometry, run_at)
@@ -130,7 +131,7 @@ def test_a_process_ends_at_the_same_step_at_every_scale(scale: float) -> None:
 
 def test_one_parameter() -> None:
     spectrum = Spectrum(1, (lanczos(lambda v: 3 * v, torch.ones(1), 5),))
-    effective = EffectiveDimension(spectrum, "absolute", 0.95)
+    effective = EffectiveDimension(spectrum, np.abs, 0.95)
     geometry = Geometry.of(1, np.array([0.5]), 1.0)
     assert paper_transition(geometry, effective).removed == 0
     assert isotropic_transition(geometry, effective).removed == 1

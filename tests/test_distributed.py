@@ -155,7 +155,7 @@ def test_alone_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     vector = torch.ones(3)
     parts = group.even(3)
     assert parts.part(vector) is parts.whole(vector) is group.add_up(vector) is vector
-    with pytest.raises(UsageError, match="--samples"):
+    with pytest.raises(UsageError, match="`samples`"):
         Group(0, 4).samples(3)
     shares = [list(Group(rank, 4).samples(10)) for rank in range(4)]
     assert [sample for share in shares for sample in share] == list(range(10))

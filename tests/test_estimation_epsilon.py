@@ -27,6 +27,7 @@ from prunelimit.measurement import measure
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.results.schema import schema
 from prunelimit.results.types import Epsilon
+from prunelimit.values import EpsilonRule
 
 WEIGHTS = 1000
 QUICK = CurvatureConfig(steps=8, samples=0)
@@ -62,7 +63,7 @@ def losing(*lost: int, kept: int = 0, weights: int = WEIGHTS, **settings: Any) -
 
 
 def tolerance(problem: Problem, rule: str) -> Epsilon:
-    return tolerance_of(problem, rule, evaluate(problem, problem.train))
+    return tolerance_of(problem, EpsilonRule.parse(rule), evaluate(problem, problem.train))
 
 
 def rise(problem: Problem, removed: int) -> float:
@@ -165,26 +166,24 @@ def test_predict_and_measure_have_the_same() -> None:
     alone = tolerance(problem, "2pp")
     limit = LimitConfig(epsilon="2pp", directional_steps=6)
     assert predict_problem(problem, QUICK, limit).epsilon == alone
-    for method in ("one-shot", "staged"):
-        config = MeasureConfig(epsilon="2pp", method=method, sparsities="0.1", calibration=64)
+    for survivors in ("fixed", "staged"):
+        config = MeasureConfig(epsilon="2pp", survivors=survivors, sparsities="0.1", calibration=64)
         assert measure(problem, config).epsilon == alone
 
 
 @pytest.mark.parametrize("rule", ["pp", "-1pp", "0pp", "200pp", "nanpp", "1.5.pp", "infpp"])
 def test_percentage_points_that_make_no_sense_are_refused(rule: str) -> None:
-    problem = losing(5, 6, weights=10)
-    with pytest.raises(UsageError, match=r"--epsilon .*pp is not understood.*such as 0\.5pp"):
-        tolerance(problem, rule)
-    with pytest.raises(UsageError, match="not understood"):
-        measure(problem, MeasureConfig(epsilon=rule))
-    with pytest.raises(UsageError, match="not understood"):
-        predict_problem(problem, QUICK, LimitConfig(epsilon=rule))
+    with pytest.raises(UsageError, match=r"`epsilon` .*pp.* is not understood.*such as 0\.5pp"):
+        EpsilonRule.parse(rule)
+    for config in (MeasureConfig, LimitConfig):
+        with pytest.raises(UsageError, match=r"`epsilon` .*not understood"):
+            config(epsilon=rule)
 
 
 def test_accuracy_that_never_falls_so_far_is_refused() -> None:
     problem = losing(*range(600, 1000), kept=400)
     assert tolerance(problem, "50pp").sparsity == 1
-    with pytest.raises(UsageError, match=r"--epsilon 51pp: .* 800 training samples never falls"):
+    with pytest.raises(UsageError, match=r"`epsilon` 51pp: .* 800 training samples never falls"):
         tolerance(problem, "51pp")
 
 
@@ -227,7 +226,7 @@ def test_a_network_that_has_memorised_its_data_gets_a_note() -> None:
     found = tolerance(memorised(7), "batch-std")
     assert found.note is not None
     assert "by heart (loss 0.00065, 100.00% right)" in found.note
-    assert "--epsilon 0.5pp" in found.note
+    assert "`epsilon` 0.5pp" in found.note
     for rule in ("5%", "0.0001", "10pp"):
         assert tolerance(memorised(7), rule).note is None
     # Of no memorised network: nothing is said.
@@ -257,7 +256,16 @@ def test_the_command_line_takes_percentage_points(prunelimit: Run, trained: Path
     assert "nats (1pp)" in text
     assert "training samples has fallen" in text
     compared = prunelimit(
-        *("compare", trained, "--predicted", "p.json", "--methods", "one-shot", "--epsilon", "1pp"),
+        *(
+            "compare",
+            trained,
+            "--predicted",
+            "p.json",
+            "--methods",
+            "magnitude",
+            "--epsilon",
+            "1pp",
+        ),
         *("--sparsities", "0.5", "--json"),
     )
     assert compared.code == 0, compared.stderr
@@ -276,11 +284,11 @@ def test_the_command_line_refuses_others(
     assert outcome.stderr.count("\n") == 1
 
 
-def test_compensation_without_labels_refuses_them(prunelimit: Run, trained: Path) -> None:
-    outcome = prunelimit(
-        *("prune", trained, "--amount", "0.5", "--compensate", "--epsilon", "1pp"),
-        *("-o", "out.safetensors"),
-    )
-    assert outcome.code == 2
-    assert outcome.stderr.startswith("Error: --epsilon 1pp is about accuracy, and compensation")
-    assert outcome.stderr.count("\n") == 1
+def test_compensation_is_damped_by_the_tolerance_of_an_accuracy(
+    prunelimit: Run, trained: Path
+) -> None:
+    quick = ("--cg-steps", "2", "--calibration", "64", "--epsilon", "1pp", "--json", "-q")
+    moved = ("prune", trained, "--amount", "0.5", "--survivors", "compensated", *quick)
+    pruned = prunelimit(*moved, "-o", "out.safetensors").document
+    measured = prunelimit("measure", trained, "--sparsities", "0", "--epsilon", "1pp", "--json")
+    assert pruned["compensation"]["epsilon"] == measured.document["epsilon"]["value"]

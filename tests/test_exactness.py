@@ -13,11 +13,11 @@ from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.lanczos import LanczosRun, lanczos
 from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
-from prunelimit.limit.directional import DirectionalSearch
 from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.formulas.directional import DirectionalSearch
+from prunelimit.limit.formulas.isotropic import isotropic_transition
+from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry
-from prunelimit.limit.isotropic import isotropic_transition
-from prunelimit.limit.paper import paper_transition
 
 EPSILON = 1e-4
 
@@ -71,7 +71,7 @@ def geometry_of(problem: Problem) -> Geometry:
 def limits(problem: Problem, matrix: torch.Tensor, spectrum: Spectrum) -> dict[str, object]:
     """All three limits; the directional one from full-depth runs of ``matrix``."""
     geometry = geometry_of(problem)
-    effective = EffectiveDimension(spectrum, "absolute", 0.9)
+    effective = EffectiveDimension(spectrum, np.abs, 0.9)
     vector, prunable = problem.vector(), problem.prunable_mask().nonzero()[:, 0]
     order = prunable[vector[prunable].abs().argsort(stable=True)]
 
@@ -141,7 +141,7 @@ def test_rescaling_a_relu_network_moves_the_limit(problem: Problem, hessian: tor
 def test_ggn_is_positive_semidefinite_and_gives_a_limit(problem: Problem) -> None:
     values = torch.linalg.eigvalsh(dense_ggn(problem)).numpy()
     assert values[0] > -1e-12
-    effective = EffectiveDimension(exact_spectrum(np.maximum(values, 0)), "ggn", 0.95)
+    effective = EffectiveDimension(exact_spectrum(np.maximum(values, 0)), np.asarray, 0.95)
     # 100 samples of 3 classes carry at most 200 curved directions.
     assert effective.bound(1e-12) <= 200 + 1e-6
     # As many survivors reach any loss that the flat directions allow.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -32,14 +33,13 @@ def prediction(sparsity: float = 0.95, ok: bool = True) -> PredictResult:
     )
 
 
-def measurement(method: str = "refit", **changes: Any) -> MeasureResult:
+def measurement(method: str = "magnitude+trained", **changes: Any) -> MeasureResult:
     predicted = prediction()
     made: Any = filled(MeasureResult)
     return dataclasses.replace(
         made,
         **{
             "method": method,
-            "allocation": "global",
             "model": predicted.model,
             "data": predicted.data,
             "epsilon": EPSILON,
@@ -70,10 +70,11 @@ def test_refit_is_compared_by_feasibility() -> None:
 @pytest.mark.parametrize(
     ("method", "rule", "number", "predicted", "measured"),
     [
-        ("one-shot", "loss", "one-shot", 0.80, 0.81),
-        ("refit", "feasibility", "limit", 0.95, 0.94),
-        ("compensated", "loss", "between", 0.81, 0.81),
-        ("staged", "loss", "between", 0.81, 0.81),
+        ("magnitude", "loss", "one-shot", 0.80, 0.81),
+        ("magnitude/global+trained", "feasibility", "limit", 0.95, 0.94),
+        ("magnitude+compensated", "loss", "between", 0.81, 0.81),
+        ("magnitude+staged", "loss", "between", 0.81, 0.81),
+        ("magnitude+obs", "loss", "between", 0.81, 0.81),
     ],
 )
 def test_like_is_compared_with_like(
@@ -102,7 +103,9 @@ def test_moved_survivors_lie_between_the_two_numbers(
     loss: float, difference: float, passed: bool
 ) -> None:
     threshold = Threshold(rule="loss", tolerance=0.02, sparsity=loss, interval=(loss, loss))
-    found = compare(prediction(), measurement("staged", thresholds=(threshold,)), CheckConfig())
+    found = compare(
+        prediction(), measurement("magnitude+staged", thresholds=(threshold,)), CheckConfig()
+    )
     assert found.passed is passed
     assert found.difference_pp == pytest.approx(difference, abs=1e-9)
     assert found.predicted_interval == (0.80, 0.95)
@@ -111,45 +114,38 @@ def test_moved_survivors_lie_between_the_two_numbers(
         assert f"80.00% to 95.00% lies 3.00 pp {side}" in found.reasons[0]
 
 
-@pytest.mark.parametrize("method", ["one-shot", "refit", "snip", "mine.py:scores"])
+@pytest.mark.parametrize("method", ["magnitude", "magnitude+trained", "snip", "mine.py:scores"])
 def test_accuracy_is_compared_with_the_limit_where_that_is_asked_for(method: str) -> None:
     found = compare(prediction(), measurement(method), CheckConfig(rule="accuracy"))
     assert (found.predicted, found.measured, found.rule) == (0.95, 0.90, "accuracy")
     assert found.number == "limit" and not found.passed
     assert "5.00 pp above" in found.reasons[0]
-    assert any("--method refit" in reason for reason in found.reasons)
+    assert any("trained `survivors`" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize(
-    ("method", "allocation", "told"),
-    [
-        ("snip", "global", "snip"),
-        ("mine.py:scores", "global", "mine.py:scores"),
-        ("refit", "erk", "allocation erk"),
-        ("one-shot", "uniform", "allocation uniform"),
-    ],
+    "method",
+    ["snip", "mine.py:scores+staged", "magnitude/erk+trained", "magnitude/2:4", "obs+obs"],
 )
-def test_other_masks_than_those_predicted_for_are_refused(
-    method: str, allocation: str, told: str
-) -> None:
-    measured = measurement(method, allocation=allocation)
-    with pytest.raises(InputError, match=told) as caught:
+def test_other_masks_than_those_predicted_for_are_refused(method: str) -> None:
+    measured = measurement(method)
+    with pytest.raises(InputError, match=re.escape(f"Nothing is predicted for {method},")) as told:
         compare(prediction(), measured, CheckConfig())
-    assert "--rule accuracy" in str(caught.value)
+    assert "`rule` accuracy" in str(told.value)
     assert compare(prediction(), measured, CheckConfig(rule="accuracy")).rule == "accuracy"
 
 
-def test_a_prediction_from_before_the_one_shot_threshold_serves_for_the_limit_alone() -> None:
-    old = dataclasses.replace(prediction(), one_shot=None, held_to=None)
-    assert compare(old, measurement("refit"), CheckConfig()).passed
-    for method in ("one-shot", "staged"):
+def test_a_prediction_without_the_one_shot_threshold_serves_for_the_limit_alone() -> None:
+    old = dataclasses.replace(prediction(), one_shot=None)
+    assert compare(old, measurement(), CheckConfig()).passed
+    for method in ("magnitude", "magnitude+staged"):
         with pytest.raises(InputError, match="run predict again"):
             compare(old, measurement(method), CheckConfig())
 
 
 def test_an_unreliable_limit_says_nothing_of_the_one_shot_threshold() -> None:
     far = dataclasses.replace(THRESHOLDS[3], sparsity=0.5)
-    measured = measurement("one-shot", thresholds=(far,))
+    measured = measurement("magnitude", thresholds=(far,))
     (told,) = compare(prediction(ok=False), measured, CheckConfig()).reasons
     assert "one-shot threshold of 80.00% lies 30.00 pp above" in told
 
@@ -157,17 +153,17 @@ def test_an_unreliable_limit_says_nothing_of_the_one_shot_threshold() -> None:
 @pytest.mark.parametrize(
     ("method", "rule", "limit_ok", "width", "ok"),
     [
-        ("one-shot", "held", False, 0.019, True),
-        ("one-shot", "held", True, 0.021, False),
-        ("one-shot", "accuracy", False, 0.019, False),
-        ("refit", "held", True, 0.5, True),
-        ("refit", "held", False, 0.01, False),
-        ("staged", "held", True, 0.01, True),
-        ("staged", "held", True, 0.5, False),
-        ("staged", "held", False, 0.01, False),
+        ("magnitude", "event", False, 0.019, True),
+        ("magnitude", "event", True, 0.021, False),
+        ("magnitude", "accuracy", False, 0.019, False),
+        ("magnitude+trained", "event", True, 0.5, True),
+        ("magnitude+trained", "event", False, 0.01, False),
+        ("magnitude+staged", "event", True, 0.01, True),
+        ("magnitude+staged", "event", True, 0.5, False),
+        ("magnitude+staged", "event", False, 0.01, False),
     ],
 )
-def test_the_number_that_was_held_says_how_reliable_it_is(
+def test_the_number_compared_with_says_how_reliable_it_is(
     method: str, rule: str, limit_ok: bool, width: float, ok: bool
 ) -> None:
     made: Any = prediction(ok=limit_ok)
@@ -202,7 +198,7 @@ def test_an_unreliable_prediction_is_named_among_the_reasons() -> None:
         ("model", {"sha256": "f" * 64}, "checkpoint"),
         ("model", {"prunable": 999}, "999"),
         ("data", {"spec": "other"}, "other"),
-        ("epsilon", {"value": 0.0203}, "--epsilon"),
+        ("epsilon", {"value": 0.0203}, "`epsilon`"),
     ],
 )
 def test_pairs_about_different_things_are_refused(

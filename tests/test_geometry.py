@@ -13,11 +13,11 @@ import torch
 from oracles import exact_spectrum, least_rise, random_rotation
 
 from prunelimit.lanczos import LanczosRun, lanczos
-from prunelimit.limit.directional import DirectionalSearch
 from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.formulas.directional import DirectionalSearch
+from prunelimit.limit.formulas.isotropic import isotropic_transition
+from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry, almt_band
-from prunelimit.limit.isotropic import isotropic_transition
-from prunelimit.limit.paper import paper_transition
 
 SIZE = 400
 TRIALS = 24
@@ -70,7 +70,7 @@ def half_point(
 def setting(name: str) -> tuple[np.ndarray, Geometry, EffectiveDimension]:
     eigenvalues, radius, epsilon = CASES[name]
     geometry = Geometry(SIZE, np.full(SIZE + 1, radius), epsilon)
-    return eigenvalues, geometry, EffectiveDimension(exact_spectrum(eigenvalues), "absolute", 0.95)
+    return eigenvalues, geometry, EffectiveDimension(exact_spectrum(eigenvalues), np.abs, 0.95)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,6 +12,7 @@ import torch
 from oracles import all_samples, dense_ggn, dense_hessian
 from torch import Tensor, nn
 
+from prunelimit import plugins
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.curvature import CurvatureProduct
@@ -19,9 +20,8 @@ from prunelimit.inputs.call import call
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measurement import measure
-from prunelimit.pruning.allocation import ALLOCATIONS
-from prunelimit.pruning.criteria import CRITERIA
 from prunelimit.pruning.selection import Selection
+from prunelimit.values import SURVIVORS, Method
 
 
 class Twice(nn.Module):
@@ -189,21 +189,29 @@ def _spend(found: Problem) -> None:
     )
 
 
-def _measured(method: str, found: Problem) -> None:
-    settings = MeasureConfig(sparsities="0,0.5,0.8", method=method, epsilon="5%")
+def _measured(criterion: str, survivors: str, found: Problem) -> None:
+    settings = MeasureConfig(
+        criterion=criterion, survivors=survivors, sparsities="0,0.5,0.8", epsilon="5%"
+    )
     measure(found, replace(settings, calibration=20, refit_passes=2))
 
 
 USES: dict[str, Callable[[Problem], object]] = {
     "evaluate": lambda found: evaluate(found, found.train, 0.5 * found.vector()),
     "predict": _spend,
-    **{method: partial(_measured, method) for method in ("refit", "compensated", "staged")},
-    **{name: partial(_measured, name) for name in CRITERIA if name != "magnitude"},
+    **{
+        f"{criterion}+{survivors}": partial(_measured, criterion, survivors)
+        for criterion, survivors in (
+            *(("magnitude", name) for name in SURVIVORS[1:]),
+            *((name, "fixed") for name in plugins.names("criterion")[1:]),
+            *((name, "staged") for name in plugins.names("criterion")[1:]),
+        )
+    },
     **{
         f"{name} allocation": lambda found, name=name: Selection(  # type: ignore[misc]
-            found, "magnitude", allocation=name
+            found, Method(allocation=name)
         ).mask(5)
-        for name in ALLOCATIONS
+        for name in plugins.names("allocation")
     },
 }
 

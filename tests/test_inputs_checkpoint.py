@@ -61,8 +61,10 @@ def test_state_dicts_are_found_wherever_they_lie(
 
 def test_of_several_state_dicts_none_is_guessed(tmp_path: Path) -> None:
     torch.save({"student": STATE, "teacher": STATE}, tmp_path / "two.pt")
-    with pytest.raises(InputError, match=r"no state_dict \(it holds student, teacher\)"):
-        read_checkpoint(tmp_path / "two.pt")
+    assert [state.key for state in read_checkpoint(tmp_path / "two.pt").states] == [
+        "student",
+        "teacher",
+    ]
 
 
 def test_sparse_tensors_of_others_are_the_weights_they_stand_for(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_what_is_written_reads_back_exactly(tmp_path: Path, sparse: tuple[str, .
     assert read.description is not None
     assert {k: read.description[k] for k in DESCRIPTION} == DESCRIPTION
     assert artifact.bytes == path.stat().st_size
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="`force`"):
         write_checkpoint(path, STATE, DESCRIPTION)
 
 
@@ -105,7 +107,7 @@ def test_pickle_that_wants_code_is_refused_by_name_and_not_run(tmp_path: Path) -
     made = tmp_path / "made-by-the-pickle"
     path = tmp_path / "evil.pt"
     torch.save({"state_dict": STATE, "extra": Payload(str(made))}, path)
-    with pytest.raises(InputError, match=r"wants to run code .*mkdir.*--trust-pickle"):
+    with pytest.raises(InputError, match=r"wants to run code .*mkdir.*`trust_pickle`"):
         read_checkpoint(path)
     assert not made.exists()
     assert same(read_checkpoint(path, trust_pickle=True).tensors, STATE)
@@ -308,9 +310,9 @@ def test_excluded_modules_are_counted_and_held_even_when_tied(tmp_path: Path) ->
 
 def test_foreign_checkpoint_needs_names(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "plain.pt")
-    with pytest.raises(UsageError, match="-m/--model"):
+    with pytest.raises(UsageError, match="give `model`"):
         load(tmp_path / "plain.pt", ModelConfig(), DataConfig(), RunConfig())
-    with pytest.raises(UsageError, match="-d/--data"):
+    with pytest.raises(UsageError, match="give `data`"):
         load(tmp_path / "plain.pt", ModelConfig(model="lenet5"), DataConfig(), RunConfig())
 
 

@@ -92,10 +92,10 @@ def test_folder_of_classes_is_sorted_and_normalised_as_stated(tmp_path: Path) ->
 
 def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     spec = folder(tmp_path, {"bee": (9, 6)})
-    with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give --image-size"):
+    with pytest.raises(InputError, match=r"9x6 pixels and others are 4x4; give `image_size`"):
         read(spec)
     assert read(spec, image_size=3).input_shape == (3, 3, 3)
-    with pytest.raises(UsageError, match="--image-size is 0"):
+    with pytest.raises(UsageError, match="`image_size` is 0"):
         read(spec, image_size=0)
 
 
@@ -221,7 +221,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             read(spec)
-    with pytest.raises(InputError, match="--download"):
+    with pytest.raises(InputError, match="`download`"):
         read("mnist", data_dir=str(tmp_path))
 
 
@@ -279,7 +279,7 @@ def test_cifar_as_torchvision_keeps_it(
     for file in (*files, "test_batch" if spec == "cifar10" else "test"):
         (folder / file).write_bytes(pickle.dumps({"data": rows, key: list(range(10))}))
     # Files other than the published ones are not so much as opened: they are pickles.
-    with pytest.raises(InputError, match="--data-dir or --download"):
+    with pytest.raises(InputError, match="`data_dir` or `download`"):
         read(spec, data_dir=str(tmp_path))
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_check_integrity", lambda self: True)
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_load_meta", lambda self: None)
@@ -294,26 +294,26 @@ def test_cifar_as_torchvision_keeps_it(
 
 def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
     spec = saved(tmp_path)
-    cases: list[tuple[dict[str, Any], RunConfig, str]] = [
-        ({}, RunConfig(batch_size=13), "only 12 training samples"),
-        ({"train_samples": 5}, RunConfig(batch_size=6), "only 5 training samples"),
-        ({"train_samples": -1}, RunConfig(), "--train-samples is -1"),
-        ({"image_size": 8}, RunConfig(), "--image-size applies to folder"),
-        ({}, RunConfig(batch_size=0), "--batch-size is 0"),
-        ({}, RunConfig(workers=-1), "--workers is -1"),
-        ({}, RunConfig(device="abacus"), "device 'abacus'"),
-        ({}, RunConfig(dtype="float8"), "no type 'float8'"),
-        ({"mean": "0.5"}, RunConfig(), "give both"),
-        ({"mean": "a", "std": "1"}, RunConfig(), "numbers separated"),
-        ({"mean": "0,0", "std": "1,1"}, RunConfig(), "for each channel"),
-        ({"mean": "0", "std": "0"}, RunConfig(), "positive"),
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({}, {"batch_size": 13}, "only 12 training samples"),
+        ({"train_samples": 5}, {"batch_size": 6}, "only 5 training samples"),
+        ({"train_samples": -1}, {}, "`train_samples` is -1"),
+        ({"image_size": 8}, {}, "`image_size` applies to folder"),
+        ({}, {"batch_size": 0}, "`batch_size` is 0"),
+        ({}, {"workers": -1}, "`workers` is -1"),
+        ({}, {"device": "abacus"}, "device 'abacus'"),
+        ({}, {"dtype": "float8"}, "no type 'float8'"),
+        ({"mean": "0.5"}, {}, "give both"),
+        ({"mean": "a", "std": "1"}, {}, "numbers separated"),
+        ({"mean": "0,0", "std": "1,1"}, {}, "for each channel"),
+        ({"mean": "0", "std": "0"}, {}, "positive"),
     ]
     for options, run, words in cases:
         with pytest.raises(UsageError, match=words):
-            read(spec, run, **options)
+            read(spec, RunConfig(**run), **options)
     with pytest.raises(UsageError, match="did you mean mnist"):
         read("minst")
-    with pytest.raises(PruneLimitError, match="-d/--data"):
+    with pytest.raises(PruneLimitError, match="give `data`"):
         load_data(DataConfig(), RunConfig())
 
 

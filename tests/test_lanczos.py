@@ -129,7 +129,7 @@ def test_product_that_is_not_finite_is_named() -> None:
 
 
 def test_senseless_requests_are_refused() -> None:
-    with pytest.raises(UsageError, match="--steps"):
+    with pytest.raises(UsageError, match="`steps`"):
         lanczos(lambda v: v, torch.ones(4), 0)
     with pytest.raises(UsageError, match="not zero"):
         lanczos(lambda v: v, torch.zeros(4), 2)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_lanczos import symmetric
 
 from prunelimit.errors import InputError, OutputError, UsageError
@@ -127,7 +128,7 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
     assert not folder.exists()  # too soon to be worth it
     store.save(process, now=True)
     assert (folder / OWNER).exists()
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="`resume`"):
         Store.open(folder, "memory", owner, resume=False, force=False)
     with pytest.raises(UsageError, match=r"another seed \(0, now 1\)"):
         Store.open(folder, "memory", {**owner, "seed": 1}, resume=True, force=False)
@@ -144,10 +145,59 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
 def test_a_store_that_does_not_say_whose_it_is_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / OWNER).write_text(text)
-    with pytest.raises(InputError, match="cannot be read as the state of a run; give --force"):
+    with pytest.raises(InputError, match="cannot be read as the state of a run; give `force`"):
         Store.open(tmp_path, "memory", {"seed": 0}, resume=True, force=False)
-    Store.open(tmp_path, "memory", {"seed": 0}, resume=False, force=True)
-    assert not tmp_path.exists()
+    if text in ("3", "[1]"):  # a file of someone else
+        with pytest.raises(OutputError, match="not the state of a run"):
+            Store.open(tmp_path, "memory", {"seed": 0}, resume=False, force=True)
+        assert (tmp_path / OWNER).read_text() == text
+    else:
+        Store.open(tmp_path, "memory", {"seed": 0}, resume=False, force=True)
+        assert not tmp_path.exists() or text == "{"
+
+
+def _process(tmp_path: Path, steps: int = 20) -> Path:
+    """A process put away, and its folder."""
+    matrix = torch.diag(torch.arange(1.0, 41.0))
+    store = Store.open(tmp_path / "s", "memory", {"seed": 0}, resume=False, force=False)
+    process = store.process("a", lambda v: matrix @ v, torch.ones(40))
+    process.advance(steps)
+    store.save(process, now=True)
+    return tmp_path / "s"
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "vectors-00000.safetensors"])
+@pytest.mark.parametrize("how", ["cut", "gone", "other", "nan"])
+def test_a_process_that_is_not_whole_is_refused(tmp_path: Path, file: str, how: str) -> None:
+    folder = _process(tmp_path)
+    path = folder / "a" / "part-0" / file
+    tensors = load_file(path)
+    name = "vectors" if "vectors" in tensors else "recent_0"
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    elif how == "gone":
+        save_file({"x": torch.ones(1)}, path)
+    elif how == "other":
+        save_file({**tensors, name: tensors[name][..., :3].contiguous()}, path)
+    else:
+        tensors[name].view(-1)[0] = torch.nan
+        save_file(tensors, path)
+    store = Store.open(folder, "memory", {"seed": 0}, resume=True, force=False)
+    with pytest.raises(InputError, match="cannot be read as the state of a run; give --force"):
+        store.process("a", lambda v: v, torch.ones(40))
+    Store.open(folder, "memory", {"seed": 0}, resume=False, force=True)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("place", ["thesis.tex", "a/thesis.tex", "a/part-0/other.safetensors"])
+def test_what_else_lies_in_a_store_is_never_removed(tmp_path: Path, place: str) -> None:
+    folder = _process(tmp_path)
+    (folder / place).write_text("years of work")
+    files = sorted(folder.rglob("*"))
+    with pytest.raises(OutputError, match="not the state of a run, or not of it alone"):
+        Store.open(folder, "memory", {"seed": 0}, resume=False, force=True)
+    Store(folder).discard()
+    assert sorted(folder.rglob("*")) == files
 
 
 def test_bases_state_their_memory() -> None:

@@ -12,11 +12,11 @@ from test_lanczos import symmetric
 
 from prunelimit.lanczos import lanczos
 from prunelimit.lanczos.slq import estimate_spectrum
-from prunelimit.limit.directional import DirectionalSearch
 from prunelimit.limit.effective_dimension import EffectiveDimension
+from prunelimit.limit.formulas.directional import DirectionalSearch
+from prunelimit.limit.formulas.isotropic import isotropic_transition, isotropic_width
+from prunelimit.limit.formulas.paper import paper_transition, paper_width
 from prunelimit.limit.geometry import Geometry, Transition, almt_band
-from prunelimit.limit.isotropic import isotropic_transition, isotropic_width
-from prunelimit.limit.paper import paper_transition, paper_width
 
 GENERATOR = np.random.default_rng(3)
 EIGENVALUES = np.concatenate([np.geomspace(1, 30, 12), np.geomspace(1e-5, 0.3, 288)])
@@ -33,7 +33,7 @@ def transition(
 ) -> Transition:
     """The limit in a fixed random rotation, from the exact spectrum."""
     geometry = Geometry.of(len(eigenvalues), weights, epsilon)
-    effective = EffectiveDimension(exact_spectrum(eigenvalues), "absolute", 0.95)
+    effective = EffectiveDimension(exact_spectrum(eigenvalues), np.abs, 0.95)
     if name == "paper":
         return paper_transition(geometry, effective)
     if name == "isotropic":
@@ -51,7 +51,7 @@ def transition(
 
 
 def test_effective_dimension_and_its_inverse_are_the_closed_form() -> None:
-    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), "absolute", 0.95)
+    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), np.abs, 0.95)
     for ridge in np.geomspace(1e-6, 1e3, 10):
         assert effective.bound(ridge) == pytest.approx(kept(EIGENVALUES, ridge), rel=1e-9)
         assert effective.ridge(effective.bound(ridge)) == pytest.approx(ridge, rel=1e-6)
@@ -71,7 +71,7 @@ def test_flat_spectrum_has_a_closed_form() -> None:
     # All eigenvalues 1, radius 1: the isotropic transition is m / D = 2 epsilon.
     size = 1000
     geometry = Geometry(size, np.ones(size + 1), 0.15)
-    effective = EffectiveDimension(exact_spectrum(np.ones(size)), "absolute", 0.95)
+    effective = EffectiveDimension(exact_spectrum(np.ones(size)), np.abs, 0.95)
     assert isotropic_transition(geometry, effective).removed == pytest.approx(300, abs=1)
     assert paper_transition(geometry, effective).removed == pytest.approx(0.3 / 1.3 * size, abs=1)
 
@@ -79,7 +79,7 @@ def test_flat_spectrum_has_a_closed_form() -> None:
 def test_directional_limit_is_the_exact_root() -> None:
     values, vectors = np.linalg.eigh(symmetric(EIGENVALUES, seed=9).numpy())
     order = np.argsort(np.abs(WEIGHTS), kind="stable")
-    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), "absolute", 0.95)
+    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), np.abs, 0.95)
 
     def rise(removed: int) -> float:
         displacement = np.zeros(len(values))
@@ -157,7 +157,7 @@ def test_limits_stay_in_range_and_inside_their_intervals(
 
 def test_width_curves_cross_the_line_at_their_limit() -> None:
     geometry = Geometry.of(len(EIGENVALUES), WEIGHTS, EPSILON)
-    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), "absolute", 0.95)
+    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), np.abs, 0.95)
     for width, find in ((paper_width, paper_transition), (isotropic_width, isotropic_transition)):
         removed = find(geometry, effective).removed
         assert width(geometry, effective, float(geometry.radii[removed])) >= removed - 1e-6
@@ -176,7 +176,7 @@ def test_interval_covers_the_exact_limit_at_about_the_stated_rate() -> None:
         spectrum = estimate_spectrum(
             lambda v: matrix @ v, like, num_probes=1, num_steps=120, seed=seed
         )
-        effective = EffectiveDimension(spectrum, "absolute", 0.9)
+        effective = EffectiveDimension(spectrum, np.abs, 0.9)
         for name, find in (("paper", paper_transition), ("isotropic", isotropic_transition)):
             low, high = find(geometry, effective).interval
             inside[name] += low <= truth[name] <= high

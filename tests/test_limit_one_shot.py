@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelimit.commands.predict import predict_problem
-from prunelimit.config import CurvatureConfig, HeldConfig, LimitConfig, MeasureConfig
+from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.estimation.estimate import PruningPath
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
@@ -20,6 +20,7 @@ from prunelimit.limit.one_shot import RESOLUTION, Rise, find_crossing, modelled_
 from prunelimit.limit.tolerance import loss_tolerance
 from prunelimit.measurement import measure
 from prunelimit.pruning.magnitude import magnitude_order
+from prunelimit.values import EpsilonRule
 
 SAMPLES, INPUTS, CLASSES = 4000, 20, 4
 
@@ -164,7 +165,7 @@ def test_the_interval_holds_the_threshold_of_all_data(seed: int, samples: int) -
     problem, dense = network(seed, steps=200)
     path = PruningPath(problem, magnitude_order(problem), problem.vector())
     prunable = len(path.order)
-    epsilon = loss_tolerance(dense, "batch-std", 0).value
+    epsilon = loss_tolerance(dense, EpsilonRule.parse("batch-std"), 0).value
     known: dict[int, np.ndarray] = {}
 
     def crossing(chosen: np.ndarray) -> tuple[int, int, int]:
@@ -196,17 +197,3 @@ def test_the_error_is_that_of_a_normal_mean() -> None:
     assert found.holding == 500
     assert abs(found.lowest - 1000 * (0.5 - 0.05 * z)) <= 1
     assert abs(found.highest - 1000 * (0.5 + 0.05 * z)) <= 1
-
-
-def test_the_method_is_told_what_it_is_held_to() -> None:
-    problem, _ = network(seed=0, steps=50)
-    chosen = CurvatureConfig(steps=10, samples=0), LimitConfig(directional_steps=8)
-    plain, refit = (
-        predict_problem(problem, *chosen, held) for held in (None, HeldConfig(method="refit"))
-    )
-    assert plain.held_to is not None and refit.held_to is not None
-    assert plain.one_shot is not None and plain.one_shot == refit.one_shot
-    assert plain.held_to.method == "one-shot"
-    assert plain.held_to.lowest == plain.held_to.highest == plain.one_shot.sparsity
-    assert refit.held_to.lowest == refit.held_to.highest == refit.limit.sparsity
-    assert refit.held_to.interval == refit.limit.interval

@@ -40,7 +40,7 @@ def test_good_evidence_is_reliable() -> None:
     assert verdict.path == (GOOD,)
 
 
-@pytest.mark.parametrize(("source", "remedy"), [("probe", "--probes"), ("depth", "--steps")])
+@pytest.mark.parametrize(("source", "remedy"), [("probe", "`probes`"), ("depth", "`steps`")])
 def test_wide_interval_names_its_source_and_remedy(source: str, remedy: str) -> None:
     errors = {"probe": 0.001, "depth": 0.001} | {source: 0.04}
     wide = dataclasses.replace(LIMIT, interval=(0.85, 0.93), errors=errors)
@@ -75,7 +75,7 @@ def test_coarse_rounding_is_told_and_fine_rounding_is_not() -> None:
     assert judge(LIMIT, [], GOOD, [], rounding=0.001).ok
     coarse = judge(LIMIT, [], GOOD, [], rounding=0.5)
     assert not coarse.ok and "50.0 percentage points" in coarse.reasons[0]
-    assert "--precision" in coarse.reasons[0]
+    assert "`precision`" in coarse.reasons[0]
 
 
 def test_loss_that_holds_beyond_the_limit_contradicts_it() -> None:
@@ -94,7 +94,7 @@ def test_the_one_shot_threshold_is_judged_by_its_own_interval() -> None:
     verdict = judge_one_shot(wide)
     assert not verdict.ok
     assert "7.0 percentage points on 1,000 of 60,000 samples" in verdict.reasons[0]
-    assert "--samples" in verdict.reasons[0]
+    assert "`samples`" in verdict.reasons[0]
 
 
 def by_ggn(**changes: Any) -> Limit:
@@ -115,18 +115,18 @@ def test_a_layer_left_empty_is_told() -> None:
         LayerResult(name=f"layers.{place}.weight", shape=(2, 2), kept=kept, sparsity=1 - kept / 4)
         for place, kept in enumerate((0, 3, 0))
     ]
-    verdict = judge(by_ggn(), [], GOOD, [], layers=layers)
+    verdict = judge(by_ggn(), [], GOOD, [], layers=layers, linear=True)
     assert not verdict.ok and "layers.0.weight and 1 more" in verdict.reasons[0]
-    assert judge(by_ggn(), [], GOOD, [], layers=layers[1:2]).ok
+    assert judge(by_ggn(), [], GOOD, [], layers=layers[1:2], linear=True).ok
 
 
 def test_loss_that_is_not_quadratic_says_nothing_of_the_ggns_limit() -> None:
-    verdict = judge(by_ggn(), [], dataclasses.replace(GOOD, loss_rise=0.1), [])
+    verdict = judge(by_ggn(), [], dataclasses.replace(GOOD, loss_rise=0.1), [], linear=True)
     assert verdict.ok and verdict.nonquadraticity == pytest.approx(10)
 
 
 def test_half_a_point_is_good_enough_whatever_ended_the_work() -> None:
-    given = ("max-products", "0.1pp")
+    given = ("max-products", 0.001)
     assert judge(by_ggn(interval=(0.896, 0.905)), [], GOOD, [], *given).ok
     wide = by_ggn(interval=(0.892, 0.905))
     assert not judge(wide, [], GOOD, [], *given).ok

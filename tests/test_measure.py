@@ -15,8 +15,9 @@ from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
-from prunelimit.measurement import Measurement, measure, parse_sparsities
+from prunelimit.measurement import Measurement, measure
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
+from prunelimit.pruning.selection import Selection
 from prunelimit.results.types import Threshold
 from prunelimit.training.l1 import train
 from prunelimit.training.refit import refit
@@ -130,8 +131,8 @@ def test_a_network_that_loses_nothing_can_lose_everything() -> None:
         network.bias.copy_(torch.tensor([1.0, 0.0]))
     data = torch.randn(30, 20), torch.zeros(30, dtype=torch.int64)
     problem = problem_from_module(network, data, data)
-    for method in ("one-shot", "refit", "compensated", "staged"):
-        found = measure(problem, dataclasses.replace(CONFIG, method=method, epsilon="0.1"))
+    for survivors in ("fixed", "trained", "compensated", "staged"):
+        found = measure(problem, dataclasses.replace(CONFIG, survivors=survivors, epsilon="0.1"))
         assert all(t.sparsity == 1 and t.interval == (1, 1) for t in found.thresholds)
 
 
@@ -164,14 +165,14 @@ def learned() -> Problem:
     return problem
 
 
-REFIT = MeasureConfig(method="refit", epsilon="0.01", refit_passes=2, resolution=0.01)
+REFIT = MeasureConfig(survivors="trained", epsilon="0.01", refit_passes=2, resolution=0.01)
 
 
 def test_refit_brackets_what_can_be_reached(learned: Problem) -> None:
     stages: list[str] = []
     found = measure(learned, REFIT, progress=lambda stage, *_: stages.append(stage))
     feasible = threshold(found, "feasibility")
-    one_shot = threshold(measure(learned, dataclasses.replace(REFIT, method="one-shot")), "loss")
+    one_shot = threshold(measure(learned, dataclasses.replace(REFIT, survivors="fixed")), "loss")
     assert one_shot.sparsity - 0.01 <= feasible.sparsity < 1
     low, high = feasible.interval
     assert low == feasible.sparsity < high
@@ -260,11 +261,11 @@ MOVED = MeasureConfig(epsilon="0.05", calibration=0, cg_steps=6, resolution=0.01
 
 
 def test_compensated_points_are_those_of_one_stage_from_dense(learned: Problem) -> None:
-    config = dataclasses.replace(MOVED, method="compensated", sparsities="0,0.5,0.9")
+    config = dataclasses.replace(MOVED, survivors="compensated", sparsities="0,0.5,0.9")
     found = measure(learned, config)
     products = 0
     for point, removed in zip(found.curve, (0, 104, 187), strict=True):
-        once = compensator(learned, config, stages=1, epsilon="0.05")
+        once = compensator(learned, Selection(learned, config.method), config, 0.05)
         state = once.advance(once.begin(), removed)
         pruned = once.problem_at(state)
         assert point.loss == evaluate(pruned, learned.train).loss
@@ -278,9 +279,9 @@ def test_compensated_points_are_those_of_one_stage_from_dense(learned: Problem) 
 def test_a_staged_curve_is_one_path_and_costs_no_more_than_its_last_point(
     learned: Problem,
 ) -> None:
-    config = dataclasses.replace(MOVED, method="staged", sparsities="0.5,0.8,0.9")
+    config = dataclasses.replace(MOVED, survivors="staged", sparsities="0.5,0.8,0.9")
     found = measure(learned, config)
-    path = compensator(learned, config, stages=None, epsilon="0.05")
+    path = compensator(learned, Selection(learned, config.method), config, 0.05)
     state = path.begin()
     for point, removed in zip(found.curve, (104, 166, 187), strict=True):
         state = path.advance(state, removed)
@@ -289,9 +290,9 @@ def test_a_staged_curve_is_one_path_and_costs_no_more_than_its_last_point(
     assert found.cost.products == path.products
 
 
-@pytest.mark.parametrize("method", ["compensated", "staged"])
-def test_moved_survivors_have_the_thresholds_of_one_shot(learned: Problem, method: str) -> None:
-    found = measure(learned, dataclasses.replace(MOVED, method=method))
+@pytest.mark.parametrize("survivors", ["compensated", "staged"])
+def test_moved_survivors_have_the_thresholds_of_one_shot(learned: Problem, survivors: str) -> None:
+    found = measure(learned, dataclasses.replace(MOVED, survivors=survivors))
     shot = measure(learned, MOVED)
     assert (found.dense, found.epsilon) == (shot.dense, shot.epsilon)
     assert [(t.rule, t.tolerance) for t in found.thresholds] == [
@@ -313,12 +314,14 @@ def test_moved_survivors_have_the_thresholds_of_one_shot(learned: Problem, metho
     assert all(p.passes is None and p.outcome is None for p in found.curve)
 
 
-@pytest.mark.parametrize("method", ["one-shot", "obd", "staged"])
-def test_progress_ends_where_it_said(learned: Problem, method: str) -> None:
+@pytest.mark.parametrize(
+    "choices", [{}, {"criterion": "obd"}, {"survivors": "staged"}, {"survivors": "compensated"}]
+)
+def test_progress_ends_where_it_said(learned: Problem, choices: dict[str, str]) -> None:
     calls: list[tuple[int, int]] = []
     measure(
         learned,
-        dataclasses.replace(MOVED, method=method),
+        dataclasses.replace(MOVED, **choices),
         progress=lambda stage, done, total, note="": (
             calls.append((done, total)) if stage == "measuring" else None
         ),
@@ -329,31 +332,9 @@ def test_progress_ends_where_it_said(learned: Problem, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0.5", (0.5,)),
-        ("0.9,0,0.5,0.9", (0.0, 0.5, 0.9)),
-        ("0:0.3:0.1", (0.0, 0.1, 0.2, 0.3)),
-        ("0.9:1:0.04", (0.9, 0.94, 0.98)),
-        ("1:1:0.1", (1.0,)),
-    ],
-)
-def test_sparsities_are_parsed(text: str, expected: tuple[float, ...]) -> None:
-    assert parse_sparsities(text) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a", "1.1", "-0.1", "nan", "0,,1", "0:1", "0:1:0", "1:0:0.1", "0:2:1", "0:1:1e-9"]
-)
-def test_other_sparsities_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--sparsities"):
-        parse_sparsities(text)
-
-
-@pytest.mark.parametrize(
     "change",
     [
-        {"method": "two-shot"},
+        {"survivors": "left"},
         {"tolerance": ()},
         {"tolerance": ("1",)},
         {"confidence": 1.0},
@@ -361,12 +342,12 @@ def test_other_sparsities_are_refused(text: str) -> None:
         {"resolution": 0.0},
         {"sparsities": "2"},
         {"epsilon": "much"},
-        {"method": "staged", "cg_steps": 0},
-        {"method": "staged", "calibration": 1},
-        {"method": "compensated", "allocation": "erk"},
-        {"method": "refit", "refit_passes": -1},
-        {"method": "refit", "refit_lr": 0.0},
-        {"method": "refit", "refit_batch_size": 0},
+        {"survivors": "staged", "cg_steps": 0},
+        {"survivors": "staged", "calibration": 1},
+        {"pattern": "2:4", "allocation": "erk"},
+        {"survivors": "trained", "refit_passes": -1},
+        {"survivors": "trained", "refit_lr": 0.0},
+        {"survivors": "trained", "refit_batch_size": 0},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict[str, object]) -> None:

@@ -120,7 +120,7 @@ def test_impossible_counts_are_refused() -> None:
         keep_mask(problem, order, 37)
     with pytest.raises(UsageError):
         keep_mask(problem, order, -1)
-    with pytest.raises(UsageError, match="--min-keep is -1"):
+    with pytest.raises(UsageError, match="`min_keep` is -1"):
         magnitude_order(problem, min_keep=-1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -24,8 +25,18 @@ from PIL import Image
 from rich.console import Console
 
 from prunelimit.cli.main import main
+from prunelimit.config import (
+    Config,
+    CurvatureConfig,
+    DataConfig,
+    LimitConfig,
+    MeasureConfig,
+    ModelConfig,
+    PruneConfig,
+    RunConfig,
+    stage_of,
+)
 from prunelimit.errors import InputError, OutputError
-from prunelimit.gate import hold
 from prunelimit.report import page, plots, tables, words
 from prunelimit.report.command import CONFIGS, command_line
 from prunelimit.results.types import (
@@ -56,6 +67,7 @@ from prunelimit.results.types import (
     Threshold,
     TrainResult,
     Variant,
+    Within,
     Witness,
 )
 
@@ -140,6 +152,7 @@ def predicted(sparsity: float = 0.936, **changes: Any) -> PredictResult:
     return PredictResult(**{**HEAD, **settings, **changes})
 
 
+TRAINING = "magnitude+trained"
 WITNESS = Witness(
     budgets=(
         BudgetPoint(passes=50, sparsity=0.9215, interval=(0.9215, 0.922)),
@@ -151,7 +164,7 @@ WITNESS = Witness(
 )
 
 
-def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
+def measured(method: str = "magnitude", **changes: Any) -> MeasureResult:
     """Accuracy and loss that fall apart near 95%."""
     places = (0.0, 0.5, 0.9, 0.93, 0.94, 0.96, 0.99, 1.0)
     curve = tuple(
@@ -163,14 +176,14 @@ def measured(method: str = "one-shot", **changes: Any) -> MeasureResult:
         )
         for x in places
     )
-    rule = "feasibility" if method == "refit" else "loss"
+    rule = "feasibility" if method == TRAINING else "loss"
     thresholds = (
         Threshold(rule="accuracy", tolerance=0.005, sparsity=0.93, interval=(0.92, 0.94)),
         Threshold(rule=rule, tolerance=0.002, sparsity=0.9345, interval=(0.934, 0.935)),
     )
     settings: dict[str, Any] = {
         "method": method, "dense": DENSE, "epsilon": EPSILON, "curve": curve,
-        "thresholds": thresholds, "witness": WITNESS if method == "refit" else None,
+        "thresholds": thresholds, "witness": WITNESS if method == TRAINING else None,
     }  # fmt: skip
     return MeasureResult(**{**HEAD, **settings, **changes})
 
@@ -188,28 +201,34 @@ ONE_SHOT = OneShot(
 )
 
 
-def held_to(method: str) -> PredictResult:
-    """The prediction with its one-shot threshold and what ``method`` is held to."""
-    plain = predicted()
-    return predicted(one_shot=ONE_SHOT, held_to=hold(method, plain.limit, ONE_SHOT))
+def both(**changes: Any) -> PredictResult:
+    """The prediction with its one-shot threshold."""
+    return predicted(one_shot=ONE_SHOT, **changes)
 
 
-def compared(methods: tuple[str, ...] = ("one-shot", "staged", "refit", "obd")) -> CompareResult:
-    """The same curve for every method, feasibility instead of loss for refit."""
+def shown_prediction(result: PredictResult, *, verbose: bool = True, width: int = 120) -> str:
+    return text(tables.predict_table(result, "net.pt", verbose=verbose), width)
+
+
+METHODS = ("magnitude", "magnitude+staged", TRAINING, "obd")
+
+
+def compared(methods: tuple[str, ...] = METHODS) -> CompareResult:
+    """The same curve for every method, feasibility instead of loss where survivors are trained."""
     limit = predicted().limit
     cost = Cost(products=0, samples=0, epochs=0, seconds=2.5)
     moved = dataclasses.replace(cost, products=1_234, samples=300)
     found = tuple(
         MethodResult(
             method=name,
-            curve=(result := measured("refit" if name == "refit" else "one-shot")).curve,
+            curve=(result := measured(TRAINING if name == TRAINING else "magnitude")).curve,
             thresholds=tuple(
                 DistanceToLimit(**vars(each), distance_pp=100 * (limit.sparsity - each.sparsity))
                 for each in result.thresholds
             ),
             allocation="global",
             calibration=0,
-            cost=moved if name == "staged" else cost,
+            cost=moved if name.endswith("+staged") else cost,
             witness=result.witness,
         )
         for name in methods
@@ -253,6 +272,7 @@ def verdict(passed: bool = True) -> CheckResult:
 PRUNED = PruneResult(
     **HEAD, method="magnitude", amount="auto", sparsity=0.936, nonzero=576, layers=LAYERS,
     artifact=ARTIFACT, accuracy_before=0.95, accuracy_after=0.9412,
+    drop=0.0088, standard_error=0.004,
 )  # fmt: skip
 TRAINED = TrainResult(**HEAD, dense=DENSE, artifact=ARTIFACT)
 
@@ -260,7 +280,7 @@ TRAINED = TrainResult(**HEAD, dense=DENSE, artifact=ARTIFACT)
 def text(renderable: Any, width: int = 120) -> str:
     """A table as a terminal of this width shows it."""
     console = Console(width=width, file=io.StringIO())
-    console.print(renderable)
+    console.print(renderable, crop=False)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -301,16 +321,25 @@ def test_counts_have_a_plural() -> None:
 
 # -- tables ------------------------------------------------------------------------------------
 
+
+def in_full(result: PredictResult) -> Any:
+    return tables.predict_table(result, "net.pt")
+
+
+def in_short(result: PredictResult) -> Any:
+    return tables.predict_table(result, "net.pt", verbose=False)
+
+
 TABLES: list[tuple[Callable[[Any], Any], Any]] = [
     (tables.train_table, TRAINED),
     (tables.spectrum_table, spectrum()),
-    (tables.predict_table, predicted()),
-    (tables.predict_table, predicted(reliability=UNRELIABLE)),
-    (tables.predict_table, held_to("staged")),
+    (in_full, predicted()),
+    (in_short, predicted(reliability=UNRELIABLE)),
+    (in_full, both()),
     (tables.prune_table, PRUNED),
     (tables.compare_table, compared()),
     (tables.measure_table, measured()),
-    (tables.measure_table, measured("refit")),
+    (tables.measure_table, measured(TRAINING)),
     (tables.check_table, verdict()),
     (tables.check_table, verdict(False)),
 ]
@@ -324,20 +353,22 @@ def test_a_table_is_returned_not_printed_and_names_the_network(
     assert capsys.readouterr() == ("", "")
     # The title is not wrapped to the width of what stands below it.
     assert any(MODEL.spec in line for line in text(shown).splitlines()[:2])
-    assert all(len(line) <= 60 for line in text(shown, 60).splitlines())
+    # A command is to be copied, so it is never wrapped.
+    lines = [line for line in text(shown, 60).splitlines() if "prunelimit" not in line]
+    assert all(len(line) <= 60 for line in lines)
 
 
 def test_names_are_shown_as_they_are() -> None:
     odd = dataclasses.replace(MODEL, spec="net[red]")
     layers = (dataclasses.replace(LAYERS[0], name="[bold]w"),)
-    shown = text(tables.predict_table(predicted(model=odd, layers=layers)))
+    shown = shown_prediction(predicted(model=odd, layers=layers))
     assert "net[red]" in shown and "[bold]w" in shown
 
 
 def test_a_limit_names_both_denominators() -> None:
-    shown = text(tables.predict_table(predicted()))
-    assert "93.6% (93.0-94.1) of prunable weights, 576 of 9,000 kept" in shown
-    assert "84.2% of all parameters" in shown
+    shown = shown_prediction(predicted())
+    assert "limit             93.6% (93.0-94.1): up to here" in shown
+    assert "the limit keeps 576 of 9,000 prunable weights; it is 84.2% of all parameters" in shown
     assert "90.6% to 96.6%" in shown
     for variant in predicted().variants:
         assert words.interval(variant.sparsity, variant.interval) in shown
@@ -353,56 +384,97 @@ def test_a_limit_names_both_denominators() -> None:
 )
 def test_what_some_samples_carry_stands_beside_their_cost(carried: float, said: str) -> None:
     some = dataclasses.replace(CURVATURE, kind="ggn", products=190, samples=10_000, carried=carried)
-    assert said in " ".join(text(tables.predict_table(predicted(curvature=some))).split())
+    assert said in " ".join(shown_prediction(predicted(curvature=some)).split())
 
 
 @pytest.mark.parametrize("carried", [None, 1.0])
 def test_where_nothing_is_left_out_nothing_is_said_of_it(carried: float | None) -> None:
     whole = dataclasses.replace(CURVATURE, carried=carried)
-    shown = text(tables.predict_table(predicted(curvature=whole)))
+    shown = shown_prediction(predicted(curvature=whole))
     assert "8 products of the Hessian on 500 samples" in shown and "carry" not in shown
 
 
 def test_a_limit_that_leans_on_what_is_not_pruned_is_called_the_middle_of_two() -> None:
     errors = {"probe": 0.001, "depth": 0.002, "network": 0.031}
     leaning = dataclasses.replace(predicted().limit, operator="ggn", errors=errors)
-    shown = " ".join(text(tables.predict_table(predicted(limit=leaning))).split())
+    shown = " ".join(shown_prediction(predicted(limit=leaning)).split())
     assert (
         "directional, ggn: the middle of all parameters free and of the prunable weights alone"
         in shown
     )
     assert "probe 0.10, depth 0.20, what is not pruned 3.10 pp to either side" in shown
-    plain = text(tables.predict_table(predicted()))
+    plain = shown_prediction(predicted())
     assert "middle" not in plain and "what is not pruned" not in plain
 
 
-HOLDINGS = {
-    "one-shot": "87.1% (86.2-88.3), the one-shot threshold",
-    "refit": "93.6% (93.0-94.1), the limit",
-    "staged": "87.1% to 93.6%, from the one-shot threshold to the limit",
-    "obd": "neither: it removes other weights than those of smallest magnitude",
-}
-
-
-@pytest.mark.parametrize(("method", "said"), HOLDINGS.items())
-def test_three_numbers_and_which_of_them_a_method_is_held_to(
-    method: str, said: str, tmp_path: Path
-) -> None:
-    shown = " ".join(text(tables.predict_table(held_to(method))).split())
-    assert "one-shot 87.1% (86.2-88.3) with nothing moved, predicted from 300 of 1,200" in shown
+def test_two_numbers_and_what_they_are_about(tmp_path: Path) -> None:
+    shown = " ".join(shown_prediction(both()).split())
+    assert "plain 87.1% (86.2-88.3): up to here the loss stays with nothing moved" in shown
+    assert "limit 93.6% (93.0-94.1): up to here some setting of the surviving weights" in shown
+    assert "predicted from 300 of 1,200 training samples" in shown
     assert "second-order model alone 88.9%; actual rise 1.2 times the model's" in shown
-    assert f"hold {method} to {said}" in shown
-    read = written(tmp_path, predicted=held_to(method))
+    read = written(tmp_path, predicted=both())
     assert "with nothing moved, until the loss has risen by epsilon, 87.1% (86.2-88.3)" in read.said
-    assert f"Hold {method} to {said}." in read.said
     assert "Neither number promises an accuracy." in read.said
+
+
+def test_details_are_for_those_who_ask() -> None:
+    short, full = (
+        " ".join(shown_prediction(both(), verbose=verbose).split()) for verbose in (False, True)
+    )
+    for said in ("Details", "ALMT band", "second-order model", "80x100", "Reliable", "isotropic"):
+        assert said in full and said not in short
+    for said in ("plain 87.1%", "limit 93.6%", "nats (batch-std)", "8 products", "Next"):
+        assert said in full and said in short
+
+
+def test_what_speaks_against_a_number_stands_below_it() -> None:
+    wide = dataclasses.replace(ONE_SHOT, interval=(0.8, 0.9))
+    result = predicted(one_shot=wide, reliability=UNRELIABLE)
+    lines = [
+        " ".join(line.split()) for line in shown_prediction(result, verbose=False).splitlines()
+    ]
+    plain, limit = (
+        next(i for i, line in enumerate(lines) if line.startswith(f"{name} "))
+        for name in ("plain", "limit")
+    )
+    assert lines[plain + 1].startswith("NOT RELIABLE: The one-shot threshold is not resolved")
+    assert lines[limit + 1] == f"NOT RELIABLE: {UNRELIABLE.reasons[0]} (1 more with -v)"
+    sure = dataclasses.replace(ONE_SHOT, interval=(0.865, 0.875))
+    assert "RELIABLE" not in shown_prediction(predicted(one_shot=sure), verbose=False)
+
+
+def test_the_commands_that_come_next_are_about_the_same_network() -> None:
+    config = {
+        "run": {"seed": 3, "batch_size": 64},
+        "model": {"model": "own file.py:net", "exclude": ["head$"]},
+        "data": {"data": "digits"},
+        "limit": {"epsilon": "5%"},
+    }
+    result = both(provenance=dataclasses.replace(PROVENANCE, config=config))
+    _, _, after = shown_prediction(result, verbose=False, width=60).partition("Next")
+    commands = [shlex.split(line) for line in after.splitlines() if "prunelimit" in line]
+    assert [each[:3] for each in commands] == [
+        *[["prunelimit", "prune", "net.pt"]] * 3, ["prunelimit", "measure", "net.pt"],
+    ]  # fmt: skip
+    same = ["--model", "own file.py:net", "--exclude", "head$", "--data", "digits"]
+    same += ["--batch-size", "64", "--seed", "3"]
+    for each in commands:
+        assert each[3 : 3 + len(same)] == same
+    assert [each[3 + len(same) :] for each in commands] == [
+        ["-o", "pruned.pt"],
+        ["--within", "0.5pp", "--survivors", "staged", "-o", "pruned.pt"],
+        ["--survivors", "staged", "-o", "pruned.pt"],
+        ["--survivors", "trained"],
+    ]
+    assert "plain, 87.1%" in after and "to the limit, 93.6%, about" in after
 
 
 def test_a_threshold_of_all_samples_is_called_a_measurement() -> None:
     whole = dataclasses.replace(ONE_SHOT, samples=1_200, modelled=None, ratio=None)
-    shown = text(tables.predict_table(predicted(one_shot=whole)))
+    shown = shown_prediction(predicted(one_shot=whole))
     assert "measured on all 1,200 training samples" in shown
-    assert "model alone" not in shown and "hold" not in shown
+    assert "model alone" not in shown
 
 
 @pytest.mark.parametrize(
@@ -419,8 +491,8 @@ def test_a_verdict_names_the_number(number: str, said: str) -> None:
 
 
 def test_reliability_comes_with_reasons_and_evidence() -> None:
-    good = text(tables.predict_table(predicted()))
-    bad = text(tables.predict_table(predicted(reliability=UNRELIABLE)))
+    good = shown_prediction(predicted())
+    bad = shown_prediction(predicted(reliability=UNRELIABLE))
     assert "Reliable: yes" in good and "1.2 times" in good
     assert "Reliable: NO" in bad
     for reason in UNRELIABLE.reasons:
@@ -431,8 +503,9 @@ def test_reliability_comes_with_reasons_and_evidence() -> None:
 
 def test_a_long_reason_is_indented_where_it_wraps() -> None:
     long = dataclasses.replace(UNRELIABLE, reasons=("word " * 30,))
-    shown = text(tables.predict_table(predicted(reliability=long)), 60)
-    lines = [line for line in shown.splitlines() if "word" in line]
+    shown = shown_prediction(predicted(reliability=long), width=60)
+    _, _, after = shown.partition("Reliable: NO")
+    lines = [line for line in after.splitlines() if "word" in line]
     assert len(lines) > 1
     assert lines[0].startswith("  - word")
     assert all(line.startswith("    word") for line in lines[1:])
@@ -446,13 +519,19 @@ def test_the_error_of_one_probe_is_not_claimed() -> None:
 def test_what_a_file_saves_is_beside_the_dense_size() -> None:
     shown = text(tables.prune_table(PRUNED))
     assert "4,321 bytes" in shown and "40,123 bytes" in shown and "faster" in shown
-    assert "95.00% before, 94.12% after" in shown
-    reliable = dataclasses.replace(PRUNED, reliability=UNRELIABLE)
-    assert "Reliable: NO" in text(tables.prune_table(reliable))
+    assert "95.00% before, 94.12% after (-0.88 pp, +- 0.40)" in shown
+    doubted = dataclasses.replace(PRUNED, reliability=UNRELIABLE, warnings=("It is cut.",))
+    assert "Reliable: NO" in text(tables.prune_table(doubted))
+    short = text(tables.prune_table(doubted, verbose=False))
+    assert f"The number is NOT RELIABLE: {UNRELIABLE.reasons[0]}" in short
+    assert "Warning: It is cut." in short and "80x100" not in short
+    found = Within(tolerance=0.005, held_out=1_000, drop=-0.002, standard_error=0.001, tried=9)
+    shown = text(tables.prune_table(dataclasses.replace(PRUNED, within=found), verbose=False))
+    assert "+0.20 pp, +- 0.10, on 1,000 training samples held out; within 0.5 pp" in shown
 
 
 def test_every_measured_point_and_threshold_is_shown() -> None:
-    shown = text(tables.measure_table(measured("refit")))
+    shown = text(tables.measure_table(measured(TRAINING)))
     for point in measured().curve:
         row = rf"{100 * point.sparsity:.2f}% +{100 * point.accuracy:.2f}% .* {point.nonzero:,}"
         assert re.search(row, shown)
@@ -461,12 +540,12 @@ def test_every_measured_point_and_threshold_is_shown() -> None:
 
 
 def test_how_far_a_threshold_has_converged_is_shown() -> None:
-    shown = text(tables.measure_table(measured("refit")))
+    shown = text(tables.measure_table(measured(TRAINING)))
     assert re.search(r"feasible by passes +92\.2% in 50, 93\.1% in 100, 93\.5% in 200", shown)
     assert "converged within 0.35 pp by the last doubling" in shown
     assert "10 passes of Adam by minibatches, then L-BFGS" in shown
     small = dataclasses.replace(WITNESS, minibatch_passes=0)
-    assert "minibatches" not in text(tables.measure_table(measured("refit", witness=small)))
+    assert "minibatches" not in text(tables.measure_table(measured(TRAINING, witness=small)))
     assert "passes" not in text(tables.measure_table(measured()))
 
 
@@ -475,13 +554,13 @@ def test_methods_stand_side_by_side_with_what_is_left_to_the_limit() -> None:
     shown = text(tables.compare_table(result), width=80)
     lines = shown.splitlines()
     for method in result.methods:
-        (row,) = [each for each in lines if each.startswith(f"  {method.method} ") and "+" in each]
+        (row,) = [each for each in lines if re.match(rf"  {re.escape(method.method)} .*%", each)]
         for each in method.thresholds:
             assert f"{words.percent(each.sparsity)} {each.distance_pp:+.1f}" in row
     # what trained survivors hold stands where others have their loss
     assert sum("by loss" in each for each in lines) == 1
-    (cost,) = [each for each in lines if each.startswith("  staged ") and "1,234" in each]
-    assert cost.split() == ["staged", "1,234", "300", "-", "2.5"]
+    (cost,) = [each for each in lines if each.startswith("  magnitude+staged ") and "1,234" in each]
+    assert cost.split() == ["magnitude+staged", "1,234", "300", "-", "2.5"]
 
 
 def test_a_verdict_is_said_first_and_explained() -> None:
@@ -497,7 +576,7 @@ PLOTS: dict[str, Callable[[Path], None]] = {
     "spectrum": lambda path: plots.plot_spectrum(spectrum(), path),
     "limit": lambda path: plots.plot_limit(predicted(), path),
     "compare": lambda path: plots.plot_compare(compared(), path),
-    "measure": lambda path: plots.plot_measure([measured(), measured("refit")], predicted(), path),
+    "measure": lambda path: plots.plot_measure([measured(), measured(TRAINING)], predicted(), path),
 }
 
 
@@ -611,9 +690,10 @@ def test_probes_that_agree_change_nothing_of_the_shape(drawn: Callable[..., list
 
 def test_measured_and_predicted_are_where_they_are(drawn: Callable[..., list[Axes]]) -> None:
     result, limit = measured(), predicted()
-    upper, lower = drawn(plots.plot_measure, [result, measured("refit")], limit)
+    upper, lower = drawn(plots.plot_measure, [result, measured(TRAINING)], limit)
     seen = [point for point in result.curve if point.sparsity < 1]
-    kept, errors = line(upper, "measured, one-shot").get_data()
+    kept, errors = upper.lines[0].get_data()
+    assert upper.lines[0].get_label() == "measured, magnitude"
     np.testing.assert_allclose(kept, [1 - point.sparsity for point in seen])
     np.testing.assert_allclose(errors, [1 - point.accuracy for point in seen])
     np.testing.assert_allclose(lower.lines[0].get_ydata(), [point.loss for point in seen])
@@ -634,12 +714,13 @@ def test_measured_and_predicted_are_where_they_are(drawn: Callable[..., list[Axe
 def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(
     drawn: Callable[..., list[Axes]],
 ) -> None:
-    names = ("one-shot", "compensated", "staged", "refit", "snip", "obd", "obs", "wanda", "grasp")
+    moved = [f"magnitude+{name}" for name in ("compensated", "staged", "trained", "obs")]
+    names = ("magnitude", *moved, "snip", "obd", "obs+obs", "wanda/rows", "magnitude/2:4+staged")
     result = compared(names)
     (axes,) = drawn(plots.plot_compare, result)
     looks = set()
     for method in result.methods:
-        each = line(axes, method.method)
+        (each,) = [x for x in axes.lines if x.get_label() == method.method]
         looks.add((each.get_color(), each.get_linestyle()))
         kept = [1 - p.sparsity for p in method.curve if p.sparsity < 1]
         assert np.allclose(each.get_xdata(), kept)
@@ -716,7 +797,7 @@ def written(tmp_path: Path, **changes: Any) -> Reader:
     PLOTS["limit"](picture)
     settings: dict[str, Any] = {"pruned": PRUNED, "check": verdict()} | changes
     result = settings.pop("predicted", predicted())
-    measurements = settings.pop("measured", [measured(), measured("refit")])
+    measurements = settings.pop("measured", [measured(), measured(TRAINING)])
     plots_ = {"A picture": picture}
     page.write_page(tmp_path / "page.html", result, measurements, plots=plots_, **settings)
     return Reader((tmp_path / "page.html").read_text(encoding="utf-8"))
@@ -772,14 +853,12 @@ def test_a_page_is_replaced_only_when_asked(tmp_path: Path) -> None:
 # -- the way back ------------------------------------------------------------------------------
 
 
-def parsed(tokens: list[str], monkeypatch: pytest.MonkeyPatch, command: str) -> dict[str, Any]:
-    """The configuration that the real command line makes of its arguments."""
-    caught: dict[str, Any] = {}
+def parsed(tokens: list[str], monkeypatch: pytest.MonkeyPatch, command: str) -> list[Any]:
+    """The configurations that the real command line makes of its arguments."""
+    caught: list[Any] = []
 
     def catch(*configs: Any, **_: Any) -> Any:
-        for config in configs:
-            if dataclasses.is_dataclass(config) and not isinstance(config, type):
-                caught.update(dataclasses.asdict(config))
+        caught.extend(config for config in configs if isinstance(config, Config))
         raise InputError("Caught.")
 
     monkeypatch.setattr(f"prunelimit.commands.{command}.{command}", catch)
@@ -787,29 +866,37 @@ def parsed(tokens: list[str], monkeypatch: pytest.MonkeyPatch, command: str) -> 
     return caught
 
 
-@pytest.mark.parametrize(
-    ("command", "changes"),
-    [
-        ("predict", {}),
-        ("predict", {"samples": 0, "epsilon": "5%", "model": "a file.py:net", "seed": 3}),
-        ("predict", {"exclude": ("head$", "first one"), "download": True, "mean": "0.1,-0.2"}),
-        ("measure", {"method": "refit", "tolerance": ("1pp", "2pp"), "batch_size": 7}),
-        ("spectrum", {"curvature": "ggn", "steps": 7, "dtype": "float64", "workers": 1}),
-    ],
-)
+EVERYTHING: dict[type[Any], dict[str, Any]] = {
+    ModelConfig: {"model": "a file.py:net", "exclude": ("head$", "first one")},
+    DataConfig: {"download": True, "mean": "0.1,-0.2", "train_samples": 10},
+    RunConfig: {"seed": 3, "batch_size": 7, "dtype": "float64", "workers": 1},
+    CurvatureConfig: {"samples": 0, "curvature": "hessian", "steps": 7},
+    LimitConfig: {"epsilon": "5%", "tolerance": "0.123456789pp", "max_seconds": 2.5},
+    MeasureConfig: {
+        "survivors": "staged", "pattern": "2:4", "stages": "3", "tolerance": ("1pp", "2pp"),
+        "sparsities": "0,0.1,0.3", "epsilon": "0.5pp", "cg_steps": 3,
+    },
+    PruneConfig: {
+        "criterion": "obs", "allocation": "erk", "amount": "0.1234567", "min_keep": "1.23456789%",
+        "sparse": True, "survivors": "trained",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", CONFIGS)
+@pytest.mark.parametrize("changed", [False, True])
 def test_a_result_names_the_command_that_makes_it(
-    command: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, changed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = tmp_path / "a b.pt"
     checkpoint.touch()
-    config: dict[str, Any] = {}
-    for kind in CONFIGS[command]:
-        config |= dataclasses.asdict(kind())
-    config |= changes
-    # As it comes back from JSON, where tuples are lists.
-    stored = {name: list(v) if isinstance(v, tuple) else v for name, v in config.items()}
+    configs = [kind(**(EVERYTHING[kind] if changed else {})) for kind in CONFIGS[command]]
+    # As it comes back from JSON.
+    stored = json.loads(json.dumps({stage_of(type(each)): each.echo() for each in configs}))
     provenance = dataclasses.replace(PROVENANCE, command=command, config=stored)
     tokens = shlex.split(command_line(provenance, str(checkpoint)))
-    assert tokens[0] == "prunelimit"
+    assert tokens[0] == "prunelimit" and (len(tokens) == 3) is not changed
     monkeypatch.chdir(tmp_path)
-    assert parsed(tokens[1:], monkeypatch, command) == config
+    if command == "prune":
+        tokens += ["-o", "pruned.pt"]
+    assert parsed(tokens[1:], monkeypatch, command) == configs

@@ -22,7 +22,7 @@ def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_existing_file_survives_unless_forced(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     write_json(target, {"a": 1})
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="`force`"):
         write_json(target, {"a": 2})
     assert read_json(target) == {"a": 1}
     write_json(target, {"a": 2}, force=True)

@@ -89,11 +89,12 @@ def test_the_user_says_what_becomes_of_it(tmp_path: Path, folder: bool) -> None:
     path = tmp_path / "p.resume"
     settle(path, "run", resume=False, force=False, folder=folder)
     if folder:
-        path.mkdir()
-        (path / "part").write_text("x")
+        (path / "limit" / "part-0").mkdir(parents=True)
+        (path / "run.json").write_text('{"version": "1"}')
+        (path / "limit" / "part-0" / "state.safetensors").write_text("x")
     else:
-        path.write_text("x")
-    with pytest.raises(OutputError, match="--resume to go on with it or --force"):
+        Unfinished(path, "run", OWNER).save({"weights": torch.zeros(3)})
+    with pytest.raises(OutputError, match="`resume` to go on with it or `force`"):
         settle(path, "run", resume=False, force=False, folder=folder)
     for force in (False, True):
         settle(path, "run", resume=True, force=force, folder=folder)
@@ -108,3 +109,45 @@ def test_a_folder_that_is_no_state_is_not_emptied(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be removed"):
         settle(path, "comparison", resume=False, force=True)
     assert path.is_dir()
+
+
+@pytest.mark.parametrize("content", [b"years of work", b"PK\x03\x04 or so", b"{}"])
+def test_a_file_that_is_no_state_is_not_removed(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "c.resume"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="not the state of a training"):
+        settle(path, "training", resume=False, force=True)
+    assert path.read_bytes() == content
+
+
+def test_a_checkpoint_of_others_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "c.resume"
+    torch.save({"weight": torch.ones(3)}, path)
+    with pytest.raises(OutputError, match="not the state of a training"):
+        settle(path, "training", resume=False, force=True)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("size", [0, 150, 400])
+def test_a_state_that_is_cut_off_is_removed(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "c.resume"
+    Unfinished(path, "training", OWNER).save({"weights": torch.zeros(300)})
+    path.write_bytes(path.read_bytes()[:size])
+    settle(path, "training", resume=False, force=True)
+    assert not path.exists()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.resume").symlink_to(tmp_path / "real")
+    with pytest.raises(OutputError, match="not the state of a run"):
+        settle(tmp_path / "link.resume", "run", resume=False, force=True, folder=True)
+    assert (tmp_path / "real").is_dir()
+
+
+@pytest.mark.parametrize("owner", ["[]", "3", "null", "{", '"text"'])
+def test_an_owner_that_is_no_object_is_told(tmp_path: Path, owner: str) -> None:
+    path = tmp_path / "c.resume"
+    torch.save({"owner": owner, "state": {}}, path)
+    with pytest.raises(InputError, match="cannot be read as the state of a training"):
+        Unfinished(path, "training", OWNER).restored(dict)

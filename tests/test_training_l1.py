@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -156,7 +158,6 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, a
     whole, broken, resumed = fresh(), fresh(), fresh()
     expected = train(whole, CONFIG, seed=5, resume_path=tmp_path / "other")
     interrupted(broken, CONFIG, after, path)
-    assert [p.name for p in tmp_path.iterdir()] == ["state"]
     done: list[int] = []
     found = train(
         resumed,
@@ -168,7 +169,7 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, a
     assert done == list(range(after + 1, 5))
     assert found == expected
     assert same(state(whole), state(resumed))
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "state"]
 
 
 def test_l1_makes_prunable_weights_smaller_and_only_them() -> None:
@@ -200,20 +201,79 @@ def test_a_state_of_another_network_or_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another training samples"):
         train(fresh(90), CONFIG, seed=5, resume_path=path)
     data = torch.randn(97, 6), torch.arange(97) % 3
-    with pytest.raises(UsageError, match="another network"):
+    with pytest.raises(UsageError, match="another training data"):
         train(problem_from_module(nn.Linear(6, 3), data, data), CONFIG, seed=5, resume_path=path)
+
+
+def _of_another_shape(found: dict[str, Any]) -> None:
+    found["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(3)
+
+
+def _of_another_type(found: dict[str, Any]) -> None:
+    found["optimizer"]["state"][0]["momentum_buffer"] = found["optimizer"]["state"][0][
+        "momentum_buffer"
+    ].half()
+
+
+def _of_no_parameter(found: dict[str, Any]) -> None:
+    found["optimizer"]["state"][99] = {"momentum_buffer": torch.zeros(3)}
+
+
+def _not_finite(found: dict[str, Any]) -> None:
+    next(iter(found["model"].values())).view(-1)[0] = torch.nan
+
+
+def _not_a_number(found: dict[str, Any]) -> None:
+    found["history"][0]["loss"] = float("nan")
+
+
+def _of_more_epochs(found: dict[str, Any]) -> None:
+    found["history"] += [{**found["history"][0], "epoch": k} for k in range(2, 9)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _of_another_shape,
+        _of_another_type,
+        _of_no_parameter,
+        _not_finite,
+        _not_a_number,
+        _of_more_epochs,
+    ],
+)
+def test_a_state_with_other_contents_is_refused(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], None]
+) -> None:
+    path = tmp_path / "state"
+    interrupted(fresh(), CONFIG, 1, path)
+    found = torch.load(path, weights_only=True)
+    damage(found["state"])
+    torch.save(found, path)
+    with pytest.raises(InputError, match="cannot be read as the state of a training"):
+        train(fresh(), CONFIG, seed=5, resume_path=path)
+
+
+def test_a_states_own_settings_of_the_optimizer_count_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    expected = train(fresh(), CONFIG, seed=5)
+    interrupted(fresh(), CONFIG, 1, path)
+    found = torch.load(path, weights_only=True)
+    found["state"]["optimizer"]["param_groups"][0]["momentum"] = 0.0
+    torch.save(found, path)
+    assert train(fresh(), CONFIG, seed=5, resume_path=path) == expected
 
 
 def test_a_file_that_is_no_state_is_told(tmp_path: Path) -> None:
     path = tmp_path / "state"
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="--force without --resume to begin again"):
+    with pytest.raises(InputError, match="`force` without `resume` to begin again"):
         train(fresh(), CONFIG, seed=5, resume_path=path)
 
 
 def test_divergence_is_told() -> None:
     problem = fresh()
-    with pytest.raises(NumericalError, match="give a smaller --lr"):
+    with pytest.raises(NumericalError, match="give a smaller `lr`"):
         train(problem, dataclasses.replace(CONFIG, lr=1e30), seed=0)
     assert not problem.model.training
 
@@ -231,5 +291,5 @@ def test_divergence_is_told() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is"):
+    with pytest.raises(UsageError, match=f"`{name}` is"):
         train(fresh(), dataclasses.replace(CONFIG, **{name: value}), seed=0)

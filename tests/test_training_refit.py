@@ -293,5 +293,5 @@ def test_progress_ends_where_the_solver_does_before_the_budget() -> None:
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
     problem = with_norm()
     mask = torch.ones(problem.layout.size, dtype=torch.bool)
-    with pytest.raises(UsageError, match="--refit-"):
+    with pytest.raises(UsageError, match=f"`refit_{name}` is"):
         refit(problem, mask, target_loss=0.0, **{**SETTINGS, name: value})

@@ -3,9 +3,9 @@
 #
 #     examples/ci-gate/gate.sh [CHECKPOINT] [FOLDER]
 #
-# The limit is about the loss with the survivors free to move. So refit measures it: it trains the
-# survivors of pruned copies until the loss is within the tolerance, or its passes are spent. The
-# one-shot loss would be no test here: its predicted threshold comes of the same samples.
+# The limit is about the loss with the survivors free to move. So they are trained to measure it, in
+# pruned copies, until the loss is within the tolerance or the passes are spent. Fixed survivors
+# would be no test here: the number predicted for them comes of the same samples.
 #
 # Leaves predict.json, measure.json, check.json, both plots and JUnit XML in FOLDER. Exit code 1:
 # they differ by more than the tolerance; 4: the estimate itself is not reliable.
@@ -18,7 +18,7 @@ mkdir -p "$folder"
 
 prunelimit predict "$checkpoint" --samples 0 --strict --force \
   -o "$folder/predict.json" --plot "$folder/limit.png"
-prunelimit measure "$checkpoint" --method refit --force \
+prunelimit measure "$checkpoint" --survivors trained --force \
   -o "$folder/measure.json" --plot "$folder/measure.png"
 prunelimit check "$folder/predict.json" "$folder/measure.json" --force \
   --tolerance 2pp -o "$folder/check.json" --junit "$folder/check.xml"

@@ -68,7 +68,7 @@ def predict(
     ``limit.sparsity`` some setting of the surviving weights keeps it there. Neither promises an
     accuracy. ``reliability`` says whether the limit can be trusted, and why not.
 
-    Source: Zhang et al. 2024, "How sparse can we prune a deep network".
+    Source: Zhang et al. 2024.
 
     Args:
         problem: The network and its data.
@@ -85,7 +85,7 @@ def predict(
     >>> import prunelimit as pl
     >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
     >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
-    >>> found = pl.predict(problem, samples=200, steps=20, probes=1)
+    >>> found = pl.predict(problem, samples=100, steps=10, probes=1)
     >>> 0 < found.one_shot.sparsity < found.limit.sparsity <= 1
     True
     """
@@ -263,7 +263,7 @@ def compare(
     >>> import prunelimit as pl
     >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
     >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
-    >>> limit = pl.predict(problem, samples=200, steps=20, probes=1)
+    >>> limit = pl.predict(problem, samples=100, steps=10, probes=1)
     >>> found = pl.compare(problem, ["magnitude", "random"], limit, sparsities=[0, 0.5])
     >>> [method.method for method in found.methods]
     ['magnitude', 'random']
@@ -308,7 +308,7 @@ def check(
     >>> import prunelimit as pl
     >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
     >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
-    >>> limit = pl.predict(problem, samples=200, steps=20, probes=1)
+    >>> limit = pl.predict(problem, samples=100, steps=10, probes=1)
     >>> pl.check(limit, pl.measure(problem), tolerance="5pp").passed
     True
     """
@@ -343,9 +343,9 @@ def spectrum(
     >>> import prunelimit as pl
     >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
     >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
-    >>> found = pl.spectrum(problem, samples=200, steps=20, probes=1)
+    >>> found = pl.spectrum(problem, samples=100, steps=10, probes=1)
     >>> len(found.ritz_values[0]), found.curvature.lambda_max > 0
-    (20, True)
+    (10, True)
     """
     curvature = configured(CurvatureConfig, options)
     problem = seeded(problem, seed)

@@ -39,11 +39,14 @@ KINDS: dict[str, tuple[Any, str]] = {
 def fields_of(
     *kinds: type[Config], without: Mapping[type[Config], tuple[str, ...]] | None = None
 ) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of ``kinds`` by name, but those ``without``; of two alike the first stays."""
+    """The fields of ``kinds`` by name, but those ``without``; what a kind inherits comes last, and
+    of two alike the first stays."""
     left_out = without or {}
     found: dict[str, dataclasses.Field[Any]] = {}
     for kind in kinds:
-        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        own = inspect.get_annotations(kind)
+        fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+        for field in sorted(fields, key=lambda each: each.name not in own):
             if field.name not in left_out.get(kind, ()):
                 found.setdefault(field.name, field)
     return found
@@ -72,7 +75,7 @@ def takes(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
-                annotation=field.type if isinstance(field.type, str) else Any,
+                annotation=f"str | {field.type}" if field.metadata["parse"] else field.type,
             )
             for name, field in options.items()
         ]
@@ -102,7 +105,9 @@ def _documented(text: str, options: Mapping[str, dataclasses.Field[Any]]) -> str
     """``text`` with a list of the options before its examples."""
     lines = ["Options:"]
     for name, field in options.items():
-        entry = f"{name}: {spelled(field.metadata['help'])} Default: {field.default!r}."
+        entry = f"{name}: {spelled(field.metadata['help'])}"
+        if field.default is not None:
+            entry += f" Default: {field.default!r}."
         lines += textwrap.wrap(
             entry, WIDTH - 8, initial_indent="    ", subsequent_indent="        "
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import inputs
 from ..commands.provenance import Recorder
 from ..config import Config, DataConfig, ModelConfig, RunConfig
+from ..errors import UsageError
 from ..inputs.load import Loaded, load, model_info, new, problem_from_module
 from ..inputs.problem import SampleLoss, cross_entropy
 from ..results.types import DataInfo
@@ -88,6 +89,8 @@ class Problem:
         workers: int = RunConfig.workers,
         seed: int = RunConfig.seed,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"`model` is a {type(model).__name__}; give a torch.nn.Module.")
         run = configured(
             RunConfig,
             {
@@ -224,6 +227,10 @@ class Problem:
 
 def seeded(problem: Problem, seed: int | None) -> Problem:
     """``problem`` with another seed of everything that comes; itself where that is None."""
+    if not isinstance(problem, Problem):
+        raise UsageError(
+            f"`problem` is a {type(problem).__name__}; give Problem(model, train, test)."
+        )
     if seed is None:
         return problem
     run = configured(RunConfig, {**dataclasses.asdict(problem.run), "seed": seed})

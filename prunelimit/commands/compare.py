@@ -21,6 +21,7 @@ from ..estimation.epsilon import tolerance_of
 from ..gate import distances, require_same
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
+from ..inputs.splits import fingerprint
 from ..measurement import measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
@@ -207,6 +208,7 @@ def _owner(
         **options,
         **{f"limit's {name}": value for name, value in limit.echo().items()},
         "checkpoint": loaded.model_info.sha256,
+        "training data": fingerprint(loaded.problem.train),
         "data set": dataclasses.asdict(loaded.data_info),
         "methods": [each.name for each in config.methods],
         "predicted": predicted,

@@ -12,6 +12,7 @@ from ..compensation.state import State
 from ..config import MethodConfig, PruneConfig, SurvivorConfig
 from ..inputs.load import Loaded
 from ..inputs.problem import Problem
+from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
 from ..results.types import CompensationResult, StageResult
@@ -62,6 +63,7 @@ def compensated(
     progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
     owner = {
         "checkpoint": loaded.model_info.sha256,
+        "training data": fingerprint(problem.train),
         "data": dataclasses.asdict(loaded.data_info),
         "seed": problem.seed,
         "dtype": str(problem.dtype),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
+from ..curvature import operator_of
 from ..distributed import ALONE, Group, LostProcessError
 from ..errors import UsageError
 from ..estimation.adaptive import find_limits
@@ -23,14 +24,11 @@ from ..estimation.sample_size import Carried
 from ..inputs.load import Loaded, load, model_info
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
+from ..inputs.splits import fingerprint
 from ..lanczos import Store
-from ..lanczos.slq import OPERATORS
-from ..limit.directional import DirectionalSearch
-from ..limit.effective_dimension import EffectiveDimension
 from ..limit.expected import expected_threshold
+from ..limit.formula import Question
 from ..limit.geometry import Geometry, Transition, almt_band
-from ..limit.isotropic import isotropic_width
-from ..limit.paper import paper_width
 from ..limit.reliability import judge
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
@@ -71,11 +69,11 @@ def predict(
 ) -> PredictResult:
     """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
 
-    ``state`` is a folder where
-    unfinished work lies until it is finished; ``resume`` goes on with what lies there, to the same
-    numbers, and ``force`` throws it away. ``stop`` is asked between products; once it is true the
-    limit is read from the work done so far. All processes of ``group`` call this alike, share the
-    work, and get the same result.
+    ``state`` is a folder where unfinished work lies, to be removed by the caller once the result of
+    finished work is written; ``resume`` goes on with what lies there, to the same numbers, and
+    ``force`` throws it away. ``stop`` is asked between products; once it is true the limit is read
+    from the work done so far. All processes of ``group`` call this alike, share the work, and get
+    the same result.
 
     Raises:
         OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
@@ -89,6 +87,7 @@ def predict(
     if state is not None:
         owner = {
             "checkpoint": loaded.model_info.sha256,
+            "training data": fingerprint(loaded.problem.train),
             **dataclasses.asdict(model),
             **dataclasses.asdict(data),
             **dataclasses.asdict(run),
@@ -199,11 +198,11 @@ def predict_loaded(
         device=problem.device,
         begun=recorder.begin,
     )
-    beside = _beside(curvature)
+    beside, operator = _beside(curvature), operator_of(curvature.curvature)
     train, accuracy = evaluate_within(
         problem,
         work,
-        curvatures=beside or curvature.curvature == "ggn",
+        curvatures=beside or operator.samples == "carrying",
     )
     dense = Dense(loss=train.loss, accuracy=accuracy)
     epsilon = tolerance_of(problem, limit.epsilon, train, progress=progress)
@@ -228,9 +227,9 @@ def predict_loaded(
         work.put_away()
     else:
         group.wait()
-        if group.rank == 0:
+        if group.rank == 0 and store.folder is None:
             store.discard()
-    headline = OPERATORS[curvature.curvature][0]
+    headline = operator.headline
     chosen = limits.transitions[limit.formula, headline]
     prunable = geometry.prunable
     band = almt_band(geometry.dimension, limit.confidence)
@@ -276,7 +275,7 @@ def predict_loaded(
         judged=_judged(problem, found, work),
         hurried=limits.ended in ("interrupted", "max-seconds", "max-products"),
     )
-    others = [v for v in variants if v.operator in OPERATORS[curvature.curvature]]
+    others = [v for v in variants if v.operator in operator.readings]
     checked = cross_check(found) if curvature.cross_check else None
     return PredictResult(
         provenance=recorder.finish(),
@@ -299,10 +298,11 @@ def predict_loaded(
             checked,
             _rounding(found, geometry, chosen.removed),
             layers=layers,
+            linear=operator.linear,
             certain=train.curvatures is not None and float(train.curvatures.mean()) < CERTAIN,
         ),
         layers=layers,
-        curve=_curve(geometry, limits.readings[headline], limits.search, limit.formula),
+        curve=_curve(limits.questions[headline], limit.formula),
         one_shot=evidence.one_shot,
     )
 
@@ -319,7 +319,7 @@ def _judged(problem: Problem, found: Curvature, work: Work) -> Split:
 
     Those of the curvature where they are a fair draw; else a uniform draw, as many as take a small
     part of the time allowed."""
-    if found.config.curvature == "hessian":
+    if found.operator.samples == "drawn":
         return found.split
     count = JUDGED
     if work.max_seconds is not None and work.seconds_per_sample:
@@ -358,21 +358,17 @@ def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:
     return interval[0] / prunable, interval[1] / prunable
 
 
-def _curve(
-    geometry: Geometry, effective: EffectiveDimension, search: DirectionalSearch, formula: str
-) -> tuple[CurvePoint, ...]:
+def _curve(question: Question, formula: str) -> tuple[CurvePoint, ...]:
     """Squared width against sparsity by ``formula``, denser where few weights survive."""
+    geometry = question.geometry
     even = np.linspace(0, 1, CURVE_POINTS)
     late = 1 - np.logspace(-3, 0, CURVE_POINTS)
     places = sorted({round(x * geometry.prunable) for x in np.concatenate([even, late])})
-    points = []
-    for removed in places:
-        radius = float(geometry.radii[removed])
-        if formula == "paper":
-            width = paper_width(geometry, effective, radius)
-        elif formula == "isotropic":
-            width = isotropic_width(geometry, effective, radius)
-        else:
-            width = search.width(effective, removed)
-        points.append(CurvePoint(sparsity=removed / geometry.prunable, radius=radius, width=width))
-    return tuple(points)
+    return tuple(
+        CurvePoint(
+            sparsity=removed / geometry.prunable,
+            radius=float(geometry.radii[removed]),
+            width=question.width(formula, removed),
+        )
+        for removed in places
+    )

@@ -415,16 +415,20 @@ def _as_written(problem: Problem, weights: Tensor, given: Mapping[str, Tensor]) 
     )
 
 
-def pruned_tensors(pruned: Pruned, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def pruned_tensors(pruned: Pruned, given: Mapping[str, Tensor]) -> dict[str, Any]:
     """The tensors of the pruned network on the CPU: those of ``given``, or moved ones in their
-    dtypes; zero where the mask is False; tied ones alike."""
+    dtypes; zero where the mask is False; tied ones alike. What modules keep beside tensors stays as
+    it is."""
     problem, mask, moved = pruned.problem, pruned.mask, pruned.moved
     masks = problem.layout.unflatten(mask.cpu())
     parameters = dict(problem.model.named_parameters(remove_duplicate=False))
     by_identity = {id(parameters[name]): each for name, each in masks.items()}
     values = {id(parameters[n]): each for n, each in moved.items() if n in parameters}
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, value in problem.model.state_dict().items():
+        if not isinstance(value, Tensor):
+            tensors[name] = value
+            continue
         tensor = given.get(name, value).detach().cpu()
         new = moved.get(name, values.get(id(parameters.get(name))))
         if new is not None:

@@ -32,7 +32,7 @@ def train(
 ) -> TrainResult:
     """Train a fresh network and write it to ``output``.
 
-    The state after every epoch lies at :func:`resume_path` until the training ends; ``resume``
+    The state after every epoch lies at :func:`resume_path` until ``output`` is written; ``resume``
     goes on from it when there is one.
 
     Raises:
@@ -50,6 +50,7 @@ def train(
     artifact = write_network(
         output, loaded.problem.model.state_dict(), loaded.description, force=force
     )
+    state.unlink(missing_ok=True)
     digest = hashlib.sha256(output.read_bytes()).hexdigest()
     return dataclasses.replace(
         result,

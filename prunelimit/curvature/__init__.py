@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import ShardedProblem
 from ..inputs.splits import Chosen
+from .operator import CurvatureOperator, operator_of
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
 from .restricted import RestrictedProduct
@@ -19,6 +20,7 @@ from .sharded import ShardedProduct
 from .sharing import SharedProduct
 
 __all__ = [
+    "CurvatureOperator",
     "CurvatureProduct",
     "Product",
     "PyHessianProduct",
@@ -26,6 +28,7 @@ __all__ = [
     "ShardedProduct",
     "SharedProduct",
     "curvature_product",
+    "operator_of",
 ]
 
 

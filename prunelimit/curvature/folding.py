@@ -88,7 +88,8 @@ def fold(model: nn.Module, free: set[str], example: Tensor) -> Folded | None:
 def _foldable(model: nn.Module, free: set[str]) -> list[tuple[str, str]]:
     """Names of (layer, normalisation) called once each, the one by nothing but the other."""
     try:
-        graph = fx.symbolic_trace(model).graph
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # a forward may leave it switched
+            graph = fx.symbolic_trace(model).graph
     except Exception:  # whatever a user's forward raises when its inputs are not tensors
         return []
     named = dict(model.named_modules(remove_duplicate=False))

@@ -85,7 +85,8 @@ class NetworkFunction:
         samples, of which ``split`` has a part, where given.
 
         Raises:
-            InputError: the same samples give other outputs, or are others, when asked for again.
+            InputError: the same samples give other outputs, or are others, when asked for again;
+                or outputs have no gradient.
         """
         check_repeatable(problem, split)
         names = problem.layout.names
@@ -95,6 +96,14 @@ class NetworkFunction:
             if name not in set(names)
         }
         example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
+        leaves = {n: p.detach().requires_grad_() for n, p in problem.parameters().items()}
+        with torch.enable_grad(), differentiable():
+            known = problem.outputs(example[:1], leaves).requires_grad
+        if not known:
+            raise InputError(
+                "The network gives outputs without a gradient in eval mode; take no_grad, detach "
+                "or set_grad_enabled out of its forward."
+            )
         folded = fold(problem.model, set(names), example)
         return NetworkFunction(
             problem.model, problem.loss, count or len(split), names, fixed, folded

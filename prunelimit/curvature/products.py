@@ -1,6 +1,6 @@
-"""Exact products of the Hessian or the generalised Gauss-Newton matrix with vectors.
+"""Exact products of curvature matrices (:mod:`.operators`) with vectors.
 
-Both belong to the mean loss over a split in eval mode: every sample weighs the same whatever the
+They belong to the mean loss over a split in eval mode: every sample weighs the same whatever the
 batches.
 """
 
@@ -15,9 +15,12 @@ from torch import Tensor
 
 from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
+from ..inputs.resolve import reason
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
 from .memory import available_bytes
+from .operator import CurvatureOperator, operator_of
+from .operators.ggn import CURVATURE as GGN
 from .tape import Unrecordable
 from .taped import Taped
 
@@ -64,7 +67,8 @@ class _Route(Protocol):
 
 
 class CurvatureProduct:
-    """v -> H v or G v for the mean loss of ``split``; a matvec over the flat free parameters.
+    """v -> A v for the mean loss of ``split``, A the matrix that ``kind`` names: the Hessian, the
+    GGN, a plug-in's. A matvec over the flat free parameters.
 
     ``route`` is "taped" (forward over reverse, recorded and replayed: fastest), "double-backward"
     (possible with every network) or "auto": the first where the work is worth it and the network
@@ -79,7 +83,7 @@ class CurvatureProduct:
     gradient are that part's share of theirs.
 
     Raises:
-        UsageError: ``kind`` is neither "hessian" nor "ggn", there is no such ``route`` or
+        UsageError: there is no such ``kind``, ``route`` or
             ``precision``, or that is not float32's or the network does not run in it.
         InputError: an operator of the network cannot be differentiated twice.
         Unrecordable: ``route`` is "taped" and the network cannot be recorded.
@@ -89,15 +93,14 @@ class CurvatureProduct:
         self,
         problem: Problem,
         split: Split,
-        kind: str = "hessian",
+        kind: str | CurvatureOperator = "hessian",
         *,
         memory_bytes: int | None = None,
         route: str = "auto",
         count: int | None = None,
         precision: str = "full",
     ) -> None:
-        if kind not in ("hessian", "ggn"):
-            raise UsageError(f"There is no curvature {kind!r}; choose hessian or ggn.")
+        operator = operator_of(kind)
         if route not in ("auto", "taped", "double-backward"):
             raise UsageError(f"There is no route {route!r}; choose auto, taped or double-backward.")
         if precision not in PRECISIONS:
@@ -107,7 +110,7 @@ class CurvatureProduct:
             raise UsageError("`precision` bfloat16 rounds products of float32; give that `dtype`.")
         self.problem = problem
         self.split = split
-        self.kind = kind
+        self.operator = operator
         self.rounding_error: float | None = None
         self.products = 0
         self.seconds = 0.0
@@ -115,7 +118,7 @@ class CurvatureProduct:
         self._budget = (
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         )
-        self._route: _Route = DoubleBackward(self._function, self._parameters(), kind)
+        self._route: _Route = DoubleBackward(self._function, self._parameters(), operator)
         try:
             per_sample = self._bytes_per_sample()
         except InputError as error:
@@ -130,7 +133,7 @@ class CurvatureProduct:
         if dtype is not None:
             few, _ = self._few()
             self._function = self._function.rounded(dtype, self._parameters(), few)
-        self._route = DoubleBackward(self._function, self._parameters(), kind)
+        self._route = DoubleBackward(self._function, self._parameters(), operator)
         self._kept: list[Any] = []
         worth = per_sample * len(split) >= WORTH_RECORDING
         if route == "taped" or (route == "auto" and worth):
@@ -204,10 +207,26 @@ class CurvatureProduct:
         return list(self.problem.parameters().values())
 
     def _bytes_per_sample(self) -> float:
-        """Of the graph that double backward keeps; more than zero."""
+        """Of the graph that double backward keeps; more than zero.
+
+        Raises:
+            InputError: the network cannot be differentiated so, which some operators only say when
+                they are asked to.
+        """
         inputs, targets = self._few()
         beside = self.dimension * self.problem.dtype.itemsize
-        bytes_kept: int = self._route.prepare(inputs, targets).bytes
+        pieces = [torch.ones_like(parameter) for parameter in self._parameters()]
+        try:
+            prepared = self._route.prepare(inputs, targets)
+            bytes_kept: int = prepared.bytes
+            self._route.multiply(prepared, self._route.direction(pieces), False)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
+                raise
+            raise InputError(
+                f"The network cannot be differentiated twice ({reason(error)}); replace the "
+                "operator."
+            ) from error
         return max(1.0, (bytes_kept - beside) / len(targets))
 
     def _laid_out(self, function: NetworkFunction, per_sample: float) -> NetworkFunction:
@@ -226,11 +245,11 @@ class CurvatureProduct:
         generator = torch.Generator().manual_seed(0)
         vector = torch.randn(self.dimension, generator=generator, dtype=self.problem.dtype)
         pieces = tuple(self.problem.layout.unflatten(vector.to(self.problem.device)).values())
-        exact: _Route = DoubleBackward(self._exact, self._parameters(), self.kind)
+        exact: _Route = DoubleBackward(self._exact, self._parameters(), self.operator)
         try:
             prepared = exact.prepare(*batch)
         except InputError:  # the GGN does without second derivatives, double backward does not
-            exact = Taped(self._exact, self._parameters(), self.kind)
+            exact = Taped(self._exact, self._parameters(), self.operator)
             prepared = exact.prepare(*batch)
         products = [
             self.problem.layout.flatten(dict(zip(self.problem.layout.names, each, strict=True)))
@@ -256,11 +275,12 @@ class CurvatureProduct:
             InputError: that is not what is wanted, or not possible either.
         """
         inputs, targets = self._few()
+        able = GGN if self.operator.second_derivatives else self.operator
         try:
-            prepared = Taped(self._function, self._parameters(), "ggn").prepare(inputs, targets)
-        except Unrecordable:
+            prepared = Taped(self._function, self._parameters(), able).prepare(inputs, targets)
+        except (Unrecordable, RuntimeError):
             raise error from None
-        if self.kind == "hessian":
+        if able is not self.operator:
             raise InputError(f"{str(error).rstrip('.')}, or give `curvature` ggn.") from None
         return max(1.0, prepared.bytes / len(targets)), "taped"
 
@@ -270,7 +290,7 @@ class CurvatureProduct:
         Raises:
             Unrecordable: the network does not allow it; nothing has changed.
         """
-        taped = Taped(self._function, self._parameters(), self.kind)
+        taped = Taped(self._function, self._parameters(), self.operator)
         for batch in self._examples():
             taped.prepare(*batch)
         self._kept = self._keep(taped)

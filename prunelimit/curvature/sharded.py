@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import NumericalError, UsageError
+from ..errors import NumericalError
 from ..inputs.problem import Split
 from ..inputs.sharded import ShardedProblem
 from .double_backward import DoubleBackward
 from .function import check_repeatable, differentiable
 from .memory import available_bytes
+from .operator import CurvatureOperator, operator_of
 
 __all__ = ["ShardedProduct"]
 
@@ -53,7 +54,7 @@ class ShardedProduct:
     for as many as fit into everybody's ``memory_bytes`` (default: half of what is free).
 
     Raises:
-        UsageError: ``kind`` is neither "hessian" nor "ggn", or there are fewer samples than
+        UsageError: there is no such ``kind``, or there are fewer samples than
             processes.
         InputError: an operator of the network cannot be differentiated twice, or takes parameters
             where they cannot be gathered for it.
@@ -63,13 +64,12 @@ class ShardedProduct:
         self,
         problem: ShardedProblem,
         split: Split,
-        kind: str = "hessian",
+        kind: str | CurvatureOperator = "hessian",
         *,
         memory_bytes: int | None = None,
         count: int | None = None,
     ) -> None:
-        if kind not in ("hessian", "ggn"):
-            raise UsageError(f"There is no curvature {kind!r}; choose hessian or ggn.")
+        operator = operator_of(kind)
         self.problem = problem
         self.split = split
         self.products = 0
@@ -82,7 +82,7 @@ class ShardedProduct:
         self._batches = min(fewest, -(-most // problem.batch_size))
         check_repeatable(problem, split)
         self._function = _Function(problem, count or len(split))
-        self._route = DoubleBackward(self._function, list(problem.parameters().values()), kind)
+        self._route = DoubleBackward(self._function, list(problem.parameters().values()), operator)
         free = available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
         self._kept: list[Any] = []
         with problem.working():

@@ -1,9 +1,8 @@
 """Products by forward over reverse, recorded once and replayed: the fast route.
 
-The Hessian's is the derivative of the gradient along v; the GGN's is J^T B J v with J v by
-forward mode and J^T by backward. Against double backward it saves what convolutions lose there
-(torch differentiates their backward by convolutions with swapped dimensions), and of the graph's
-own work all that does not depend on v.
+How, each matrix says itself (:mod:`.operators`). Against double backward it saves what convolutions
+lose there (torch differentiates their backward by convolutions with swapped dimensions), and of the
+graph's own work all that does not depend on v.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from ..errors import InputError
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
+from .operator import CurvatureOperator
 from .tape import Tape, Unrecordable, record
 
 __all__ = ["Taped"]
@@ -45,17 +45,19 @@ class _Prepared:
 
 
 class Taped:
-    """Products with the Hessian ("hessian") or the GGN ("ggn") of ``function``, by batches.
+    """Products with the matrix ``operator`` of ``function``, by batches.
 
     Batches of a new shape are recorded; the first two of each shape are also multiplied by double
     backward, which must agree.
     """
 
-    def __init__(self, function: NetworkFunction, parameters: Sequence[Tensor], kind: str) -> None:
+    def __init__(
+        self, function: NetworkFunction, parameters: Sequence[Tensor], operator: CurvatureOperator
+    ) -> None:
         self.function = function
-        self.kind = kind
+        self.operator = operator
         self._parameters = [parameter.detach() for parameter in parameters]
-        self._oracle = DoubleBackward(function, parameters, kind)
+        self._oracle = DoubleBackward(function, parameters, operator)
         self._tapes: dict[tuple[torch.Size, torch.Size], Tape] = {}
         self._verified: dict[Tape, int] = {}
 
@@ -91,50 +93,22 @@ class Taped:
         return tape.combine(*prepared.values, *direction.transformed[tape])
 
     def _record(self, inputs: Tensor, targets: Tensor) -> Tape:
-        function = self._hessian_product if self.kind == "hessian" else self._ggn_product
+        forward = self.operator.forward
+        if forward is None:
+            raise Unrecordable(f"there is no forward mode of the curvature {self.operator.name}")
         direction = [torch.ones_like(parameter) for parameter in self._parameters]
         with warnings.catch_warnings():
             # Forward mode has torch compile some of its formulas by means that it deprecates.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
-                return record(function, self._parameters, (inputs, targets), direction)
+                return record(
+                    partial(forward, self.function), self._parameters, (inputs, targets), direction
+                )
             except Unrecordable:
                 raise
             except Exception as error:  # an operator, or a user's own, that has no forward mode
                 raise Unrecordable(str(error)) from error
-
-    def _hessian_product(
-        self, free: Sequence[Tensor], batch: Sequence[Tensor], direction: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
-        inputs, targets = batch
-
-        def share(*free: Tensor) -> Tensor:
-            return self.function.share(self.function.outputs(free, inputs), targets)
-
-        gradient = torch.func.grad(share, argnums=tuple(range(len(free))))
-        derivative: Any = torch.func.jvp(
-            lambda *free: tuple(gradient(*free)), tuple(free), tuple(direction)
-        )
-        product: tuple[Tensor, ...] = derivative[1]
-        return product
-
-    def _ggn_product(
-        self, free: Sequence[Tensor], batch: Sequence[Tensor], direction: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
-        inputs, targets = batch
-
-        def both(*free: Tensor) -> Any:
-            """The outputs, and their derivative along the direction beside them."""
-            return torch.func.jvp(
-                lambda *free: self.function.outputs(free, inputs), free, tuple(direction)
-            )
-
-        outputs, pull, forward = torch.func.vjp(both, *free, has_aux=True)  # type: ignore[misc]
-        gradient = torch.func.grad(lambda outputs: self.function.share(outputs, targets))
-        curved: Any = torch.func.jvp(gradient, (outputs,), (forward,))
-        product: tuple[Tensor, ...] = pull(curved[1])
-        return product
 
     def _verify(self, prepared: _Prepared, inputs: Tensor, targets: Tensor) -> None:
         generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config import CurvatureConfig
 from ..curvature import (
+    CurvatureOperator,
     CurvatureProduct,
     Product,
     PyHessianProduct,
@@ -19,6 +20,7 @@ from ..curvature import (
     ShardedProduct,
     SharedProduct,
     curvature_product,
+    operator_of,
 )
 from ..curvature.memory import available_bytes
 from ..distributed import Group
@@ -78,6 +80,11 @@ class Curvature:
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.problem.seed)
         self._parts = self.problem.parts(self.work.group)
+
+    @property
+    def operator(self) -> CurvatureOperator:
+        """Which matrix it is."""
+        return operator_of(self.config.curvature)
 
     @property
     def spectrum(self) -> Spectrum:
@@ -213,8 +220,6 @@ def open_curvature(
     if config.cross_check and problem.dtype != torch.float32:
         raise UsageError("`cross_check` needs `dtype` float32, as PyHessian's own vectors are.")
     split = problem.train.subset(samples, problem.seed) if split is None else split
-    if config.memory is not None and config.memory < 0:
-        raise UsageError(f"`memory` is {config.memory}; give GiB, 0 or more.")
     product = curvature_product(
         problem,
         split,

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .. import plugins
 from ..config import LimitConfig
 from ..curvature.memory import available_bytes
 from ..inputs.problem import Problem
 from ..lanczos import LanczosRun
-from ..lanczos.slq import OPERATORS
-from ..limit.directional import DirectionalSearch
 from ..limit.effective_dimension import EffectiveDimension
-from ..limit.geometry import Geometry, Transition, between
-from ..limit.isotropic import isotropic_transition
-from ..limit.paper import paper_transition
+from ..limit.formula import Directions, Question
+from ..limit.geometry import Geometry, Transition
 from .budget import LEAST, Growing
 from .curvature import FIRST_STEPS, Curvature, vectors_bytes
 
@@ -51,10 +49,11 @@ class PruningPath:
 
 @dataclass(frozen=True)
 class Limits:
-    """Every limit by (formula, operator), what it was read from, and what ended the work."""
+    """Every limit by (formula, operator), what was asked by operator, and what ended the work.
 
-    readings: dict[str, EffectiveDimension]
-    search: DirectionalSearch
+    An operator is a reading of the curvature's eigenvalues."""
+
+    questions: dict[str, Question]
     transitions: dict[tuple[str, str], Transition]
     ended: str = "given"
 
@@ -89,28 +88,39 @@ class Estimate:
     def read(self, guess: Mapping[tuple[str, str], Transition] | None = None) -> Limits:
         """All limits from the steps taken; directions are begun where the search, from ``guess``,
         wants them."""
-        readings = {
-            name: EffectiveDimension(self.curvature.spectrum, name, self.config.confidence)
-            for name in OPERATORS[self.curvature.config.curvature]
-        }
-        search = DirectionalSearch(
-            self.geometry,
+        curvature = self.curvature
+        directions = Directions(
             self._run_at,
-            more=self._more,
+            {m: growing.run for m, growing in self._deep().items()},
+            self._more,
             **(COARSE if self.coarse else {}),
         )
-        search.runs.update({m: growing.run for m, growing in self._deep().items()})
+        questions: dict[str, Question] = {}
         transitions: dict[tuple[str, str], Transition] = {}
-        for operator, effective in readings.items():
-            paper = paper_transition(self.geometry, effective)
-            isotropic = isotropic_transition(self.geometry, effective)
-            first = between(self.geometry, paper, isotropic)
-            if guess is not None:
-                first = guess["directional", operator].removed
-            transitions["paper", operator] = paper
-            transitions["isotropic", operator] = isotropic
-            transitions["directional", operator] = search.locate(effective, first)
-        return Limits(readings, search, transitions)
+        for operator, read in curvature.operator.readings.items():
+            question = questions[operator] = Question(
+                self.geometry,
+                EffectiveDimension(curvature.spectrum, read, self.config.confidence),
+                directions,
+                {
+                    formula: each
+                    for (formula, other), each in (guess or {}).items()
+                    if other == operator
+                },
+            )
+            # Those by length alone are cheap, and where the others begin to look.
+            for formula in reversed(self._formulas()):
+                transitions[formula, operator] = question.limit(formula)
+        return Limits(questions, transitions)
+
+    def _formulas(self) -> list[str]:
+        """Our own, and the headline's where that is another package's: others are not asked."""
+        wanted = self.config.formula
+        return [
+            each.name
+            for each in plugins.describe("formula")
+            if each.package == "prunelimit" or each.name == wanted
+        ]
 
     def _more(self) -> bool:
         """Whether the budget has room for a further direction."""
@@ -148,7 +158,7 @@ class Estimate:
     @property
     def key(self) -> tuple[str, str]:
         """Formula and operator of the limit that the user is told, which the tolerance is about."""
-        return self.config.formula, OPERATORS[self.curvature.config.curvature][0]
+        return self.config.formula, self.curvature.operator.headline
 
     def headline(self, limits: Limits) -> Transition:
         """That limit."""

@@ -25,7 +25,9 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
+from .. import plugins
 from ..config import CurvatureConfig, LimitConfig
+from ..curvature import operator_of
 from ..inputs.problem import Split
 from ..inputs.splits import Chosen
 from ..limit.geometry import Geometry, Transition
@@ -158,7 +160,7 @@ def choose_samples(
 ) -> Sampled:
     """A first reading on enough samples: those that carry most for the GGN, a uniform draw for the
     Hessian."""
-    if curvature.curvature == "ggn":
+    if operator_of(curvature.curvature).samples == "carrying":
         return _carrying(path, geometry, curvature, config, work, carried)
     return _drawn(path, geometry, curvature, config, work)
 
@@ -248,7 +250,7 @@ def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
     return {
         key: max(0, each.removed - found.transitions[key].removed)
         for key, each in limits.transitions.items()
-        if key[0] == "directional"
+        if plugins.find("formula", key[0]).by_direction
     }
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["call"]
+from ..errors import InputError
+
+__all__ = ["call", "outputs_of"]
+
+OUTPUTS = ("logits", "out")
+"""Names under which networks give their outputs beside other things."""
 
 
 def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
@@ -17,11 +23,48 @@ def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Ten
     torch.func.functional_call puts a tensor in by all of its names; where a module has several, it
     swaps twice in one place and leaves the replacement there (pytorch issue 164759). Here every
     place is swapped once.
+
+    Raises:
+        InputError: the network writes to ``inputs``, which others read after it.
     """
-    outputs: Tensor = torch.func.functional_call(
-        model, _by_place(model, tensors), (inputs,), tie_weights=False
+    gradients = torch.is_grad_enabled()
+    version = None if inputs.is_inference() else inputs._version
+    try:
+        found = torch.func.functional_call(
+            model, _by_place(model, tensors), (inputs,), tie_weights=False
+        )
+    finally:
+        torch.set_grad_enabled(gradients)  # a network may leave it switched
+    if version is not None and inputs._version != version:
+        raise InputError(
+            "The network writes to its inputs (as x -= 1 does); let it make new tensors "
+            "(x = x - 1)."
+        )
+    return outputs_of(found)
+
+
+def outputs_of(found: Any) -> Tensor:
+    """The outputs among what a network gives: itself, its ``logits`` or ``out`` by attribute or by
+    key, or the first of a tuple or list.
+
+    Raises:
+        InputError: there is no tensor there.
+    """
+    if isinstance(found, Tensor):
+        return found
+    for name in OUTPUTS:
+        inner = getattr(found, name, None)
+        if inner is None and isinstance(found, Mapping):
+            inner = found.get(name)
+        if isinstance(inner, Tensor):
+            return inner
+    if isinstance(found, (tuple, list)) and found and isinstance(found[0], Tensor):
+        first: Tensor = found[0]
+        return first
+    raise InputError(
+        f"The network gives a {type(found).__name__}; let it return a tensor of outputs, or "
+        "something with .logits."
     )
-    return outputs
 
 
 def _by_place(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

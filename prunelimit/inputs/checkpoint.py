@@ -6,10 +6,14 @@ A file that was only to be read never runs code: torch files are loaded with ``w
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+import stat
+import tarfile
 import warnings
-from collections.abc import Collection, Mapping
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,112 +24,264 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, shown
 from ..results.types import Artifact
-from ..storage.files import writing
+from ..storage.files import read_json, writing
 from .pickles import wanted_globals
 from .resolve import reason
+from .states import State, find_states, ranked, strip_prefixes
 
-__all__ = ["Checkpoint", "read_checkpoint", "strip_prefixes", "write_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint", "weight_files", "write_checkpoint"]
 
 FORMAT_VERSION = 1
 METADATA_KEY = "prunelimit"
-HOLDERS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-    "net",
-    "network",
-    "ema",
-    "weights",
-)
-PREFIXES = ("module.", "_orig_mod.")
 MASK_SUFFIX, VALUES_SUFFIX = ".__mask__", ".__values__"
+
+
+OBJECT_SUFFIX = ".__object__"
+"""What follows the name of an entry that is no tensor: plain types, as torch.save writes them."""
+
+LFS = b"version https://git-lfs"
+FOREIGN = {
+    LFS: "a Git LFS pointer, which stands for the file; fetch it with git lfs pull",
+    b"<!DOCTYPE": "a web page, not the file it was to be; download it again",
+    b"<html": "a web page, not the file it was to be; download it again",
+    b"\x89HDF": "an HDF5 file, as Keras writes them; save a state_dict of torch instead",
+    b"GGUF": "a GGUF file, whose weights are quantised; give those it was made from",
+}
+"""How files begin that are something else, and what they are."""
+
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+WHOLES = ("model.safetensors", "pytorch_model.bin")
+"""Files of a Hugging Face folder that hold its weights, or say which files do."""
+
+CLAIMS = (
+    "best_prec1",
+    "best_acc1",
+    "best_acc",
+    "best_accuracy",
+    "prec1",
+    "acc1",
+    "acc",
+    "accuracy",
+)
+"""Names under which training checkpoints state their accuracy, in percent or as a fraction."""
+
+UNSAFE_BELOW = (2, 10)
+"""Versions of torch before this one run code that some files hold, for all ``weights_only``."""
+
+MOST_BYTES, MOST_TIMES = 2**28, 64
+"""Bytes, and times the size of its file, that the tensors of a file may take: a bit of a mask can
+stand for a number of eight bytes."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state_dict on the CPU; ``description`` is what a file of ours says of itself."""
+    """What a file holds, on the CPU; ``description`` is what a file of ours says of itself.
+
+    ``states`` are the state_dicts in it, as they are; ``tensors`` are those of the likeliest, the
+    prefixes ``module.`` and ``_orig_mod.`` stripped from their names, and once the file is loaded
+    into a network those that it has been given, by its own names. ``claimed`` is the accuracy, from
+    0 to 1, that the file says its network has.
+    """
 
     path: Path
     tensors: dict[str, Tensor]
     description: dict[str, Any] | None
     format: str
     sha256: str
+    states: tuple[State, ...] = ()
+    claimed: float | None = None
 
 
 def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoint:
-    """Read a safetensors file, a plain state_dict, or a training checkpoint that holds one.
+    """Read a safetensors file, a state_dict, or a training checkpoint that holds some.
 
-    The prefixes ``module.`` and ``_orig_mod.`` are stripped from keys.
+    ``path`` may also be a folder of Hugging Face, or the index of weights in several files.
 
     Raises:
         InputError: there is no such file, it is damaged, it wants to run code on loading (and
             ``trust_pickle`` is not given), or it holds no state_dict.
     """
     path = Path(path)
+    files = weight_files(path)
+    description = None
+    states: list[State] = []
+    kind = "torch"
+    claimed: float | None = None
+    for file in files:
+        if file.suffix == ".safetensors" or _head(file)[8:9] == b"{":
+            tensors, extra, description = _read_safetensors(file)
+            kind = "safetensors"
+            found = [State("", tensors, extra)]
+        else:
+            found, claimed = _read_torch(file, trust_pickle)
+        if len(files) > 1:
+            found = _joined(path, states, found)
+        states = found
+    size = sum(file.stat().st_size for file in files)
+    states = [_dense(state, path, size) for state in states]
+    first = ranked(states)[0]
+    return Checkpoint(
+        path,
+        strip_prefixes(first.tensors),
+        description,
+        kind,
+        _sha256(files),
+        tuple(states),
+        claimed,
+    )
+
+
+def _joined(path: Path, before: list[State], found: list[State]) -> list[State]:
+    """The state of a file in several parts, with one more of them."""
+    if len(found) != 1:
+        raise InputError(f"A part of {path} holds no single state_dict; get it again.")
+    if not before:
+        return found
+    twice = before[0].tensors.keys() & found[0].tensors.keys()
+    if twice:
+        raise InputError(f"{path} has {shown(min(twice))} in two of its files; get them again.")
+    return [State("", {**before[0].tensors, **found[0].tensors})]
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The files that hold the weights: ``path`` itself, or those that it leads to.
+
+    Raises:
+        InputError: there is no such file, or it is known to be something else.
+    """
     try:
-        with path.open("rb") as stream:
-            head = stream.read(9)
+        if path.is_dir():
+            for name in (*INDEXES, *WHOLES):
+                if (path / name).is_file():
+                    return weight_files(path / name)
+            raise InputError(
+                f"{path} is a folder without {', '.join(WHOLES)} or an index of them; give the "
+                "checkpoint file itself."
+            )
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path} is no ordinary file; give a checkpoint file.")
+        head = _head(path)
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint {path}; check the name.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give the checkpoint file itself.") from None
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); check its permissions."
-        ) from error
-    description = None
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        tensors, description = _read_safetensors(path)
-        kind = "safetensors"
-    else:
-        tensors, kind = _read_torch(path, trust_pickle), "torch"
-    # Weights that another pruning tool stored as sparse tensors.
-    tensors = {
-        name: tensor if tensor.layout == torch.strided else tensor.to_dense()
-        for name, tensor in tensors.items()
-    }
-    return Checkpoint(path, strip_prefixes(tensors), description, kind, _sha256(path))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path} cannot be read ({why}); check its permissions.") from error
+    for begins, what in FOREIGN.items():
+        if head.lower().startswith(begins.lower()):
+            raise InputError(f"{path} is {what}.")
+    if path.name.endswith(".index.json"):
+        return _indexed(path)
+    return [path]
 
 
-def _sha256(path: Path) -> str:
+def _indexed(path: Path) -> list[Path]:
+    """The files that an index of weights names, each in the same folder."""
+    named = read_json(path).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise InputError(f"{path} names no files (it has no weight_map); get it again.")
+    files = []
+    for name in dict.fromkeys(named.values()):
+        beside = isinstance(name, str) and name == Path(name).name and name.isprintable()
+        if not beside or name.endswith(".index.json") or (path.parent / name).is_dir():
+            raise InputError(
+                f"{path} names {shown(name)}, which is no file beside it; get it anew."
+            )
+        files += weight_files(path.parent / name)
+    return files
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return (
-            hashlib.file_digest(stream, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(stream.read()).hexdigest()
-        )
+        return stream.read(64)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def _sha256(files: list[Path]) -> str:
+    """Of the one file; of several that of their own, in order."""
+    sums = []
+    for path in files:
+        found = hashlib.sha256()
+        with path.open("rb") as stream:
+            while block := stream.read(2**20):
+                found.update(block)
+        sums.append(found.hexdigest())
+    if len(sums) == 1:
+        return sums[0]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def _dense(state: State, path: Path, size: int) -> State:
+    """``state`` with the sparse tensors of other tools as the weights that they stand for."""
+    most = max(MOST_BYTES, MOST_TIMES * size)
+    for name, tensor in state.tensors.items():
+        needed = tensor.numel() * tensor.element_size()
+        most -= needed
+        if most < 0:
+            raise InputError(
+                f"{path} says that {shown(name)} has shape {shown(tuple(tensor.shape))}, far more "
+                f"than its {size:,} bytes can hold; get it again."
+            )
+    tensors = {}
+    for name, tensor in state.tensors.items():
+        try:
+            plain = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
+            ) from error
+        tensors[name] = plain.detach()
+    return State(state.key, tensors, state.extra, state.metadata)
+
+
+def _read_safetensors(
+    path: Path,
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any] | None]:
+    """Tensors, what is beside them, and our own description, if there is one."""
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
             stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({reason(error)}); get it again."
         ) from error
-    if METADATA_KEY in metadata:
+    if METADATA_KEY not in metadata:
+        if not stored:
+            raise InputError(f"{path} holds no tensors; give the file with the weights.")
+        return stored, {}, None
+    try:
+        description = json.loads(metadata[METADATA_KEY])
+        newer = description["format_version"] > FORMAT_VERSION
+        sparse = dict(description["sparse"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
+            "write it anew."
+        ) from error
+    if newer:
+        raise InputError(f"{path} was written by a newer prunelimit; upgrade to read it.")
+    tensors = _unpack(stored, sparse, path)
+    extra = {}
+    for name in [name for name in tensors if name.endswith(OBJECT_SUFFIX)]:
+        content = io.BytesIO(tensors.pop(name).numpy().tobytes())
         try:
-            description = json.loads(metadata[METADATA_KEY])
-            newer = description["format_version"] > FORMAT_VERSION
-            sparse = dict(description["sparse"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            extra[name.removesuffix(OBJECT_SUFFIX)] = torch.load(content, weights_only=True)
+        except Exception as error:
             raise InputError(
-                f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
-                "write it anew."
+                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
             ) from error
-        if newer:
-            raise InputError(f"{path} was written by a newer prunelimit; upgrade to read it.")
-        return _unpack(stored, sparse, path), description
-    return stored, None
+    return tensors, extra, description
 
 
-def _read_torch(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
+def _read_torch(path: Path, trust_pickle: bool) -> tuple[list[State], float | None]:
+    """The state_dicts in the file, and the accuracy that it claims."""
+    if not trust_pickle and tuple(map(int, torch.__version__.split(".")[:2])) < UNSAFE_BELOW:
+        raise InputError(
+            f"{path} is a pickle, and torch {torch.__version__} does not keep all of them from "
+            "running code; upgrade torch to 2.10, or give the weights as safetensors."
+        )
+    _check_archive(path)
     try:
         # What torch warns of, an unusual pickle protocol, is told below if it matters.
         with warnings.catch_warnings():
@@ -140,55 +296,56 @@ def _read_torch(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
         if wanted:
             more = f" and {len(wanted) - 5} more" if len(wanted) > 5 else ""
             raise InputError(
-                f"{path} wants to run code on loading ({', '.join(wanted[:5])}{more}); save its "
-                "state_dict instead, or give `trust_pickle` if you made the file yourself."
+                f"{path} wants to run code on loading ({', '.join(map(shown, wanted[:5]))}{more}); "
+                "save its state_dict instead, or give `trust_pickle` if you made the file yourself."
+            ) from None
+        if tarfile.is_tarfile(path):
+            raise InputError(
+                f"{path} is a tar file of torch's oldest format; load and save it with torch once "
+                "(weights_only=False, if you made it yourself)."
             ) from None
         detail = f" ({reason(error)})" if trust_pickle else ""
         raise InputError(
             f"{path} is damaged or not a checkpoint{detail}; give a whole file saved by torch.save "
             "or as safetensors."
         ) from None
-    return _find_state(loaded, path)
-
-
-def _is_state(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(key, str) for key in value)
-        and all(isinstance(item, Tensor) for item in value.values())
-    )
-
-
-def _find_state(loaded: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(loaded, torch.nn.Module):
-        return dict(loaded.state_dict())
-    if _is_state(loaded):
-        return dict(loaded)
+    states = find_states(loaded)
+    if states:
+        return states, _claimed(loaded)
     if isinstance(loaded, Mapping):
-        for name in HOLDERS:
-            if name in loaded and _is_state(loaded[name]):
-                return dict(loaded[name])
-            if isinstance(loaded.get(name), torch.nn.Module):
-                return dict(loaded[name].state_dict())
-        states = [value for value in loaded.values() if _is_state(value)]
-        if len(states) == 1:
-            return dict(states[0])
-        keys = ", ".join(str(key) for key in list(loaded)[:5]) or "nothing"
+        keys = ", ".join(shown(key, 60) for key in list(loaded)[:5]) or "nothing"
         raise InputError(f"{path} holds no state_dict (it holds {keys}); save one in it.")
     raise InputError(f"{path} holds a {type(loaded).__name__}, not a state_dict; save one instead.")
 
 
-def strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` without the prefixes that wrappers of the whole network gave every key."""
-    while tensors:
-        for prefix in PREFIXES:
-            if all(name.startswith(prefix) for name in tensors):
-                tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
-                break
-        else:
-            break
-    return tensors
+def _claimed(loaded: Any) -> float | None:
+    """The accuracy, from 0 to 1, that a training checkpoint states, if it does."""
+    if not isinstance(loaded, Mapping):
+        return None
+    for name in CLAIMS:
+        value = loaded.get(name)
+        if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+            value = value.item()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
+            return float(value) / (100 if value > 1 else 1)
+    return None
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than its size: torch itself never deflates."""
+    if not zipfile.is_zipfile(path):
+        return
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(each.file_size for each in archive.infolist())
+    except Exception:  # of a damaged archive zipfile raises almost anything
+        return  # torch has its own words for it
+    if unpacked > max(MOST_BYTES, MOST_TIMES * size):
+        raise InputError(
+            f"{path} would unpack to {unpacked:,} bytes from {size:,}; give a file that torch.save "
+            "wrote, which is not compressed."
+        )
 
 
 def _pack(tensors: Mapping[str, Tensor], sparse: Collection[str]) -> tuple[dict[str, Tensor], Any]:
@@ -220,23 +377,27 @@ def _unpack(
     for name, shape in shapes.items():
         try:
             bits, values = stored[name + MASK_SUFFIX], stored[name + VALUES_SUFFIX]
+            if not all(type(length) is int and length >= 0 for length in shape):
+                raise ValueError(f"its shape is {shown(shape)}")
             size = math.prod(shape)
-            if len(bits) != -(-size // 8):
-                raise ValueError(f"{len(bits)} bytes for {size} entries")
+            if bits.dtype != torch.uint8 or bits.shape != (-(-size // 8),):
+                raise ValueError(f"{bits.numel()} bytes of mask for {size} entries")
             kept = torch.from_numpy(np.unpackbits(bits.numpy(), count=size).astype(bool))
+            if values.shape != (int(kept.sum()),):
+                raise ValueError(f"{values.numel()} values for {int(kept.sum())} entries not zero")
             flat = torch.zeros(size, dtype=values.dtype)
             flat[kept] = values
             tensors[name] = flat.view(shape)
         except (KeyError, RuntimeError, IndexError, ValueError, TypeError) as error:
             raise InputError(
-                f"{path} does not hold {name} whole ({reason(error)}); get it again."
+                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
             ) from error
     return tensors
 
 
 def write_checkpoint(
     path: Path | str,
-    tensors: Mapping[str, Tensor],
+    tensors: Mapping[str, Any],
     description: Mapping[str, Any],
     *,
     sparse: Collection[str] = (),
@@ -245,14 +406,16 @@ def write_checkpoint(
     """Write ``tensors`` with their ``description`` as safetensors.
 
     Tensors named in ``sparse`` are stored as a bit mask and their nonzero values; they read back
-    as the same dense tensors, bit for bit. ``bytes_dense`` of the result is the size of the same
+    as the same dense tensors, bit for bit; entries that are no tensors (``_extra_state``) read back
+    too, where they are of plain types. ``bytes_dense`` of the result is the size of the same
     file without that.
 
     Raises:
         OutputError: ``path`` exists and ``force`` is not given, or cannot be written.
     """
     path = Path(path)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    entries = dict(_as_tensors(path, tensors))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in entries.items()}
     plain = {name: tensor.clone() for name, tensor in plain.items()}
     stored, shapes = _pack(plain, sparse)
     full = {**description, "format_version": FORMAT_VERSION, "sparse": shapes}
@@ -269,6 +432,25 @@ def write_checkpoint(
         bytes=len(content),
         bytes_dense=dense,
     )
+
+
+def _as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """``entries``, those that are no tensors as the bytes that torch.save makes of them."""
+    for name, value in entries.items():
+        if isinstance(value, Tensor):
+            yield name, value
+            continue
+        content = io.BytesIO()
+        try:
+            torch.save(value, content)
+            torch.load(io.BytesIO(content.getvalue()), weights_only=True)
+        except Exception as error:
+            raise OutputError(
+                f"{path} cannot be written: {shown(name)} cannot be kept in it ({reason(error)}); "
+                "let get_extra_state return plain types and tensors."
+            ) from error
+        found = np.frombuffer(content.getvalue(), dtype=np.uint8).copy()
+        yield name + OBJECT_SUFFIX, torch.from_numpy(found)
 
 
 def _serialised(tensors: dict[str, Tensor], description: Mapping[str, Any]) -> bytes:

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
 from .folders import MEMORY_BYTES, read_folder
+from .loaders import split_of_dataset
 from .placement import device_of, dtype_of
 from .problem import Split
-from .resolve import did_you_mean, is_attribute, reason, resolve_attribute
-from .splits import DatasetSplit, TensorSplit, check_deterministic, labels_of
+from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
+from .splits import DatasetSplit, TensorSplit, check_deterministic, check_type, labels_of
 
 __all__ = ["Data", "load_data", "split_of"]
 
@@ -193,6 +194,7 @@ def _check_arrays(where: str, inputs: Tensor, targets: Tensor) -> None:
         raise InputError(
             f"{where} has {len(inputs)} inputs but {len(targets)} labels; give one label each."
         )
+    check_type(f"The inputs of {where}", inputs)
     if not inputs.numel():
         raise InputError(f"{where} is empty; give at least one sample.")
     if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
@@ -298,7 +300,7 @@ def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
             each if isinstance(each, Tensor) else torch.as_tensor(np.asarray(each))
             for each in arrays
         )
-        return _inputs(x_train), y_train.detach(), _inputs(x_test), y_test.detach()
+        return x_train.detach(), y_train.detach(), x_test.detach(), y_test.detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{spec} does not hold four numeric arrays ({reason(error)}); give x_train, y_train, "
@@ -306,16 +308,12 @@ def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
         ) from error
 
 
-def _inputs(inputs: Tensor) -> Tensor:
-    keep = inputs.is_floating_point() or inputs.dtype == torch.uint8
-    return inputs.detach() if keep else inputs.to(torch.float32)
-
-
 def _own(spec: str) -> Raw | Sets:
     found = resolve_attribute(spec)
     if callable(found) and not isinstance(found, Dataset):
         try:
-            found = found()
+            with guarded():
+                found = found()
         except Exception as error:
             raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:
@@ -333,13 +331,19 @@ def _is_dataset(data: Any) -> bool:
 
 
 def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: int = 0) -> Split:
-    """A split from a live object: a Split as it is, (inputs, targets), or a map-style data set.
+    """A split from a live object: a Split as it is, (inputs, targets), a map-style data set, or a
+    DataLoader, which is read in the order of its data set.
 
     Raises:
-        InputError: ``data`` is none of these, or a data set that changes between readings.
+        InputError: ``data`` is none of these, or changes between readings; see
+            :func:`.loaders.split_of_dataset`.
     """
     if hasattr(data, "batches") and hasattr(data, "subset"):
         return data  # type: ignore[no-any-return]
+    if isinstance(data, (Dataset, DataLoader)):
+        data = split_of_dataset(data, device=device, dtype=dtype, workers=workers)
+        if isinstance(data, DatasetSplit):
+            return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
         inputs, targets = (torch.as_tensor(each).detach() for each in data)
         _check_arrays("The data", inputs, targets)
@@ -351,5 +355,6 @@ def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: in
         check_deterministic(split, min(64, len(split)))
         return split
     raise InputError(
-        f"Data of type {type(data).__name__} cannot be used; give (inputs, targets) or a data set."
+        f"Data of type {type(data).__name__} cannot be used; give (inputs, targets), a data set or "
+        "a DataLoader."
     )

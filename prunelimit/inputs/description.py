@@ -7,11 +7,12 @@ name built-in networks and data, but the user's own code is run only when the us
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..config import DataConfig, ModelConfig
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, shown
 from .checkpoint import Checkpoint
 from .datasets import TORCHVISION, Data
 from .networks import NETWORKS
@@ -74,19 +75,24 @@ def complete(
         if model.model is None and _is_code(completed_model.model, NETWORKS, ("torchvision:",)):
             raise UsageError(
                 f"{checkpoint.path} names your own code as its network; give "
-                f"-m {completed_model.model} to run it."
+                f"-m {_quoted(completed_model.model)} to run it."
             )
         known = ("digits", *TORCHVISION)
         if data.data is None and _is_code(completed_data.data, known, ("folder:", "npz:")):
             raise UsageError(
                 f"{checkpoint.path} names your own code as its data; give "
-                f"-d {completed_data.data} to run it."
+                f"-d {_quoted(completed_data.data)} to run it."
             )
     return completed_model, completed_data
 
 
 def _is_code(spec: str | None, names: Any, prefixes: tuple[str, ...]) -> bool:
     return spec is not None and spec not in names and not spec.startswith(prefixes)
+
+
+def _quoted(spec: str | None) -> str:
+    """A spec from a file, as a shell takes it for one word."""
+    return shlex.quote(shown(spec))
 
 
 def _part(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
@@ -107,8 +113,8 @@ def _fill(
         value = tuple(value) if isinstance(value, list) else value
         if not _fits(value, str(field.type)):
             raise InputError(
-                f"{checkpoint.path} describes {field.name} as {value!r}, which is none; write it "
-                "anew."
+                f"{checkpoint.path} describes {field.name} as {shown(value)!r}, which is none; "
+                "write it anew."
             )
         if getattr(config, field.name) == field.default:
             changes[field.name] = value

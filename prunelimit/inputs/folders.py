@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,29 @@ def _open(path: Path) -> Any:
 
     try:
         with Image.open(path) as image:
+            if _is_deep(path, image.mode):
+                raise InputError(
+                    f"{path} has more than 8 bits per channel, which would be lost; convert it to "
+                    "8 bits, or give npz:PATH with floating-point numbers."
+                )
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path} cannot be read as an image ({type(error).__name__}); replace or remove it."
         ) from error
+
+
+def _is_deep(path: Path, mode: str) -> bool:
+    """Whether an image has more than 8 bits per channel; some are read as if they had not."""
+    if mode not in ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "La", "PA", "RGBX", "YCbCr"):
+        return True
+    with path.open("rb") as file:
+        head = file.read(200)
+    if head.startswith(b"\x89PNG"):
+        return head[24:25] == b"\x10"
+    # Comments may stand between the numbers of this format's head.
+    numbers = re.match(rb"P[23]?[356]\s+\d+\s+\d+\s+(\d+)\s", re.sub(rb"#[^\n]*\n", b"", head))
+    return numbers is not None and int(numbers[1]) > 255
 
 
 def _fit(image: Any, side: int) -> Any:

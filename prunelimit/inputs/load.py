@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import logging
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import DataConfig, ModelConfig, RunConfig
-from ..errors import InputError, NumericalError, UsageError
+from ..errors import InputError, NumericalError, UsageError, one_line, shown
 from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
-from .checkpoint import Checkpoint, read_checkpoint, strip_prefixes
-from .datasets import Data, load_data
+from .checkpoint import Checkpoint, read_checkpoint
+from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
-from .loaders import split_of_any
+from .fitting import fit, listed
 from .networks import build_network
-from .placement import device_of, dtype_of
+from .placement import device_of, dtype_of, placed
+from .plain import copied, fold_network
+from .prepared import prepared
 from .problem import Layout, Problem, SampleLoss, cross_entropy
-from .resolve import parse_arguments, reason
+from .prunable import NORMS, dense_matrices, dense_notice, prunable_weights, zeros_of
+from .resolve import parse_arguments
 from .splits import labels_of
+from .trust import check_network, check_plausible
 
 __all__ = ["Loaded", "load", "model_info", "new", "problem_from_module"]
 
-PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd)
-NORMS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-    *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
-)
-HARNESS_PREFIXES = ("model.", "net.", "network.")
+log = logging.getLogger(__name__)
+
+TOLD = 0.01
+"""Share of zeros among the prunable weights of a file from which on they are said."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A problem with what is known of its origin; ``description`` goes into checkpoints."""
+    """A problem with what is known of its origin; ``description`` goes into checkpoints.
+
+    ``notices`` are sentences on what was chosen, left out or looks wrong; they are logged too.
+    """
 
     problem: Problem
     model_info: ModelInfo
     data_info: DataInfo
     checkpoint: Checkpoint | None
     description: dict[str, Any]
+    notices: tuple[str, ...] = ()
 
 
 def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
@@ -59,7 +62,7 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         InputError: the file, the network or the data cannot be read or do not fit each other.
         NumericalError: a weight is NaN or infinite.
     """
-    device_of(run.device)
+    _check_run(run)
     read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
     model, data = complete(model, data, read)
     if model.model is None:
@@ -74,8 +77,9 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
             f"{read.path} knows {classes} classes; check `data`."
         )
     network = _network(model, found, run, classes or found.classes)
-    _fill(network, read, model.model)
-    return _loaded(network, model, data, found, run, read)
+    fitted = fit(network, read, model.model, model.key)
+    read = dataclasses.replace(read, tensors=fitted.tensors)
+    return _loaded(fitted.network, model, data, found, run, read, fitted.notices)
 
 
 def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
@@ -85,7 +89,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
         UsageError: no network or no data are named.
         InputError: the network or the data cannot be read.
     """
-    device_of(run.device)
+    _check_run(run)
     if model.model is None:
         raise UsageError("No network is named; give `model`, for example -m lenet-300-100.")
     found = load_data(data, run)
@@ -105,12 +109,14 @@ def problem_from_module(
     dtype: str = "float32",
     workers: int = 0,
     metric: SampleLoss | None = None,
+    embeddings: bool = False,
 ) -> Problem:
     """The problem of a live module; the module itself is copied, not changed.
 
     ``train`` and ``test`` are (inputs, targets), map-style data sets, DataLoaders or splits;
     ``loss`` gives one loss per sample, ``metric`` one score from 0 to 1 in the place of accuracy;
-    ``exclude`` are regular expressions of module names held as trained.
+    ``exclude`` are regular expressions of module names held as trained; ``embeddings`` makes their
+    tables prunable too.
 
     Raises:
         UsageError: an expression is malformed, or a type or device is unknown.
@@ -120,12 +126,12 @@ def problem_from_module(
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"`batch_size` is {batch_size}; give 1 or more.")
     where, kind = device_of(device), dtype_of(dtype)
-    splits = [
-        split_of_any(each, device=where, dtype=kind, workers=workers) for each in (train, test)
-    ]
-    network = copy.deepcopy(model).to(where, kind).eval()
+    splits = [split_of(each, device=where, dtype=kind, workers=workers) for each in (train, test)]
+    network = prepared(copied(model), "The network", splits[0], where, kind)
+    fold_network(network)
     _check_finite(network, "the network")
-    layout, prunable = _free(network, _held(network, exclude))
+    held = _held(network, exclude)
+    layout, prunable = _free(network, held, embeddings=embeddings)
     labels = labels_of(splits[0])
     problem = Problem(
         model=network,
@@ -140,82 +146,46 @@ def problem_from_module(
         batch_size=1,
         seed=seed,
         metric=metric,
+        dense=dense_matrices(network, prunable, held),
     )
-    if loss is cross_entropy:
-        _check_outputs(problem, "The network")
+    check_network(problem, "The network")
     return _batched(problem, batch_size)
+
+
+def _check_run(run: RunConfig) -> None:
+    device_of(run.device)
+    if not 0 <= run.seed < 2**63:
+        raise UsageError(f"`seed` is {shown(run.seed)}; give a number from 0 to 2^63 - 1.")
 
 
 def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn.Module:
     assert model.model is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        return build_network(
+        network = build_network(
             model.model,
             input_shape=data.input_shape,
             classes=classes,
             arguments=parse_arguments(model.model_arg),
         )
-
-
-def _fill(network: nn.Module, checkpoint: Checkpoint, spec: str) -> None:
-    wanted = {n: t for n, t in network.state_dict().items() if isinstance(t, Tensor)}
-    given = _inner(checkpoint.tensors, wanted)
-    missing = [name for name in wanted if name not in given]
-    # Older files lack the batch counter of BatchNorm, which nothing here reads.
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in given if name not in wanted]
-    shaped = [n for n in wanted if n in given and wanted[n].shape != given[n].shape]
-    path = checkpoint.path
-    if missing or unexpected:
-        parts = []
-        if missing:
-            parts.append(f"the network's {_first(missing)} not in the file")
-        if unexpected:
-            parts.append(f"the file's {_first(unexpected)} not in the network")
-        raise InputError(f"{path} does not fit {spec}: {'; '.join(parts)}; check `model`.")
-    if shaped:
-        name = shaped[0]
-        raise InputError(
-            f"{path} does not fit {spec}: {name} has shape {tuple(given[name].shape)} in the file, "
-            f"{tuple(wanted[name].shape)} in the network; check `model` and `data`."
-        )
-    try:
-        network.load_state_dict(given, strict=False)
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit {spec} ({reason(error)}); check `model`.") from error
-
-
-def _first(names: list[str]) -> str:
-    """``"a is"``, ``"a, b are"``, or the first three of more."""
-    shown = ", ".join(names[:3])
-    if len(names) > 3:
-        shown += f" and {len(names) - 3} more"
-    return shown + (" is" if len(names) == 1 else " are")
-
-
-def _inner(given: dict[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
-    """What a training harness held of the network under one of its attributes.
-
-    Tensors beside it are the harness's own, of a loss or a metric; they are left out only where
-    the rest is the network whole.
-    """
-    for prefix in HARNESS_PREFIXES:
-        held = {n[len(prefix) :]: t for n, t in given.items() if n.startswith(prefix)}
-        bare = strip_prefixes(held)
-        alone = len(held) == len(given) and not bare.keys().isdisjoint(wanted)
-        if alone or (bare and bare.keys() == set(wanted)):
-            return bare
-    return given
+        device, dtype = device_of(run.device), dtype_of(run.dtype)
+        return prepared(network, model.model, data.train, device, dtype)
 
 
 def _check_finite(network: nn.Module, where: str) -> None:
-    for name, tensor in network.state_dict().items():
-        finite = not isinstance(tensor, Tensor) or bool(torch.isfinite(tensor).all())
-        if not finite:
+    """Of parameters alone: a mask in a buffer may well be infinite, and what is wrong with others
+    shows in the outputs."""
+    for name, each in (*network.named_parameters(), *network.named_buffers()):
+        if each.is_meta:
+            raise InputError(
+                f"{shown(name)} is on the device meta, and its numbers are not in {where}; make "
+                "the network on the CPU."
+            )
+    for name, tensor in network.named_parameters():
+        if not bool(torch.isfinite(tensor).all()):
             raise NumericalError(
-                f"The tensor {name} holds a NaN or infinity in {where}; use weights from before "
-                "that."
+                f"The tensor {shown(name)} holds a NaN or infinity in {where}; use weights from "
+                "before that."
             )
 
 
@@ -241,25 +211,33 @@ def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
     return held
 
 
-def _free(network: nn.Module, held: set[int]) -> tuple[Layout, tuple[str, ...]]:
-    held = set(held)
-    weights: set[int] = set()
+def _free(
+    network: nn.Module, held: set[int], *, embeddings: bool = False
+) -> tuple[Layout, tuple[str, ...]]:
+    norms: set[int] = set()
     for module in network.modules():
         if isinstance(module, NORMS):
-            held |= {id(parameter) for parameter in module.parameters(recurse=False)}
-        if isinstance(module, PRUNABLE):
-            weights.add(id(module.weight))
+            norms |= {id(parameter) for parameter in module.parameters(recurse=False)}
     free = {
         name: parameter
         for name, parameter in network.named_parameters()
-        if parameter.requires_grad and id(parameter) not in held
+        if parameter.requires_grad and id(parameter) not in held | norms
     }
+    for name, parameter in free.items():
+        if not parameter.is_floating_point():
+            kind = str(parameter.dtype).removeprefix("torch.")
+            raise InputError(
+                f"The parameter {shown(name)} is {kind}, and the limit is about real numbers; give "
+                "`exclude` with its module's name to hold it."
+            )
     layout = Layout(tuple(free), tuple(parameter.shape for parameter in free.values()))
+    weights = prunable_weights(network, embeddings=embeddings)
     prunable = tuple(name for name, each in free.items() if id(each) in weights)
     if not prunable:
+        dense = dense_notice(dense_matrices(network, (), held)) or "It has no matrices."
         raise UsageError(
-            "No weight is left to prune; give a network with trainable linear layers or "
-            "convolutions, or a narrower `exclude`."
+            f"No weight is left to prune: {dense[0].lower()}{dense[1:].rstrip('.')}; give a "
+            "network with trainable linear layers or convolutions, or a narrower `exclude`."
         )
     return layout, prunable
 
@@ -288,12 +266,15 @@ def _loaded(
     found: Data,
     run: RunConfig,
     checkpoint: Checkpoint | None,
+    notices: Iterable[str] = (),
 ) -> Loaded:
     assert model.model is not None
     device, dtype = device_of(run.device), dtype_of(run.dtype)
-    network = network.to(device, dtype).eval()
+    fold_network(network)
+    network = placed(network, device, dtype).eval()
     _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))
-    layout, prunable = _free(network, _held(network, model.exclude))
+    held = _held(network, model.exclude)
+    layout, prunable = _free(network, held, embeddings=model.include_embeddings)
     problem = Problem(
         model=network,
         loss=cross_entropy,
@@ -306,9 +287,13 @@ def _loaded(
         dtype=dtype,
         batch_size=1,
         seed=run.seed,
+        dense=dense_matrices(network, prunable, held),
     )
-    _check_outputs(problem, model.model)
+    check_network(problem, model.model)
     problem = _batched(problem, run.batch_size)
+    said = (*notices, *_notices(problem, checkpoint))
+    for notice in said:
+        log.warning("%s", one_line(notice))
     sha256 = None if checkpoint is None else checkpoint.sha256
     return Loaded(
         problem=problem,
@@ -322,35 +307,32 @@ def _loaded(
         ),
         checkpoint=checkpoint,
         description={**kept_description(checkpoint), **describe(model, data, found)},
+        notices=said,
     )
+
+
+def _notices(problem: Problem, checkpoint: Checkpoint | None) -> list[str]:
+    """What is to be said of a network that was read from ``checkpoint``."""
+    dense = dense_notice(problem.dense)
+    found = [] if dense is None else [dense]
+    if checkpoint is None:
+        return found
+    parameters = problem.parameters()
+    weights = [parameters[name] for name in problem.prunable]
+    zeros, count = zeros_of(weights), sum(each.numel() for each in weights)
+    if zeros >= TOLD * count:
+        found.append(f"{zeros:,} of {count:,} prunable weights are zero already.")
+    wide = [name for name, each in checkpoint.tensors.items() if each.dtype == torch.float64]
+    if wide and problem.dtype == torch.float32:
+        found.append(
+            f"{listed(wide)} float64 in {checkpoint.path}, and computed with in float32 (`dtype`)."
+        )
+    return found + check_plausible(problem, checkpoint.claimed, str(checkpoint.path))
 
 
 def _batched(problem: Problem, batch_size: int | None) -> Problem:
     """``problem`` with the batch size that was asked for, or one that its network is quick with."""
     if batch_size is None:
         inputs, _ = next(iter(problem.train.batches(1)))
-        batch_size = samples_at_once(problem.model, inputs)
+        batch_size = samples_at_once(problem.model, inputs.clone())
     return dataclasses.replace(problem, batch_size=min(batch_size, len(problem.train)))
-
-
-def _check_outputs(problem: Problem, spec: str) -> None:
-    """One sample through the network, so that a misfit is told before any work."""
-    inputs, targets = next(iter(problem.train.batches(1)))
-    try:
-        with torch.no_grad():
-            outputs: Any = problem.model(inputs)
-    except Exception as error:
-        raise InputError(
-            f"{spec} cannot take inputs of shape {tuple(inputs.shape[1:])} ({reason(error)}); "
-            "check `model` and `data`."
-        ) from error
-    if not isinstance(outputs, Tensor) or outputs.ndim != targets.ndim + 1:
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise InputError(
-            f"{spec} gives {shape} for one sample; classification needs one row of logits."
-        )
-    if outputs.shape[1] < problem.classes:
-        raise InputError(
-            f"The label {problem.classes - 1} is out of range: {spec} has {outputs.shape[1]} "
-            "outputs; check `data`."
-        )

@@ -20,11 +20,9 @@ from torch.utils.data import (
 )
 
 from ..errors import InputError
-from .datasets import split_of
-from .problem import Split
 from .splits import SCAN_BATCH, DatasetSplit, check_deterministic
 
-__all__ = ["split_of_any"]
+__all__ = ["split_of_dataset"]
 
 REMEDY = "give its data set, or tensors"
 
@@ -33,22 +31,28 @@ HELD_BYTES = 2**30
 takes longer than a small network takes with it, and hundreds of products read it."""
 
 
-def split_of_any(data: Any, *, device: torch.device, dtype: torch.dtype, workers: int = 0) -> Split:
-    """As :func:`.datasets.split_of`, from a DataLoader too.
+def split_of_dataset(
+    data: Dataset[Any] | DataLoader[Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    workers: int = 0,
+) -> DatasetSplit | tuple[Tensor, Tensor]:
+    """The samples of a data set, or of what a loader reads, in the order of the data set.
 
-    A loader is read in the order of its data set, each sample once, with its ``collate_fn``,
-    whether it shuffles or not; what its sampler leaves out is left out. What is small enough is
-    read once and kept in memory. ``workers`` is how many processes load, those of the loader where
-    it is 0.
+    A loader's samples come once each, with its ``collate_fn``, whether it shuffles or not; what its
+    sampler leaves out is left out. ``workers`` is how many processes load, those of the loader
+    where it is 0.
+
+    Returns:
+        Inputs and targets, where they are small enough to be read once and kept, else a split.
 
     Raises:
-        InputError: ``data`` is none of these, a loader has no order or does not give every sample
-            once, or two readings differ, as random augmentation makes them.
+        InputError: there is no order, a loader does not give every sample once, or two readings
+            differ, as random augmentation makes them.
     """
     if isinstance(data, IterableDataset):
         raise InputError(f"{_named(data)} is a stream, which has no order; {REMEDY}.")
-    if not isinstance(data, (Dataset, DataLoader)):
-        return split_of(data, device=device, dtype=dtype, workers=workers)
     collate = None
     if isinstance(data, DataLoader):
         workers = workers or data.num_workers
@@ -56,13 +60,12 @@ def split_of_any(data: Any, *, device: torch.device, dtype: torch.dtype, workers
         data = _in_order(data)
     known = _tensors(data) if collate is None else None
     if known is not None:
-        return split_of(known, device=device, dtype=dtype)
-    if not len(data):
+        return known
+    if not len(data):  # type: ignore[arg-type]
         raise InputError(f"{_named(data)} is empty; give at least one sample.")
     split = DatasetSplit(data, device=device, dtype=dtype, workers=workers, collate=collate)
     check_deterministic(split, min(64, len(split)))
-    held = _read(split)
-    return split if held is None else split_of(held, device=device, dtype=dtype)
+    return _read(split) or split
 
 
 def _in_order(loader: DataLoader[Any]) -> Dataset[Any]:

@@ -15,6 +15,7 @@ from ..distributed import Group, Parts
 from ..errors import InputError, NumericalError
 from .call import call
 from .output_curvature import output_curvature
+from .prunable import DenseMatrix
 
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
@@ -82,8 +83,9 @@ class Problem:
 
     ``model`` is in eval mode, with finite parameters, on ``device``. ``layout`` holds the free
     parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
-    may be pruned: the weights of convolutions and linear layers. ``metric`` gives a score from 0 to
-    1 per sample in the place of correctness.
+    may be pruned: the weights of convolutions, linear and recurrent layers and of attention.
+    ``dense`` are the matrices that stay whole, and why. ``metric`` gives a score from 0 to 1 per
+    sample in the place of correctness.
     """
 
     model: nn.Module
@@ -98,6 +100,7 @@ class Problem:
     batch_size: int
     seed: int
     metric: SampleLoss | None = None
+    dense: tuple[DenseMatrix, ...] = ()
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The free parameters by name, in the layout's order: the network's own, not copies."""

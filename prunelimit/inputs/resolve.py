@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,9 +15,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import InputError, UsageError
+import torch
 
-__all__ = ["did_you_mean", "is_attribute", "parse_arguments", "reason", "resolve_attribute"]
+from ..errors import InputError, UsageError, shown
+
+__all__ = [
+    "did_you_mean",
+    "guarded",
+    "is_attribute",
+    "parse_arguments",
+    "reason",
+    "resolve_attribute",
+]
+
+LONGEST_REASON = 1500
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -28,9 +41,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The error's kind and the first line of its text, without a full stop."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+    """The error's kind and its text, on one line and without a full stop.
+
+    Only a text of more than 1500 characters loses its middle.
+    """
+    text = shown(" ".join(str(error)[:100_000].split()), LONGEST_REASON).rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager
@@ -43,6 +59,41 @@ def _importable(folder: Path, *, first: bool) -> Iterator[None]:
     finally:
         if place in sys.path:
             sys.path.remove(place)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Run a user's code so that nothing it leaves switched outlives it.
+
+    What it prints goes to standard error, as standard output is for results. The working folder,
+    the gradient mode, the default type and device and deterministic algorithms are put back.
+
+    Raises:
+        RuntimeError: it calls ``sys.exit``.
+    """
+    gradients, kind = torch.is_grad_enabled(), torch.get_default_dtype()
+    place = torch.get_default_device()
+    strict = torch.are_deterministic_algorithms_enabled()
+    streams = sys.stdout, sys.stderr, sys.stdin
+    try:
+        folder: Path | None = Path.cwd()
+    except OSError:
+        folder = None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as error:
+        raise RuntimeError(f"it calls sys.exit({error.code!r})") from error
+    finally:
+        sys.stdout, sys.stderr, sys.stdin = streams
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(kind)
+        if torch.get_default_device() != place:
+            torch.set_default_device(place)
+        if torch.are_deterministic_algorithms_enabled() != strict:
+            torch.use_deterministic_algorithms(strict)
+        if folder is not None:
+            os.chdir(folder)
 
 
 def is_attribute(spec: str) -> bool:
@@ -79,9 +130,9 @@ def _from_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _importable(path.parent, first=True):
+        with guarded(), _importable(path.parent, first=True):
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         del sys.modules[name]
         raise InputError(f"{path} cannot be imported ({reason(error)}); correct it.") from error
     return module
@@ -89,11 +140,12 @@ def _from_file(path: Path) -> ModuleType:
 
 def _from_package(name: str) -> ModuleType:
     try:
-        # Installed commands, unlike python -m, do not look in the working folder; last, so that
-        # nothing in it hides an installed package.
-        with _importable(Path.cwd(), first=False):
+        # Last, so that nothing in the working folder hides an installed package; and only for
+        # what is not installed, which alone may import its neighbours.
+        local = importlib.util.find_spec(name.partition(".")[0]) is None
+        with guarded(), _importable(Path.cwd(), first=False) if local else contextlib.nullcontext():
             return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise InputError(
             f"The module {name} cannot be imported ({reason(error)}); check the name."
         ) from error

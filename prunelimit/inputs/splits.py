@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,12 +14,28 @@ from ..errors import InputError
 from .problem import Split
 from .resolve import reason
 
-__all__ = ["Chosen", "DatasetSplit", "TensorSplit", "check_deterministic", "draw", "labels_of"]
+__all__ = [
+    "Chosen",
+    "DatasetSplit",
+    "TensorSplit",
+    "check_deterministic",
+    "check_type",
+    "draw",
+    "fingerprint",
+    "labels_of",
+]
 
 FLOAT_BYTES = 2**29
 """Bytes images may take once converted; larger sets stay 8-bit and are converted by batch."""
 
+CODES = (torch.int8, torch.int16, torch.int32, torch.int64)
+NUMBERS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of inputs that are codes, such as those of tokens, and that are numbers."""
+
 SCAN_BATCH = 500
+
+SPREAD = 64
+"""Samples that data too large for memory are known by."""
 
 
 def draw(length: int, count: int, seed: int) -> Tensor:
@@ -29,13 +46,35 @@ def draw(length: int, count: int, seed: int) -> Tensor:
     return order[:count].sort().values
 
 
+def check_type(what: str, inputs: Tensor) -> None:
+    """Refuse inputs of a type that would lose something.
+
+    Raises:
+        InputError: they are neither numbers nor codes.
+    """
+    if inputs.dtype not in CODES + NUMBERS:
+        raise InputError(
+            f"{what} are {str(inputs.dtype).removeprefix('torch.')}, which is not read as it is; "
+            "give floating-point numbers of 16 bits or more, bytes of images (uint8), or codes of "
+            "a signed integer type."
+        )
+
+
 def _convert(
     inputs: Tensor,
     dtype: torch.dtype,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> Tensor:
-    """Inputs (n, channels, ...) as ``dtype``: bytes divided by 255, channels normalised."""
+    """Inputs (n, channels, ...) as ``dtype``: bytes divided by 255, channels normalised. Other
+    integers, which are codes, become int64 and stay as they are.
+
+    Raises:
+        InputError: they are of a type that would lose something.
+    """
+    check_type("The inputs", inputs)
+    if inputs.dtype in CODES:
+        return inputs.to(torch.int64)
     scaled = inputs.to(dtype)
     if inputs.dtype == torch.uint8:
         scaled.div_(255)
@@ -51,8 +90,9 @@ class TensorSplit:
     """Samples held in memory.
 
     ``inputs`` (n, ...) is floating point, or uint8 images (n, channels, ...) that are divided by
-    255; ``mean`` and ``std`` (channels,) normalise both. Large sets of bytes stay bytes, converted
-    batch by batch. ``targets`` is (n,) int64, or floating point for regression.
+    255; ``mean`` and ``std`` (channels,) normalise both. Signed integers are codes and stay
+    integers. Large sets of bytes stay bytes, converted batch by batch. ``targets`` is (n,) int64,
+    or floating point for regression.
     """
 
     def __init__(
@@ -217,6 +257,25 @@ def labels_of(split: Split) -> Tensor:
         if isinstance(known, (list, Tensor)) and len(known) == len(split) and not changed:
             return torch.as_tensor(known)
     return torch.cat([targets for _, targets in split.batches(SCAN_BATCH)])
+
+
+def fingerprint(split: Split) -> str:
+    """A hash of the samples of ``split``, by which work that was interrupted knows its data.
+
+    Of data in memory all count; of others all targets, and the inputs of some spread over the
+    split.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    labels = labels_of(split)
+    if isinstance(split, TensorSplit):
+        batches = split.batches(SCAN_BATCH)
+    else:
+        step = max(1, len(split) // SPREAD)
+        batches = split.batches(SPREAD, order=torch.arange(0, len(split), step))
+    for piece in (labels, *(inputs for inputs, _ in batches)):
+        found.update(f"{piece.dtype} {tuple(piece.shape)}".encode())
+        found.update(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def check_deterministic(split: Split, batch_size: int) -> None:

@@ -105,20 +105,35 @@ class Basis:
         return rest
 
     def load(self, rest: dict[str, Tensor], count: int) -> None:
-        """Have back ``count`` vectors from the folder and what :meth:`save` returned."""
+        """Have back ``count`` vectors from the folder and what :meth:`save` returned.
+
+        Raises:
+            ValueError: they are not all there, or of another size.
+        """
         device = self._like.device
-        self.recent = [rest[name].to(device) for name in ("recent_0", "recent_1") if name in rest]
+        names = ("recent_0", "recent_1")[: min(count, 2)]
+        self.recent = [self._whole(rest[name], 0).to(device) for name in names]
         self._count = count
         if self.kind == "none":
             return
         self._saved = count // BLOCK
         for place in range(self._saved):
             path = self._path(place)
-            self._blocks.append(path if self.kind == "disk" else self._read(path))
-        if "part" in rest:
+            block = self._whole(self._read(path), BLOCK)
+            self._blocks.append(path if self.kind == "disk" else block)
+        if count % BLOCK:
+            part = self._whole(rest["part"], count % BLOCK)
             block = torch.empty(BLOCK, self._like.numel(), dtype=self._dtype, device=device)
-            block[: len(rest["part"])] = rest["part"].to(device)
+            block[: len(part)] = part.to(device)
             self._blocks.append(block)
+
+    def _whole(self, found: Tensor, rows: int) -> Tensor:
+        """``found``, once it is known to be ``rows`` of our vectors (0: one vector)."""
+        shape = (rows, self._like.numel()) if rows else (self._like.numel(),)
+        kind = self._dtype if rows else self._like.dtype
+        if found.shape != shape or found.dtype != kind or not bool(torch.isfinite(found).all()):
+            raise ValueError("the vectors are not those of this process")
+        return found
 
     def emptied(self) -> Basis:
         """A new one of the same kind and place, without vectors."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from ..errors import NumericalError, UsageError
 from .basis import Basis
 from .quadrature import LanczosRun, Outcome
 
-__all__ = ["Lanczos", "Matvec", "lanczos"]
+__all__ = ["DamagedState", "Lanczos", "Matvec", "lanczos"]
 
 Matvec = Callable[[Tensor], Tensor]
 """Maps a vector (D,) to a vector (D,) of the same dtype and device."""
@@ -27,6 +28,10 @@ STATE = "state.safetensors"
 
 ENOUGH = 0.7
 """Share of its length that a residual keeps in a pass after which none is needed."""
+
+
+class DamagedState(Exception):
+    """What a process was put away as is not whole, or is of another one."""
 
 
 class Lanczos:
@@ -43,6 +48,7 @@ class Lanczos:
 
     Raises:
         UsageError: ``start`` is zero or not finite.
+        DamagedState: what lies in ``folder`` is not whole, or of a process of another size.
     """
 
     def __init__(
@@ -157,12 +163,26 @@ class Lanczos:
         return len(self._basis) == wanted or self._basis.shorten(wanted)
 
     def _load(self, path: Path) -> None:
-        state = load_file(path)
-        self._alpha = state.pop("alpha").tolist()
-        self._beta = state.pop("beta").tolist()
-        self._norm, self._scale, ended, filled = state.pop("numbers").tolist()
-        self._outcome = Outcome.INVARIANT if ended else Outcome.COMPLETE
-        self._basis.load(state, int(filled))
+        """Have the process back from the file :meth:`save` wrote.
+
+        Raises:
+            DamagedState: it is not whole, or of a process of another size.
+        """
+        try:
+            state = load_file(path)
+            alpha, beta = state.pop("alpha"), state.pop("beta")
+            numbers = state.pop("numbers")
+            finite = all(bool(torch.isfinite(each).all()) for each in (alpha, beta, numbers))
+            if not finite or alpha.ndim != 1 or alpha.shape != beta.shape:
+                raise ValueError("the coefficients make no process")
+            self._alpha, self._beta = alpha.tolist(), beta.tolist()
+            self._norm, self._scale, ended, filled = numbers.tolist()
+            self._outcome = Outcome.INVARIANT if ended else Outcome.COMPLETE
+            if int(filled) != len(self._alpha) + (not ended) or not self._norm > 0:
+                raise ValueError("vectors and coefficients differ in number")
+            self._basis.load(state, int(filled))
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise DamagedState(str(error)) from error
 
     def _agree(self) -> bool:
         """Go back to where every process of the group has been; False where none can."""

@@ -18,25 +18,9 @@ from ..errors import UsageError
 from ..progress import Progress, silent
 from . import Bracket, LanczosRun, Matvec, Quadrature, lanczos, pool
 
-__all__ = ["OPERATORS", "Spectrum", "estimate_spectrum", "operator_values", "rademacher"]
-
-OPERATORS = {"hessian": ("absolute", "negatives-as-flat"), "ggn": ("ggn",)}
-"""How the eigenvalues of each curvature matrix may be read; the first is the headline's."""
+__all__ = ["Spectrum", "estimate_spectrum", "rademacher"]
 
 Function = Callable[[np.ndarray], np.ndarray]
-
-
-def operator_values(values: np.ndarray, operator: str) -> np.ndarray:
-    """Eigenvalues as ``operator`` reads them; none is negative afterwards.
-
-    "absolute" takes their absolute value (Zhang et al. 2024), "negatives-as-flat" sets negative
-    ones to zero, "ggn" clips rounding below zero.
-    """
-    if operator == "absolute":
-        return np.asarray(np.abs(values))
-    if operator in ("negatives-as-flat", "ggn"):
-        return np.asarray(np.maximum(values, 0.0))
-    raise UsageError(f"There is no operator {operator!r}.")
 
 
 def rademacher(size: int, generator: torch.Generator, like: Tensor) -> Tensor:

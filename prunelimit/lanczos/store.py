@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,12 +14,17 @@ from torch import Tensor
 
 from ..distributed import ALONE, Group
 from ..errors import OutputError
-from ..storage.resume import owned, require_owner, settle, unreadable
-from .process import Lanczos, Matvec
+from ..storage.resume import (
+    OWNER,
+    owned,
+    remove_folder,
+    require_owner,
+    settle,
+    unreadable,
+)
+from .process import DamagedState, Lanczos, Matvec
 
 __all__ = ["Store"]
-
-OWNER = "run.json"
 
 SECONDS_BETWEEN_SAVES = 60.0
 
@@ -65,20 +70,23 @@ class Store:
         group: Group = ALONE,
         dimension: int | None = None,
     ) -> Lanczos:
-        """The process called ``name``: as it was put away, or begun at ``start``."""
+        """The process called ``name``: as it was put away, or begun at ``start``.
+
+        Raises:
+            InputError: what was put away is not whole, or is of another process.
+        """
         place = self.folder
         if place is None and self.basis == "disk":
             if self._temporary is None:
                 self._temporary = tempfile.TemporaryDirectory(prefix="prunelimit-")
             place = Path(self._temporary.name)
-        return Lanczos(
-            matvec,
-            start,
-            basis=self.basis,
-            folder=None if place is None else place / name / f"part-{group.rank}",
-            group=group,
-            dimension=dimension,
-        )
+        folder = None if place is None else place / name / f"part-{group.rank}"
+        try:
+            return Lanczos(
+                matvec, start, basis=self.basis, folder=folder, group=group, dimension=dimension
+            )
+        except DamagedState as error:
+            raise unreadable(place or Path(name), "run") from error
 
     def save(self, process: Lanczos, *, now: bool = False) -> None:
         """Put ``process`` away if a minute has passed since the last time, or ``now``.
@@ -104,8 +112,9 @@ class Store:
 
     def discard(self) -> None:
         """Remove everything that was put away."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None and self.folder.exists():
+            with contextlib.suppress(OutputError):  # what else was put there stays
+                remove_folder(self.folder, "run")
         if self._temporary is not None:
             self._temporary.cleanup()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from ..lanczos import Quadrature
-from ..lanczos.slq import Spectrum, operator_values
+from ..lanczos.slq import Spectrum
 
 __all__ = ["SOURCES", "EffectiveDimension", "kept"]
 
@@ -36,21 +37,24 @@ class EffectiveDimension:
     The value is the middle of the Gauss and the Gauss-Radau reading (:class:`Bracket`), its depth
     error half their distance: a bound for a positive semi-definite matrix, what was seen to hold
     for the absolute value of an indefinite one. ``side`` +1 and -1 give the upper and lower end
-    of the interval at ``confidence``; ``sources`` says which errors it covers.
+    of the interval at ``confidence``; ``sources`` says which errors it covers. ``read`` makes of
+    eigenvalues what the theory takes for them: none is negative afterwards.
     """
 
-    def __init__(self, spectrum: Spectrum, operator: str, confidence: float) -> None:
+    def __init__(
+        self, spectrum: Spectrum, read: Callable[[np.ndarray], np.ndarray], confidence: float
+    ) -> None:
         self.spectrum = spectrum
-        self.operator = operator
+        self.read = read
         self.dimension = spectrum.dimension
         self._z = float(norm.ppf(0.5 + confidence / 2))
-        self._gauss = self._read(spectrum.bracket.gauss)
-        self._radau = self._read(spectrum.bracket.radau)
+        self._gauss = self._rule(spectrum.bracket.gauss)
+        self._radau = self._rule(spectrum.bracket.radau)
         self._tables: dict[tuple[int, tuple[str, ...]], np.ndarray] = {}
         self._grid = self._log_ridges()
 
-    def _read(self, rule: Quadrature) -> Quadrature:
-        return Quadrature(operator_values(rule.ritz_values, self.operator), rule.weights)
+    def _rule(self, rule: Quadrature) -> Quadrature:
+        return Quadrature(self.read(rule.ritz_values), rule.weights)
 
     def _log_ridges(self) -> np.ndarray:
         """From where nothing is damped to where everything is."""
@@ -63,7 +67,7 @@ class EffectiveDimension:
         return np.linspace(low, high, math.ceil((high - low) / SPACING) + 1)
 
     def mean(self) -> float:
-        """Mean eigenvalue as the operator reads it."""
+        """Mean eigenvalue as it is read."""
         return float(self._gauss.ritz_values @ self._gauss.weights)
 
     def fraction(self, ridge: float) -> float:
@@ -75,7 +79,7 @@ class EffectiveDimension:
         total = 0.0
         if "probe" in sources:
             total += self._z * self.spectrum.probe_deviation(
-                lambda values: kept(operator_values(values, self.operator), ridge)
+                lambda values: kept(self.read(values), ridge)
             )
         if "depth" in sources:
             total += abs(_mean_kept(self._gauss, ridge) - _mean_kept(self._radau, ridge)) / 2

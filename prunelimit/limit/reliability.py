@@ -60,6 +60,7 @@ def judge(
     rounding: float | None = None,
     certain: bool = False,
     layers: Sequence[LayerResult] = (),
+    linear: bool = False,
 ) -> Reliability:
     """Verdict on ``limit``.
 
@@ -68,7 +69,8 @@ def judge(
     ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for;
     ``checked`` is what another package found, where it was asked; ``rounding`` how far, as a
     fraction of the prunable weights, products of lower precision may have moved it.
-    ``layers`` are those at the limit. ``certain`` says that the GGN is zero to rounding, since the
+    ``layers`` are those at the limit. ``linear`` says that the curvature is that of the linearised
+    network. ``certain`` says that the GGN is zero to rounding, since the
     network is sure of every sample.
     """
     reasons = []
@@ -78,7 +80,7 @@ def judge(
             "says nothing; use `curvature` hessian, or a larger loss tolerance and measure."
         )
     empty = [layer.name for layer in layers if layer.kept == 0]
-    if empty and limit.operator == "ggn":
+    if empty and linear:
         reasons.append(
             f"At the limit no weight is left in {empty[0]}"
             + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
@@ -130,12 +132,11 @@ def judge(
             "limit with survivors free to move: the second-order model does not describe it."
         )
     ratio = nonquadraticity(crossing)
-    by_hessian = limit.operator != "ggn"
-    if by_hessian and crossing is not None and ratio is None:
+    if not linear and crossing is not None and ratio is None:
         reasons.append(
             "The loss rises along the pruning path where the second-order model says it falls."
         )
-    if by_hessian and ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
+    if not linear and ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
         reasons.append(
             f"The loss is not quadratic as far as pruning goes: where it has risen by epsilon, it "
             f"is {ratio:.2g} times what the second-order model says."

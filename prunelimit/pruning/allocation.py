@@ -1,4 +1,4 @@
-"""How many weights go from each layer, in exact counts; and patterns of N in M.
+"""How many weights go from each layer, in exact counts.
 
 An allocation says how many, a criterion's scores say which: the smallest of each layer.
 """
@@ -7,38 +7,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from .. import plugins
+from ..errors import InputError, UsageError
 from ..inputs.problem import Problem, Split
+from ..plugins import Plugin
 from ..progress import Progress, silent
-from ..values import Pattern, choice
-from .distortion import DistortionCurve, least_distortion, measured_distortion
-from .layers import PrunableLayer, prunable_layers, prunable_part, smallest
+from .layers import PrunableLayer, prunable_layers
 
 __all__ = [
-    "ALLOCATIONS",
+    "Allocation",
     "Allocator",
+    "Counts",
+    "Ranking",
     "apportion",
-    "erk_weights",
-    "lamp_scores",
-    "pattern_kept",
+    "in_one_order",
+    "in_proportion",
 ]
 
-ALLOCATIONS = {
-    "global": "the smallest scores of all layers together",
-    "uniform": "the same share of every layer",
-    "erk": "Evci, Gale, Menick, Castro, Elsen: Rigging the Lottery. ICML 2020",
-    "lamp": "Lee, Park, Mo, Ahn, Shin: Layer-adaptive sparsity for the Magnitude-based Pruning. "
-    "ICLR 2021",
-    "rd": "Xu, Wang, Geng, Wu, Li, Lin: Efficient Joint Optimization of Layer-Adaptive Weight "
-    "Pruning in Deep Neural Networks. ICCV 2023",
-    "rows": "the same share of every row, as in Sun, Liu, Bair, Kolter: A Simple and Effective "
-    "Pruning Approach for Large Language Models. ICLR 2024",
-}
-"""Names and sources; the names are those of ``values.ALLOCATIONS``."""
+Counts = Callable[[Sequence[int], int], list[int]]
+"""``counts(caps, remove)``: how many weights go from each layer, ``remove`` in all, at most
+``caps`` of each; 0 <= remove <= sum(caps)."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What an allocation may look at.
+
+    ``scores`` (P,) come from a criterion; ``orders`` holds per layer its entries from the smallest
+    score on, int64, ties by index; ``split`` are the samples that may be read.
+    """
+
+    problem: Problem
+    scores: Tensor
+    layers: tuple[PrunableLayer, ...]
+    orders: tuple[Tensor, ...]
+    split: Split
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation(Plugin):
+    """A way to share what is removed among layers: the object ALLOCATION of a file in
+    ``allocations``.
+
+    ``function`` makes :data:`Counts` of a ranking. ``choose(layer, scores, remove)`` says which
+    weights of a layer stay, bool, (size,), where they are not those of the highest ``scores``
+    (size,). ``reads`` says which data it needs: "weights" (none), "inputs" or "labels".
+    """
+
+    function: Callable[[Ranking], Counts]
+    choose: Callable[[PrunableLayer, Tensor, int], Tensor] | None = None
+    reads: str = "weights"
 
 
 def apportion(
@@ -75,39 +99,63 @@ def apportion(
     return counts
 
 
-def erk_weights(shapes: Sequence[Sequence[int]]) -> list[float]:
-    """What the kept weights of each layer are proportional to, unless all of it is kept.
+def in_proportion(weights: Callable[[Ranking], Sequence[float]]) -> Callable[[Ranking], Counts]:
+    """The allocation that keeps of every layer in proportion to its ``weights``, which are
+    positive, one per layer."""
 
-    Evci et al. 2020: the density of a layer goes with (sum of dimensions) / (product of
-    dimensions), n_in + n_out for a linear layer and n_in + n_out + height + width for a
-    convolution; the number kept hence with the sum.
+    def begin(ranking: Ranking) -> Counts:
+        wanted = weights(ranking)
+        sizes = [layer.size for layer in ranking.layers]
+
+        def counts(caps: Sequence[int], remove: int) -> list[int]:
+            lower = [size - cap for size, cap in zip(sizes, caps, strict=True)]
+            keep = apportion(wanted, lower, sizes, sum(sizes) - remove)
+            return [size - count for size, count in zip(sizes, keep, strict=True)]
+
+        return counts
+
+    return begin
+
+
+def in_one_order(
+    ascending: Callable[[Ranking, Sequence[int]], Sequence[Tensor]],
+) -> Callable[[Ranking], Counts]:
+    """The allocation that removes the first of all layers' weights in one order.
+
+    ``ascending(ranking, caps)`` holds per layer the values of its first ``caps`` weights in the
+    order they go; among layers ties go to the first.
     """
-    return [float(sum(shape)) for shape in shapes]
 
+    def begin(ranking: Ranking) -> Counts:
+        known: dict[tuple[int, ...], Tensor] = {}
 
-def lamp_scores(magnitudes: Tensor) -> Tensor:
-    """w_u^2 / (sum of w_v^2 over v not before u in ascending order), of one layer; float64, (n,).
+        def counts(caps: Sequence[int], remove: int) -> list[int]:
+            if tuple(caps) not in known:
+                pieces = ascending(ranking, caps)
+                owners = [
+                    torch.full((len(each),), place, device=each.device)
+                    for place, each in enumerate(pieces)
+                ]
+                order = torch.cat(owners)[torch.argsort(torch.cat(list(pieces)), stable=True)]
+                known.clear()  # the last is asked for again, and takes as much as all weights
+                known[tuple(caps)] = order
+            first = known[tuple(caps)][:remove]
+            return [int(x) for x in torch.bincount(first, minlength=len(ranking.layers))]
 
-    Lee et al. 2021. Monotone in |w|, ties by index; 1 for the largest. Zero where all that is left
-    is zero.
-    """
-    squares = magnitudes.to(torch.float64).square()
-    order = torch.argsort(squares, stable=True)
-    ascending = squares[order]
-    left = ascending.flip(0).cumsum(0).flip(0)
-    scores = torch.empty_like(squares)
-    scores[order] = torch.where(left > 0, ascending / left, torch.zeros_like(left))
-    return scores
+        return counts
+
+    return begin
 
 
 class Allocator:
     """Which of the P prunable weights are kept, in exact counts, for one set of scores.
 
     ``scores`` (P,) come from a criterion; the smallest of a layer go first, ties by index.
-    ``split`` is what "rd" measures distortion on.
+    ``split`` are the samples that an allocation reads which reads some.
 
     Raises:
         UsageError: there is no such allocation.
+        InputError: it cannot be imported.
     """
 
     def __init__(
@@ -119,16 +167,15 @@ class Allocator:
         *,
         progress: Progress = silent,
     ) -> None:
-        choice("allocation", allocation, ALLOCATIONS)
-        self.problem = problem
-        self.split = split
-        self.progress = progress
-        self.allocation = allocation
+        self.allocation: Allocation = plugins.find("allocation", allocation)
         self.layers = prunable_layers(problem)
         self.scores = scores
-        self._orders = [torch.argsort(layer.part(scores), stable=True) for layer in self.layers]
-        self._order: tuple[list[int], Tensor] | None = None
-        self._distortion: list[DistortionCurve] | None = None
+        self._orders = tuple(
+            torch.argsort(layer.part(scores), stable=True) for layer in self.layers
+        )
+        self._counts = self.allocation.function(
+            Ranking(problem, scores, self.layers, self._orders, split, progress)
+        )
 
     def kept(self, remove: int, floors: Sequence[int] | None = None) -> Tensor:
         """True where a prunable weight stays; bool, (P,), exactly ``remove`` of them False.
@@ -138,14 +185,17 @@ class Allocator:
 
         Raises:
             UsageError: fewer than ``remove`` weights can go.
+            InputError: the allocation's numbers are not those that were asked for.
         """
         counts = self.counts(remove, floors)
         kept = torch.ones(len(self.scores), dtype=torch.bool, device=self.scores.device)
         for layer, order, count in zip(self.layers, self._orders, counts, strict=True):
-            if self.allocation == "rows":
-                layer.part(kept)[:] = self._rows(layer, order, count)
-            else:
+            if self.allocation.choose is None:
                 layer.part(kept)[order[:count]] = False
+            else:
+                stays = self.allocation.choose(layer, layer.part(self.scores), count)
+                self._agree(layer.size - int(stays.sum()) == count and stays.dtype == torch.bool)
+                layer.part(kept)[:] = stays
         return kept
 
     def counts(self, remove: int, floors: Sequence[int] | None = None) -> list[int]:
@@ -153,6 +203,7 @@ class Allocator:
 
         Raises:
             UsageError: fewer than ``remove`` weights can go.
+            InputError: the allocation's numbers are not those that were asked for.
         """
         sizes = [layer.size for layer in self.layers]
         lower = [0] * len(sizes) if floors is None else list(floors)
@@ -162,101 +213,17 @@ class Allocator:
                 f"{remove} weights cannot be removed, only 0 to {sum(caps)}; give a smaller "
                 "`amount` or a smaller `min_keep`."
             )
-        if self.allocation == "global":
-            return self._counted(self._removable_scores, caps, remove)
-        if self.allocation == "lamp":
-            return self._counted(self._lamp, caps, remove)
-        if self.allocation == "rd":
-            if self._distortion is None:
-                self._distortion = measured_distortion(
-                    self.problem, self.split, self.layers, self._orders, self.progress
-                )
-            return least_distortion(self._distortion, caps, remove)
-        weights = [float(size) for size in sizes]
-        if self.allocation == "erk":
-            weights = erk_weights([layer.shape for layer in self.layers])
-        lower = [size - cap for size, cap in zip(sizes, caps, strict=True)]
-        keep = apportion(weights, lower, sizes, sum(sizes) - remove)
-        return [size - count for size, count in zip(sizes, keep, strict=True)]
-
-    def _counted(
-        self, ascending: Callable[[list[int]], list[Tensor]], caps: list[int], remove: int
-    ) -> list[int]:
-        """The layers of the first ``remove`` weights that go.
-
-        ``ascending(caps)`` holds per layer its removable weights' scores in the order they go;
-        among layers ties go to the first.
-        """
-        if self._order is None or self._order[0] != caps:
-            pieces = ascending(caps)
-            owners = [
-                torch.full((len(each),), place, device=each.device)
-                for place, each in enumerate(pieces)
-            ]
-            order = torch.cat(owners)[torch.argsort(torch.cat(pieces), stable=True)]
-            self._order = caps, order
-        found: list[int] = torch.bincount(
-            self._order[1][:remove], minlength=len(self.layers)
-        ).tolist()
+        found: list[int] = self._counts(caps, remove)
+        self._agree(
+            len(found) == len(caps)
+            and sum(found) == remove
+            and all(0 <= count <= cap for count, cap in zip(found, caps, strict=True))
+        )
         return found
 
-    def _removable_scores(self, caps: list[int]) -> list[Tensor]:
-        return [
-            layer.part(self.scores)[order[:cap]]
-            for layer, order, cap in zip(self.layers, self._orders, caps, strict=True)
-        ]
-
-    def _lamp(self, caps: list[int]) -> list[Tensor]:
-        """Sorted, since they stand for counts alone: which of a layer go, the criterion says."""
-        magnitudes = prunable_part(self.problem, self.problem.vector())
-        return [
-            lamp_scores(layer.part(magnitudes)).sort().values[:cap]
-            for layer, cap in zip(self.layers, caps, strict=True)
-        ]
-
-    def _rows(self, layer: PrunableLayer, order: Tensor, count: int) -> Tensor:
-        """``count`` of the layer's weights removed, as evenly among its rows as can be.
-
-        A row is one index of the first dimension, an output of a linear layer or convolution.
-        """
-        rows = layer.shape[0]
-        width = layer.size // rows
-        base, extra = divmod(count, rows)
-        scores = layer.part(self.scores).view(rows, width)
-        gone = smallest(scores, [base] * rows)
-        if extra:
-            # One more from the rows whose next smallest is smallest.
-            following = scores.masked_fill(gone, math.inf)
-            least = following.min(dim=1)
-            chosen = torch.argsort(least.values, stable=True)[:extra]
-            gone[chosen, least.indices[chosen]] = True
-        return ~gone.reshape(-1)
-
-
-def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
-    """True for the highest ``keep`` scores of every group; bool, (P,).
-
-    Groups of consecutive input features or channels are formed for every output and, in a
-    convolution, every place of the kernel, as sparse tensor cores want it (Mishra et al. 2021).
-    Ties go by index. The inputs that no whole group is left for are kept.
-
-    Raises:
-        UsageError: no layer has a whole group.
-    """
-    kept = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-    for layer in prunable_layers(problem):
-        dimension = layer.input_dimension
-        shaped = layer.part(scores).view(layer.shape).movedim(dimension, -1)
-        whole = shaped.shape[-1] // pattern.group * pattern.group
-        if not whole:
-            continue
-        groups = shaped[..., :whole].reshape(-1, pattern.group)
-        gone = smallest(groups, [pattern.group - pattern.keep] * len(groups))
-        own = layer.part(kept).view(layer.shape).movedim(dimension, -1)
-        own[..., :whole] = ~gone.view(*own.shape[:-1], whole)
-    if bool(kept.all()):
-        raise UsageError(
-            f"No layer has {pattern.group} inputs, so `pattern` {pattern} removes "
-            " nothing; give a smaller pattern."
-        )
-    return kept
+    def _agree(self, sound: bool) -> None:
+        if not sound:
+            raise InputError(
+                f"The allocation {self.allocation.name} does not remove as many weights as it is "
+                "told to, or more of a layer than it may; correct it."
+            )

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..inputs.problem import Problem
+from ..inputs.prunable import is_transposed
 
 __all__ = ["PrunableLayer", "flat_mask", "prunable_layers", "prunable_part", "smallest"]
-
-TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class PrunableLayer:
     @property
     def input_dimension(self) -> int:
         """The dimension of ``shape`` along which inputs are summed: 1, or 0 of a transposed
-        convolution."""
-        return 0 if any(isinstance(each, TRANSPOSED) for each in self.modules) else 1
+        convolution and of transformers' Conv1D."""
+        return 0 if any(map(is_transposed, self.modules)) else 1
 
     def part(self, values: Tensor) -> Tensor:
         """A view of this layer's entries of ``values`` (P,), shape (size,)."""

@@ -8,15 +8,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .. import plugins
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
 from ..values import KeepRule, Method
-from .allocation import Allocator, pattern_kept
-from .criteria import Criterion, Judgement, find_criterion
-from .criteria.fisher import OBS
+from .allocation import Allocator
+from .criteria.obs import CRITERION as OBS
+from .criterion import Criterion, Judgement
+from .custom import find_criterion
 from .layers import flat_mask, prunable_layers, prunable_part
 from .magnitude import pruned_weights
+from .pattern import pattern_kept
 
 __all__ = ["NO_GUARD", "Selection"]
 
@@ -62,7 +65,10 @@ class Selection:
     @property
     def calibration(self) -> int:
         """How many training samples were read; 0 where the weights alone decide."""
-        reads = self.criterion.reads != "weights" or self.allocation == "rd"
+        reads = any(
+            each.reads != "weights"
+            for each in (self.criterion, plugins.find("allocation", self.allocation))
+        )
         return len(self.split) if reads or self.method.survivors == "obs" else 0
 
     @cached_property
@@ -113,15 +119,16 @@ class Selection:
         """
         if bool(kept.all()):
             return self.mask(remove)
-        if self.criterion.name == "magnitude":
-            now = self.problem
+        plain = self.criterion.name == "magnitude"
+        # Those allocations look at more than scores.
+        now = self.problem if plain and self.allocation not in ("lamp", "rd") else network()
+        if plain:
             scores = prunable_part(now, weights.to(torch.float64).abs())
         else:
-            now = network()
             scores = self._scored(weights, now)
         left = prunable_part(self.problem, kept)
         # What is gone goes first, whatever a criterion makes of zeros.
-        scores = torch.where(left, scores, scores.min() - 1)
+        scores = torch.where(left, scores, -torch.inf)
         found = self._kept(now, scores, remove, lambda: self._allocator(now, scores))
         revived = found & ~left
         if bool(revived.any()):

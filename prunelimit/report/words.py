@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .. import plugins
 from ..results.types import OneShot, Threshold
 
 __all__ = [
@@ -51,7 +52,7 @@ def count(number: int, singular: str) -> str:
 
 def matrix(kind: str) -> str:
     """The name of a curvature matrix."""
-    return {"hessian": "Hessian", "ggn": "GGN"}.get(kind, kind)
+    return plugins.label("curvature", kind)
 
 
 def rule(threshold: Threshold) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "Dense",
     "DistanceToLimit",
     "Epsilon",
+    "InspectResult",
     "LayerResult",
     "Limit",
     "MeasurePoint",
@@ -40,7 +41,9 @@ __all__ = [
     "Reliability",
     "SpectrumResult",
     "StageResult",
+    "StateInfo",
     "Target",
+    "TensorInfo",
     "Threshold",
     "TrainResult",
     "Variant",
@@ -230,10 +233,10 @@ class OneShot:
 class Target:
     """The predicted number that a measured method is compared with.
 
-    ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves), "between" (survivors
-    move by a model of the loss) or "none" (other weights are removed than those of smallest
-    magnitude). The measured threshold of ``rule`` ("feasibility", "loss" or "") should lie from
-    ``lowest`` to ``highest``, equal where it is one number; ``interval`` holds their own intervals.
+    ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves) or "between"
+    (survivors move by a model of the loss). The measured threshold of ``rule`` ("feasibility",
+    "loss" or "accuracy") should lie from ``lowest`` to ``highest``, equal where it is one number;
+    ``interval`` holds their own intervals.
     """
 
     method: str
@@ -638,3 +641,59 @@ class DemoResult(Result):
     passed: bool
     reliability: Reliability
     expected_one_shot: OneShot | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """One tensor of a file: ``zeros`` of its entries are zero; ``same_as`` names an earlier tensor
+    that lies in the same memory. A matrix is ``prunable``, or says ``why`` it is not; ``share`` is
+    its part of all entries, from 0 to 1."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    zeros: int
+    share: float
+    same_as: str | None = None
+    prunable: bool = False
+    why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateInfo:
+    """One state_dict of a file: where it lies, and how many ``tensors`` and ``entries`` it has."""
+
+    key: str
+    tensors: int
+    entries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectResult:
+    """What a checkpoint holds, read without running anything.
+
+    ``state`` is the key of the state_dict that ``tensors`` are of, without the ``prefix`` that all
+    its names share with a wrapper. ``code`` names what the file would run on loading: it is not
+    read then. ``folded`` are weights stored as parts, ``claimed`` is the accuracy that it states,
+    from 0 to 1, ``described`` the network that a file of ours names, and ``likely`` the built-in
+    network that its names are those of. Which matrices are prunable is read from names and shapes.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.inspect/1"
+    provenance: Provenance
+    path: str
+    format: str
+    bytes: int
+    sha256: str | None
+    code: tuple[str, ...]
+    states: tuple[StateInfo, ...]
+    state: str | None
+    prefix: str
+    entries: int
+    zeros: int
+    dtypes: dict[str, int]
+    tensors: tuple[TensorInfo, ...]
+    folded: tuple[str, ...] = ()
+    claimed: float | None = None
+    described: str | None = None
+    likely: str | None = None

@@ -27,10 +27,8 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = None
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}; give another name."
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: the name has a NUL in it
+        raise OutputError(f"{path} cannot be written: {_why(error)}; give another name.") from error
     if mode is not None and stat.S_ISDIR(mode):
         raise OutputError(f"{path} is a folder; give the name of a file to write.")
     if mode is not None and not stat.S_ISREG(mode):
@@ -44,6 +42,10 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         raise OutputError(
             f"{path} cannot be written: no permission to write in {folder}; choose another."
         )
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def resume_path(output: Path) -> Path:
@@ -106,7 +108,8 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no file {path}; check the name.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    # ValueError: no UTF-8, no JSON, a number too long to read, a NUL in the name.
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); give a result file.") from error
     if not isinstance(document, dict):
         raise InputError(f"{path} does not hold a JSON object; give a result file.")

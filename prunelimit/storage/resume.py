@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +15,26 @@ from .. import __version__
 from ..errors import InputError, OutputError, UsageError
 from .files import writing
 
-__all__ = ["Unfinished", "owned", "require_owner", "settle", "unreadable"]
+__all__ = [
+    "OWNER",
+    "Unfinished",
+    "owned",
+    "remove_folder",
+    "require_owner",
+    "settle",
+    "unreadable",
+]
 
 T = TypeVar("T")
+
+OWNER = "run.json"
+"""File of a state's folder that says whose it is."""
+
+OURS = re.compile(r"(?:[^/]+/)+(?:state|vectors-\d+)\.(?:safetensors|new)")
+"""What else lies in such a folder, by its path from there."""
+
+BEGINNING = re.compile(rb"PK\x03\x04.{26}[^/]{1,64}/data\.pkl", re.DOTALL)
+"""How a file of torch begins, also where it is cut off."""
 
 
 class Unfinished:
@@ -55,6 +73,8 @@ class Unfinished:
         try:
             found = torch.load(self.path, map_location=device, weights_only=True)
             owner, state = json.loads(found["owner"]), dict(found["state"])
+            if not isinstance(owner, dict):
+                raise TypeError("the owner is no object")
         except Exception as error:  # torch.load names no common base of what it raises
             raise unreadable(self.path, self.work) from error
         require_owner(self.path, self.work, owner, self._owner)
@@ -98,25 +118,104 @@ def settle(path: Path, work: str, *, resume: bool, force: bool, folder: bool = F
     """Leave the state at ``path``, a file or a ``folder``, to be gone on with, or throw it away.
 
     Raises:
-        OutputError: there is one, and the user has said neither; or it cannot be removed.
+        OutputError: there is one, and the user has said neither; or it cannot be removed, or is
+            none of ours.
     """
-    if resume or not path.exists():
+    if resume or not (path.exists() or path.is_symlink()):
         return
     if not force:
         raise OutputError(
             f"{path} is left of an interrupted {work}; give `resume` to go on with it or `force` "
             "to begin again."
         )
-    try:
-        if folder:
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except OSError as error:
+    if path.is_dir() != folder:
+        kind = "folder" if folder else "file"
         raise OutputError(
-            f"{path} cannot be removed ({error.strerror}); remove it, or give the output another "
+            f"{path} cannot be removed, it is no {kind}; remove it, or give the output another "
             "name."
-        ) from error
+        )
+    if folder:
+        remove_folder(path, work)
+        return
+    if not _is_ours(path):
+        raise _not_ours(path, work)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise _stuck(path, error) from error
+
+
+def remove_folder(path: Path, work: str) -> None:
+    """Remove the folder of a state: its own files, and then what is empty.
+
+    Raises:
+        OutputError: anything else lies in it, of which nothing is removed then; or the system
+            refuses.
+    """
+    if path.is_symlink():
+        raise _not_ours(path, work)
+    found = sorted(path.rglob("*"), reverse=True)  # what lies in a folder before the folder
+    files = [each for each in found if each.is_symlink() or not each.is_dir()]
+    names = {each: each.relative_to(path).as_posix() for each in files}
+    other = [
+        each
+        for each, name in names.items()
+        if each.is_symlink() or not each.is_file() or not (name == OWNER or OURS.fullmatch(name))
+    ]
+    if other or (files and not _says_whose(path / OWNER)):
+        raise _not_ours(path, work)
+    try:
+        for each in found:
+            if each in names:
+                each.unlink()
+            else:
+                each.rmdir()
+        path.rmdir()
+    except OSError as error:
+        raise _stuck(path, error) from error
+
+
+def _says_whose(path: Path) -> bool:
+    """Whether the file is that of an owner, also one whose writing was cut off."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+    except (OSError, UnicodeDecodeError):
+        return False
+    except (ValueError, RecursionError):
+        begins = '{\n  "version": "'
+        return text.startswith(begins) or begins.startswith(text)
+    return isinstance(found, dict) and "version" in found
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file is a state, also one that is cut off, or has nothing in it to be lost."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        begins = file.read(200)
+    if begins and not BEGINNING.match(begins):
+        return False
+    if not zipfile.is_zipfile(path):
+        return True  # the end is missing: a whole file of someone else's has one
+    try:
+        found = torch.load(path, map_location="meta", weights_only=True)
+    except Exception:  # damaged, or wants to run code, which a state of ours never does
+        return False
+    return isinstance(found, dict) and {"owner", "state"} <= set(found)
+
+
+def _not_ours(path: Path, work: str) -> OutputError:
+    return OutputError(
+        f"{path} is not the state of a {work}, or not of it alone; remove it yourself, or give the "
+        "output another name."
+    )
+
+
+def _stuck(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be removed ({error.strerror}); remove it, or give the output another name."
+    )
 
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:

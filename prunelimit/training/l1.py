@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..config import TrainConfig
 from ..errors import NumericalError, UsageError
 from ..inputs.problem import Problem, evaluate
+from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
 from ..storage.resume import Unfinished
 
@@ -55,8 +56,9 @@ def train(
     Excluded modules are trained like the others, but not drawn to zero by l1: being excluded is
     about what may be pruned. The network trains in train mode (batch statistics, dropout).
 
-    With ``resume_path`` the state after every epoch lies there until training ends; if a state is
-    there at the start, training goes on from it and reaches the same numbers bit for bit.
+    With ``resume_path`` the state after every epoch lies there, to be removed by the caller once
+    the network is written; if a state is there at the start, training goes on from it and reaches
+    the same numbers bit for bit.
 
     Raises:
         UsageError: a setting makes no sense, or the state is of another configuration.
@@ -75,9 +77,16 @@ def train(
         unfinished = Unfinished(resume_path, "training", _configuration(problem, config, seed))
 
         def put_back(state: dict[str, Any]) -> list[dict[str, float]]:
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            return [dict(entry) for entry in state["history"]]
+            history = [dict(entry) for entry in state["history"]]
+            _check_history(history, config.epochs)
+            momenta = _momenta(state["optimizer"], parameters)
+            found = state["model"]
+            if not all(bool(torch.isfinite(each).all()) for each in found.values()):
+                raise ValueError("a weight is not finite")
+            model.load_state_dict(found)
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": momenta, "param_groups": groups})
+            return history
 
         history = unfinished.restored(put_back, problem.device) or []
     devices = [problem.device] if problem.device.type == "cuda" else []
@@ -101,14 +110,48 @@ def train(
         model.eval()
         for parameter in parameters:
             parameter.grad = None
-    result = Training(
+    return Training(
         tuple(history),
         evaluate(problem, problem.test).accuracy,
         evaluate(problem, problem.train).loss,
     )
-    if unfinished is not None:
-        unfinished.discard()
-    return result
+
+
+def _check_history(history: list[dict[str, float]], epochs: int) -> None:
+    """Refuse what no training of so many epochs leaves.
+
+    Raises:
+        ValueError: it is that.
+    """
+    counted = [entry["epoch"] for entry in history] == list(range(1, len(history) + 1))
+    finite = all(math.isfinite(entry[name]) for entry in history for name in ("loss", "accuracy"))
+    if not counted or not finite or len(history) > epochs:
+        raise ValueError("the epochs are not those of this training")
+
+
+def _momenta(saved: dict[str, Any], parameters: list[nn.Parameter]) -> dict[int, dict[str, Any]]:
+    """The momentum of every parameter, from the state of an optimizer: no more is taken from it,
+    and a step writes as much as the parameter holds, so that shapes are checked here.
+
+    Raises:
+        ValueError: one is not of its parameter's shape and type, or not finite.
+    """
+    momenta: dict[int, dict[str, Any]] = {}
+    for place, kept in dict(saved["state"]).items():
+        buffer = kept.get("momentum_buffer")
+        if buffer is None:
+            continue
+        if not isinstance(place, int) or not 0 <= place < len(parameters):
+            raise ValueError("there is momentum of no parameter")
+        like = parameters[place]
+        same = isinstance(buffer, Tensor) and (buffer.shape, buffer.dtype) == (
+            like.shape,
+            like.dtype,
+        )
+        if not same or not bool(torch.isfinite(buffer).all()):
+            raise ValueError("a momentum is not that of its parameter")
+        momenta[place] = {"momentum_buffer": buffer}
+    return momenta
 
 
 def _sgd(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.SGD:
@@ -185,6 +228,7 @@ def _configuration(problem: Problem, config: TrainConfig, seed: int) -> dict[str
         "seed": seed,
         "dtype": str(problem.dtype),
         "training samples": len(problem.train),
+        "training data": fingerprint(problem.train),
         "network": shapes,
         "prunable": list(problem.prunable),
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from ...errors import InputError, UsageError
-from ..resolve import did_you_mean, is_attribute, reason, resolve_attribute
+from ..plain import copied
+from ..resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
 from .dense import FullyConnected, LeNet5
 from .plain import AlexNet, Vgg16
 from .residual import NarrowResNet, WideStemResNet
@@ -105,11 +105,12 @@ def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
     found = resolve_attribute(spec)
     if isinstance(found, nn.Module):
         # Loading a checkpoint into it must not change the user's own object.
-        return copy.deepcopy(found)
+        return copied(found)
     if not callable(found):
         raise InputError(f"{spec} is neither a network nor a function that makes one; name one.")
     try:
-        network = found(**arguments)
+        with guarded():
+            network = found(**arguments)
     except Exception as error:
         raise InputError(
             f"{spec} cannot be made ({reason(error)}); correct it or give `model_arg`."

@@ -18,10 +18,18 @@ from ...inputs.call import call
 from ...inputs.problem import Problem, Split
 from ...inputs.resolve import reason
 from ...progress import Progress
+from ..criterion import Criterion, Judgement
 from ..layers import prunable_part
-from .interface import Criterion, Judgement
 
-__all__ = ["SYNFLOW", "linear_twin", "synaptic_flow"]
+NAME = "synflow"
+ORDER = 5
+SOURCE = (
+    "Tanaka, Kunin, Yamins, Ganguli: Pruning neural networks without any data by iteratively "
+    "conserving synaptic flow. NeurIPS 2020"
+)
+HELP = "The share of all paths through the network that a weight carries; reads no data."
+
+__all__ = ["CRITERION", "linear_twin", "synaptic_flow"]
 
 KEPT_PER_ROUND = 0.96
 """Share of the weights left that a round keeps.
@@ -162,10 +170,4 @@ def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> J
     return Judgement(places)
 
 
-SYNFLOW = Criterion(
-    "synflow",
-    "Tanaka, Kunin, Yamins, Ganguli: Pruning neural networks without any data by iteratively "
-    "conserving synaptic flow. NeurIPS 2020",
-    "weights",
-    _synflow,
-)
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_synflow)

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import math
 
-from .effective_dimension import EffectiveDimension
-from .geometry import Geometry, Transition, transition
+from ..effective_dimension import EffectiveDimension
+from ..formula import Formula, Question
+from ..geometry import Geometry, Transition, transition
 
-__all__ = ["paper_transition", "paper_width"]
+NAME = "paper"
+ORDER = 3
+SOURCE = "Zhang, Zhang, Sun, Liu: How Sparse Can We Prune A Deep Network. NeurIPS 2024"
+HELP = "The published formula: the squared Gaussian width of the loss's sublevel set."
+MARKER = "^"
+LABEL = "squared Gaussian width"
+
+__all__ = ["FORMULA", "paper_transition", "paper_width"]
 
 
 def paper_width(geometry: Geometry, effective: EffectiveDimension, radius: float) -> float:
@@ -31,3 +39,15 @@ def paper_transition(geometry: Geometry, effective: EffectiveDimension) -> Trans
         return effective.bound(ridge, side, sources) <= geometry.dimension - m
 
     return transition(feasible, geometry.prunable)
+
+
+def _transition(question: Question) -> Transition:
+    return paper_transition(question.geometry, question.effective)
+
+
+def _width(question: Question, removed: int) -> float:
+    radius = float(question.geometry.radii[removed])
+    return paper_width(question.geometry, question.effective, radius)
+
+
+FORMULA = Formula(NAME, SOURCE, HELP, transition=_transition, width=_width)

@@ -12,12 +12,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..lanczos import LanczosRun, Quadrature
-from ..lanczos.slq import operator_values
-from .effective_dimension import SOURCES, EffectiveDimension
-from .geometry import Geometry, Transition, largest, saturated, solve_ridge, transition
+from ...lanczos import LanczosRun, Quadrature
+from ..effective_dimension import SOURCES, EffectiveDimension
+from ..formula import Formula, Question
+from ..geometry import Geometry, Transition, between, largest, saturated, solve_ridge, transition
 
-__all__ = ["DirectionalSearch"]
+NAME = "directional"
+ORDER = 1
+SOURCE = "by the deterministic equivalent of Derezinski, Liang, Mahoney 2020"
+HELP = "The exact transition for the weights that are removed themselves."
+MARKER = "o"
+
+__all__ = ["FORMULA", "DirectionalSearch"]
 
 
 class DirectionalSearch:
@@ -29,7 +35,8 @@ class DirectionalSearch:
     it lies within ``resolution`` (fraction of the prunable weights) and ``of_survivors`` (fraction
     of those) of a run. Between runs the
     logarithm of the reachable loss per squared radius is interpolated in log survivors. ``more``
-    says whether there is budget for a further run; the first is made in any case.
+    says whether there is budget for a further run; the first is made in any case. ``runs`` are
+    those there are already; further ones are added to them.
     """
 
     MOST_RUNS = 8
@@ -42,9 +49,10 @@ class DirectionalSearch:
         resolution: float = 0.001,
         of_survivors: float = 0.05,
         more: Callable[[], bool] = lambda: True,
+        runs: dict[int, LanczosRun] | None = None,
     ) -> None:
         self.geometry = geometry
-        self.runs: dict[int, LanczosRun] = {}
+        self.runs: dict[int, LanczosRun] = {} if runs is None else runs
         self._run_at = run_at
         self._resolution = resolution
         self._of_survivors = of_survivors
@@ -108,22 +116,53 @@ class DirectionalSearch:
     ) -> float:
         """Log of the mean of lambda k / (lambda + k) over the displacement's spectral measure."""
         places = sorted(self.runs)
-        values = [
-            _log_saturated(self.runs[at], effective.operator, ridge, side, sources) for at in places
-        ]
+        values = [_log_saturated(self.runs[at], effective, ridge, side, sources) for at in places]
         dimension = self.geometry.dimension
         positions = [-math.log(dimension - at + 1) for at in places]
         return float(np.interp(-math.log(dimension - removed + 1), positions, values))
 
 
 def _log_saturated(
-    run: LanczosRun, operator: str, ridge: float, side: int, sources: tuple[str, ...]
+    run: LanczosRun,
+    effective: EffectiveDimension,
+    ridge: float,
+    side: int,
+    sources: tuple[str, ...],
 ) -> float:
     def mean(rule: Quadrature) -> float:
-        return float(saturated(operator_values(rule.ritz_values, operator), ridge) @ rule.weights)
+        return float(saturated(effective.read(rule.ritz_values), ridge) @ rule.weights)
 
     gauss, radau = mean(run.bracket.gauss), mean(run.bracket.radau)
     value = (gauss + radau) / 2
     if side and "direction" in sources:
         value += side * abs(gauss - radau) / 2
     return math.log(max(value, 1e-300))
+
+
+def _search(question: Question) -> DirectionalSearch:
+    directions = question.directions
+    return DirectionalSearch(
+        question.geometry,
+        directions.run_at,
+        resolution=directions.resolution,
+        of_survivors=directions.of_survivors,
+        more=directions.more,
+        runs=directions.runs,
+    )
+
+
+def _transition(question: Question) -> Transition:
+    """Looked for from a guess, else from half way between the two limits by length alone."""
+    if NAME in question.guess:
+        first = question.guess[NAME].removed
+    else:
+        nearby = question.limit("paper"), question.limit("isotropic")
+        first = between(question.geometry, *nearby)
+    return _search(question).locate(question.effective, first)
+
+
+def _width(question: Question, removed: int) -> float:
+    return _search(question).width(question.effective, removed)
+
+
+FORMULA = Formula(NAME, SOURCE, HELP, transition=_transition, width=_width, by_direction=True)

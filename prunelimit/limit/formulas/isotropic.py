@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import math
 
-from .effective_dimension import EffectiveDimension
-from .geometry import Geometry, Transition, solve_ridge, transition
+from ..effective_dimension import EffectiveDimension
+from ..formula import Formula, Question
+from ..geometry import Geometry, Transition, solve_ridge, transition
 
-__all__ = ["isotropic_transition", "isotropic_width"]
+NAME = "isotropic"
+ORDER = 2
+SOURCE = "by the deterministic equivalent of Derezinski, Liang, Mahoney 2020"
+HELP = "The exact transition for weights removed in a random direction."
+MARKER = "s"
+
+__all__ = ["FORMULA", "isotropic_transition", "isotropic_width"]
 
 
 def isotropic_width(geometry: Geometry, effective: EffectiveDimension, radius: float) -> float:
@@ -39,3 +46,15 @@ def isotropic_transition(geometry: Geometry, effective: EffectiveDimension) -> T
         return 0.5 * radius**2 * ridge * survivors / geometry.dimension <= geometry.epsilon
 
     return transition(feasible, geometry.prunable)
+
+
+def _transition(question: Question) -> Transition:
+    return isotropic_transition(question.geometry, question.effective)
+
+
+def _width(question: Question, removed: int) -> float:
+    radius = float(question.geometry.radii[removed])
+    return isotropic_width(question.geometry, question.effective, radius)
+
+
+FORMULA = Formula(NAME, SOURCE, HELP, transition=_transition, width=_width)

@@ -18,11 +18,20 @@ from ...curvature.memory import available_bytes
 from ...errors import UsageError
 from ...inputs.problem import Problem, Split
 from ...progress import Progress, silent
+from ..criterion import Criterion, Judgement
 from ..layers import prunable_part
-from .interface import Criterion, Judgement
-from .samples import batches, pullbacks
+from ..pullbacks import batches, pullbacks
 
-__all__ = ["OBS", "EmpiricalFisher", "sample_gradients", "usual_gradients"]
+NAME = "obs"
+ORDER = 7
+SOURCE = (
+    "Hassibi, Stork: Second order derivatives for network pruning: Optimal Brain Surgeon. NeurIPS "
+    "1992; Singh, Alistarh: WoodFisher. NeurIPS 2020; Frantar, Kurtic, Alistarh: M-FAC. NeurIPS "
+    "2021"
+)
+HELP = "What removing a weight costs once all others have adapted; reads inputs and labels."
+
+__all__ = ["CRITERION", "EmpiricalFisher", "sample_gradients", "usual_gradients"]
 
 DAMPING = 1e-5
 """Singh, Alistarh 2020 and Frantar et al. 2021."""
@@ -160,12 +169,4 @@ def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Judge
     return Judgement(prunable_part(problem, scores), update)
 
 
-OBS = Criterion(
-    "obs",
-    "Hassibi, Stork: Second order derivatives for network pruning: Optimal Brain Surgeon. NeurIPS "
-    "1992; Singh, Alistarh: WoodFisher. NeurIPS 2020; Frantar, Kurtic, Alistarh: M-FAC. NeurIPS "
-    "2021",
-    "labels",
-    _obs,
-    samples=usual_gradients,
-)
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="labels", function=_obs, samples=usual_gradients)

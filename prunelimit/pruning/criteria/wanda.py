@@ -10,11 +10,24 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...inputs.problem import Problem, Split
+from ...inputs.prunable import is_transposed_linear
 from ...progress import Progress
+from ..criterion import Criterion, Judgement
 from ..layers import prunable_layers, prunable_part
-from .interface import Criterion, Judgement
 
-__all__ = ["WANDA", "input_norms"]
+NAME = "wanda"
+ORDER = 8
+SOURCE = (
+    "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models. "
+    "ICLR 2024"
+)
+HELP = "Size of the weight times the norm of its inputs; reads inputs, and shares by rows."
+
+__all__ = ["CRITERION", "input_norms"]
+
+
+KINDS = (nn.Linear, nn.modules.conv._ConvNd)
+"""Layers whose inputs are those that their weight multiplies."""
 
 
 def _linear(module: nn.Module) -> Any:
@@ -30,6 +43,9 @@ def _squared_inputs(twin: Any, inputs: Tensor) -> Tensor:
     That sum is the derivative of sum(twin(inputs^2)) in the weight, whatever the weight is: so
     strides, padding, dilation and groups are the module's own.
     """
+    if is_transposed_linear(twin):
+        features = inputs.to(torch.float64).square().flatten(0, -2).sum(0)
+        return features[:, None].expand(twin.weight.shape)
     with torch.enable_grad():
         (found,) = torch.autograd.grad(twin(inputs.square()).sum(), twin.weight)
     total: Tensor = found.to(torch.float64)
@@ -42,9 +58,17 @@ def input_norms(problem: Problem, split: Split) -> Tensor:
     Float64, (P,). For a linear layer it is the norm of the weight's input feature.
 
     Raises:
-        InputError: a prunable layer is never called as a module.
+        InputError: a prunable layer is never called as a module, or is of a kind whose inputs are
+            not those of its weight.
     """
     layers = prunable_layers(problem)
+    for layer in layers:
+        for module in layer.modules:
+            if not isinstance(module, KINDS) and not is_transposed_linear(module):
+                raise InputError(
+                    f"wanda does not see what {layer.name} of a {type(module).__name__} "
+                    "multiplies; give `exclude` for it, or another --method."
+                )
     totals: dict[str, Tensor] = {}
     handles = []
 
@@ -86,11 +110,4 @@ def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Jud
     return Judgement(weights * input_norms(problem, split))
 
 
-WANDA = Criterion(
-    "wanda",
-    "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models. "
-    "ICLR 2024",
-    "inputs",
-    _wanda,
-    allocation="rows",
-)
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="inputs", function=_wanda, allocation="rows")

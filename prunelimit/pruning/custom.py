@@ -1,4 +1,4 @@
-"""A user's own criterion, from ``path/to/file.py:attr`` or ``package.module:attr``."""
+"""A criterion by what a user calls it: a name, ``path/to/file.py:attr`` or ``package.mod:attr``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import InputError
-from ...inputs.problem import Problem, Split
-from ...inputs.resolve import reason, resolve_attribute
-from ...progress import Progress
-from ..layers import prunable_layers
-from .interface import Criterion, Judgement
+from .. import plugins
+from ..errors import InputError
+from ..inputs.problem import Problem, Split
+from ..inputs.resolve import is_attribute, reason, resolve_attribute
+from ..progress import Progress
+from .criterion import Criterion, Judgement
+from .layers import prunable_layers
 
-__all__ = ["own_criterion"]
+__all__ = ["custom_criterion", "find_criterion"]
 
 
-def own_criterion(spec: str) -> Criterion:
+def find_criterion(name: str) -> Criterion:
+    """The criterion of that name, or the user's own that FILE.py:ATTR names.
+
+    Raises:
+        UsageError: there is none of that name.
+        InputError: it cannot be imported, or is no criterion.
+    """
+    if is_attribute(name):
+        return custom_criterion(name)
+    found: Criterion = plugins.find("criterion", name)
+    return found
+
+
+def custom_criterion(spec: str) -> Criterion:
     """The criterion that ``spec`` names.
 
     The attribute is a :class:`Criterion`, or a callable that takes a
@@ -49,7 +63,7 @@ def own_criterion(spec: str) -> Criterion:
             ) from error
         return Judgement(_flat(spec, problem, scores))
 
-    return Criterion(spec, "the user's own", "labels", judge)
+    return Criterion(spec, "the user's own", "", reads="labels", function=judge)
 
 
 def _flat(spec: str, problem: Problem, scores: Any) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from ...curvature.function import NetworkFunction
-from ...inputs.problem import Problem, Split
+from ..curvature.function import NetworkFunction
+from ..inputs.problem import Problem, Split
 
-__all__ = ["CHUNK_BYTES", "pullbacks"]
+__all__ = ["CHUNK_BYTES", "batches", "pullbacks"]
 
 CHUNK_BYTES = 2**24
 """Bytes of derivatives that are made at a time: on a CPU more is slower, for caches' sake."""

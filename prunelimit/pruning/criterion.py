@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...errors import NumericalError
-from ...inputs.problem import Problem, Split
-from ...progress import Progress, silent
+from ..errors import NumericalError
+from ..inputs.problem import Problem, Split
+from ..plugins import Plugin
+from ..progress import Progress, silent
 
 __all__ = ["SAMPLES", "Criterion", "Judgement"]
 
@@ -33,9 +34,9 @@ class Judgement:
     products: int = 0
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """A pruning criterion by name.
+@dataclass(frozen=True, kw_only=True)
+class Criterion(Plugin):
+    """A pruning criterion: the object CRITERION of a file in ``criteria``.
 
     ``reads`` says which data it needs: "weights" (none), "inputs" or "labels" (inputs too).
     ``function`` takes the problem, the samples to read, a seed and where to tell its progress.
@@ -43,8 +44,6 @@ class Criterion:
     their number is not given.
     """
 
-    name: str
-    source: str
     reads: str
     function: Callable[[Problem, Split, int, Progress], Judgement]
     allocation: str = "global"

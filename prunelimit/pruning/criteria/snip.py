@@ -1,18 +1,25 @@
-"""Criteria from the gradient of the training loss: SNIP and GraSP."""
+"""SNIP: what the loss loses to first order."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ...curvature import CurvatureProduct
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
+from ..criterion import Criterion, Judgement
 from ..layers import prunable_part
-from .interface import Criterion, Judgement
 
-__all__ = ["GRASP", "SNIP", "loss_gradient"]
+NAME = "snip"
+ORDER = 3
+SOURCE = (
+    "Lee, Ajanthan, Torr: SNIP: Single-shot Network Pruning based on Connection Sensitivity. "
+    "ICLR 2019"
+)
+HELP = "Weight times gradient, by size; reads inputs and labels."
+
+__all__ = ["CRITERION", "loss_gradient"]
 
 
 def loss_gradient(problem: Problem, split: Split) -> Tensor:
@@ -37,31 +44,4 @@ def _snip(problem: Problem, split: Split, seed: int, progress: Progress) -> Judg
     return Judgement(prunable_part(problem, product).abs())
 
 
-def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
-    """w (H g): minus the S of Wang et al. 2020, S(-w) = -w (H g), whose largest are removed.
-
-    g and H are gradient and Hessian of the mean loss; to first order 2 S is by how much the
-    squared norm of the gradient grows when the weight is removed. Reads labels, at the cost of one
-    gradient and one Hessian product. The paper divides the logits of a fresh network by a
-    temperature of 200; the network here is trained, and its loss taken as it is.
-    """
-    product = CurvatureProduct(problem, split, "hessian")
-    curved = product(product.gradient()).to(torch.float64)
-    scores = prunable_part(problem, problem.vector().to(torch.float64) * curved)
-    return Judgement(scores, products=product.products)
-
-
-SNIP = Criterion(
-    "snip",
-    "Lee, Ajanthan, Torr: SNIP: Single-shot Network Pruning based on Connection Sensitivity. "
-    "ICLR 2019",
-    "labels",
-    _snip,
-)
-GRASP = Criterion(
-    "grasp",
-    "Wang, Zhang, Grosse: Picking Winning Tickets Before Training by Preserving Gradient Flow. "
-    "ICLR 2020",
-    "labels",
-    _grasp,
-)
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="labels", function=_snip)

@@ -8,11 +8,16 @@ from torch import Tensor
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split, cross_entropy
 from ...progress import Progress, silent
+from ..criterion import Criterion, Judgement
 from ..layers import prunable_part
-from .interface import Criterion, Judgement
-from .samples import batches, pullbacks
+from ..pullbacks import batches, pullbacks
 
-__all__ = ["OBD", "ggn_diagonal"]
+NAME = "obd"
+ORDER = 6
+SOURCE = "LeCun, Denker, Solla: Optimal Brain Damage. NeurIPS 1989"
+HELP = "Half the squared weight times the diagonal of the GGN; reads inputs."
+
+__all__ = ["CRITERION", "ggn_diagonal"]
 
 EXACT_OUTPUTS = 32
 """Outputs up to which the diagonal is exact: it takes one backward pass per sample and output."""
@@ -78,4 +83,4 @@ def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Judge
     return Judgement(prunable_part(problem, saliency))
 
 
-OBD = Criterion("obd", "LeCun, Denker, Solla: Optimal Brain Damage. NeurIPS 1989", "inputs", _obd)
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="inputs", function=_obd)

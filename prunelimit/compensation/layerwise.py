@@ -1,0 +1,263 @@
+"""Survivors in closed form, layer by layer: least squares on each layer's own inputs.
+
+In order of execution, the survivors of every dense layer and convolution are set so that on its
+inputs in the pruned network so far it gives what the dense layer gives on its own. Every output is
+a ridge regression of its own: with x the inputs, y the dense layer's output, s the survivors,
+
+    (K_ss + delta I) w_s = c_s + delta w*_s ,  K = sum x x^T ,  c = sum x y ,
+
+and delta a small share of the mean diagonal of K, pulling towards the weights w* that are there. No
+labels, no gradients. Statistics of batch normalisation stay: the targets are the dense network's.
+
+Sources: He, Zhang, Sun 2017 (layers reconstructed from already pruned ones before); Frantar,
+Alistarh 2022 (least squares for any mask).
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from ..inputs.problem import Problem, Split
+from ..progress import Progress, silent
+from .student import fill
+
+__all__ = ["layerwise"]
+
+RIDGE = 1e-3
+"""Share of the mean squared input by which survivors are pulled to the weights that are there."""
+ROWS = 100_000
+"""Inputs of a layer, patches of a convolution, that its regression is read from, at least."""
+ROWS_PER_WEIGHT = 60
+"""The same per weight of an output."""
+LEAST_SAMPLES = 256
+"""Samples that they come from, at least, where there are so many."""
+BATCH = 100
+WHOLE = 64
+"""Outputs that are solved at once."""
+
+
+class _Reached(Exception):
+    """The forward pass has come to the layer; what follows is not needed."""
+
+
+def layerwise(
+    problem: Problem,
+    weights: Tensor,
+    mask: Tensor,
+    samples: Split,
+    *,
+    buffers: dict[str, Tensor] | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """The free parameters (D,) after the regressions; exactly zero where ``mask`` (D,) is False.
+
+    ``weights`` (D,) are those of the pruned network, which begin it, with ``buffers`` of its own if
+    there are any; the dense network is ``problem``'s. ``samples`` are read in order, as many as a
+    layer needs. Only layers that the forward pass calls as modules take part: linear ones and 1-d
+    and 2-d convolutions without reflected padding; everything else stays as ``weights`` has it.
+    Layers before the first that lost a weight are exact already and stay too.
+    """
+    dense = problem.model
+    student = copy.deepcopy(dense)
+    fill(student, problem, weights.masked_fill(~mask, 0), buffers or {})
+    calls = _order(student, samples)
+    masks = problem.layout.unflatten(mask)
+    own = dict(student.named_parameters(remove_duplicate=False))
+    known = {id(parameter): name for name, parameter in student.named_parameters()}
+    started = False
+    for place, (name, count) in enumerate(calls.items()):
+        layer = student.get_submodule(name)
+        key = known[id(layer.weight)]
+        if key not in masks:
+            continue
+        kept = masks[key]
+        started = started or not bool(kept.all())
+        if not started:
+            continue
+        bias = known.get(id(layer.bias)) if layer.bias is not None else None
+        free = bias is not None and bias in masks
+        _fit(problem, student, name, count, kept, free, samples)
+        progress("fitting layers", place + 1, len(calls))
+    found = {name: own[name].detach() for name in problem.layout.names}
+    return problem.layout.flatten(found).masked_fill(~mask, 0)
+
+
+def _order(model: nn.Module, samples: Split) -> dict[str, int]:
+    """The layers that take part, in the order of their first call, with their numbers of calls."""
+    calls: dict[str, int] = {}
+
+    def count(name: str) -> None:
+        calls[name] = calls.get(name, 0) + 1
+
+    handles = [
+        module.register_forward_pre_hook(lambda _, __, name=name: count(name))
+        for name, module in model.named_modules()
+        if _takes_part(module)
+    ]
+    try:
+        with torch.no_grad():
+            inputs, _ = next(iter(samples.batches(1, order=torch.arange(1))))
+            model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _takes_part(module: nn.Module) -> bool:
+    if type(module) is nn.Linear:
+        return True
+    return type(module) in (nn.Conv1d, nn.Conv2d) and module.padding_mode == "zeros"
+
+
+def _calls(model: nn.Module, name: str, inputs: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Inputs and outputs of the layer's ``count`` calls; the pass ends at the last of them."""
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def hook(_: nn.Module, given: tuple[Tensor, ...], outputs: Tensor) -> None:
+        found.append((given[0], outputs))
+        if len(found) == count:
+            raise _Reached
+
+    handle = model.get_submodule(name).register_forward_hook(hook)
+    try:
+        with suppress(_Reached):
+            model(inputs)
+    finally:
+        handle.remove()
+    return found
+
+
+def _fit(
+    problem: Problem,
+    student: nn.Module,
+    name: str,
+    calls: int,
+    kept: Tensor,
+    free: bool,
+    samples: Split,
+) -> None:
+    """Set the survivors of one layer, and its bias where that is ``free``."""
+    layer = student.get_submodule(name)
+    assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))
+    groups = getattr(layer, "groups", 1)
+    outputs = kept.shape[0] // groups
+    size = kept[0].numel()
+    gram = torch.zeros(groups, size + 1, size + 1, dtype=torch.float64, device=kept.device)
+    cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=kept.device)
+    wanted = max(ROWS, ROWS_PER_WEIGHT * size)
+    offset = layer.bias.detach() if layer.bias is not None and not free else None
+    rows = taken = 0
+    with torch.no_grad():
+        for inputs, _ in samples.batches(BATCH):
+            theirs = _calls(problem.model, name, inputs, calls)
+            ours = _calls(student, name, inputs, calls)
+            for (_, target), (given, _) in zip(theirs, ours, strict=True):
+                places = _places(layer, target)
+                # As many of each sample's as make up what is wanted, spread evenly.
+                share = wanted / min(len(samples), max(LEAST_SAMPLES, wanted // places)) / calls
+                step = max(1, int(places / max(1.0, share)))
+                chosen = torch.arange(taken % step, places, step, device=kept.device)
+                patches = _patches(layer, given, chosen)
+                aims = _aims(layer, target, chosen, offset)
+                patches = torch.cat([patches, patches.new_ones(*patches.shape[:2], 1)], -1)
+                gram += (patches.transpose(1, 2) @ patches).double()
+                cross += (patches.transpose(1, 2) @ aims).double()
+                rows += patches.shape[1]
+            taken += len(inputs)
+            if rows >= wanted and taken >= LEAST_SAMPLES:
+                break
+        flat = layer.weight.detach().reshape(groups, outputs, size)
+        masks = kept.reshape(groups, outputs, size)
+        own = layer.bias
+        constants = own.detach().view(groups, outputs) if free and own is not None else None
+        for group in range(groups):
+            bias = None if constants is None else constants[group]
+            fitted, constant = _solved(gram[group], cross[group], flat[group], masks[group], bias)
+            flat[group] = fitted
+            if constants is not None:
+                constants[group] = constant
+        layer.weight.copy_(flat.reshape(layer.weight.shape))
+
+
+def _solved(
+    gram: Tensor, cross: Tensor, weights: Tensor, kept: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The ridge regressions of outputs with their own survivors; (outputs, size) and (outputs,).
+
+    Removed weights are held at zero by an identity in their rows and columns. Without a ``bias``
+    the constant is left out.
+    """
+    size = weights.shape[1]
+    used = size + 1 if bias is not None else size
+    delta = RIDGE * float(gram.diagonal()[:size].mean()) + torch.finfo(gram.dtype).tiny
+    found = torch.zeros(len(weights), used, dtype=gram.dtype, device=gram.device)
+    start = weights.double()
+    if bias is not None:
+        start = torch.cat([start, bias.double()[:, None]], 1)
+        kept = torch.cat([kept, kept.new_ones(len(kept), 1)], 1)
+    for begin in range(0, len(weights), WHOLE):
+        part = kept[begin : begin + WHOLE]
+        columns = part.any(0)  # what no output of the part keeps needs no solving
+        inner = part[:, columns].double()
+        block = gram[:used, :used][columns][:, columns]
+        system = block * inner[:, :, None] * inner[:, None, :]
+        diagonal = torch.diagonal(system, dim1=1, dim2=2)
+        diagonal += delta * inner + (1 - inner)
+        pull = start[begin : begin + WHOLE][:, columns]
+        side = (cross[:used].T[begin : begin + WHOLE][:, columns] + delta * pull) * inner
+        solved = torch.linalg.solve(system, side[:, :, None])[:, :, 0]
+        found[begin : begin + WHOLE, columns] = solved * inner
+    constant = found[:, size] if bias is not None else found.new_zeros(len(found))
+    return found[:, :size].to(weights.dtype), constant.to(weights.dtype)
+
+
+def _places(layer: nn.Module, outputs: Tensor) -> int:
+    """Outputs of a sample in one channel."""
+    if isinstance(layer, nn.Linear):
+        return outputs[0].numel() // outputs.shape[-1]
+    return outputs[0, 0].numel()
+
+
+def _patches(layer: nn.Module, inputs: Tensor, places: Tensor) -> Tensor:
+    """What the outputs at ``places`` are sums over; (groups, rows, weights of an output)."""
+    if isinstance(layer, nn.Linear):
+        flat = inputs.reshape(len(inputs), -1, inputs.shape[-1])
+        return flat[:, places].reshape(1, -1, inputs.shape[-1])
+    assert isinstance(layer, (nn.Conv1d, nn.Conv2d))
+    padding = layer._reversed_padding_repeated_twice
+    padded = nn.functional.pad(inputs, padding)
+    if isinstance(layer, nn.Conv1d):
+        padded = padded[:, :, None]
+    dims = len(layer.kernel_size)
+    kernel, stride, dilation = (
+        (1,) * (2 - dims) + tuple(each)
+        for each in (layer.kernel_size, layer.stride, layer.dilation)
+    )
+    windows = padded
+    for axis in (0, 1):
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        windows = windows.unfold(2 + axis, reach, stride[axis])
+        windows = windows[..., :: dilation[axis]]
+    width = windows.shape[3]
+    found = windows[:, :, places // width, places % width]
+    count, channels, rows = found.shape[:3]
+    found = found.reshape(count, layer.groups, channels // layer.groups, rows, -1)
+    return found.permute(1, 0, 3, 2, 4).reshape(layer.groups, count * rows, -1)
+
+
+def _aims(layer: nn.Module, outputs: Tensor, places: Tensor, offset: Tensor | None) -> Tensor:
+    """The dense layer's outputs at ``places``, without a bias that is not free; (groups, rows,
+    outputs)."""
+    if isinstance(layer, nn.Linear):
+        flat = outputs.reshape(len(outputs), -1, outputs.shape[-1])[:, places]
+        flat = flat.reshape(-1, outputs.shape[-1])
+    else:
+        flat = outputs.flatten(2)[:, :, places].transpose(1, 2).reshape(-1, outputs.shape[1])
+    flat = flat if offset is None else flat - offset
+    groups = getattr(layer, "groups", 1)
+    return flat.view(len(flat), groups, -1).transpose(0, 1)

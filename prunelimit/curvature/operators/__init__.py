@@ -1,0 +1,1 @@
+"""Curvature matrices of the training loss, one file each."""

@@ -1,0 +1,68 @@
+"""Which built-in network a file's tensors look like, by their names and shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from .build import NETWORKS
+
+__all__ = ["likely_builtin"]
+
+SHAPES: tuple[tuple[int, ...], ...] = (
+    (3, 32, 32),
+    (1, 28, 28),
+    (1, 8, 8),
+    (1, 32, 32),
+    (3, 64, 64),
+    (3, 224, 224),
+)
+SHARED = 0.9
+"""Share of names in common from which on two networks are taken for the same family."""
+
+
+def likely_builtin(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """The built-in network whose tensors have the names, and where possible the shapes, of
+    ``shapes``; None where none does. Nothing is read, and no weights are made."""
+    names = {name for name in shapes if not name.endswith("num_batches_tracked")}
+    best: tuple[float, str] | None = None
+    for name in NETWORKS:
+        for theirs in _built(name, shapes):
+            wanted = {n: s for n, s in theirs.items() if not n.endswith("num_batches_tracked")}
+            if {n: shapes.get(n) for n in wanted} == wanted and len(names) == len(wanted):
+                return name
+            shared = len(names & wanted.keys()) / max(1, len(names | wanted.keys()))
+            if best is None or shared > best[0]:
+                best = shared, name
+    return best[1] if best is not None and best[0] >= SHARED else None
+
+
+def _built(
+    name: str, shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[dict[str, tuple[int, ...]]]:
+    """The shapes of the network ``name`` for inputs and classes that ``shapes`` would have."""
+    matrices = [shape for shape in shapes.values() if len(shape) > 1]
+    if not matrices:
+        return
+    classes = min(matrices[-1][0], 100_000)
+    first = matrices[0]
+    inputs = SHAPES if len(first) == 4 else ((1, 1, min(first[1], 2**24)),)
+    for shape in inputs:
+        fitting = (first[1], *shape[1:]) if len(first) == 4 else shape
+        found = _shapes(name, fitting, classes)
+        if found is not None:
+            yield found
+
+
+@functools.lru_cache(maxsize=128)
+def _shapes(name: str, inputs: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of a built-in network's tensors; None where it takes no such inputs."""
+    with contextlib.suppress(Exception), warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # a file may have tensors without entries
+        network = NETWORKS[name](inputs, classes)
+        return {n: tuple(t.shape) for n, t in network.state_dict().items()}
+    return None

@@ -1,0 +1,93 @@
+"""A network as it was made, in the state that weights can be put into."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import InputError
+from .call import outputs_of
+from .placement import placed
+from .plain import unwrapped
+from .problem import Split
+from .resolve import guarded, reason
+
+__all__ = ["prepared"]
+
+log = logging.getLogger(__name__)
+
+SAID = "_prunelimit_said"
+"""Attribute of a network that its outputs have been spoken of."""
+
+
+def prepared(
+    network: nn.Module, spec: str, split: Split, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """``network`` in eval mode on ``device`` and of ``dtype``, without what wraps it.
+
+    It then gives its outputs alone (:func:`.call.outputs_of`). Lazy layers get their shapes from a
+    sample of ``split``; tensors made in inference mode become ordinary ones; those on the device
+    "meta" stay there, to be replaced by a file's.
+
+    Raises:
+        InputError: it is a scripted module, or lazy layers cannot take their shapes.
+    """
+    network = unwrapped(network)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise InputError(
+            f"{spec} gives a scripted module, whose weights cannot be exchanged; give the network "
+            "that it was scripted from."
+        )
+    network.eval()
+    if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
+        inputs, _ = next(iter(split.batches(1)))
+        given = inputs.cpu().to(_kind(network)) if inputs.is_floating_point() else inputs.cpu()
+        try:
+            with guarded(), torch.no_grad():
+                network(given.clone())
+        except Exception as error:
+            raise InputError(
+                f"The lazy layers of {spec} cannot be given shapes by a sample of "
+                f"{tuple(inputs.shape[1:])} ({reason(error)}); check `model` and `data`."
+            ) from error
+    _leave_inference_mode(network)
+    network.register_forward_hook(_only_outputs)
+    if any(each.is_meta for each in [*network.parameters(), *network.buffers()]):
+        return network
+    return placed(network, device, dtype)
+
+
+def _kind(network: nn.Module) -> torch.dtype:
+    """The floating-point type that the network was made in."""
+    kinds = [each.dtype for each in network.parameters() if each.is_floating_point()]
+    return kinds[0] if kinds else torch.get_default_dtype()
+
+
+def _only_outputs(network: nn.Module, given: Any, found: Any) -> Tensor:
+    """The outputs among what a network gives, whoever calls it."""
+    outputs = outputs_of(found)
+    if isinstance(found, (tuple, list)) and len(found) > 1 and not hasattr(network, SAID):
+        setattr(network, SAID, True)
+        log.warning("The network gives %d things; the first is taken for its outputs.", len(found))
+    return outputs
+
+
+def _leave_inference_mode(network: nn.Module) -> None:
+    """Make tensors that were made in inference mode ordinary ones, in place; tied ones once."""
+    made: dict[int, Tensor] = {}
+    for module in network.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and parameter.is_inference():
+                if id(parameter) not in made:
+                    made[id(parameter)] = nn.Parameter(
+                        parameter.clone(), requires_grad=parameter.requires_grad
+                    )
+                setattr(module, name, made[id(parameter)])
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None and buffer.is_inference():
+                made.setdefault(id(buffer), buffer.clone())
+                module._buffers[name] = made[id(buffer)]

@@ -1,0 +1,246 @@
+"""Whether a network can be trusted to be what everything here takes it for: a function that gives
+every sample its own outputs, the same each time, and that ends in what the loss wants."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, NumericalError, shown
+from .call import call
+from .problem import Problem, cross_entropy
+from .resolve import reason
+
+__all__ = ["check_network", "check_plausible"]
+
+COMPANY = 16
+"""Samples that are passed together."""
+
+ALONE = 4
+"""How many of them are passed alone too."""
+
+ROUNDING = 1e3
+"""Units of rounding by which outputs may differ, relative to the largest."""
+
+PROBABILITIES = 1e-4
+"""How near to one the outputs of a sample sum where they are probabilities."""
+
+JUDGED = 256
+"""Test samples that the plausibility of loss and accuracy is read from."""
+
+FAR = 0.1
+"""Accuracy below what a file claims by this much, beside sampling error, is said."""
+
+
+def check_network(problem: Problem, spec: str) -> None:
+    """Pass some samples through the network, together, again, and alone.
+
+    Raises:
+        InputError: it takes no such inputs; it writes to them; its buffers or outputs change from
+            pass to pass; a sample's outputs depend on the others; or it ends in probabilities
+            where the loss wants logits.
+        NumericalError: an output is NaN.
+    """
+    count = min(COMPANY, len(problem.train))
+    inputs, targets = next(iter(problem.train.batches(count)))
+    before = inputs.clone()
+    kept = _buffers(problem.model, persistent=True)
+    outputs = _passed(problem, inputs, spec)
+    if not _equal(inputs, before):
+        raise InputError(
+            f"{spec} writes to its inputs (as x -= 1 does); let it make new tensors (x = x - 1)."
+        )
+    _check_shape(problem, outputs, targets, spec)
+    if bool(torch.isnan(outputs).any()):
+        raise NumericalError(f"{spec} gives NaN on the first samples; check its weights and data.")
+    _check_buffers(kept, _buffers(problem.model, persistent=True), spec)
+    kept = _buffers(problem.model, persistent=False)
+    again = _passed(problem, inputs, spec)
+    _check_buffers(kept, _buffers(problem.model, persistent=False), spec)
+    if _differ(outputs, again):
+        raise InputError(
+            f"{spec} gives other outputs when the same samples are passed again; make its eval "
+            "mode deterministic (is a dropout left on, or a running mean moved?)."
+        )
+    _check_alone(problem, inputs, outputs, spec)
+    if problem.loss is cross_entropy and _are_probabilities(outputs):
+        raise InputError(
+            f"{spec} ends in probabilities, and cross-entropy takes logits; leave out the softmax "
+            "at its end, or end it in log_softmax."
+        )
+
+
+def _passed(problem: Problem, inputs: Tensor, spec: str) -> Tensor:
+    try:
+        with torch.no_grad():
+            return problem.outputs(inputs)
+    except InputError as error:
+        raise InputError(f"{spec}: {error}") from error
+    except SystemExit as error:
+        raise InputError(
+            f"{spec} calls sys.exit({error.code!r}) in its forward; let it raise an error that "
+            "says what is wrong."
+        ) from error
+    except Exception as error:
+        hint = ""
+        if not inputs.is_floating_point() and "dtype" in str(error).lower():
+            hint = ", or give inputs as floating-point numbers where they are no codes"
+        kind = str(inputs.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{spec} cannot take inputs of shape {tuple(inputs.shape[1:])}, {kind} "
+            f"({reason(error)}); check `model` and `data`{hint}."
+        ) from error
+
+
+def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> None:
+    if not isinstance(outputs, Tensor):
+        raise InputError(
+            f"{spec} gives a {type(outputs).__name__}; let it return a tensor of outputs, or "
+            "something with .logits."
+        )
+    if not outputs.is_floating_point():
+        kind = str(outputs.dtype).removeprefix("torch.")
+        raise InputError(f"{spec} gives {kind} outputs; let it return floating-point logits.")
+    if len(outputs) != len(targets):
+        raise InputError(
+            f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; give one each."
+        )
+    if problem.loss is not cross_entropy:
+        return
+    if outputs.ndim != targets.ndim + 1:
+        raise InputError(
+            f"{spec} gives {tuple(outputs.shape[1:])} for one sample; classification needs one row "
+            "of logits."
+        )
+    if outputs.shape[1] < problem.classes:
+        raise InputError(
+            f"The label {problem.classes - 1} is out of range: {spec} has {outputs.shape[1]} "
+            "outputs; check `data`."
+        )
+
+
+def _buffers(model: nn.Module, *, persistent: bool) -> dict[str, Tensor]:
+    """Copies of what a network holds beside its parameters; only what files keep of it, or all."""
+    kept = set(model.state_dict()) if persistent else None
+    return {
+        name: buffer.detach().clone()
+        for name, buffer in model.named_buffers()
+        if kept is None or name in kept
+    }
+
+
+def _check_buffers(before: Mapping[str, Tensor], after: Mapping[str, Tensor], spec: str) -> None:
+    for name, buffer in before.items():
+        if name not in after or not _equal(buffer, after[name]):
+            raise InputError(
+                f"{spec} changes its buffer {shown(name)} in eval mode, so that a sample's outputs "
+                "depend on those before it; let it change in train mode alone."
+            )
+
+
+def _equal(left: Tensor, right: Tensor) -> bool:
+    """Whether two tensors are the same, NaN being NaN."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    if left.is_floating_point() or left.is_complex():
+        return bool(((left == right) | (left.isnan() & right.isnan())).all())
+    return torch.equal(left, right)
+
+
+def _differ(left: Tensor, right: Tensor, slack: float | None = None) -> bool:
+    """Whether outputs differ by more than rounding; infinities are equal to themselves."""
+    if left.shape != right.shape:
+        return True
+    finite = left[torch.isfinite(left)]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    if slack is None:
+        slack = ROUNDING * torch.finfo(left.dtype).eps
+    apart = (left != right) & ~((left - right).abs() <= slack * largest)
+    return bool(apart.any())
+
+
+def _check_alone(problem: Problem, inputs: Tensor, together: Tensor, spec: str) -> None:
+    if len(inputs) < 2:
+        return
+    places = [round(k * (len(inputs) - 1) / max(1, ALONE - 1)) for k in range(ALONE)]
+    chosen = sorted({place for place in places if place < len(inputs)})
+    alone = torch.cat([_passed(problem, inputs[place : place + 1], spec) for place in chosen])
+    if not _differ(together[chosen], alone):
+        return
+    # Kernels for other sizes round otherwise, and a deep network makes more of it: in float64
+    # what is left of that is nothing beside what mixing of samples does.
+    exact = _in_float64(problem, inputs, chosen)
+    if exact is not None and not _differ(*exact, slack=1e-7):
+        return
+    if exact is None and not _differ(together[chosen], alone, slack=1e-2):
+        return
+    raise InputError(
+        f"{spec} gives a sample other outputs alone than among others; let it use no statistics of "
+        "the batch in eval mode (is a normalisation without running statistics in it?)."
+    )
+
+
+def _in_float64(
+    problem: Problem, inputs: Tensor, chosen: list[int]
+) -> tuple[Tensor, Tensor] | None:
+    """Outputs of the chosen samples in company and alone; None where the network has no float64."""
+    try:
+        twin = copy.deepcopy(problem.model).to(torch.float64)
+        wide = inputs.to(torch.float64) if inputs.is_floating_point() else inputs
+        with torch.no_grad():
+            together = call(twin, {}, wide)[chosen]
+            alone = [call(twin, {}, wide[place : place + 1]) for place in chosen]
+    except Exception:  # whatever a network raises whose types are fixed
+        return None
+    return together, torch.cat(alone)
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    """Whether every row is of numbers from 0 to 1 that sum to one."""
+    if outputs.ndim < 2 or outputs.shape[1] < 2 or len(outputs) < 2:
+        return False
+    whole = (outputs.sum(1) - 1).abs().max() <= PROBABILITIES
+    return bool((outputs >= 0).all() and (outputs <= 1).all() and whole)
+
+
+def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[str]:
+    """What is to be said of the network's loss and accuracy on some test samples.
+
+    ``claimed`` is the accuracy, from 0 to 1, that the file at ``path`` says it has.
+    """
+    if problem.loss is not cross_entropy or problem.classes < 2:
+        return []
+    losses: list[Tensor] = []
+    correct: list[Tensor] = []
+    some = problem.test.subset(JUDGED, problem.seed)
+    with torch.no_grad():
+        for inputs, targets in some.batches(min(problem.batch_size, 64)):
+            outputs = problem.outputs(inputs)
+            if outputs.ndim != 2:
+                return []
+            losses.append(problem.loss(outputs, targets).double().cpu())
+            correct.append((outputs.argmax(1) == targets).cpu())
+    every, right = torch.cat(losses), torch.cat(correct).double()
+    if not bool(torch.isfinite(every).all()):
+        return []  # said, with the sample, by whoever evaluates
+    loss, accuracy = float(every.mean()), float(right.mean())
+    cause = "usually inputs are normalised otherwise than in training (`mean`, `std`)"
+    if claimed is not None:
+        error = 2 * math.sqrt(max(0.25 / len(right), 1e-9))
+        if accuracy < claimed - FAR - error:
+            return [
+                f"The accuracy is {accuracy:.1%} on {len(right)} test samples, far below the "
+                f"{claimed:.2%} that {path} claims; {cause}."
+            ]
+    guess = math.log(problem.classes)
+    if loss > guess + 2 * float(every.std()) / math.sqrt(len(every)) + 0.1:
+        return [
+            f"The loss is {loss:.3g} on {len(right)} test samples, above the {guess:.3g} of "
+            f"guessing among {problem.classes} classes; {cause}, or the weights are not trained."
+        ]
+    return []

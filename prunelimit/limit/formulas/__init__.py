@@ -1,0 +1,1 @@
+"""Formulas of the limit, one file each."""

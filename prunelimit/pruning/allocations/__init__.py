@@ -1,0 +1,1 @@
+"""Ways to share what is removed among layers, one file each."""

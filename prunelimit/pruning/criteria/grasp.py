@@ -1,0 +1,38 @@
+"""GraSP: how much of the gradient's norm a weight carries."""
+
+from __future__ import annotations
+
+import torch
+
+from ...curvature import CurvatureProduct
+from ...inputs.problem import Problem, Split
+from ...progress import Progress
+from ..criterion import Criterion, Judgement
+from ..layers import prunable_part
+
+NAME = "grasp"
+ORDER = 4
+SOURCE = (
+    "Wang, Zhang, Grosse: Picking Winning Tickets Before Training by Preserving Gradient Flow. "
+    "ICLR 2020"
+)
+HELP = "Weight times Hessian times gradient; reads inputs and labels."
+
+__all__ = ["CRITERION"]
+
+
+def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+    """w (H g): minus the S of Wang et al. 2020, S(-w) = -w (H g), whose largest are removed.
+
+    g and H are gradient and Hessian of the mean loss; to first order 2 S is by how much the
+    squared norm of the gradient grows when the weight is removed. Reads labels, at the cost of one
+    gradient and one Hessian product. The paper divides the logits of a fresh network by a
+    temperature of 200; the network here is trained, and its loss taken as it is.
+    """
+    product = CurvatureProduct(problem, split, "hessian")
+    curved = product(product.gradient()).to(torch.float64)
+    scores = prunable_part(problem, problem.vector().to(torch.float64) * curved)
+    return Judgement(scores, products=product.products)
+
+
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="labels", function=_grasp)

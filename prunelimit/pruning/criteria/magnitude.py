@@ -1,0 +1,25 @@
+"""Magnitude: the smallest weights go."""
+
+from __future__ import annotations
+
+import torch
+
+from ...inputs.problem import Problem, Split
+from ...progress import Progress
+from ..criterion import Criterion, Judgement
+from ..layers import prunable_part
+
+NAME = "magnitude"
+ORDER = 1
+SOURCE = "Han, Pool, Tran, Dally: Learning both Weights and Connections. NeurIPS 2015"
+HELP = "The size of the weight; reads no data."
+
+__all__ = ["CRITERION"]
+
+
+def _magnitude(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+    """|w|."""
+    return Judgement(prunable_part(problem, problem.vector()).abs().to(torch.float64))
+
+
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_magnitude)

@@ -1,0 +1,27 @@
+"""Chance: what every other criterion has to beat."""
+
+from __future__ import annotations
+
+import torch
+
+from ...inputs.problem import Problem, Split
+from ...progress import Progress
+from ..criterion import Criterion, Judgement
+
+NAME = "random"
+ORDER = 2
+SOURCE = "the baseline that every criterion has to pass"
+HELP = "Chance, by the seed; reads no data."
+
+__all__ = ["CRITERION"]
+
+
+def _random(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+    """Uniform on [0, 1), drawn by ``seed`` on the CPU."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    count = int(problem.prunable_mask().sum())
+    scores = torch.rand(count, dtype=torch.float64, generator=generator)
+    return Judgement(scores.to(problem.device))
+
+
+CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_random)

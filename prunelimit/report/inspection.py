@@ -1,0 +1,81 @@
+"""What ``inspect`` found, for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import shown
+from ..results.types import InspectResult
+
+__all__ = ["inspect_table"]
+
+
+def inspect_table(result: InspectResult) -> RenderableType:
+    """The facts, and below them every matrix with its share."""
+    facts = Table(show_header=False, box=None, title=shown(result.path), title_justify="left")
+    for name, text in _facts(result):
+        facts.add_row(f"  {name}", Text(text))
+    if not result.tensors:
+        return facts
+    table = Table(box=None, title="\nMatrices", title_justify="left")
+    for name in ("  weight", "shape", "type", "zero", "share", "prunable"):
+        table.add_column(
+            name, justify="left" if name.strip() in ("weight", "prunable") else "right"
+        )
+    for each in result.tensors:
+        if not each.prunable and each.why is None:
+            continue
+        size = max(1, _product(each.shape))
+        said = "yes" if each.prunable else f"no: {each.why}"
+        table.add_row(
+            Text(f"  {shown(each.name)}"),
+            "x".join(map(str, each.shape)),
+            each.dtype,
+            f"{each.zeros / size:.1%}",
+            f"{each.share:.1%}",
+            said if each.same_as is None else f"tied to {shown(each.same_as)}",
+        )
+    return Group(facts, table)
+
+
+def _facts(result: InspectResult) -> list[tuple[str, str]]:
+    found = [("format", f"{result.format}, {result.bytes:,} bytes")]
+    if result.code:
+        names = ", ".join(map(shown, result.code[:10]))
+        found.append(("wants to run", f"{names} (nothing was run, and no tensor read)"))
+        return found
+    if len(result.states) > 1:
+        names = ", ".join(f"{shown(s.key) or 'itself'} ({s.entries:,})" for s in result.states)
+        found.append(("state_dicts", names))
+        found.append(("read is", f"{shown(result.state or 'itself')} (`key`)"))
+    kinds = ", ".join(f"{count} {kind}" for kind, count in result.dtypes.items())
+    found.append(("tensors", f"{len(result.tensors)} ({kinds}), {result.entries:,} numbers"))
+    if result.prefix:
+        found.append(("prefix", shown(result.prefix)))
+    tied = [each for each in result.tensors if each.same_as is not None]
+    if tied:
+        found.append(("tied", ", ".join(f"{shown(e.name)} = {shown(e.same_as)}" for e in tied[:5])))
+    if result.folded:
+        found.append(("folded", ", ".join(map(shown, result.folded[:5]))))
+    if result.zeros:
+        found.append(("zero already", f"{result.zeros:,} ({result.zeros / result.entries:.1%})"))
+    if result.claimed is not None:
+        found.append(("claims", f"accuracy {result.claimed:.2%}"))
+    if result.described is not None:
+        found.append(("says it is", shown(result.described)))
+    if result.likely is not None:
+        found.append(("looks like", f"{result.likely} (-m {result.likely})"))
+    matrices = [each for each in result.tensors if each.same_as is None]
+    share = sum(each.share for each in matrices if each.prunable)
+    dense = sum(each.share for each in matrices if each.why is not None)
+    found.append(("prunable", f"{share:.1%} of all numbers; {dense:.1%} in matrices that are not"))
+    return found
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
