@@ -53,9 +53,7 @@ MEASURE = Section(
     LIMIT_BESIDE,
     CURVATURE,
     RUN,
-    document_options(
-        plot="accuracy against sparsity, a line per method, with the limit", strict=True
-    ),
+    document_options(figures_of="compare", strict=True),
     CURVE_CSV,
     flag("Output", "--resume", "Go on with an interrupted comparison, if there is one."),
     general_options(),
@@ -84,7 +82,6 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
     read = () if config.predicted is None else (Path(config.predicted),)
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint, *read))
     from prunelimit.commands.compare import compare
-    from prunelimit.report.plots import plot_compare
     from prunelimit.report.tables import compare_table
 
     from .exports import write_curves
@@ -109,7 +106,7 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
             force=force,
             progress=progress,
         )
-    outputs.draw(lambda path: plot_compare(result, path))
+    outputs.draw(result)
     if csv_path is not None:
         write_curves(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)

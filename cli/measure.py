@@ -30,7 +30,7 @@ from .spelling import spelled_result
     DATA,
     MEASURE,
     RUN,
-    document_options(plot="accuracy and loss against sparsity"),
+    document_options(figures_of="measure"),
     CURVE_CSV,
     general_options(),
     examples=(
@@ -45,7 +45,6 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
     """
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint,))
     from prunelimit.commands.measure import measure
-    from prunelimit.report.plots import plot_measure
     from prunelimit.report.tables import measure_table
 
     from .exports import write_csv
@@ -59,7 +58,7 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
             build(MeasureConfig, given),
             progress=progress,
         )
-    outputs.draw(lambda path: plot_measure([result], None, path))
+    outputs.draw(result)
     if csv_path is not None:
         write_csv(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)

@@ -148,6 +148,21 @@ class _Name(_Choice):
         return f"[{'|'.join((*self.choices, *(['FILE.py:ATTR'] if self.attributes else [])))}]"
 
 
+class _Figure(_Name):
+    """The name of a figure of a command's results."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__("figure", False)
+        self.command = command
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those that draw results of this command, or do not say which they draw."""
+        known = plugins.describe("figure")
+        found = (e.name for e in known if self.command in e.facts.get("of", (self.command,)))
+        return tuple(dict.fromkeys(found))
+
+
 class _Written(_Type):
     """A text in one of the forms that the plug-ins of a kind read, in words such as N:M."""
 
@@ -227,14 +242,30 @@ def flag(title: str, declaration: str, help: str) -> click.Option:
     return titled(title, [declaration], is_flag=True, help=help)
 
 
-def document_options(*, plot: str | None = None, strict: bool = False) -> list[click.Option]:
-    """Where a command's result goes; ``plot`` says what its plot shows."""
+def figure_options(command: str) -> list[click.Option]:
+    """Where a figure of a command's result goes, and which; the first of them is the default."""
+    figures = _Figure(command)
+    return [
+        path_option("Output", ["--plot"], "FILE", "Draw a figure here (png, pdf, svg)."),
+        titled(
+            "Output",
+            ["--figure"],
+            type=figures,
+            default=lambda: figures.choices[0],
+            show_default="the first",
+            help="Which figure --plot draws.",
+        ),
+    ]
+
+
+def document_options(*, figures_of: str | None = None, strict: bool = False) -> list[click.Option]:
+    """Where a command's result goes; ``figures_of`` is the command, where it has figures."""
     options = [
         path_option("Output", ["output", "-o", "--output"], "FILE.json", "Write the result here."),
         flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     ]
-    if plot is not None:
-        options.append(path_option("Output", ["--plot"], "FILE", f"Plot {plot} (png, pdf, svg)."))
+    if figures_of is not None:
+        options += figure_options(figures_of)
     if strict:
         options.append(flag("Output", "--strict", "Exit with 4 when the estimate is unreliable."))
     return options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ class Outputs:
 
     output: Path | None
     plot: Path | None
+    figure: str | None
     json: bool
     quiet: bool
     force: bool
@@ -68,6 +69,7 @@ class Outputs:
         return cls(
             output=output,
             plot=plot,
+            figure=given.get("figure"),
             json=given.get("json", False),
             quiet=given["quiet"],
             force=given["force"],
@@ -98,13 +100,15 @@ class Outputs:
                     "give -o FILE.json."
                 ) from error
 
-    def draw(self, draw: Callable[[Path], object]) -> None:
-        """The plot, when one is wanted; ``draw`` writes it to the path it is given."""
+    def draw(self, *results: Any) -> None:
+        """The figure of ``results``, when one is wanted."""
         from prunelimit.storage.files import writing
 
-        if self.plot is not None:
+        if self.plot is not None and self.figure is not None:
+            from prunelimit.report import figure
+
             with writing(self.plot, force=self.force) as temporary:
-                draw(temporary)
+                figure.draw(self.figure, *results, path=temporary)
 
     def show(self, *renderables: Any) -> None:
         """Tables and sentences for people, on stderr."""

@@ -30,7 +30,7 @@ from .options import (
     general_options,
 )
 from .outputs import Outputs
-from .spelling import spelled_result
+from .spelling import spelled, spelled_result
 
 if TYPE_CHECKING:
     from prunelimit.distributed import Group
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     LIMIT,
     CURVATURE,
     RUN,
-    document_options(plot="predicted width against removed radius", strict=True),
+    document_options(figures_of="predict", strict=True),
     flag("Output", "--resume", "Go on with an interrupted prediction, if there is one."),
     flag("Output", "--dry-run", "Say what it would take, and do nothing."),
     general_options(),
@@ -113,7 +113,6 @@ def _predict(
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.predict import predict
     from prunelimit.distributed import local_device
-    from prunelimit.report.plots import plot_limit
     from prunelimit.report.tables import predict_table
     from prunelimit.storage.resume import remove_folder
 
@@ -136,13 +135,14 @@ def _predict(
             group=group,
             progress=progress,
         )
-    outputs.draw(lambda path: plot_limit(result, path))
+    outputs.draw(result)
     outputs.document(result, outputs.output)
     finished = result.curvature.ended != "interrupted"
     if state is not None and state.exists() and finished and group.rank == 0:
         with contextlib.suppress(OutputError):  # what else was put there stays
             remove_folder(state, "run")
-    outputs.show(predict_table(spelled_result(result), str(checkpoint), verbose=given["verbose"]))
+    shown = spelled_result(result)
+    outputs.show(predict_table(shown, str(checkpoint), verbose=given["verbose"], spell=spelled))
     if result.curvature.ended == "interrupted":
         left = "this is" if state is None else f"{given['output']} holds"
         on = "" if state is None else "; run the same command with --resume to go on"

@@ -34,7 +34,7 @@ NPZ = path_option(
     DATA,
     CURVATURE,
     RUN,
-    document_options(plot="the spectral density"),
+    document_options(figures_of="spectrum"),
     NPZ,
     general_options(),
     examples=(
@@ -50,7 +50,6 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     """
     outputs = Outputs.of(given, npz, inputs=(checkpoint,))
     from prunelimit.commands.spectrum import spectrum
-    from prunelimit.report.plots import plot_spectrum
     from prunelimit.report.tables import spectrum_table
 
     from .exports import write_npz
@@ -64,7 +63,7 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
             build(CurvatureConfig, given),
             progress=progress,
         )
-    outputs.draw(lambda path: plot_spectrum(result, path))
+    outputs.draw(result)
     if npz is not None:
         write_npz(result, npz, force=outputs.force)
     outputs.document(result, outputs.output)

@@ -400,9 +400,10 @@ class MethodConfig(Config):
     )
     survivors: str = option(
         "fixed",
-        "What becomes of the weights that stay: fixed as they are; compensated, moved once so that "
-        "outputs stay near the dense network's, without labels; staged, the same in many stages; "
-        "trained on the loss; obs, moved by Optimal Brain Surgeon.",
+        "What becomes of the weights that stay: fixed as they are; layerwise, each layer fitted to "
+        "the dense one's outputs; compensated, moved together so that the network's outputs stay "
+        "near the dense one's; staged, the same in many stages; trained on the loss; obs, moved by "
+        "Optimal Brain Surgeon. Only trained and obs read labels.",
         choices=SURVIVORS,
     )
 

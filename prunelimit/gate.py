@@ -46,6 +46,7 @@ NUMBERS = {
     "trained": ("limit", "feasibility"),
     "compensated": ("between", "loss"),
     "staged": ("between", "loss"),
+    "layerwise": ("between", "loss"),
     "obs": ("between", "loss"),
 }
 """The predicted number, and the measured threshold about the same event, by survivors."""
@@ -85,7 +86,7 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     ========================  =========================  ==============================
     fixed                     loss                       the one-shot threshold
     trained                   feasibility                the limit
-    compensated, staged, obs  loss                       anything between these two
+    all others                loss                       anything between these two
     any, ``rule=accuracy``    accuracy, first tolerance  the limit, which is unlike it
     ========================  =========================  ==============================
 

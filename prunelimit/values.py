@@ -32,7 +32,7 @@ __all__ = [
     "stages",
 ]
 
-SURVIVORS = ("fixed", "compensated", "staged", "trained", "obs")
+SURVIVORS = ("fixed", "layerwise", "compensated", "staged", "trained", "obs")
 """What becomes of the weights that stay."""
 
 AMOUNTS = ("auto", "one-shot", "limit")

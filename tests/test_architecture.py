@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from prunelimit import plugins
+
 ROOT = Path(__file__).parents[1]
 
 ROOMS = (
     "errors",
+    "plugins",
     "values",
     "config",
     "progress",
@@ -43,7 +46,16 @@ SIBLINGS = {
 }
 """Pairs that the order would allow, but that are to know nothing of each other."""
 
-LIGHT = ("__init__", "errors", "values", "config", "progress", "results", "storage.files")
+LIGHT = (
+    "__init__",
+    "errors",
+    "plugins",
+    "values",
+    "config",
+    "progress",
+    "results",
+    "storage.files",
+)
 """Rooms and modules that do without torch and its like."""
 
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "pyhessian", "jinja2"}
@@ -181,3 +193,30 @@ def test_every_module_says_what_it_is(module: str) -> None:
     assert len(tree.body) == 1 or "__future__.annotations" in names, (
         f"{module} lacks `from __future__ import annotations`"
     )
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS.values(), ids=plugins.KINDS)
+def test_folders_of_what_is_found_by_name_hold_one_each(kind: plugins.Kind) -> None:
+    """A file is one of its kind, knows nothing of the others by import, and is named after it."""
+    room = kind.folder.replace("/", ".")
+    inside = [name for name in MODULES if name.rpartition(".")[0] == room]
+    for module in inside:
+        tree = ast.parse(MODULES[module].read_text())
+        assigned = [
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        ]
+        if module.endswith("__init__"):
+            assert len(tree.body) == 1, f"{module} holds more than its docstring"
+            continue
+        assert assigned.count(kind.attribute) == assigned.count("NAME") == 1, module
+        assert not own_imports(module) & set(inside), f"{module} knows its neighbours"
+        (name,) = (
+            each.name
+            for each in plugins.describe(kind.name)
+            if each.where.startswith(f"prunelimit.{module}:")
+        )
+        assert module.rpartition(".")[2].rstrip("_") == name.replace(":", "_"), module

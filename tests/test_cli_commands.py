@@ -218,7 +218,10 @@ class TestPredict:
         assert f"plain {found['sparsity']:.1%}" in said and "with nothing moved" in said
         assert f"limit {limit['sparsity']:.1%}" in said and "surviving weights keeps it" in said
         assert "predicted from 256 of" not in said
-        said = " ".join(prunelimit("predict", trained, *given, "-v").stderr.split())
+        assert "raise --samples" in said and "`" not in outcome.stderr
+        outcome = prunelimit("predict", trained, *given, "-v")
+        assert "`" not in outcome.stderr
+        said = " ".join(outcome.stderr.split())
         assert "predicted from 256 of 1,437 training samples" in said
 
     def test_it_ends_with_commands_that_go_on(self, prunelimit: Run, trained: Path) -> None:
@@ -346,6 +349,32 @@ class TestPrune:
         document = prunelimit(*command, "-o", "p.safetensors", "--json", "-q").document
         assert document["sparsity"] == predicted["limit"]["sparsity"]
         assert document["reliability"] == predicted["reliability"]
+
+    @pytest.mark.parametrize(
+        ("survivors", "amount", "number"),
+        [
+            ("fixed", "limit", "limit"),
+            ("compensated", "one-shot", "one_shot"),
+            ("trained", "auto", "limit"),
+            ("obs", "auto", "limit"),
+        ],
+    )
+    def test_a_predicted_amount_is_named_or_that_of_the_survivors(
+        self,
+        prunelimit: Run,
+        trained: Path,
+        results: tuple[Path, Path],
+        survivors: str,
+        amount: str,
+        number: str,
+    ) -> None:
+        predicted = json.loads(results[0].read_text())
+        few = ("--calibration", "600", "--cg-steps", "2", "--refit-passes", "1")
+        choices = ("--survivors", survivors, "--amount", amount, *few)
+        command = ("prune", trained, *QUICK, *choices, "-o", "p.safetensors", "--json", "-q")
+        document = valid("prune", prunelimit(*command).document)
+        assert document["amount"] == amount
+        assert document["sparsity"] == predicted[number]["sparsity"]
 
     def test_min_keep_guards_every_layer(self, prunelimit: Run, trained: Path) -> None:
         command = ("prune", trained, "--amount", "0.99", "--min-keep", "100", "--json", "-q")

@@ -205,7 +205,7 @@ def test_what_is_computed_stays_until_the_result_is_written(
         def fails(*arguments: Any) -> None:
             raise Ended
 
-        patched.setattr("prunelimit.report.plots.plot_compare", fails)
+        patched.setattr("prunelimit.report.figure.draw", fails)
         assert prunelimit(*command).code == 3
     computed = ending(monkeypatch, "magnitude", Ended)
     assert prunelimit(*command, "--resume").code == 0

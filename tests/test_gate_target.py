@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from test_results import filled
 
+from prunelimit import plugins
 from prunelimit.config import CheckConfig
 from prunelimit.errors import InputError
 from prunelimit.gate import require_comparable, target_of
 from prunelimit.results.types import Limit, OneShot
-from prunelimit.values import ALLOCATIONS, CRITERIA, SURVIVORS, Method, Pattern
+from prunelimit.values import SURVIVORS, Method, Pattern
 
 MADE: Any = filled(Limit)
+CRITERIA = plugins.names("criterion")
+ALLOCATIONS = plugins.names("allocation")
 LIMIT = dataclasses.replace(MADE, sparsity=0.95, interval=(0.93, 0.96))
 MADE = filled(OneShot)
 ONE_SHOT = dataclasses.replace(MADE, sparsity=0.80, interval=(0.78, 0.83))
@@ -44,7 +47,7 @@ def test_only_masks_of_smallest_magnitude_are_predicted_for(survivors: str) -> N
         require_comparable(method, CheckConfig())
     others = [Method(name, survivors=survivors) for name in CRITERIA[1:]]
     others += [Method(allocation=name, survivors=survivors) for name in ALLOCATIONS[1:]]
-    for method in [*others, Method(pattern=Pattern(2, 4)), Method("mine.py:scores")]:
+    for method in [*others, Method(pattern=Pattern.parse("2:4")), Method("mine.py:scores")]:
         with pytest.raises(InputError, match="Nothing is predicted"):
             require_comparable(method, CheckConfig())
         require_comparable(method, CheckConfig(rule="accuracy"))

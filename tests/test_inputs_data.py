@@ -302,7 +302,7 @@ def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
         ({}, {"batch_size": 0}, "`batch_size` is 0"),
         ({}, {"workers": -1}, "`workers` is -1"),
         ({}, {"device": "abacus"}, "device 'abacus'"),
-        ({}, {"dtype": "float8"}, "no type 'float8'"),
+        ({}, {"dtype": "float8"}, "no dtype 'float8'"),
         ({"mean": "0.5"}, {}, "give both"),
         ({"mean": "a", "std": "1"}, {}, "numbers separated"),
         ({"mean": "0,0", "std": "1,1"}, {}, "for each channel"),

@@ -170,6 +170,12 @@ class TestMisfits:
         with pytest.raises(InputError, match=r"network's b\.bias is .* file's c\.weight is"):
             fitted(tmp_path / "n.pt")
 
+    def test_beside_names_that_all_share_a_part(self, tmp_path: Path) -> None:
+        inner = nn.Sequential(OrderedDict(layers=network()))
+        torch.save({**prefixed("layers."), "other.weight": torch.ones(2)}, tmp_path / "n.pt")
+        with pytest.raises(InputError, match=r"the file's other\.weight is not in the network"):
+            fit(inner, read_checkpoint(tmp_path / "n.pt"), "net")
+
     def test_of_shapes(self, tmp_path: Path) -> None:
         torch.save({**STATE, "b.weight": torch.ones(4, 5)}, tmp_path / "n.pt")
         with pytest.raises(InputError, match=r"b\.weight has shape \(4, 5\) in the file, \(3, 5\)"):

@@ -37,8 +37,12 @@ from prunelimit.config import (
     stage_of,
 )
 from prunelimit.errors import InputError, OutputError
-from prunelimit.report import page, plots, tables, words
+from prunelimit.report import page, tables, words
 from prunelimit.report.command import CONFIGS, command_line
+from prunelimit.report.figures.compare import plot_compare
+from prunelimit.report.figures.limit import plot_limit
+from prunelimit.report.figures.measure import plot_measure
+from prunelimit.report.figures.spectrum import plot_spectrum
 from prunelimit.results.types import (
     Artifact,
     BudgetPoint,
@@ -573,10 +577,10 @@ def test_a_verdict_is_said_first_and_explained() -> None:
 # -- plots -------------------------------------------------------------------------------------
 
 PLOTS: dict[str, Callable[[Path], None]] = {
-    "spectrum": lambda path: plots.plot_spectrum(spectrum(), path),
-    "limit": lambda path: plots.plot_limit(predicted(), path),
-    "compare": lambda path: plots.plot_compare(compared(), path),
-    "measure": lambda path: plots.plot_measure([measured(), measured(TRAINING)], predicted(), path),
+    "spectrum": lambda path: plot_spectrum(spectrum(), path),
+    "limit": lambda path: plot_limit(predicted(), path),
+    "compare": lambda path: plot_compare(compared(), path),
+    "measure": lambda path: plot_measure([measured(), measured(TRAINING)], predicted(), path),
 }
 
 
@@ -631,7 +635,7 @@ def test_a_plot_goes_nowhere_else(name: str, tmp_path: Path) -> None:
 
 def test_the_limit_is_where_the_curves_cross(drawn: Callable[..., list[Axes]]) -> None:
     result = predicted()
-    (axes,) = drawn(plots.plot_limit, result)
+    (axes,) = drawn(plot_limit, result)
     x, y = (float(each[0]) for each in line(axes, "limit").get_data())
     assert (x, y) == (result.limit.radius, result.limit.sparsity * PRUNABLE)
     for label in ("removable", "removed"):
@@ -656,7 +660,7 @@ def test_the_limit_is_where_the_curves_cross(drawn: Callable[..., list[Axes]]) -
 
 def test_interval_and_band_are_shaded_where_they_are(drawn: Callable[..., list[Axes]]) -> None:
     result = predicted()
-    (axes,) = drawn(plots.plot_limit, result)
+    (axes,) = drawn(plot_limit, result)
     spans = {str(each.get_label()): each.get_extents() for each in axes.patches}
     shaded = {}
     for label, box in spans.items():
@@ -667,7 +671,7 @@ def test_interval_and_band_are_shaded_where_they_are(drawn: Callable[..., list[A
 
 
 def test_the_spectrum_is_a_whole_measure(drawn: Callable[..., list[Axes]]) -> None:
-    (axes,) = drawn(plots.plot_spectrum, spectrum())
+    (axes,) = drawn(plot_spectrum, spectrum())
     (curve,) = axes.lines
     place, height = curve.get_data()
     areas = np.diff(place) * (height[1:] + height[:-1]) / 2
@@ -682,15 +686,13 @@ def test_the_spectrum_is_a_whole_measure(drawn: Callable[..., list[Axes]]) -> No
 
 
 def test_probes_that_agree_change_nothing_of_the_shape(drawn: Callable[..., list[Axes]]) -> None:
-    heights = [
-        drawn(plots.plot_spectrum, spectrum(probes))[0].lines[0].get_ydata() for probes in (1, 3)
-    ]
+    heights = [drawn(plot_spectrum, spectrum(probes))[0].lines[0].get_ydata() for probes in (1, 3)]
     np.testing.assert_allclose(heights[0], heights[1], rtol=1e-12)
 
 
 def test_measured_and_predicted_are_where_they_are(drawn: Callable[..., list[Axes]]) -> None:
     result, limit = measured(), predicted()
-    upper, lower = drawn(plots.plot_measure, [result, measured(TRAINING)], limit)
+    upper, lower = drawn(plot_measure, [result, measured(TRAINING)], limit)
     seen = [point for point in result.curve if point.sparsity < 1]
     kept, errors = upper.lines[0].get_data()
     assert upper.lines[0].get_label() == "measured, magnitude"
@@ -717,7 +719,7 @@ def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(
     moved = [f"magnitude+{name}" for name in ("compensated", "staged", "trained", "obs")]
     names = ("magnitude", *moved, "snip", "obd", "obs+obs", "wanda/rows", "magnitude/2:4+staged")
     result = compared(names)
-    (axes,) = drawn(plots.plot_compare, result)
+    (axes,) = drawn(plot_compare, result)
     looks = set()
     for method in result.methods:
         (each,) = [x for x in axes.lines if x.get_label() == method.method]
@@ -741,14 +743,14 @@ def test_extremes_are_drawn(sparsity: float, tmp_path: Path) -> None:
     nothing = tuple(dataclasses.replace(point, radius=0.0) for point in predicted(sparsity).curve)
     flat = dataclasses.replace(predicted(sparsity).limit, radius=0.0)
     result = predicted(sparsity, variants=())
-    plots.plot_limit(result, tmp_path / "one.png")
-    plots.plot_limit(dataclasses.replace(result, limit=flat, curve=nothing), tmp_path / "two.png")
+    plot_limit(result, tmp_path / "one.png")
+    plot_limit(dataclasses.replace(result, limit=flat, curve=nothing), tmp_path / "two.png")
     perfect = tuple(dataclasses.replace(point, accuracy=1.0) for point in measured().curve)
-    plots.plot_measure(
+    plot_measure(
         [measured(curve=perfect, dense=Dense(loss=0.01, accuracy=1.0))], result, tmp_path / "m.png"
     )
-    plots.plot_measure([measured(curve=measured().curve[:1])], None, tmp_path / "n.png")
-    plots.plot_measure([measured(curve=measured().curve[-1:])], None, tmp_path / "o.png")
+    plot_measure([measured(curve=measured().curve[:1])], None, tmp_path / "n.png")
+    plot_measure([measured(curve=measured().curve[-1:])], None, tmp_path / "o.png")
 
 
 @pytest.mark.filterwarnings("error")
@@ -756,7 +758,7 @@ def test_a_flat_spectrum_is_drawn(tmp_path: Path) -> None:
     flat = dataclasses.replace(
         spectrum(), ritz_values=((0.0,),), quadrature_weights=((1.0,),), outcomes=("complete",)
     )
-    plots.plot_spectrum(flat, tmp_path / "plot.png")
+    plot_spectrum(flat, tmp_path / "plot.png")
 
 
 # -- page --------------------------------------------------------------------------------------

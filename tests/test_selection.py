@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunelimit import plugins
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
+from prunelimit.pruning.criterion import Criterion, Judgement
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.selection import Selection
-from prunelimit.values import ALLOCATIONS, CRITERIA, KeepRule, Method, Pattern
+from prunelimit.values import KeepRule, Method, Pattern
 
-PATTERN = Pattern(2, 4)
+CRITERIA = plugins.names("criterion")
+ALLOCATIONS = plugins.names("allocation")
+PATTERN = Pattern.parse("2:4")
 METHODS = [
     *(Method(name, allocation) for name in CRITERIA for allocation in ALLOCATIONS),
     *(Method(name, pattern=PATTERN) for name in CRITERIA),
@@ -100,15 +104,7 @@ def test_scores_of_any_size_bring_nothing_back() -> None:
     def huge(problem: Problem) -> Tensor:
         return -1e20 * problem.vector()[problem.prunable_mask()].abs()
 
-    from prunelimit.pruning.criteria.interface import Criterion
-
-    selection = Selection(PROBLEM, Method(survivors="staged"))
-    own = dataclasses.replace(
-        selection.criterion,
-        name="huge",
-        judge=lambda problem, *_: dataclasses.replace(selection.judgement, scores=huge(problem)),
-    )
-    assert isinstance(own, Criterion)
+    own = Criterion("huge", "", "weights", lambda problem, *_: Judgement(huge(problem)))
     selection = Selection(PROBLEM, Method(survivors="staged"), criterion=own)
     kept = selection.mask(50)
     weights = PROBLEM.vector().masked_fill(~kept, 0)

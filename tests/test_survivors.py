@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunelimit import plugins
 from prunelimit.commands.prune import prune
 from prunelimit.config import (
     CurvatureConfig,
@@ -22,8 +23,9 @@ from prunelimit.inputs.checkpoint import read_checkpoint
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.measurement import measure
-from prunelimit.values import CRITERIA, SURVIVORS
+from prunelimit.values import SURVIVORS
 
+CRITERIA = plugins.names("criterion")
 NETWORK = """
 import torch
 

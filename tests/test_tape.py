@@ -186,7 +186,7 @@ def test_what_cannot_be_replayed_is_refused(
 
 
 class Branching(nn.Module):
-    """Its outputs depend on a value of the batch."""
+    """It looks at a value of the batch, though its outputs do not depend on it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Branching(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.linear(inputs)
-        return outputs.tanh() if inputs.sum() > 0 else outputs.exp()
+        return outputs.tanh() if inputs.square().sum() > 0 else outputs.exp()
 
 
 def branching_problem(network: nn.Module) -> Problem:

@@ -53,7 +53,6 @@ def test_removed_weights_stay_exactly_zero_and_the_network_as_it_was(removed: in
     least = evaluate(problem, problem.train, start).loss
     assert found.loss < least or torch.equal(found.weights, start)
     assert found.loss < least or removed == 100  # little can move there
-    assert found.accuracy == evaluate(problem, problem.test, found.weights).accuracy
 
 
 def test_excluded_modules_are_not_among_what_moves() -> None:

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from prunelimit import values
+from prunelimit import plugins, values
 from prunelimit.errors import UsageError
 from prunelimit.values import (
-    ALLOCATIONS,
-    CRITERIA,
     SURVIVORS,
     EpsilonRule,
     KeepRule,
@@ -20,6 +18,8 @@ from prunelimit.values import (
     Pattern,
 )
 
+CRITERIA = plugins.names("criterion")
+ALLOCATIONS = plugins.names("allocation")
 PATTERNS = st.integers(2, 64).flatmap(
     lambda group: st.builds(Pattern, st.integers(1, group - 1), st.just(group))
 )

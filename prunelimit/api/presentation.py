@@ -12,7 +12,10 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from ..errors import UsageError
-from ..report.plots import plot_compare, plot_limit, plot_measure, plot_spectrum
+from ..report.figures.compare import plot_compare
+from ..report.figures.limit import plot_limit
+from ..report.figures.measure import plot_measure
+from ..report.figures.spectrum import plot_spectrum
 from ..report.tables import (
     check_table,
     compare_table,

@@ -28,8 +28,8 @@ from ..errors import OutputError
 from ..inputs.load import load
 from ..limit.reliability import judge_one_shot
 from ..progress import Progress, silent
+from ..report.figure import draw
 from ..report.page import write_page
-from ..report.plots import plot_limit, plot_measure, plot_spectrum
 from ..results.serialization import to_json
 from ..results.types import DemoResult
 from ..storage.files import write_json
@@ -105,9 +105,9 @@ def _tell(
     )
     verdict = check_results(predicted, refit, CHECK)
     trained, cut, sparse = (_moved(each, directory) for each in (trained, cut, sparse))
-    plot_spectrum(curvature, folder / "spectrum.png")
-    plot_limit(predicted, folder / "limit.png")
-    plot_measure([one_shot, refit], predicted, folder / "measure.png")
+    draw("spectrum", curvature, path=folder / "spectrum.png")
+    draw("limit", predicted, path=folder / "limit.png")
+    draw("measure", one_shot, refit, predicted, path=folder / "measure.png")
     write_page(
         folder / "report.html",
         predicted,

@@ -37,7 +37,9 @@ LEAST_SAMPLES = 256
 """Samples that they come from, at least, where there are so many."""
 BATCH = 100
 WHOLE = 64
-"""Outputs that are solved at once."""
+"""Outputs that are solved at once, at most."""
+ENTRIES = 2**24
+"""Entries of their systems, at most."""
 
 
 class _Reached(Exception):
@@ -189,8 +191,8 @@ def _solved(
 ) -> tuple[Tensor, Tensor]:
     """The ridge regressions of outputs with their own survivors; (outputs, size) and (outputs,).
 
-    Removed weights are held at zero by an identity in their rows and columns. Without a ``bias``
-    the constant is left out.
+    Without a ``bias`` the constant is left out. Outputs with about as many survivors are solved
+    together; places that one has fewer hold an identity.
     """
     size = weights.shape[1]
     used = size + 1 if bias is not None else size
@@ -200,18 +202,26 @@ def _solved(
     if bias is not None:
         start = torch.cat([start, bias.double()[:, None]], 1)
         kept = torch.cat([kept, kept.new_ones(len(kept), 1)], 1)
-    for begin in range(0, len(weights), WHOLE):
-        part = kept[begin : begin + WHOLE]
-        columns = part.any(0)  # what no output of the part keeps needs no solving
-        inner = part[:, columns].double()
-        block = gram[:used, :used][columns][:, columns]
-        system = block * inner[:, :, None] * inner[:, None, :]
-        diagonal = torch.diagonal(system, dim1=1, dim2=2)
-        diagonal += delta * inner + (1 - inner)
-        pull = start[begin : begin + WHOLE][:, columns]
-        side = (cross[:used].T[begin : begin + WHOLE][:, columns] + delta * pull) * inner
-        solved = torch.linalg.solve(system, side[:, :, None])[:, :, 0]
-        found[begin : begin + WHOLE, columns] = solved * inner
+    counts = kept.sum(1)
+    order = counts.argsort()
+    begin = 0
+    while begin < len(order):
+        most = max(1, int(counts[order[min(len(order) - 1, begin + WHOLE - 1)]]))
+        chosen = order[begin : begin + max(1, min(WHOLE, ENTRIES // most**2))]
+        begin += len(chosen)
+        longest = int(counts[chosen].max())
+        if not longest:
+            continue
+        # The survivors of each output first, in their order.
+        places = torch.argsort((~kept[chosen]).byte(), dim=1, stable=True)[:, :longest]
+        inner = torch.arange(longest, device=kept.device) < counts[chosen][:, None]
+        system = gram[places[:, :, None], places[:, None, :]]
+        system *= inner[:, :, None] & inner[:, None, :]
+        torch.diagonal(system, dim1=1, dim2=2).add_(torch.where(inner, delta, 1.0))
+        side = cross[:, chosen].T.gather(1, places) + delta * start[chosen].gather(1, places)
+        solved = torch.linalg.solve(system, (side * inner)[:, :, None])[:, :, 0]
+        row = found.new_zeros(len(chosen), used).scatter_(1, places, solved * inner)
+        found[chosen] = row
     constant = found[:, size] if bias is not None else found.new_zeros(len(found))
     return found[:, :size].to(weights.dtype), constant.to(weights.dtype)
 

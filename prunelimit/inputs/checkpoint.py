@@ -299,7 +299,7 @@ def _read_torch(path: Path, trust_pickle: bool) -> tuple[list[State], float | No
                 f"{path} wants to run code on loading ({', '.join(map(shown, wanted[:5]))}{more}); "
                 "save its state_dict instead, or give `trust_pickle` if you made the file yourself."
             ) from None
-        if tarfile.is_tarfile(path):
+        if _is_tar(path):
             raise InputError(
                 f"{path} is a tar file of torch's oldest format; load and save it with torch once "
                 "(weights_only=False, if you made it yourself)."
@@ -318,6 +318,13 @@ def _read_torch(path: Path, trust_pickle: bool) -> tuple[list[State], float | No
     raise InputError(f"{path} holds a {type(loaded).__name__}, not a state_dict; save one instead.")
 
 
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except Exception:  # of a damaged one tarfile raises almost anything
+        return False
+
+
 def _claimed(loaded: Any) -> float | None:
     """The accuracy, from 0 to 1, that a training checkpoint states, if it does."""
     if not isinstance(loaded, Mapping):
@@ -333,10 +340,10 @@ def _claimed(loaded: Any) -> float | None:
 
 def _check_archive(path: Path) -> None:
     """Refuse an archive that unpacks to far more than its size: torch itself never deflates."""
-    if not zipfile.is_zipfile(path):
-        return
     size = path.stat().st_size
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(each.file_size for each in archive.infolist())
     except Exception:  # of a damaged archive zipfile raises almost anything

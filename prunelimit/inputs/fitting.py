@@ -265,7 +265,8 @@ def _stripped(pairs: list[tuple[str, str]], head: str, mine: list[str]) -> Itera
         stripped = [(short[cut:], name) for short, name in inner]
         yield dict(stripped), whole, beside
         for prefix in mine:
-            yield {f"{prefix}.{short}": name for short, name in stripped}, whole, beside
+            if prefix != whole:  # else they are as they were, and nothing is beside the network
+                yield {f"{prefix}.{short}": name for short, name in stripped}, whole, beside
 
 
 def _shared_prefixes(names: list[str]) -> list[str]:

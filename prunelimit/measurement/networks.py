@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..compensation.layerwise import layerwise
 from ..compensation.options import compensator
 from ..compensation.path import Path
 from ..compensation.stages import Compensator
@@ -14,11 +15,16 @@ from ..compensation.state import State
 from ..config import SurvivorConfig
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
+from ..pruning.magnitude import pruned_weights
 from ..pruning.selection import NO_GUARD, Selection
 from ..training.refit import RefitResult, minibatch_passes, refit
 from ..values import EpsilonRule, KeepRule, Method
 
 __all__ = ["BUDGETS", "Network", "Networks"]
+
+LAYERWISE = 2_000
+"""Inputs that layers are fitted on, where their number is not given; each layer reads as many as it
+needs of them."""
 
 BUDGETS = (1, 2, 4)
 """Multiples of the passes asked for at which the threshold of trained survivors is stated; so many
@@ -76,6 +82,9 @@ class Networks:
         self.minibatch_passes = minibatch_passes(
             len(problem.train), config.refit_batch_size, config.refit_passes
         )
+        self._inputs = problem.train.subset(
+            LAYERWISE if config.calibration is None else config.calibration, problem.seed
+        )
         self._progress = progress
         self._target = target_loss
         self._solutions: dict[int, Tensor] = {}
@@ -105,6 +114,10 @@ class Networks:
         mask = self.selection.mask(removed)
         if self.method.survivors == "trained":
             return self._trained(removed, mask)
+        if self.method.survivors == "layerwise":
+            start = pruned_weights(self.problem, mask)
+            fitted = layerwise(self.problem, start, mask, self._inputs, progress=self._named)
+            return Network(self.problem, fitted, mask)
         return Network(self.problem, self.selection.weights(mask), mask)
 
     def _trained(self, removed: int, mask: Tensor) -> Network:

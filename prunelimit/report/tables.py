@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -184,7 +184,7 @@ def _sources(limit: Limit) -> str:
 
 ENDED = {
     "tolerance": "half the interval is within {tolerance}",
-    "samples": "what the samples leave open outweighs the rest; more `samples` narrow it",
+    "samples": "what the samples leave open outweighs the rest; more of them narrow it",
     "network": "what the linear model makes of parameters that are not pruned outweighs the rest",
     "max-products": "the products allowed were spent before {tolerance} was reached",
     "max-seconds": "the time allowed had passed before {tolerance} was reached",
@@ -290,7 +290,9 @@ def _expected(limit: Limit) -> list[tuple[str, str]]:
     return [("trained survivors", f"expected to stop at {low} to {high} (95%, by other networks)")]
 
 
-def _headlines(result: PredictResult, where: str) -> list[tuple[str, str]]:
+def _headlines(
+    result: PredictResult, where: str, spell: Callable[[str], str]
+) -> list[tuple[str, str]]:
     """The two numbers, with what speaks against each."""
     limit, reasons = result.limit, result.reliability.reasons
     rows = []
@@ -300,7 +302,7 @@ def _headlines(result: PredictResult, where: str) -> list[tuple[str, str]]:
         rows.append(("plain", f"{stops}: up to here the loss stays with nothing moved"))
         judged = judge_one_shot(plain, result.reliability.path)
         if not judged.ok:
-            rows.append(("", f"NOT RELIABLE: {judged.reasons[0]}"))
+            rows.append(("", f"NOT RELIABLE: {spell(judged.reasons[0])}"))
     stops = interval(limit.sparsity, limit.interval)
     rows.append(("limit", f"{stops}: up to here some setting of the surviving weights keeps it"))
     if not result.reliability.ok:
@@ -318,17 +320,19 @@ def predict_table(
     *,
     verbose: bool = True,
     more: str = "with -v",
+    spell: Callable[[str], str] = str,
 ) -> Group:
     """The two numbers and what to do next with ``checkpoint``, if there is one.
 
     With ``verbose`` the limit by other formulas and operators, the evidence and the layers too;
-    without, ``more`` says where further reasons stand.
+    without, ``more`` says where further reasons stand. ``spell`` spells fields in sentences that
+    are not the result's own.
     """
     limit = result.limit
     head = _pairs(
         f"Sparsity of {result.model.spec} on {result.data.spec}, of prunable weights",
         [
-            *_headlines(result, more),
+            *_headlines(result, more, spell),
             *_tolerance(result.epsilon),
             _dense(result.dense),
             ("cost", _products(result.curvature)),
@@ -467,7 +471,8 @@ def _held_out(found: Within | None) -> list[tuple[str, str]]:
         return []
     text = (
         f"{0.0 - 100 * found.drop:+.2f} pp, +- {100 * found.standard_error:.2f}, on "
-        f"{found.held_out:,} training samples held out; {100 * found.tolerance:g} pp were allowed"
+        f"{found.held_out:,} training samples held out; within {100 * found.tolerance:g} pp was "
+        "asked for"
     )
     return [("held out", text)]
 

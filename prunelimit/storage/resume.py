@@ -196,9 +196,9 @@ def _is_ours(path: Path) -> bool:
         begins = file.read(200)
     if begins and not BEGINNING.match(begins):
         return False
-    if not zipfile.is_zipfile(path):
-        return True  # the end is missing: a whole file of someone else's has one
     try:
+        if not zipfile.is_zipfile(path):
+            return True  # the end is missing: a whole file of someone else's has one
         found = torch.load(path, map_location="meta", weights_only=True)
     except Exception:  # damaged, or wants to run code, which a state of ours never does
         return False

@@ -47,15 +47,13 @@ class RefitResult:
     """The survivors as refitted.
 
     ``weights`` (D,) are the free parameters of least training loss seen, exactly zero where
-    removed. ``loss`` (nats, mean over the training split) and ``accuracy`` (fraction, test split)
-    are theirs. ``passes`` over the training split were taken. ``outcome`` says why they ended:
-    "on target" (the loss is reached), "budget" (the passes are spent) or "stalled" (the solver
-    finds no lower loss in this arithmetic).
+    removed. ``loss`` (nats, mean over the training split) is theirs. ``passes`` over the training
+    split were taken. ``outcome`` says why they ended: "on target" (the loss is reached), "budget"
+    (the passes are spent) or "stalled" (the solver finds no lower loss in this arithmetic).
     """
 
     weights: Tensor
     loss: float
-    accuracy: float
     passes: float
     outcome: str
 
@@ -119,8 +117,7 @@ def refit(
         outcome = "on target"
     else:
         outcome = "budget" if survivors.spent >= passes else "stalled"
-    accuracy = evaluate(problem, problem.test, weights).accuracy
-    return RefitResult(weights, loss, accuracy, survivors.spent, outcome)
+    return RefitResult(weights, loss, survivors.spent, outcome)
 
 
 class _Spent(Exception):

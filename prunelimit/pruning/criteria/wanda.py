@@ -67,7 +67,7 @@ def input_norms(problem: Problem, split: Split) -> Tensor:
             if not isinstance(module, KINDS) and not is_transposed_linear(module):
                 raise InputError(
                     f"wanda does not see what {layer.name} of a {type(module).__name__} "
-                    "multiplies; give `exclude` for it, or another --method."
+                    "multiplies; give `exclude` for it, or another `criterion`."
                 )
     totals: dict[str, Tensor] = {}
     handles = []

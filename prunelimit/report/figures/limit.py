@@ -1,0 +1,104 @@
+"""Where what is removed meets what can be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ... import plugins
+from ...results.types import Limit, PredictResult
+from ..drawing import BLACK, BLUE, GREEN, GREY, ORANGE, RED, canvas
+from ..figure import ReportFigure
+from ..words import percent
+
+NAME = "limit"
+ORDER = 1
+SOURCE = "prunelimit"
+HELP = "Removable parameters and removed ones against the removed radius."
+OF = ("predict",)
+
+__all__ = ["FIGURE", "plot_limit"]
+
+
+def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
+    """Removable parameters and removed ones against the removed radius; they cross at the limit.
+
+    Every other formula and operator crosses m(R) elsewhere: the thin marks.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    limit, prunable = result.limit, result.model.prunable
+    sparsity = np.array([point.sparsity for point in result.curve])
+    radius = np.array([point.radius for point in result.curve])
+    removed = sparsity * prunable
+    width = np.array([point.width for point in result.curve])
+    at = limit.sparsity * prunable
+    others = [v for v in result.variants if (v.formula, v.operator) != _headline(limit)]
+    places = [(float(np.interp(v.sparsity, sparsity, radius)), v.sparsity) for v in others]
+    with canvas(path, height=5.6) as (figure, axes):
+        low, high = (bound * prunable for bound in limit.band)
+        axes.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="ALMT transition band")
+        low, high = (bound * prunable for bound in limit.interval)
+        label = f"{100 * limit.confidence:g}% interval"
+        axes.axhspan(low, high, color=ORANGE, alpha=0.35, linewidth=0, label=label)
+        label = f"removable at radius R ({plugins.label('formula', limit.formula)})"
+        axes.plot(radius, width, color=BLUE, linewidth=2, label=label)
+        axes.plot(radius, removed, color=GREEN, linewidth=2, label="removed at radius R, m(R)")
+        axes.plot([limit.radius], [at], "o", color=RED, markersize=9, zorder=5,
+                  label=f"limit, {percent(limit.sparsity)} of prunable weights")  # fmt: skip
+        for variant, (x, y) in zip(others, places, strict=True):
+            solid = variant.operator == limit.operator
+            axes.plot(
+                [x], [y * prunable], marker(variant.formula), color=BLACK, markersize=6,
+                markerfacecolor=BLACK if solid else "white", markeredgewidth=0.8, linestyle="none",
+                zorder=4,
+                label=f"{variant.formula}, {variant.operator}: {percent(variant.sparsity)}",
+            )  # fmt: skip
+        # Where little survives the axis begins high, so that the crossing can be read.
+        lowest = prunable * min([limit.sparsity, *(y for _, y in places)])
+        bottom = max(0.0, lowest - max(3 * (prunable - lowest), 0.03 * prunable))
+        axes.set_ylim(bottom, prunable + 0.06 * (prunable - bottom))
+        right = max([1.4 * limit.radius, *(1.05 * x for x, _ in places)])
+        axes.set_xlim(0, right if right > 0 else None)
+        axes.set_xlabel("R, l2 norm of the removed weights")
+        axes.set_ylabel("parameters")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
+        scale = axes.secondary_yaxis(
+            "right", functions=(lambda y: 100 * y / prunable, lambda s: s * prunable / 100)
+        )
+        scale.set_ylabel("% of prunable weights")
+        axes.set_title(
+            f"Pruning limit of {result.model.spec} on {result.data.spec}\n"
+            f"loss tolerance epsilon {result.epsilon.value:.3g} nats",
+            loc="left",
+            fontsize=10,
+        )
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
+            frameon=False,
+        )  # fmt: skip
+    return figure
+
+
+def _headline(limit: Limit) -> tuple[str, str]:
+    return limit.formula, limit.operator
+
+
+def marker(formula: str) -> str:
+    """The mark of a formula, a diamond where it has none of its own."""
+    marks = {each.name: each.marker for each in plugins.describe("formula")}
+    return marks.get(formula) or "D"
+
+
+def _draw(results: Sequence[Any], path: Path | None) -> Figure:
+    (result,) = results
+    return plot_limit(result, path)
+
+
+FIGURE = ReportFigure(NAME, SOURCE, HELP, draw=_draw)

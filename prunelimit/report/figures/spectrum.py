@@ -1,0 +1,90 @@
+"""The spectral density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from ...results.types import SpectrumResult
+from ..drawing import BLUE, GREY, canvas
+from ..figure import ReportFigure
+from ..words import count, matrix, percent
+
+NAME = "spectrum"
+ORDER = 4
+SOURCE = "prunelimit"
+HELP = "The spectral density, its Ritz values as bars."
+OF = ("spectrum",)
+
+__all__ = ["FIGURE", "plot_spectrum"]
+
+
+def plot_spectrum(result: SpectrumResult, path: Path | None = None) -> Figure:
+    """Spectral density on a symmetric logarithmic axis, smoothed for the eye alone.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    values = np.concatenate([np.asarray(each) for each in result.ritz_values])
+    weights = np.concatenate([np.asarray(each) for each in result.quadrature_weights])
+    weights = weights / weights.sum()
+    largest = max(float(np.abs(values).max()), 1e-300)
+    flat = 1e-6 * largest
+
+    def place(x: np.ndarray) -> np.ndarray:
+        """Decades above the flat level, with the sign."""
+        return np.asarray(np.sign(x) * np.log10(1 + np.abs(x) / flat))
+
+    grid = np.linspace(place(values.min()) - 0.5, place(values.max()) + 0.5, 1200)
+    width = 0.1
+    bumps = np.exp(-0.5 * ((grid[:, None] - place(values)[None]) / width) ** 2)
+    heights = bumps @ weights / (width * np.sqrt(2 * np.pi))
+    found = result.curvature
+    with canvas(path) as (figure, axes):
+        floor = 0.1 / result.model.free
+        axes.fill_between(grid, floor, np.maximum(heights, floor), color=BLUE, alpha=0.25)
+        axes.plot(grid, np.maximum(heights, floor), color=BLUE, linewidth=1.3)
+        axes.vlines(place(values), floor, np.maximum(weights, floor), color=GREY, linewidth=0.7)
+        axes.set_yscale("log")
+        axes.set_ylim(floor, None)
+        axes.set_ylabel("share of eigenvalues per decade")
+        top = int(np.ceil(np.log10(largest)))
+        ticks = [0.0] + [s * 10.0**k for k in range(top - 6, top + 1) for s in (-1, 1)]
+        ticks = [t for t in ticks if grid[0] <= place(np.array(t)) <= grid[-1]]
+        axes.xaxis.set_major_locator(FixedLocator([float(place(np.array(t))) for t in ticks]))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: _power(np.sign(x) * (10 ** abs(x) - 1) * flat))
+        )
+        axes.set_xlabel("eigenvalue")
+        axes.set_title(
+            f"Spectrum of the {matrix(found.kind)} of {result.model.spec} on {result.data.spec}\n"
+            f"{count(found.probes, 'probe')} of {found.steps} Lanczos steps; "
+            f"{percent(found.negative_mass)} of the eigenvalues negative",
+            loc="left",
+            fontsize=10,
+        )
+        axes.text(
+            0.99, 0.97, "bars: Ritz values and their shares\ncurve: the same, smoothed",
+            transform=axes.transAxes, ha="right", va="top", fontsize=8, color=GREY,
+        )  # fmt: skip
+    return figure
+
+
+def _power(value: float) -> str:
+    if abs(value) < 1e-30:
+        return "0"
+    exponent = round(np.log10(abs(value)))
+    return f"${'-' if value < 0 else ''}10^{{{exponent}}}$"
+
+
+def _draw(results: Sequence[Any], path: Path | None) -> Figure:
+    (result,) = results
+    return plot_spectrum(result, path)
+
+
+FIGURE = ReportFigure(NAME, SOURCE, HELP, draw=_draw)
