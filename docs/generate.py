@@ -95,6 +95,8 @@ def _option(option: Any, command: Any) -> str:
     if value and not option.is_flag:
         shown += f" `{value}`"
     default = option.default if option.show_default and not option.is_flag else None
+    if callable(default):
+        default = default()
     if isinstance(default, (list, tuple)):
         default = ", ".join(map(str, default))
     many = " Repeatable." if option.multiple else ""
