@@ -96,7 +96,7 @@ def _option(option: Any, command: Any) -> str:
         shown += f" `{value}`"
     default = option.default if option.show_default and not option.is_flag else None
     if callable(default):
-        default = option.show_default
+        default = default()
     if isinstance(default, (list, tuple)):
         default = ", ".join(map(str, default))
     many = " Repeatable." if option.multiple else ""
