@@ -107,6 +107,13 @@ KINDS = {
             "curvature.operator:CurvatureOperator",
         ),
         Kind(
+            "network",
+            "networks",
+            "inputs/networks",
+            "NETWORK",
+            "inputs.network:NetworkFamily",
+        ),
+        Kind(
             "figure",
             "figures",
             "report/figures",
