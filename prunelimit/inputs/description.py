@@ -15,7 +15,7 @@ from .. import plugins
 from ..config import DataConfig, ModelConfig
 from ..errors import InputError, UsageError, shown
 from .checkpoint import Checkpoint
-from .datasets import TORCHVISION, Data
+from .datasets import Data
 
 __all__ = ["complete", "describe", "kept_description", "known_classes"]
 
@@ -79,7 +79,7 @@ def complete(
                 f"{checkpoint.path} names your own code as its network; give "
                 f"-m {_quoted(completed_model.model)} to run it."
             )
-        known = ("digits", *TORCHVISION)
+        known = [each.name for each in plugins.describe("data") if each.package == "prunelimit"]
         if data.data is None and _is_code(completed_data.data, known, ("folder:", "npz:")):
             raise UsageError(
                 f"{checkpoint.path} names your own code as its data; give "
