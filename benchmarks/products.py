@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunelimit.curvature import CurvatureProduct, PyHessianProduct
+from prunelimit.inputs.build import build_network
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.networks import build_network
 from prunelimit.inputs.problem import Problem
 
 BLOCK = 8

@@ -37,6 +37,7 @@ __all__ = [
     "named",
     "names",
     "suggestion",
+    "written",
 ]
 
 ROOT = Path(__file__).parent
@@ -105,6 +106,20 @@ KINDS = {
             "curvature/operators",
             "CURVATURE",
             "curvature.operator:CurvatureOperator",
+        ),
+        Kind(
+            "network",
+            "networks",
+            "inputs/networks",
+            "NETWORK",
+            "inputs.network:NetworkFamily",
+        ),
+        Kind(
+            "data",
+            "data",
+            "inputs/sources",
+            "DATA",
+            "inputs.source:DataSource",
         ),
         Kind(
             "figure",
@@ -188,6 +203,19 @@ def named(kind: str, name: str) -> Description:
             f"{other.package} ({other.where}); remove one of them."
         )
     return found[0]
+
+
+def written(kind: str, text: str) -> str | None:
+    """The name of the one that is written like ``text``; None where there is none.
+
+    The literal ``FORM`` in a file is the regular expression of such texts; without it they are the
+    name, or NAME:ANYTHING.
+    """
+    for each in describe(kind):
+        form = each.facts.get("form", f"{re.escape(each.name)}(:.*)?")
+        if re.fullmatch(str(form), text):
+            return each.name
+    return None
 
 
 def label(kind: str, name: str) -> str:

@@ -7,7 +7,6 @@ spelling there.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,22 +92,13 @@ class Pattern:
         return self.text
 
     @classmethod
-    def kind_of(cls, text: str) -> str | None:
-        """The kind of pattern that is written like ``text``; None where there is none."""
-        for each in plugins.describe("pattern"):
-            form = each.facts.get("form", f"{re.escape(each.name)}(:.*)?")
-            if re.fullmatch(str(form), text):
-                return each.name
-        return None
-
-    @classmethod
     def parse(cls, text: str) -> Pattern:
         """``"2:4"`` -> two of every four, see :mod:`prunelimit.pruning.patterns.n_m`.
 
         Raises:
             UsageError: no pattern is written so, or this one makes no sense of it.
         """
-        kind = cls.kind_of(text)
+        kind = plugins.written("pattern", text)
         if kind is None:
             forms = " or ".join(each.label for each in plugins.describe("pattern"))
             raise UsageError(f"`pattern` is {text}; give {forms}.")
@@ -176,7 +166,7 @@ class Method:
         allocation = pattern = None
         while len(parts) > 1:
             last = parts[-1]
-            if pattern is None and Pattern.kind_of(last):
+            if pattern is None and plugins.written("pattern", last):
                 pattern = Pattern.parse(last)
             elif is_attribute("/".join(parts)):
                 break

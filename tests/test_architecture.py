@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,4 +220,4 @@ def test_folders_of_what_is_found_by_name_hold_one_each(kind: plugins.Kind) -> N
             for each in plugins.describe(kind.name)
             if each.where.startswith(f"prunelimit.{module}:")
         )
-        assert module.rpartition(".")[2].rstrip("_") == name.replace(":", "_"), module
+        assert module.rpartition(".")[2].rstrip("_") == re.sub(r"\W", "_", name), module

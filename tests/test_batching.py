@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from prunelimit.inputs.batching import CACHED, LEAST, MOST, samples_at_once
+from prunelimit.inputs.build import build_network
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.networks import build_network
 from prunelimit.inputs.problem import evaluate
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.curvature.folding import fold
+from prunelimit.inputs.build import build_network
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.networks import build_network
 
 
 def lived_in(network: nn.Module) -> nn.Module:

@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from prunelimit import plugins
 from prunelimit.config import DataConfig, RunConfig
 from prunelimit.errors import InputError, PruneLimitError, UsageError
-from prunelimit.inputs import datasets, splits
+from prunelimit.inputs import splits
 from prunelimit.inputs.datasets import Data, load_data
+from prunelimit.inputs.sources import folder as sources_folder
 from prunelimit.inputs.splits import DatasetSplit, TensorSplit, draw
 
 
@@ -104,7 +106,7 @@ def test_images_too_many_for_memory_are_read_as_needed(
 ) -> None:
     spec = folder(tmp_path)
     held = read(spec)
-    monkeypatch.setattr(datasets, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(sources_folder, "MEMORY_BYTES", 0)
     before = torch.random.get_rng_state()
     streamed = read(spec)
     assert type(streamed.train) is DatasetSplit and type(held.train) is TensorSplit
@@ -247,7 +249,7 @@ def test_mnist_as_torchvision_keeps_it(tmp_path: Path, spec: str, place: str) ->
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
     data = read(spec, data_dir=str(tmp_path))
     inputs, targets = everything(data.train)
-    (mean,), (std,) = datasets.TORCHVISION[spec][1]
+    (mean,), (std,) = plugins.find("data", spec).moments
     np.testing.assert_allclose(inputs[:, 0], (images / 255 - mean) / std, rtol=1e-5, atol=1e-6)
     assert targets.tolist() == labels.tolist()
     (raw / "train-images-idx3-ubyte").write_bytes(idx(images)[:-1])
@@ -272,7 +274,12 @@ def test_cifar_as_torchvision_keeps_it(
 ) -> None:
     import torchvision
 
-    name = datasets.TORCHVISION[spec][0]
+    name = {
+        "mnist": "MNIST",
+        "fashion-mnist": "FashionMNIST",
+        "cifar10": "CIFAR10",
+        "cifar100": "CIFAR100",
+    }[spec]
     folder = tmp_path / place
     folder.mkdir()
     rows = np.random.default_rng(0).integers(0, 256, (10, 3072), dtype=np.uint8)
@@ -285,7 +292,7 @@ def test_cifar_as_torchvision_keeps_it(
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_load_meta", lambda self: None)
     data = read(spec, data_dir=str(tmp_path))
     inputs, targets = everything(data.train)
-    mean, std = (np.array(each)[:, None, None] for each in datasets.TORCHVISION[spec][1])
+    mean, std = (np.array(each)[:, None, None] for each in plugins.find("data", spec).moments)
     expected = (rows.reshape(10, 3, 32, 32) / 255 - mean) / std
     np.testing.assert_allclose(inputs[:10], expected, rtol=1e-5, atol=1e-5)
     assert targets.tolist() == list(range(10)) * len(files)

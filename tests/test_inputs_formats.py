@@ -182,7 +182,7 @@ class TestMisfits:
             fitted(tmp_path / "n.pt")
 
     def test_of_a_builtin_network_are_recognised(self, tmp_path: Path) -> None:
-        from prunelimit.inputs.networks import build_network
+        from prunelimit.inputs.build import build_network
 
         other = build_network("lenet5", input_shape=(1, 28, 28), classes=10)
         torch.save(other.state_dict(), tmp_path / "n.pt")

@@ -14,8 +14,8 @@ from safetensors.torch import save_file, save_model
 from test_cases_faults import refused
 from torch import nn
 
-from prunelimit.inputs.networks import build_network
-from prunelimit.inputs.networks.known import likely_builtin
+from prunelimit.inputs.build import build_network
+from prunelimit.inputs.known import likely_builtin
 from prunelimit.inputs.prunable import prunable_weights
 
 Run = Callable[..., Outcome]

@@ -16,9 +16,11 @@ from torch import nn
 
 from prunelimit import plugins
 from prunelimit.commands.predict import predict_problem
-from prunelimit.config import CurvatureConfig, LimitConfig, MethodConfig
+from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, MethodConfig, RunConfig
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
+from prunelimit.inputs.build import build_network
+from prunelimit.inputs.datasets import load_data
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.pruning.selection import Selection
@@ -144,6 +146,47 @@ CURVATURE = CurvatureOperator(
     multiply=multiply,
 )
 ''',
+    "network": '''
+"""One layer."""
+from torch import nn
+
+from prunelimit.inputs.network import NetworkFamily
+
+NAME = "onelayer"
+SOURCE = "a test"
+HELP = "One linear layer."
+
+
+def build(shape, classes):
+    size = 1
+    for each in shape:
+        size *= each
+    return nn.Sequential(nn.Flatten(), nn.Linear(size, classes))
+
+
+NETWORK = NetworkFamily(NAME, SOURCE, HELP, build=build, smallest_side=None)
+''',
+    "data": '''
+"""Noise."""
+import torch
+
+from prunelimit.inputs.source import DataSource
+
+NAME = "noise"
+SOURCE = "a test"
+HELP = "Random numbers."
+FORM = "noise:[0-9]+"
+LABEL = "noise:N"
+
+
+def read(spec, config):
+    number = int(spec.removeprefix("noise:"))
+    inputs, labels = torch.ones(number, 1, 8, 8), torch.arange(number) % 10
+    return inputs, labels, inputs, labels
+
+
+DATA = DataSource(NAME, SOURCE, HELP, read=read)
+''',
     "figure": '''
 """A line."""
 from matplotlib.figure import Figure
@@ -175,6 +218,8 @@ NAMES = {
     "pattern": "columns",
     "formula": "half",
     "curvature": "twice",
+    "network": "onelayer",
+    "data": "noise",
     "figure": "line",
 }
 
@@ -304,6 +349,16 @@ class TestUse:
         assert found.curvature.kind == "twice"
         assert plugins.label("curvature", "twice") == "doubled Hessian"
 
+    def test_a_network(self, added: Path) -> None:
+        network = build_network("onelayer", input_shape=(1, 8, 8), classes=10)
+        assert [tuple(each.shape) for each in network.parameters()] == [(10, 64), (10,)]
+
+    def test_data(self, added: Path) -> None:
+        found = load_data(DataConfig(data="noise:20"), RunConfig())
+        assert (len(found.train), found.input_shape, found.classes) == (20, (1, 8, 8), 10)
+        with pytest.raises(UsageError, match="did you mean noise:N"):
+            load_data(DataConfig(data="noise"), RunConfig())
+
     def test_a_figure(self, added: Path, tmp_path: Path) -> None:
         figure = draw("line", None, path=tmp_path / "line.png")
         assert len(figure.axes) == 1 and (tmp_path / "line.png").stat().st_size > 0
@@ -322,6 +377,13 @@ def test_each_is_used_from_the_command_line(
     given = ("train", "-m", "lenet-300-100", "-d", "digits", "--epochs", "1", "--seed", "0")
     run(*given, "--train-samples", "200", "-o", network, "--json", "-q")
     small = ("--json", "-q", "--force")
+    one = tmp_path / "one.safetensors"
+    found = run(
+        "train", "-m", "onelayer", "-d", "noise:40", "--epochs", "1", "-o", one, "--json", "-q"
+    )
+    assert found["model"]["parameters"] == 650  # type: ignore[index]
+    assert main(["predict", str(one)]) == 2  # a file does not say whose code is run
+    assert "give -m onelayer to run it" in capsys.readouterr().err
     pruned = tmp_path / "pruned.safetensors"
     prune = ("prune", network, "-o", pruned, *small)
     found = run(*prune, "--amount", "0.5", "--criterion", "largest", "--allocation", "backwards")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.curvature.tape import Unrecordable, record
+from prunelimit.inputs.build import build_network
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.networks import build_network
 from prunelimit.inputs.problem import Problem
 
 Tensors = Sequence[Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import RunConfig
 from ..errors import InputError
 from ..inputs.checkpoint import Checkpoint, read_checkpoint, weight_files
-from ..inputs.networks.known import likely_builtin
+from ..inputs.known import likely_builtin
 from ..inputs.pickles import wanted_globals
 from ..inputs.plain import folded_tensors
 from ..inputs.states import State, choose, strip_prefixes

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .. import plugins
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
-from .folders import MEMORY_BYTES, read_folder
+from .arrays import tensors
 from .loaders import split_of_dataset
 from .placement import device_of, dtype_of
 from .problem import Split
 from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
+from .source import DataSource, Moments, Raw, Sets
 from .splits import DatasetSplit, TensorSplit, check_deterministic, check_type, labels_of
 
 __all__ = ["Data", "load_data", "split_of"]
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-TORCHVISION: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
-    "mnist": ("MNIST", ((0.1307,), (0.3081,))),
-    "fashion-mnist": ("FashionMNIST", ((0.2860,), (0.3530,))),
-    "cifar10": ("CIFAR10", ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))),
-    "cifar100": ("CIFAR100", ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))),
-}
-"""Class in torchvision.datasets, and the channel means and deviations usual for the set."""
-
-FORMS = ("digits", *TORCHVISION, "folder:PATH", "npz:PATH", "package.module:attr", "file.py:attr")
-DATA_DIR = "data"
-"""Where torchvision's data sets lie when nothing else is said."""
-
-DIGITS_TEST = 360
 MOST_CLASSES = 10_000
 """Labels beyond this many, and beyond the number of samples, count no classes."""
 
@@ -56,10 +40,7 @@ class Data:
     std: tuple[float, ...] | None
 
 
-Raw = tuple[Tensor, Tensor, Tensor, Tensor]
-Sets = tuple[Dataset[Any], Dataset[Any]]
 Shapes = tuple[tuple[int, ...], tuple[int, ...]]
-Moments = tuple[Sequence[float], Sequence[float]] | None
 
 
 def load_data(config: DataConfig, run: RunConfig) -> Data:
@@ -117,18 +98,15 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
 
 
 def _reader(spec: str, config: DataConfig) -> tuple[Callable[[], Raw | Sets], Moments]:
-    if spec == "digits":
-        return _digits, None
-    if spec in TORCHVISION:
-        name, moments = TORCHVISION[spec]
-        return lambda: _torchvision(name, config), moments
-    if spec.startswith("folder:"):
-        return lambda: _folder(Path(spec.removeprefix("folder:")), config.image_size), IMAGENET
-    if spec.startswith("npz:"):
-        return lambda: _npz(Path(spec.removeprefix("npz:"))), None
+    name = plugins.written("data", spec)
+    if name is not None:
+        source: DataSource = plugins.find("data", name)
+        return lambda: source.read(spec, config), source.moments
     if is_attribute(spec):
         return lambda: _own(spec), None
-    raise UsageError(f"There are no data {spec!r}; {did_you_mean(spec, FORMS)}")
+    forms = [each.label for each in plugins.describe("data")]
+    forms += ["package.module:attr", "file.py:attr"]
+    raise UsageError(f"There are no data {spec!r}; {did_you_mean(spec, forms)}")
 
 
 def _moments(config: DataConfig, default: Moments) -> Moments:
@@ -230,84 +208,6 @@ def _classes(spec: str, train: Tensor, test: Tensor) -> int:
     return classes
 
 
-def _digits() -> Raw:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = torch.tensor(bunch.images, dtype=torch.float32)[:, None] / 16
-    labels = torch.tensor(bunch.target, dtype=torch.int64)
-    # Neighbours in the file come from one writer: a fixed shuffle mixes the splits.
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
-    return images[train], labels[train], images[test], labels[test]
-
-
-def _torchvision(name: str, config: DataConfig) -> Raw:
-    from torchvision import datasets
-
-    data_dir = config.data_dir or DATA_DIR
-    pieces: list[Tensor] = []
-    for train in (True, False):
-        try:
-            # Some versions of torchvision print while downloading; standard output is for results.
-            with contextlib.redirect_stdout(sys.stderr):
-                found = getattr(datasets, name)(data_dir, train=train, download=config.download)
-        except Exception as error:
-            if not config.download and "download" in str(error):
-                raise InputError(
-                    f"{name} is not in {data_dir}; give `data_dir` or `download`."
-                ) from None
-            verb = "had from the network" if config.download else "read"
-            raise InputError(
-                f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files."
-            ) from error
-        images = torch.as_tensor(np.asarray(found.data))
-        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-        pieces += [images, torch.as_tensor(np.asarray(found.targets), dtype=torch.int64)]
-    return pieces[0], pieces[1], pieces[2], pieces[3]
-
-
-def _folder(root: Path, image_size: int | None) -> Raw | Sets:
-    train, test = read_folder(root, image_size)
-    if train.nbytes + test.nbytes > MEMORY_BYTES:
-        return train, test
-    return (*train.tensors(), *test.tensors())
-
-
-def _npz(path: Path) -> Raw:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            keys = ("x_train", "y_train", "x_test", "y_test")
-            missing = [key for key in keys if key not in archive]
-            if missing:
-                raise InputError(f"{path} lacks {missing[0]}; give {', '.join(keys)}.")
-            arrays = [archive[key] for key in keys]
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}; check the name.") from None
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as an .npz archive of plain arrays ({reason(error)}); save it "
-            "with numpy.savez."
-        ) from error
-    return _tensors(str(path), arrays)
-
-
-def _tensors(spec: str, arrays: Sequence[Any]) -> Raw:
-    try:
-        x_train, y_train, x_test, y_test = (
-            each if isinstance(each, Tensor) else torch.as_tensor(np.asarray(each))
-            for each in arrays
-        )
-        return x_train.detach(), y_train.detach(), x_test.detach(), y_test.detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{spec} does not hold four numeric arrays ({reason(error)}); give x_train, y_train, "
-            "x_test, y_test."
-        ) from error
-
-
 def _own(spec: str) -> Raw | Sets:
     found = resolve_attribute(spec)
     if callable(found) and not isinstance(found, Dataset):
@@ -317,7 +217,7 @@ def _own(spec: str) -> Raw | Sets:
         except Exception as error:
             raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:
-        return _tensors(spec, found)
+        return tensors(spec, found)
     if isinstance(found, (tuple, list)) and len(found) == 2 and all(map(_is_dataset, found)):
         return found[0], found[1]
     raise InputError(

@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from .. import plugins
 from ..config import DataConfig, ModelConfig
 from ..errors import InputError, UsageError, shown
 from .checkpoint import Checkpoint
-from .datasets import TORCHVISION, Data
-from .networks import NETWORKS
+from .datasets import Data
 
 __all__ = ["complete", "describe", "kept_description", "known_classes"]
 
@@ -72,12 +72,14 @@ def complete(
         data, described_data, DATA_FIELDS if same else OF_THE_NETWORK, checkpoint
     )
     if not model.trust_pickle:
-        if model.model is None and _is_code(completed_model.model, NETWORKS, ("torchvision:",)):
+        # A file does not choose which of other packages' code is run.
+        own = [each.name for each in plugins.describe("network") if each.package == "prunelimit"]
+        if model.model is None and _is_code(completed_model.model, own, ("torchvision:",)):
             raise UsageError(
                 f"{checkpoint.path} names your own code as its network; give "
                 f"-m {_quoted(completed_model.model)} to run it."
             )
-        known = ("digits", *TORCHVISION)
+        known = [each.name for each in plugins.describe("data") if each.package == "prunelimit"]
         if data.data is None and _is_code(completed_data.data, known, ("folder:", "npz:")):
             raise UsageError(
                 f"{checkpoint.path} names your own code as its data; give "

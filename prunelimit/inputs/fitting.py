@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, shown
 from .checkpoint import Checkpoint
-from .networks.known import likely_builtin
+from .known import likely_builtin
 from .plain import copied, fold_network, folded_names, folded_tensors
 from .resolve import reason
 from .states import EXTRA_STATE, State, choose, is_known

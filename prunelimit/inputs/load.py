@@ -17,11 +17,11 @@ from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError, one_line, shown
 from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
+from .build import build_network
 from .checkpoint import Checkpoint, read_checkpoint
 from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
 from .fitting import fit, listed
-from .networks import build_network
 from .placement import device_of, dtype_of, placed
 from .plain import copied, fold_network
 from .prepared import prepared

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from .build import NETWORKS
+from .. import plugins
+from .build import family
 
 __all__ = ["likely_builtin"]
 
@@ -30,7 +31,7 @@ def likely_builtin(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     ``shapes``; None where none does. Nothing is read, and no weights are made."""
     names = {name for name in shapes if not name.endswith("num_batches_tracked")}
     best: tuple[float, str] | None = None
-    for name in NETWORKS:
+    for name in _own_names():
         for theirs in _built(name, shapes):
             wanted = {n: s for n, s in theirs.items() if not n.endswith("num_batches_tracked")}
             if {n: shapes.get(n) for n in wanted} == wanted and len(names) == len(wanted):
@@ -63,6 +64,11 @@ def _shapes(name: str, inputs: tuple[int, ...], classes: int) -> dict[str, tuple
     """The shapes of a built-in network's tensors; None where it takes no such inputs."""
     with contextlib.suppress(Exception), warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # a file may have tensors without entries
-        network = NETWORKS[name](inputs, classes)
+        network = family(name).build(inputs, classes)
         return {n: tuple(t.shape) for n, t in network.state_dict().items()}
     return None
+
+
+def _own_names() -> list[str]:
+    """Other packages' networks are not tried."""
+    return [each.name for each in plugins.describe("network") if each.package == "prunelimit"]

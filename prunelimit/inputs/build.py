@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from ...errors import InputError, UsageError
-from ..plain import copied
-from ..resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
-from .dense import FullyConnected, LeNet5
-from .plain import AlexNet, Vgg16
-from .residual import NarrowResNet, WideStemResNet
+from .. import plugins
+from ..errors import InputError, UsageError
+from .network import NetworkFamily
+from .plain import copied
+from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
 
-__all__ = ["NETWORKS", "build_network"]
-
-Builder = Callable[[tuple[int, ...], int], nn.Module]
+__all__ = ["build_network", "family"]
 
 
-def _connected(*widths: int) -> Builder:
-    return lambda shape, classes: FullyConnected(widths, shape, classes)
+def family(name: str) -> NetworkFamily:
+    """The built-in network, or another package's, of that name.
 
-
-NETWORKS: dict[str, Builder] = {
-    "lenet-300-100": _connected(300, 100),
-    "lenet5": LeNet5,
-    "fc5": _connected(1000, 600, 300, 100),
-    "fc12": _connected(1000, 900, 800, 750, 700, 650, 600, 500, 400, 200, 100),
-    "alexnet": AlexNet,
-    "vgg16": Vgg16,
-    "resnet18": lambda shape, classes: WideStemResNet(18, shape, classes),
-    "resnet20": lambda shape, classes: NarrowResNet(3, shape, classes),
-    "resnet32": lambda shape, classes: NarrowResNet(5, shape, classes),
-    "resnet50": lambda shape, classes: WideStemResNet(50, shape, classes),
-}
-"""Built-in networks: input shape (channels, height, width) and number of classes -> network."""
-
-SMALLEST_SIDE = {"lenet5": 8, "alexnet": 16, "vgg16": 32}
+    Raises:
+        UsageError: there is none, or two packages each have one.
+        InputError: it cannot be imported.
+    """
+    found: NetworkFamily = plugins.find("network", name)
+    return found
 
 
 def build_network(
@@ -56,11 +43,12 @@ def build_network(
     arguments = dict(arguments or {})
     if spec.startswith("torchvision:"):
         return _torchvision(spec.removeprefix("torchvision:"), classes, arguments)
-    if spec in NETWORKS:
+    known = plugins.names("network")
+    if spec in known:
         return _built_in(spec, input_shape, classes, arguments)
     if is_attribute(spec):
         return _own(spec, arguments)
-    raise UsageError(f"There is no network {spec!r}; {did_you_mean(spec, NETWORKS)}")
+    raise UsageError(f"There is no network {spec!r}; {did_you_mean(spec, known)}")
 
 
 def _built_in(
@@ -68,20 +56,20 @@ def _built_in(
 ) -> nn.Module:
     if arguments:
         raise UsageError(f"The built-in network {name} takes no `model_arg`; leave it out.")
-    if name in ("lenet-300-100", "fc5", "fc12"):
-        return NETWORKS[name](shape, classes)
+    found = family(name)
+    if found.smallest_side is None:
+        return found.build(shape, classes)
     if len(shape) != 3:
         raise UsageError(
             f"{name} is convolutional, but inputs have shape {shape}; give images of shape "
             "(channels, height, width) or choose a fully connected network such as lenet-300-100."
         )
-    smallest = SMALLEST_SIDE.get(name, 4)
-    if min(shape[1:]) < smallest:
+    if min(shape[1:]) < found.smallest_side:
         raise UsageError(
-            f"{name} needs images of at least {smallest} pixels a side, not {shape[1]}x{shape[2]}; "
-            "choose a smaller network such as lenet5."
+            f"{name} needs images of at least {found.smallest_side} pixels a side, not "
+            f"{shape[1]}x{shape[2]}; choose a smaller network such as lenet5."
         )
-    return NETWORKS[name](shape, classes)
+    return found.build(shape, classes)
 
 
 def _torchvision(name: str, classes: int, arguments: dict[str, Any]) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Modules that the built-in networks are made of."""
