@@ -171,9 +171,14 @@ class _Written(_Type):
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
-    def get_metavar(self, *arguments: Any, **keywords: Any) -> str:
+    @property
+    def written(self) -> str:
+        """The forms."""
         found = plugins.describe(self.kind)
         return "|".join(str(each.facts.get("metavar", each.name)) for each in found)
+
+    def get_metavar(self, *arguments: Any, **keywords: Any) -> str:
+        return self.written
 
 
 def _field_option(title: str, field: dataclasses.Field[Any], annotation: Any) -> click.Option:
@@ -251,9 +256,8 @@ def figure_options(command: str) -> list[click.Option]:
             "Output",
             ["--figure"],
             type=figures,
-            default=lambda: figures.choices[0],
-            show_default="the first",
-            help="Which figure --plot draws.",
+            callback=lambda ctx, parameter, name: name or figures.choices[0],
+            help="Which figure --plot draws (default: the first).",
         ),
     ]
 

@@ -87,7 +87,7 @@ def _option(option: Any, command: Any) -> str:
     import click
 
     names = ", ".join(f"`{each}`" for each in option.opts)
-    value = option.metavar or ""
+    value = option.metavar or getattr(option.type, "written", "")
     if isinstance(option.type, click.Choice):
         value = value or "|".join(map(str, option.type.choices))
     everyday = option.name in getattr(command, "everyday", ()) and bool(value or option.is_flag)

@@ -150,6 +150,7 @@ def test_help_shows_every_default(name: str) -> None:
     command = group.get_command(parent, name)
     assert command is not None
     context = click.Context(command, info_name=name, parent=parent, terminal_width=1000)
+    context.meta["prunelimit.all"] = True
     text = command.get_help(context)
     given = parsed(name, *positional(name))
     for kind in SECTIONS[name]:

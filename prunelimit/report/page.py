@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment
+from markupsafe import Markup, escape
 
 from ..results.types import CheckResult, MeasureResult, PredictResult, PruneResult
 from ..storage.files import writing
@@ -44,14 +46,14 @@ Neither number promises an accuracy.</p>{% endif %}
 {{ interval(c.measured, c.measured_interval) }}; the prediction is off by
 {{ "%+.2f"|format(c.difference_pp) }} percentage points (tolerance
 {{ "%g"|format(c.tolerance_pp) }}): {{ "holds" if c.passed else "fails" }}.</p>
-{% if c.reasons %}<ul>{% for reason in c.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>{% endif %}
+{% if c.reasons %}<ul>{% for reason in c.reasons %}<li>{{ reason|marked }}</li>{% endfor %}</ul>{% endif %}
 {% endif %}
 <p>In brackets: the {{ "%g"|format(100 * p.limit.confidence) }}% interval. The dense network has
 {{ accuracy(p.dense.accuracy) }} test accuracy and a mean training loss of
 {{ "%.4g"|format(p.dense.loss) }} nats; epsilon, the loss tolerance, is
 {{ "%.4g"|format(p.epsilon.value) }} nats ({{ p.epsilon.rule }}).</p>
 <h2>Is the estimate reliable? {{ "Yes." if p.reliability.ok else "No." }}</h2>
-<ul>{% for reason in p.reliability.reasons %}<li>{{ reason }}</li>{% else %}
+<ul>{% for reason in p.reliability.reasons %}<li>{{ reason|marked }}</li>{% else %}
 <li>No reason against it was found.</li>{% endfor %}</ul>
 {% if p.reliability.path %}<p>The evidence: how far the loss rises along the pruning path, in nats,
 and what the second-order model says of it.</p>
@@ -114,6 +116,11 @@ WORDS = {
 }
 
 
+def _marked(sentence: str) -> Markup:
+    """A sentence with the fields that it has in backticks set as code."""
+    return Markup(re.sub(r"`(\w+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
 def write_page(
     path: Path,
     predicted: PredictResult,
@@ -132,7 +139,9 @@ def write_page(
     pictures = [
         (title, base64.b64encode(plot.read_bytes()).decode()) for title, plot in plots.items()
     ]
-    page = Environment(autoescape=True).from_string(TEMPLATE, globals=WORDS)
+    environment = Environment(autoescape=True)
+    environment.filters["marked"] = _marked
+    page = environment.from_string(TEMPLATE, globals=WORDS)
     with writing(path, force=force) as temporary:
         text = page.render(p=predicted, measured=measured, cut=pruned, c=check, pictures=pictures)
         temporary.write_text(text, encoding="utf-8")
