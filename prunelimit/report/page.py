@@ -46,7 +46,8 @@ Neither number promises an accuracy.</p>{% endif %}
 {{ interval(c.measured, c.measured_interval) }}; the prediction is off by
 {{ "%+.2f"|format(c.difference_pp) }} percentage points (tolerance
 {{ "%g"|format(c.tolerance_pp) }}): {{ "holds" if c.passed else "fails" }}.</p>
-{% if c.reasons %}<ul>{% for reason in c.reasons %}<li>{{ reason|marked }}</li>{% endfor %}</ul>{% endif %}
+{% if c.reasons %}<ul>{% for reason in c.reasons %}<li>{{ reason|marked }}</li>{% endfor %}
+</ul>{% endif %}
 {% endif %}
 <p>In brackets: the {{ "%g"|format(100 * p.limit.confidence) }}% interval. The dense network has
 {{ accuracy(p.dense.accuracy) }} test accuracy and a mean training loss of
