@@ -26,7 +26,7 @@ CHEAPER = {
 """What a test gives besides: later options win."""
 
 DEPENDS = re.compile(
-    r"^(PASSED|FAILED|- .*|NOT RELIABLE.*|trained survivors .*|The network has learnt .*"
+    r"^(PASSED|FAILED|reliable .*|- .*|NOT RELIABLE.*|trained survivors .*|The network has learnt .*"
     r"|Warning: .*)$"
 )
 """Lines that are printed or not, by the numbers."""
