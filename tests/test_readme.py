@@ -26,8 +26,8 @@ CHEAPER = {
 """What a test gives besides: later options win."""
 
 DEPENDS = re.compile(
-    r"^(PASSED|FAILED|reliable .*|- .*|NOT RELIABLE.*|trained survivors .*|The network has learnt .*"
-    r"|Warning: .*)$"
+    r"^(PASSED|FAILED|reliable .*|- .*|NOT RELIABLE.*|trained survivors .*|"
+    r"The network has learnt .*|Warning: .*)$"
 )
 """Lines that are printed or not, by the numbers."""
 
