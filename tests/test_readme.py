@@ -161,11 +161,8 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_data_may_be_given_in_three_ways(
-    form: str, own: Path, prunelimit: Callable[..., Outcome], request: pytest.FixtureRequest
+    form: str, own: Path, prunelimit: Callable[..., Outcome]
 ) -> None:
-    if form != "data sets":
-        # To be taken out once -d takes what pl.Problem takes.
-        request.applymarker(pytest.mark.xfail(strict=True, reason="not from the command line yet"))
     source = f"""
 import torch
 from net import data as made

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from .. import plugins
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
 from .arrays import tensors
-from .loaders import split_of_dataset
+from .loaders import map_style, split_of_dataset
 from .placement import device_of, dtype_of
 from .problem import Split
 from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
@@ -218,12 +218,36 @@ def _own(spec: str) -> Raw | Sets:
             raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:
         return tensors(spec, found)
-    if isinstance(found, (tuple, list)) and len(found) == 2 and all(map(_is_dataset, found)):
-        return found[0], found[1]
+    if isinstance(found, (tuple, list)) and len(found) == 2:
+        if all(map(_is_pair, found)):
+            return tensors(spec, [*found[0], *found[1]])
+        sets = [_as_dataset(spec, each) for each in found]
+        if all(map(_is_dataset, sets)):
+            return sets[0], sets[1]
     raise InputError(
-        f"{spec} gives a {type(found).__name__}; it should give (x_train, y_train, x_test, y_test) "
-        "or two map-style data sets."
+        f"{spec} gives a {type(found).__name__}; it should give (train, test), each a DataLoader, "
+        "a map-style data set or a pair of tensors."
     )
+
+
+def _as_dataset(spec: str, data: Any) -> Any:
+    """A map-style data set, where ``data`` is one, a DataLoader, or a pair of tensors."""
+    if isinstance(data, DataLoader):
+        return map_style(data)
+    if _is_pair(data):
+        inputs, targets, _, _ = tensors(spec, [*data, *data])
+        _check_arrays(spec, inputs, targets)
+        return TensorDataset(inputs, targets)
+    return data
+
+
+def _is_pair(data: Any) -> bool:
+    return isinstance(data, (tuple, list)) and len(data) == 2 and not any(map(_is_sample, data))
+
+
+def _is_sample(each: Any) -> bool:
+    """Whether ``each`` is a sample (input, target), so that what holds it is a data set."""
+    return isinstance(each, (tuple, list))
 
 
 def _is_dataset(data: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from torch.utils.data import (
 from ..errors import InputError
 from .splits import SCAN_BATCH, DatasetSplit, check_deterministic
 
-__all__ = ["split_of_dataset"]
+__all__ = ["map_style", "split_of_dataset"]
 
 REMEDY = "give its data set, or tensors"
 
@@ -66,6 +67,32 @@ def split_of_dataset(
     split = DatasetSplit(data, device=device, dtype=dtype, workers=workers, collate=collate)
     check_deterministic(split, min(64, len(split)))
     return _read(split) or split
+
+
+class _Collated(Dataset[Any]):
+    """Samples of a data set as a loader's own ``collate_fn`` gives them."""
+
+    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any]) -> None:
+        self._dataset, self._collate = dataset, collate
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        inputs, targets = self._collate([self._dataset[index]])
+        return inputs[0], targets[0]
+
+
+def map_style(loader: DataLoader[Any]) -> Dataset[Any]:
+    """What ``loader`` reads as a map-style data set, whether it shuffles or not.
+
+    Raises:
+        InputError: there is no order, or it does not give every sample once.
+    """
+    dataset = _in_order(loader)
+    if loader.collate_fn is default_collate:
+        return dataset
+    return _Collated(dataset, loader.collate_fn)
 
 
 def _in_order(loader: DataLoader[Any]) -> Dataset[Any]:
