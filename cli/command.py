@@ -16,6 +16,8 @@ import click
 
 from prunelimit.errors import InputError, PruneLimitError
 
+from .spelling import spelled
+
 __all__ = [
     "GENERAL",
     "Command",
@@ -63,7 +65,7 @@ def result_stream() -> TextIO:
 
 class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"Note: {record.getMessage()}", err=True)
+        click.echo(f"Note: {spelled(record.getMessage())}", err=True)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ ONE_SHOT = dataclasses.replace(MADE, sparsity=0.80, interval=(0.78, 0.83))
 TABLE = {
     "fixed": ("one-shot", "loss", (0.80, 0.80), (0.78, 0.83)),
     "trained": ("limit", "feasibility", (0.95, 0.95), (0.93, 0.96)),
+    "layerwise": ("between", "loss", (0.80, 0.95), (0.78, 0.96)),
     "compensated": ("between", "loss", (0.80, 0.95), (0.78, 0.96)),
     "staged": ("between", "loss", (0.80, 0.95), (0.78, 0.96)),
     "obs": ("between", "loss", (0.80, 0.95), (0.78, 0.96)),

@@ -135,7 +135,7 @@ def test_of_several_the_trained_one_is_taken_and_said(
 ) -> None:
     torch.save(content, tmp_path / "n.pt")
     notices = fitted(tmp_path / "n.pt")
-    assert f"are those of {taken}; {left} would fit too (--key)" in notices[0]
+    assert f"are those of {taken}; {left} would fit too (`key`)" in notices[0]
     assert fitted(tmp_path / "n.pt", key=taken) == []
     found = fit(network(), read_checkpoint(tmp_path / "n.pt"), "net", left)
     assert torch.equal(found.network.state_dict()["a.weight"], OTHER["a.weight"])
@@ -143,15 +143,15 @@ def test_of_several_the_trained_one_is_taken_and_said(
 
 def test_of_several_none_is_guessed(tmp_path: Path) -> None:
     torch.save({"student": STATE, "teacher": OTHER}, tmp_path / "n.pt")
-    with pytest.raises(InputError, match=r"\(student, teacher\); say which with --key"):
+    with pytest.raises(InputError, match=r"\(student, teacher\); say which with `key`"):
         fitted(tmp_path / "n.pt")
     assert fitted(tmp_path / "n.pt", key="student") == []
     torch.save({**prefixed("student."), **{f"teacher.{n}": t for n, t in OTHER.items()}},
                tmp_path / "n.pt")  # fmt: skip
-    with pytest.raises(InputError, match=r"\(student, teacher\); say which with --key"):
+    with pytest.raises(InputError, match=r"\(student, teacher\); say which with `key`"):
         fitted(tmp_path / "n.pt")
     assert fitted(tmp_path / "n.pt", key="student") == []
-    with pytest.raises(InputError, match="no state_dict at --key other"):
+    with pytest.raises(InputError, match="no state_dict at `key` other"):
         fitted(tmp_path / "n.pt", key="other")
 
 

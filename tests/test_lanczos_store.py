@@ -183,7 +183,7 @@ def test_a_process_that_is_not_whole_is_refused(tmp_path: Path, file: str, how: 
         tensors[name].view(-1)[0] = torch.nan
         save_file(tensors, path)
     store = Store.open(folder, "memory", {"seed": 0}, resume=True, force=False)
-    with pytest.raises(InputError, match="cannot be read as the state of a run; give --force"):
+    with pytest.raises(InputError, match="cannot be read as the state of a run; give `force`"):
         store.process("a", lambda v: v, torch.ones(40))
     Store.open(folder, "memory", {"seed": 0}, resume=False, force=True)
     assert not folder.exists()

@@ -104,7 +104,9 @@ def test_scores_of_any_size_bring_nothing_back() -> None:
     def huge(problem: Problem) -> Tensor:
         return -1e20 * problem.vector()[problem.prunable_mask()].abs()
 
-    own = Criterion("huge", "", "weights", lambda problem, *_: Judgement(huge(problem)))
+    own = Criterion(
+        "huge", "", "", reads="weights", function=lambda problem, *_: Judgement(huge(problem))
+    )
     selection = Selection(PROBLEM, Method(survivors="staged"), criterion=own)
     kept = selection.mask(50)
     weights = PROBLEM.vector().masked_fill(~kept, 0)
