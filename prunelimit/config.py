@@ -79,6 +79,7 @@ def option(
 
 RANGES: dict[str, Callable[[float], bool]] = {
     "0 or more": lambda x: 0 <= x < math.inf,
+    "a number of GiB, 0 or more": lambda x: 0 <= x < 2**33,
     "1 or more": lambda x: x >= 1,
     "a number greater than 0": lambda x: 0 < x < math.inf,
     "0 or more and less than 1": lambda x: 0 <= x < 1,
@@ -315,7 +316,7 @@ class CurvatureConfig(Config):
         None,
         "GiB in which what products have in common is kept (default: half of what is free).",
         metavar="GIB",
-        within="0 or more",
+        within="a number of GiB, 0 or more",
     )
     cross_check: bool = option(
         False, "Compare largest eigenvalue and trace of the Hessian with PyHessian's own."

@@ -253,7 +253,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a mean loss": (
         {"loss": nn.CrossEntropyLoss()},
         InputError,
-        r"`loss` gives \(\) for 2 samples",
+        r"`loss` gives \(\) for \d+ samples",
     ),
     "another loss": ({"loss": torch.matmul}, InputError, "check `model` and `loss`"),
     "metric": ({"metric": lambda o, t: o}, InputError, "`metric` gives"),

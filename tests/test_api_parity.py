@@ -18,7 +18,19 @@ from prunelimit.cli.main import group
 PROBLEM = (config.ModelConfig, config.DataConfig, config.RunConfig)
 
 OF_A_COMMAND = {
-    *("output", "plot", "json", "quiet", "verbose", "force", "strict", "resume", "npz", "csv_path"),
+    *(
+        "output",
+        "plot",
+        "figure",
+        "json",
+        "quiet",
+        "verbose",
+        "force",
+        "strict",
+        "resume",
+        "npz",
+        "csv_path",
+    ),
     *("config", "help", "checkpoint", "files"),
 }
 """Options about files and terminals."""
@@ -30,6 +42,7 @@ ELSEWHERE = {
     "sparse": "an argument of save()",
     "predicted": "called `limit`, which takes a live result too",
     "junit": "a file for continuous integration",
+    "dry_run": "prints what it would take",
 }
 """Options of a command that its function does not have, and why."""
 

@@ -239,7 +239,7 @@ class TestTheGate:
 
     @pytest.mark.parametrize("value", [None, -0.1, 1.5, 1e300])
     @pytest.mark.parametrize("where", ["one_shot", "limit", "measured", "interval"])
-    @pytest.mark.parametrize("rule", ["held", "accuracy"])
+    @pytest.mark.parametrize("rule", ["event", "accuracy"])
     def test_what_is_no_fraction_is_refused(
         self,
         results: tuple[dict[str, Any], dict[str, Any]],
@@ -261,7 +261,7 @@ class TestTheGate:
         (tmp_path / "p.json").write_text(json.dumps(predicted))
         (tmp_path / "m.json").write_text(json.dumps(measured))
         found = prunelimit("check", "p.json", "m.json", "--rule", rule)
-        used = {"held": "one_shot", "accuracy": "limit"}[rule]
+        used = {"event": "one_shot", "accuracy": "limit"}[rule]
         if where in ("one_shot", "limit") and where != used:
             assert "no fraction" not in found.stderr
         else:

@@ -594,7 +594,7 @@ class TestTypes:
                 return found
 
         data = torch.randn(20, 4), torch.arange(20) % 3
-        with pytest.raises(InputError, match=r"inner\.weight is complex64.*--exclude"):
+        with pytest.raises(InputError, match=r"inner\.weight is complex64.*`exclude`"):
             problem_from_module(Net(), data, data)
         problem = problem_from_module(Net(), data, data, exclude=["inner"])
         assert problem.prunable == ("head.weight",)

@@ -111,6 +111,7 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
             f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; give one each."
         )
     if problem.loss is not cross_entropy:
+        _check_loss(problem, outputs, targets)
         return
     if outputs.ndim != targets.ndim + 1:
         raise InputError(
@@ -121,6 +122,24 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
         raise InputError(
             f"The label {problem.classes - 1} is out of range: {spec} has {outputs.shape[1]} "
             "outputs; check `data`."
+        )
+
+
+def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor) -> None:
+    """A loss of the user's own gives one number per sample."""
+    try:
+        with torch.no_grad():
+            losses: Any = problem.loss(outputs, targets)
+    except Exception as error:
+        raise InputError(
+            f"`loss` fails on outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} "
+            f"({reason(error)}); check `model` and `loss`."
+        ) from error
+    if not isinstance(losses, Tensor) or losses.shape != (len(outputs),):
+        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        raise InputError(
+            f"`loss` gives {shape} for {len(outputs)} samples; let it give one number per sample, "
+            "as torch's do with reduction='none'."
         )
 
 
