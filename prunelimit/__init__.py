@@ -1,4 +1,4 @@
-"""prunelimit: how sparse a trained network can be made in one shot, and proof of it.
+"""prunelimit: how sparse a trained network can be made, and proof of it.
 
     import prunelimit as pl
 
