@@ -1,0 +1,161 @@
+"""Survivors in closed form: against ridge regressions by hand, for every kind of layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prunelimit.compensation.layerwise import RIDGE, _patches, layerwise
+from prunelimit.inputs.load import problem_from_module
+from prunelimit.inputs.problem import Problem
+from prunelimit.pruning.selection import Selection
+
+SAMPLES = 300
+
+
+def problem(model: nn.Module, shape: tuple[int, ...], dtype: str = "float64") -> Problem:
+    torch.manual_seed(0)
+    inputs = torch.randn(SAMPLES, *shape, dtype=torch.float64)
+    targets = torch.arange(SAMPLES) % 3
+    data = inputs.float() if dtype == "float32" else inputs, targets
+    return problem_from_module(model, data, data, dtype=dtype)
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(1)
+    return make()
+
+
+KINDS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (
+        lambda: nn.Sequential(nn.Linear(7, 9), nn.ReLU(), nn.Linear(9, 3, bias=False)),
+        (7,),
+    ),
+    "convolutions": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(4, 6, 2, groups=2, bias=False),
+            nn.BatchNorm2d(6),
+            nn.Flatten(),
+            nn.Linear(24, 3),
+        ),
+        (2, 6, 6),
+    ),
+    "dilated, along one axis": (
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 5, 3, dilation=2, padding="same"),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(40, 3),
+        ),
+        (2, 8),
+    ),
+}
+
+
+@pytest.fixture(params=KINDS)
+def given(request: pytest.FixtureRequest) -> Problem:
+    make, shape = KINDS[request.param]
+    return problem(seeded(make), shape)
+
+
+def misfit(given: Problem, weights: Tensor) -> float:
+    """Mean squared distance of the outputs from the dense network's."""
+    inputs, _ = next(iter(given.train.batches(SAMPLES)))
+    student = copy.deepcopy(given.model)
+    own = dict(student.named_parameters())
+    with torch.no_grad():
+        for name, piece in given.layout.unflatten(weights).items():
+            own[name].copy_(piece)
+        return float((student(inputs) - given.model(inputs)).square().mean())
+
+
+def test_one_layer_is_a_ridge_regression_by_hand() -> None:
+    given = problem(seeded(lambda: nn.Linear(7, 3)), (7,))
+    mask = Selection(given).mask(9)
+    found = given.layout.unflatten(layerwise(given, given.vector(), mask, given.train))
+    inputs, _ = next(iter(given.train.batches(SAMPLES)))
+    rows = np.hstack([inputs.numpy(), np.ones((SAMPLES, 1))])
+    dense = given.layout.unflatten(given.vector())
+    start = np.hstack([dense["weight"].numpy(), dense["bias"].numpy()[:, None]])
+    outputs = rows @ start.T
+    gram = rows.T @ rows
+    delta = RIDGE * np.diag(gram)[:7].mean()
+    kept = given.layout.unflatten(mask)["weight"].numpy()
+    for output in range(3):
+        survivors = [*np.flatnonzero(kept[output]), 7]
+        system = gram[np.ix_(survivors, survivors)] + delta * np.eye(len(survivors))
+        side = rows.T[survivors] @ outputs[:, output] + delta * start[output, survivors]
+        wanted = np.linalg.solve(system, side)
+        got = [*found["weight"][output].numpy()[survivors[:-1]], float(found["bias"][output])]
+        np.testing.assert_allclose(got, wanted, rtol=1e-9)
+
+
+def test_a_network_that_lost_nothing_stays_as_it_is(given: Problem) -> None:
+    whole = torch.ones(given.layout.size, dtype=torch.bool)
+    assert torch.equal(layerwise(given, given.vector(), whole, given.train), given.vector())
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+def test_outputs_come_nearer_and_what_is_removed_stays_zero(given: Problem, share: float) -> None:
+    selection = Selection(given)
+    mask = selection.mask(round(share * selection.removable))
+    before = copy.deepcopy(given.model.state_dict())
+    cut = given.vector().masked_fill(~mask, 0)
+    found = layerwise(given, cut, mask, given.train)
+    assert not bool(found[~mask].any())
+    assert misfit(given, found) < misfit(given, cut)
+    after = given.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_layer_before_the_first_that_lost_weights_stays(given: Problem) -> None:
+    names = given.prunable
+    last = {
+        name: torch.ones(shape, dtype=torch.bool)
+        for name, shape in zip(given.layout.names, given.layout.shapes, strict=True)
+    }
+    last[names[-1]][:, ::2] = False
+    mask = given.layout.flatten(last)
+    found = given.layout.unflatten(layerwise(given, given.vector(), mask, given.train))
+    dense = given.layout.unflatten(given.vector())
+    for name in names[:-1]:
+        assert torch.equal(found[name], dense[name])
+    assert not torch.equal(found[names[-1]], dense[names[-1]])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
+        nn.Conv2d(2, 3, 3, padding="same"),
+        nn.Conv1d(2, 3, 3, stride=2, dilation=2, padding=1),
+    ],
+)
+def test_patches_times_weights_are_the_convolution(layer: nn.Module) -> None:
+    assert isinstance(layer, (nn.Conv1d, nn.Conv2d))
+    shape = (5, layer.in_channels, 9) + ((8,) if isinstance(layer, nn.Conv2d) else ())
+    inputs = torch.randn(shape)
+    with torch.no_grad():
+        outputs = layer(inputs)
+        places = torch.arange(outputs[0, 0].numel())
+        patches = _patches(layer, inputs, places)
+        weights = layer.weight.reshape(layer.groups, layer.out_channels // layer.groups, -1)
+        found = (patches @ weights.transpose(1, 2)).view(layer.groups, 5, len(places), -1)
+    assert layer.bias is not None
+    wanted = (outputs - layer.bias.view(-1, *[1] * (outputs.ndim - 2))).flatten(2)
+    found = found.permute(1, 0, 3, 2).reshape(wanted.shape)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_deterministic() -> None:
+    given = problem(seeded(KINDS["linear"][0]), (7,), dtype="float32")
+    mask = Selection(given).mask(40)
+    first = layerwise(given, given.vector(), mask, given.train)
+    assert torch.equal(first, layerwise(given, given.vector(), mask, given.train))
