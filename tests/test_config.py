@@ -24,6 +24,7 @@ KINDS = [
 ]
 OUTSIDE = {
     "0 or more": (-1, math.nan, math.inf),
+    "a number of GiB, 0 or more": (-1.0, math.nan, math.inf, 1e300),
     "1 or more": (0, -1, math.nan),
     "a number greater than 0": (0, -1, math.nan, math.inf),
     "0 or more and less than 1": (-0.1, 1, math.nan),
