@@ -23,7 +23,10 @@ from .checkpoint import write_checkpoint
 
 __all__ = ["SUFFIXES", "check_suffix", "loading_line", "suffix_of", "write_network"]
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".pt.gz", ".pth.gz")
+SUFFIXES = (".safetensors", ".st", ".pt", ".pth", ".pt.gz", ".pth.gz")
+
+OURS = (".safetensors", ".st")
+"""The format that holds a description of network and data; the second is short for the first."""
 
 LEVEL = 6
 """Compression: beyond it, files of pruned networks shrink by less than a percent."""
@@ -47,7 +50,7 @@ def check_suffix(path: Path, *, sparse: bool = False) -> None:
             f"A checkpoint cannot be written as {path.name}; end its name with .safetensors, .pt, "
             ".pth or .pt.gz."
         )
-    if sparse and suffix != ".safetensors":
+    if sparse and suffix not in OURS:
         raise UsageError(
             f"`sparse` is a format of .safetensors files; {path.name} can be .pt.gz instead, which "
             "plain torch reads."
@@ -62,7 +65,7 @@ def loading_line(path: Path | str, artifact_format: str = "") -> str:
             "from prunelimit.inputs.checkpoint import read_checkpoint; "
             f"state = read_checkpoint({name!r}).tensors"
         )
-    if suffix == ".safetensors":
+    if suffix in OURS:
         return f"from safetensors.torch import load_file; state = load_file({name!r})"
     if suffix in (".pt.gz", ".pth.gz"):
         return (
@@ -93,7 +96,7 @@ def write_network(
     path = Path(path)
     check_suffix(path, sparse=bool(sparse))
     suffix = suffix_of(path)
-    if suffix == ".safetensors":
+    if suffix in OURS:
         return write_checkpoint(path, tensors, description, sparse=sparse, force=force)
     buffer = io.BytesIO()
     torch.save({name: each.detach().cpu().clone() for name, each in tensors.items()}, buffer)
