@@ -272,6 +272,7 @@ class TestFolders:
         (b"<HTML><body>", "web page"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"GGUF\x03\x00", "GGUF"),
+        (b"\x1f\x8b\x08\x00", "gunzip"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])

@@ -48,6 +48,7 @@ FOREIGN = {
     b"<html": "a web page, not the file it was to be; download it again",
     b"\x89HDF": "an HDF5 file, as Keras writes them; save a state_dict of torch instead",
     b"GGUF": "a GGUF file, whose weights are quantised; give those it was made from",
+    b"\x1f\x8b": "compressed by gzip; unpack it with gunzip first",
 }
 """How files begin that are something else, and what they are."""
 
