@@ -113,9 +113,10 @@ def test_what_judges_is_read_by_nothing_else(
         windows = networks.moving.windows
         assert not samples(windows.held) & judge
         assert not any(samples(windows.at(number)) & judge for number in range(6))
-    # All were judged by the same samples; the loss tolerance is that of the others.
+    # All were judged by the same samples; a loss to be reached is that of the others.
     assert sum(samples(split) == judge for split in judged) == found.tried + 1
-    assert sum(not samples(split) & judge for split in judged) == 1
+    others = sum(not samples(split) & judge for split in judged)
+    assert others == (1 if survivors == "trained" else 0)
     assert found.held_out == len(judge) == 200
 
 
