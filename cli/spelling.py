@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ OTHERS = ("force", "resume", "strict", "plot", "csv", "output", "json")
 """Options that belong to no configuration."""
 
 
+@functools.cache
 def _flags() -> dict[str, str]:
     found = {name: f"--{name}" for name in OTHERS}
     for kind in vars(config).values():

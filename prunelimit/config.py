@@ -80,6 +80,7 @@ def option(
 RANGES: dict[str, Callable[[float], bool]] = {
     "0 or more": lambda x: 0 <= x < math.inf,
     "a number of GiB, 0 or more": lambda x: 0 <= x < 2**33,
+    "a number from 0 to 2^63 - 1": lambda x: 0 <= x < 2**63,
     "1 or more": lambda x: x >= 1,
     "a number greater than 0": lambda x: 0 < x < math.inf,
     "0 or more and less than 1": lambda x: 0 <= x < 1,
@@ -248,7 +249,9 @@ class RunConfig(Config):
         metavar="N",
         within="1 or more",
     )
-    seed: int = option(0, "Seed of everything random.", metavar="N")
+    seed: int = option(
+        0, "Seed of everything random.", metavar="N", within="a number from 0 to 2^63 - 1"
+    )
     device: str = option("cpu", "Device, as torch names it.", metavar="DEVICE")
     dtype: str = option("float32", "Floating-point type.", choices=("float32", "float64"))
     workers: int = option(

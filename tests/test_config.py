@@ -26,6 +26,7 @@ OUTSIDE = {
     "0 or more": (-1, math.nan, math.inf),
     "a number of GiB, 0 or more": (-1.0, math.nan, math.inf, 1e300),
     "1 or more": (0, -1, math.nan),
+    "a number from 0 to 2^63 - 1": (-1, 2**63, 2**64),
     "a number greater than 0": (0, -1, math.nan, math.inf),
     "0 or more and less than 1": (-0.1, 1, math.nan),
     "a number between 0 and 1": (0, 1, -0.1, 1.5, math.nan),

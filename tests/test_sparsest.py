@@ -20,6 +20,7 @@ from prunelimit.config import LimitConfig, PruneConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import Loaded, problem_from_module
 from prunelimit.inputs.problem import Problem, Split, evaluate
+from prunelimit.measurement import networks as networks_module
 from prunelimit.measurement import sparsest as module
 from prunelimit.measurement.drop import paired_drop
 from prunelimit.measurement.sparsest import Sparsest, held_out, sparsest
@@ -102,7 +103,8 @@ def test_what_judges_is_read_by_nothing_else(
         judged.append(split)
         return evaluate(problem, split, *weights)
 
-    monkeypatch.setattr(module, "evaluate", seen)
+    for reading in (module, networks_module):
+        monkeypatch.setattr(reading, "evaluate", seen)
     found = found_by(learned, criterion=criterion, survivors=survivors)
     _, judging = held_out(learned)
     judge = samples(judging)

@@ -15,9 +15,8 @@ from .. import inputs
 from ..commands.provenance import Recorder
 from ..config import Config, DataConfig, ModelConfig, RunConfig
 from ..errors import UsageError
-from ..inputs.load import Loaded, load, model_info, new, problem_from_module
+from ..inputs.load import Loaded, live, load, new, problem_from_module
 from ..inputs.problem import SampleLoss, cross_entropy
-from ..results.types import DataInfo
 from .options import configured, takes
 
 __all__ = [
@@ -115,19 +114,7 @@ class Problem:
             device=run.device,
             dtype=run.dtype,
         )
-        loaded = Loaded(
-            problem=problem,
-            model_info=model_info(problem, name, None, held),
-            data_info=DataInfo(
-                spec=name,
-                split="train",
-                samples=len(problem.train),
-                classes=problem.classes,
-                test_samples=len(problem.test),
-            ),
-            checkpoint=None,
-            description={},
-        )
+        loaded = live(problem, name, held)
         self._set(loaded, run, (), _dtypes(model))
 
     def _set(

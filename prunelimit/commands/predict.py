@@ -21,7 +21,7 @@ from ..estimation.epsilon import tolerance_of
 from ..estimation.estimate import PruningPath
 from ..estimation.loss_path import PLANNED, gather
 from ..estimation.sample_size import Carried
-from ..inputs.load import Loaded, load, model_info
+from ..inputs.load import Loaded, live, load
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
 from ..inputs.splits import fingerprint
@@ -32,7 +32,7 @@ from ..limit.geometry import Geometry, Transition, almt_band
 from ..limit.reliability import judge
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
-from ..results.types import CurvePoint, DataInfo, Dense, Limit, PredictResult, Variant
+from ..results.types import CurvePoint, Dense, Limit, PredictResult, Variant
 from .provenance import Recorder
 
 __all__ = ["predict", "predict_loaded", "predict_problem"]
@@ -156,19 +156,7 @@ def predict_problem(
         device=str(problem.device),
         dtype=str(problem.dtype).removeprefix("torch."),
     )
-    loaded = Loaded(
-        problem=problem,
-        model_info=model_info(problem, name, None, exclude),
-        data_info=DataInfo(
-            spec=name,
-            split="train",
-            samples=len(problem.train),
-            classes=problem.classes,
-            test_samples=len(problem.test),
-        ),
-        checkpoint=None,
-        description={},
-    )
+    loaded = live(problem, name, exclude)
     recorder = Recorder("predict", run, curvature, limit)
     return predict_loaded(loaded, curvature, limit, recorder, progress=progress)
 

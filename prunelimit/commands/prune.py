@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +20,19 @@ from ..config import (
     RunConfig,
 )
 from ..errors import UsageError
-from ..estimation.epsilon import tolerance_of
 from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
 from ..limit.reliability import judge_one_shot
 from ..measurement.drop import paired_drop
-from ..measurement.networks import Networks
+from ..measurement.networks import Networks, goal
 from ..measurement.sparsest import sparsest
 from ..progress import Progress, silent
 from ..pruning.magnitude import layer_results, removal_count
 from ..pruning.selection import Selection
 from ..results.types import (
     CompensationResult,
+    LayerResult,
     PredictResult,
     PruneResult,
     Reliability,
@@ -243,6 +244,7 @@ def pruned_result(
     before = evaluate(problem, problem.test)
     after = evaluate(pruned.problem, problem.test, weights)
     drop = paired_drop(before, after)
+    layers = layer_results(problem, pruned.mask)
     return PruneResult(
         provenance=recorder.finish(),
         model=loaded.model_info,
@@ -251,7 +253,7 @@ def pruned_result(
         amount=_amount(config),
         sparsity=removed / prunable,
         nonzero=int((weights[problem.prunable_mask()] != 0).sum()),
-        layers=layer_results(problem, pruned.mask),
+        layers=layers,
         artifact=None,
         accuracy_before=before.accuracy,
         accuracy_after=after.accuracy,
@@ -262,7 +264,7 @@ def pruned_result(
         calibration=pruned.selection.calibration,
         within=pruned.within,
         compensation=pruned.compensation,
-        warnings=_warnings(config, drop.mean, pruned),
+        warnings=_warnings(config, drop.mean, layers),
     )
 
 
@@ -306,16 +308,12 @@ def prune_problem(
         )
     if config.method.moves:
         return _compensated(loaded, config, amount, limit, predicted, state, progress)
-    target, value = 0.0, 0.0
-    if config.survivors == "trained":
-        train = evaluate(problem, problem.train)
-        value = tolerance_of(problem, epsilon, train, progress=progress).value
-        target = train.loss + value
+    rule, target = goal(problem, config, epsilon, progress=progress)
     networks = Networks(
         problem,
         config.method,
         config,
-        epsilon=value,
+        epsilon=rule,
         target_loss=target,
         min_keep=config.min_keep,
         progress=progress,
@@ -342,16 +340,13 @@ def _compensated(
         min_keep=config.min_keep,
         progress=progress,
     )
-    damping: float | None = None
-    if epsilon.kind == "accuracy":  # which needs labels
-        train = evaluate(problem, problem.train)
-        damping = tolerance_of(problem, epsilon, train, progress=progress).value
+    rule, _ = goal(problem, config, epsilon, progress=progress)
     found = compensated(
         loaded,
         selection,
         config,
         _count(selection, config, amount, predicted),
-        epsilon if damping is None else damping,
+        rule,
         state=state,
         progress=progress,
     )
@@ -384,7 +379,7 @@ def _moved(
     return {**problem.layout.unflatten(weights), **buffers}
 
 
-def _warnings(config: PruneConfig, drop: float, pruned: Pruned) -> tuple[str, ...]:
+def _warnings(config: PruneConfig, drop: float, layers: tuple[LayerResult, ...]) -> tuple[str, ...]:
     """What is to be known of the outcome, a sentence each."""
     found = []
     if drop > COSTLY:
@@ -392,15 +387,11 @@ def _warnings(config: PruneConfig, drop: float, pruned: Pruned) -> tuple[str, ..
         if config.survivors == "fixed":
             better += ", and staged `survivors` reach further"
         found.append(f"{100 * drop:.1f} points of accuracy are lost; {better}.")
-    layers = layer_results(pruned.problem, pruned.mask)
     thin = [each for each in layers if 1 - each.sparsity < THIN]
     if thin:
         least = min(thin, key=lambda each: 1 - each.sparsity)
-        total = 1
-        for size in least.shape:
-            total *= size
         found.append(
-            f"{least.name} keeps {least.kept:,} of {total:,} weights"
+            f"{least.name} keeps {least.kept:,} of {math.prod(least.shape):,} weights"
             + (f", and {len(thin) - 1} more layers keep less than 1%" if len(thin) > 1 else "")
             + "; `min_keep` 1% guards every layer."
         )

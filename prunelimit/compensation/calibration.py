@@ -129,7 +129,7 @@ class Windows:
             raise UsageError(f"`calibration` is {count}; give the number of samples, 0 for all.")
         self._problem = problem
         self._split = problem.train if inputs is None else inputs
-        generator = torch.Generator().manual_seed(problem.seed % 2**63)
+        generator = torch.Generator().manual_seed(problem.seed)
         order = torch.randperm(len(self._split), generator=generator)
         count = min(count or len(order), len(order))
         if count < 2:
@@ -157,7 +157,7 @@ def own_losses(dense: Tensor, seed: int) -> Tensor:
 
     They stand for the losses that the tolerance is read from, and need no labels; (n,), float64.
     """
-    generator = torch.Generator().manual_seed(seed % 2**63)
+    generator = torch.Generator().manual_seed(seed)
     logs = dense.double().log_softmax(-1).cpu()
     drawn = torch.multinomial(logs.exp(), 1, generator=generator)
     return -logs.gather(1, drawn)[:, 0]

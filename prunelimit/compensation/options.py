@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import SurvivorConfig
-from ..inputs.problem import Problem, Split
+from ..inputs.problem import Problem
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
 from ..values import EpsilonRule
@@ -21,7 +21,6 @@ def compensator(
     config: SurvivorConfig,
     epsilon: float | EpsilonRule,
     *,
-    inputs: Split | None = None,
     progress: Progress = silent,
 ) -> Compensator:
     """The :class:`~.stages.Compensator` that the options describe, for the masks of ``selection``.
@@ -39,6 +38,5 @@ def compensator(
         stages=1 if selection.method.survivors == "compensated" else config.stages,
         bn_recalibrate=config.bn_recalibrate,
         selection=selection,
-        inputs=inputs,
         progress=progress,
     )

@@ -193,16 +193,9 @@ def open_curvature(
     part of them.
 
     Raises:
-        UsageError: nothing is prunable, a count is out of range, or the Lanczos vectors do not
-            fit into memory.
+        UsageError: nothing is prunable, or the Lanczos vectors do not fit into memory.
     """
     samples = DEFAULT_SAMPLES if config.samples is None else config.samples
-    if samples < 0:
-        raise UsageError(f"`samples` is {samples}; give 0 for all, or a positive number.")
-    if config.probes is not None and config.probes < 1:
-        raise UsageError(
-            f"The spectrum needs at least one probe, not {config.probes}; raise `probes`."
-        )
     if not problem.prunable:
         raise UsageError(
             "The network has no weights to prune: no convolution or linear layer is left free."

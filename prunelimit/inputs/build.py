@@ -9,9 +9,10 @@ from torch import nn
 
 from .. import plugins
 from ..errors import InputError, UsageError
+from ..values import is_attribute
 from .network import NetworkFamily
 from .plain import copied
-from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
+from .resolve import did_you_mean, guarded, reason, resolve_attribute
 
 __all__ = ["build_network", "family"]
 

@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from .. import plugins
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
+from ..values import is_attribute
 from .arrays import tensors
 from .loaders import map_style, split_of_dataset
 from .placement import device_of, dtype_of
 from .problem import Split
-from .resolve import did_you_mean, guarded, is_attribute, reason, resolve_attribute
+from .resolve import did_you_mean, guarded, reason, resolve_attribute
 from .source import DataSource, Moments, Raw, Sets
 from .splits import DatasetSplit, TensorSplit, check_deterministic, check_type, labels_of
 
@@ -52,17 +53,10 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
     """
     if config.data is None:
         raise UsageError("No data are named; give `data`, for example -d mnist.")
-    train_samples = config.train_samples or 0
-    if train_samples < 0:
-        raise UsageError(f"`train_samples` is {train_samples}; give 0 for all, or more.")
     if config.image_size is not None and not config.data.startswith("folder:"):
         raise UsageError(
             f"`image_size` applies to folder:PATH, not to {config.data}; leave it out."
         )
-    if run.workers < 0:
-        raise UsageError(f"`workers` is {run.workers}; give 0 or more.")
-    if run.batch_size is not None and run.batch_size < 1:
-        raise UsageError(f"`batch_size` is {run.batch_size}; give 1 or more.")
     device, dtype = device_of(run.device), dtype_of(run.dtype)
     spec = config.data
     read, usual = _reader(spec, config)
@@ -80,7 +74,7 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
             "them the same."
         )
     classes = _classes(spec, labels_of(whole), labels_of(test))
-    train = whole.subset(train_samples, run.seed)
+    train = whole.subset(config.train_samples or 0, run.seed)
     if run.batch_size is not None and run.batch_size > len(train):
         raise UsageError(
             f"`batch_size` is {run.batch_size}, but there are only {len(train)} training samples; "

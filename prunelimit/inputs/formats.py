@@ -100,7 +100,8 @@ def write_network(
         return write_checkpoint(path, tensors, description, sparse=sparse, force=force)
     buffer = io.BytesIO()
     torch.save({name: each.detach().cpu().clone() for name, each in tensors.items()}, buffer)
-    content, dense = buffer.getvalue(), len(buffer.getvalue())
+    content = buffer.getvalue()
+    dense = len(content)
     packed = str(suffix).endswith(".gz")
     if packed:
         content = gzip.compress(content, compresslevel=LEVEL, mtime=0)

@@ -54,6 +54,26 @@ class Loaded:
     notices: tuple[str, ...] = ()
 
 
+def live(problem: Problem, name: str, exclude: Iterable[str] = ()) -> Loaded:
+    """A live network's problem, with ``name`` for network and data and no origin.
+
+    ``exclude``, as the problem was made with it, lets what was left out be counted.
+    """
+    return Loaded(
+        problem=problem,
+        model_info=model_info(problem, name, None, exclude),
+        data_info=DataInfo(
+            spec=name,
+            split="train",
+            samples=len(problem.train),
+            classes=problem.classes,
+            test_samples=len(problem.test),
+        ),
+        checkpoint=None,
+        description={},
+    )
+
+
 def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
     """The problem of ``checkpoint``; what is not given is taken from the file's own description.
 
@@ -62,7 +82,7 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         InputError: the file, the network or the data cannot be read or do not fit each other.
         NumericalError: a weight is NaN or infinite.
     """
-    _check_run(run)
+    device_of(run.device)
     read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
     model, data = complete(model, data, read)
     if model.model is None:
@@ -89,7 +109,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
         UsageError: no network or no data are named.
         InputError: the network or the data cannot be read.
     """
-    _check_run(run)
+    device_of(run.device)
     if model.model is None:
         raise UsageError("No network is named; give `model`, for example -m lenet-300-100.")
     found = load_data(data, run)
@@ -150,12 +170,6 @@ def problem_from_module(
     )
     check_network(problem, "The network")
     return _batched(problem, batch_size)
-
-
-def _check_run(run: RunConfig) -> None:
-    device_of(run.device)
-    if not 0 <= run.seed < 2**63:
-        raise UsageError(f"`seed` is {shown(run.seed)}; give a number from 0 to 2^63 - 1.")
 
 
 def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn.Module:

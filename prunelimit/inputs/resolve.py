@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -17,12 +16,12 @@ from typing import Any
 
 import torch
 
+from .. import plugins
 from ..errors import InputError, UsageError, shown
 
 __all__ = [
     "did_you_mean",
     "guarded",
-    "is_attribute",
     "parse_arguments",
     "reason",
     "resolve_attribute",
@@ -35,9 +34,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to do about an unknown ``name``: the nearest of ``known``, or all of them."""
     if name.endswith(".py") and Path(name).is_file():
         return f"say which attribute of the file it is: {name}:ATTR."
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
+    return plugins.suggestion(name, tuple(known))
 
 
 def reason(error: BaseException) -> str:
@@ -94,12 +91,6 @@ def guarded() -> Iterator[None]:
             torch.use_deterministic_algorithms(strict)
         if folder is not None:
             os.chdir(folder)
-
-
-def is_attribute(spec: str) -> bool:
-    """Whether ``spec`` has the form FILE.py:ATTR or PACKAGE.MODULE:ATTR."""
-    where, colon, attribute = spec.rpartition(":")
-    return bool(colon and where and attribute.isidentifier())
 
 
 def resolve_attribute(spec: str) -> Any:

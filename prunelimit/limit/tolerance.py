@@ -99,7 +99,7 @@ def _batch_std(losses: np.ndarray, seed: int) -> float:
             f"`epsilon` batch-std needs {2 * BATCH} training samples and there are {losses.size}; "
             "give a number or a percentage such as 5%."
         )
-    order = np.random.default_rng(seed % 2**63).permutation(losses.size)[: batches * BATCH]
+    order = np.random.default_rng(seed).permutation(losses.size)[: batches * BATCH]
     value = float(losses[order].reshape(batches, BATCH).mean(axis=1).std(ddof=1))
     if value == 0:
         raise UsageError(

@@ -12,15 +12,16 @@ from ..compensation.options import compensator
 from ..compensation.path import Path
 from ..compensation.stages import Compensator
 from ..compensation.state import State
-from ..config import SurvivorConfig
-from ..inputs.problem import Problem
+from ..config import PruneConfig, SurvivorConfig
+from ..estimation.epsilon import tolerance_of
+from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
 from ..pruning.magnitude import pruned_weights
 from ..pruning.selection import NO_GUARD, Selection
 from ..training.refit import RefitResult, minibatch_passes, refit
 from ..values import EpsilonRule, KeepRule, Method
 
-__all__ = ["BUDGETS", "Network", "Networks"]
+__all__ = ["BUDGETS", "Network", "Networks", "goal"]
 
 LAYERWISE = 2_000
 """Inputs that layers are fitted on, where their number is not given; each layer reads as many as it
@@ -45,6 +46,22 @@ class Network:
     mask: Tensor
     state: State | None = None
     trained: RefitResult | None = None
+
+
+def goal(
+    problem: Problem, config: PruneConfig, epsilon: EpsilonRule, *, progress: Progress = silent
+) -> tuple[float | EpsilonRule, float]:
+    """``epsilon`` and ``target_loss`` (nats) of :class:`Networks`.
+
+    The training loss is evaluated only where the method needs it: to be reached by survivors that
+    are trained, or for a rule of accuracy, which compensation has no labels for.
+    """
+    method = config.method
+    if method.survivors != "trained" and not (method.moves and epsilon.kind == "accuracy"):
+        return epsilon, 0.0
+    train = evaluate(problem, problem.train)
+    value = tolerance_of(problem, epsilon, train, progress=progress).value
+    return value, train.loss + value
 
 
 class Networks:

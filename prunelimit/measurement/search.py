@@ -13,7 +13,7 @@ from ..results.types import BudgetPoint, MeasurePoint, Threshold, Witness
 from .networks import BUDGETS
 from .points import Point, Points
 
-__all__ = ["Search"]
+__all__ = ["BEYOND", "SPACING", "Search"]
 
 COARSE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 SPACING = math.sqrt(0.5)

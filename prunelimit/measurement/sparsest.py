@@ -10,13 +10,13 @@ import torch
 
 from ..config import PruneConfig
 from ..errors import UsageError
-from ..estimation.epsilon import tolerance_of
 from ..inputs.problem import Evaluation, Problem, evaluate
 from ..inputs.splits import Chosen
 from ..progress import Progress, silent
 from ..values import EpsilonRule
 from .drop import Drop, paired_drop
-from .networks import Network, Networks
+from .networks import Network, Networks, goal
+from .search import BEYOND, SPACING
 
 __all__ = ["Sparsest", "held_out", "sparsest"]
 
@@ -24,10 +24,6 @@ SHARE = 10
 """One in so many training samples judges."""
 LEAST = 1_000
 """At least so many do, where there are twice as many; else half of them."""
-SPACING = math.sqrt(0.5)
-"""The first sparsities leave this share of the survivors before."""
-BEYOND = 2
-"""So many of those in a row that fail end them."""
 FINE = 0.001
 """Share of the prunable weights to which the crossing is found."""
 OF_SURVIVORS = 0.03
@@ -63,7 +59,7 @@ def held_out(problem: Problem) -> tuple[Problem, Chosen]:
         raise UsageError(
             f"There are {everything} training samples, too few to hold some out; give an `amount`."
         )
-    generator = torch.Generator().manual_seed(problem.seed % 2**63)
+    generator = torch.Generator().manual_seed(problem.seed)
     order = torch.randperm(everything, generator=generator)
     rest = Chosen(problem.train, order[count:].sort().values)
     return dataclasses.replace(problem, train=rest), Chosen(problem.train, order[:count])
@@ -90,12 +86,7 @@ def sparsest(
     """
     rest, judging = held_out(problem)
     dense = evaluate(problem, judging)
-    rule: float | EpsilonRule = epsilon
-    target = 0.0
-    if config.survivors == "trained" or (config.method.moves and epsilon.kind == "accuracy"):
-        train = evaluate(rest, rest.train)
-        rule = tolerance_of(rest, epsilon, train).value
-        target = train.loss + rule
+    rule, target = goal(rest, config, epsilon)
     networks = Networks(
         rest,
         config.method,

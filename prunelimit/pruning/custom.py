@@ -12,8 +12,9 @@ from torch import Tensor
 from .. import plugins
 from ..errors import InputError
 from ..inputs.problem import Problem, Split
-from ..inputs.resolve import is_attribute, reason, resolve_attribute
+from ..inputs.resolve import reason, resolve_attribute
 from ..progress import Progress
+from ..values import is_attribute
 from .criterion import Criterion, Judgement
 from .layers import prunable_layers
 

@@ -179,7 +179,7 @@ def _epoch(
     model = problem.model
     samples = len(problem.train)
     # Every epoch has its own seeds, so a resumed one needs no generator's state.
-    order_seed, dropout_seed = np.random.SeedSequence((seed % 2**63, epoch)).generate_state(2)
+    order_seed, dropout_seed = np.random.SeedSequence((seed, epoch)).generate_state(2)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(int(order_seed)))
     batch = min(config.train_batch_size, samples)
     if batch > 1 and samples % batch == 1:

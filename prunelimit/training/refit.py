@@ -229,7 +229,7 @@ def _minibatches(survivors: _Survivors, passes: int, lr: float, batch_size: int,
     weights = survivors.best.clone().requires_grad_()
     optimizer = torch.optim.Adam([weights], lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(seed % 2**63)
+    generator = torch.Generator().manual_seed(seed)
     keep = survivors.mask.to(weights.dtype)
     for _ in range(passes):
         if survivors.spent + 1 > survivors.passes:

@@ -35,7 +35,7 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
     error of at most sqrt(2 / (8 n)) over n samples that contribute alike, 1.6% for 1,000.
     """
     function = NetworkFunction.of(problem, split)
-    generator = torch.Generator().manual_seed(seed % 2**63)
+    generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
     done = 0
     for inputs, targets, outputs in batches(problem, function, split):

@@ -18,7 +18,7 @@ __all__ = ["CRITERION"]
 
 def _random(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
     """Uniform on [0, 1), drawn by ``seed`` on the CPU."""
-    generator = torch.Generator().manual_seed(seed % 2**63)
+    generator = torch.Generator().manual_seed(seed)
     count = int(problem.prunable_mask().sum())
     scores = torch.rand(count, dtype=torch.float64, generator=generator)
     return Judgement(scores.to(problem.device))
