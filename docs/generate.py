@@ -380,7 +380,7 @@ def _outside() -> dict[str, str]:
         language = {"py": "python", "sh": "bash", "yml": "yaml"}[name.rpartition(".")[2]]
         examples += [f"## {name}", f"```{language}\n{text.rstrip()}\n```"]
     return {
-        "tables.md": tables.replace("](../docs/", "]("),
+        "tables.md": tables,
         "examples.md": "\n\n".join(examples) + "\n",
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
     }
@@ -391,7 +391,9 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     for name, text in _outside().items():
-        files.append(File.generated(config, name, content=text))
+        # These pages stand within docs/, the files that they are made from beside it.
+        inside = re.sub(r"\]\((?:\.\./)?docs/", "](", text)
+        files.append(File.generated(config, name, content=inside))
     return files
 
 
