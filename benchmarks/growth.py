@@ -43,10 +43,10 @@ def seconds(product: Product, group: Group, repeats: int) -> float:
     vector = group.part(torch.randn(product.dimension, generator=torch.Generator().manual_seed(1)))
     taken = []
     for turn in range(repeats + 1):
-        group.wait()
+        group.barrier()
         begin = time.perf_counter()
         product(vector)
-        group.wait()
+        group.barrier()
         if turn:
             taken.append(time.perf_counter() - begin)
     return statistics.median(taken)

@@ -92,12 +92,12 @@ def ours(given: Problem) -> dict[str, Callable[[], object]]:
     vector, block = vectors(given)
     routes: dict[str, Callable[[], object]] = {}
     for kind, title in (("hessian", "Hessian"), ("ggn", "GGN")):
-        product = CurvatureProduct(given, given.train, kind, route="taped")
+        product = CurvatureProduct(given, given.train, kind, route="recorded")
         slow = CurvatureProduct(given, given.train, kind, route="double-backward")
         routes[title] = lambda product=product: product(vector)  # type: ignore[misc]
         routes[f"{title} x{BLOCK}"] = lambda product=product: product(block)  # type: ignore[misc]
         routes[f"{title}, double backward"] = lambda product=slow: product(vector)  # type: ignore[misc]
-        rounded = CurvatureProduct(given, given.train, kind, route="taped", precision="bfloat16")
+        rounded = CurvatureProduct(given, given.train, kind, route="recorded", precision="bfloat16")
         routes[f"{title}, bfloat16"] = lambda product=rounded: product(vector)  # type: ignore[misc]
     return routes
 
@@ -150,15 +150,15 @@ def vectors(given: Problem) -> tuple[Tensor, Tensor]:
 def compiled(name: str, repeats: int) -> str:
     """What compiling the part of a product that every batch repeats costs and gains."""
     given = problem(name)
-    product = CurvatureProduct(given, given.train, route="taped")
+    product = CurvatureProduct(given, given.train, route="recorded")
     batch = product._kept[0]
     direction = given.layout.unflatten(vectors(given)[0]).values()
-    both = [*batch.values, *batch.tape.transform(*direction)]
-    faster = torch.compile(batch.tape.combine)
+    both = [*batch.values, *batch.recording.transform(*direction)]
+    faster = torch.compile(batch.recording.combine)
     begin = time.perf_counter()
     faster(*both)
     seconds = time.perf_counter() - begin
-    taken: dict[Callable[..., object], list[float]] = {batch.tape.combine: [], faster: []}
+    taken: dict[Callable[..., object], list[float]] = {batch.recording.combine: [], faster: []}
     for _ in range(2 * repeats + 1):
         for run, times in taken.items():
             begin = time.process_time()

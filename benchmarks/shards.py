@@ -91,10 +91,10 @@ def main() -> None:
             product(start)
         taken = []
         for _ in range(REPEATS):
-            group.wait()
+            group.barrier()
             begin = time.perf_counter()
             product(start)
-            group.wait()
+            group.barrier()
             taken.append(time.perf_counter() - begin)
         del product
         process = Lanczos(

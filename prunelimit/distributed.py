@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .errors import PruneLimitError, UsageError
 
-__all__ = ["ALONE", "Group", "LostProcessError", "Parts", "died", "join", "local_device"]
+__all__ = ["ALONE", "Group", "LostProcessError", "ShardSpec", "died", "join", "local_device"]
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -39,18 +39,18 @@ class LostProcessError(PruneLimitError):
 class Group:
     """``size`` processes, of which this is number ``rank``; alone it does nothing to a tensor.
 
-    Long vectors (D,) are cut as :class:`Parts` says. Numbers that decide what is done next come
+    Long vectors (D,) are cut as :class:`ShardSpec` says. Numbers that decide what is done next come
     from sums in one order, so that all processes have the same.
     """
 
     rank: int = 0
     size: int = 1
 
-    def even(self, dimension: int) -> Parts:
+    def even(self, dimension: int) -> ShardSpec:
         """Vectors (``dimension``,) cut into parts as equal as they come."""
-        return Parts(self, ((dimension, 1),))
+        return ShardSpec(self, ((dimension, 1),))
 
-    def add_up(self, small: Tensor) -> Tensor:
+    def all_reduce(self, small: Tensor) -> Tensor:
         """The sum of a small tensor over the processes, the same to the last bit in all."""
         if self.size == 1:
             return small
@@ -58,7 +58,7 @@ class Group:
         _together(dist.all_gather, parts, small.contiguous())
         return torch.stack(parts).sum(0)
 
-    def least(self, number: int, device: torch.device) -> int:
+    def all_reduce_min(self, number: int, device: torch.device) -> int:
         """The smallest of the processes' numbers."""
         if self.size == 1:
             return number
@@ -87,14 +87,14 @@ class Group:
         _MESHES.append(init_device_mesh(device.type, (self.size,)))
         return _MESHES[-1]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
         if self.size > 1:
             _together(dist.barrier)
 
 
 @dataclass(frozen=True)
-class Parts:
+class ShardSpec:
     """Which entries of a vector (D,) each process of ``group`` has.
 
     ``blocks`` are the stretches that make up the vector, each (rows, entries of a row). Of each,
@@ -145,7 +145,7 @@ class Parts:
             start += rows * width
         return torch.cat(pieces).to(self.device)
 
-    def whole(self, part: Tensor) -> Tensor:
+    def all_gather(self, part: Tensor) -> Tensor:
         """The vector (D,) that the processes' parts make up; one exchange per block."""
         if self.group.size == 1:
             return self._home(part)
@@ -158,7 +158,7 @@ class Parts:
             found.append(self._home(gathered[:size]))
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def part_of_sum(self, vector: Tensor) -> Tensor:
+    def reduce_scatter(self, vector: Tensor) -> Tensor:
         """This process's part of the sum of all processes' vectors (D,)."""
         if self.group.size == 1:
             return vector

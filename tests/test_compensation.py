@@ -158,7 +158,7 @@ def test_a_stage_is_the_damped_gauss_newton_step_at_the_cut() -> None:
     block = share * jacobian.T @ jacobian
     block += natural_damping(1e-9, radius) * torch.eye(len(block), dtype=block.dtype)
     expected = torch.linalg.solve(block, -share * jacobian.T @ apart(cut))
-    product = worker.moving.product(cut, {}, fit)
+    product = worker.student.product(cut, {}, fit)
     found = solve(
         product,
         -product.gradient(),
@@ -405,7 +405,7 @@ class TestRecalibration:
     def test_a_single_input_leaves_them(self) -> None:
         problem = classifier(norm=True)
         worker = Compensator(problem, **{**SETTINGS, "calibration": 2})
-        assert worker.windows.size == 1 and worker.moving.recalibrate == 0
+        assert worker.windows.size == 1 and worker.student.recalibrate == 0
         assert not worker.advance(worker.begin(), 40).buffers
 
     def test_one_sample_is_too_few(self) -> None:

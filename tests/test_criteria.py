@@ -20,7 +20,7 @@ from prunelimit.pruning.criteria.obs import EmpiricalFisher, sample_gradients, u
 from prunelimit.pruning.criteria.snip import loss_gradient
 from prunelimit.pruning.criteria.synflow import linear_twin, synaptic_flow
 from prunelimit.pruning.criteria.wanda import input_norms
-from prunelimit.pruning.criterion import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Scores
 from prunelimit.pruning.custom import find_criterion
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
@@ -355,7 +355,7 @@ class TestSynFlow:
         selection = Selection(chain, Method("synflow"))
         mask = selection.mask(chain.layout.size - 6)
         assert all(int(layer.part(mask).sum()) > 0 for layer in prunable_layers(chain))
-        assert sorted(selection.judgement.scores.tolist()) == list(range(chain.layout.size))
+        assert sorted(selection.scored.scores.tolist()) == list(range(chain.layout.size))
 
     @pytest.mark.parametrize("first", [True, False])
     def test_goes_through_torchs_transformer_layers(self, first: bool) -> None:
@@ -470,7 +470,7 @@ def test_a_scale_between_layers_changes_no_score(name: str) -> None:
 class TestOwn:
     BODY = """
 import torch
-from prunelimit.pruning.criterion import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Scores
 
 def flat(problem):
     return problem.vector()[problem.prunable_mask()].abs()
@@ -508,7 +508,7 @@ def failing(problem):
 
 number = 3
 whole = Criterion(
-    "mine", "me", "", reads="weights", function=lambda p, s, seed, progress: Judgement(flat(p))
+    "mine", "me", "", reads="weights", function=lambda p, s, seed, progress: Scores(flat(p))
 )
 """
 
@@ -530,7 +530,7 @@ whole = Criterion(
     def test_reads_the_calibration_samples(self, spec: Callable[[str], str]) -> None:
         selection = Selection(dense(), Method(spec("count")), calibration=5)
         assert selection.calibration == 5
-        assert selection.judgement.scores.tolist() == [5.0] * 42
+        assert selection.scored.scores.tolist() == [5.0] * 42
 
     @pytest.mark.parametrize(
         ("attribute", "said"),
@@ -568,7 +568,7 @@ def test_scores_that_are_not_finite_are_refused() -> None:
         "",
         "",
         reads="weights",
-        function=lambda p, s, seed, progress: Judgement(torch.tensor([0, 1e999])),
+        function=lambda p, s, seed, progress: Scores(torch.tensor([0, 1e999])),
     )
     with pytest.raises(NumericalError, match="broken gives 1 of 2"):
         broken.judge(problem, problem.train, 0)

@@ -70,7 +70,7 @@ def dense(product: CurvatureProduct | PyHessianProduct) -> Tensor:
     return torch.stack([product(row) for row in unit])
 
 
-ROUTES = ("double-backward", "taped")
+ROUTES = ("double-backward", "recorded")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -355,7 +355,7 @@ def test_the_ggn_is_offered_where_it_can_be_had() -> None:
     with pytest.raises(InputError, match=r"hardsigmoid.*`curvature` ggn"):
         CurvatureProduct(given, given.train)
     product = CurvatureProduct(given, given.train, "ggn")
-    assert product.route == "taped"
+    assert product.route == "recorded"
     torch.testing.assert_close(dense(product), dense_ggn(given), rtol=1e-9, atol=1e-12)
 
 

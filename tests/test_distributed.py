@@ -27,22 +27,22 @@ with join("cpu") as group:
     assert group.size == int(os.environ["WORLD_SIZE"])
     parts = group.even(D)
     part = parts.part(start)
-    assert torch.equal(parts.whole(part), start)
+    assert torch.equal(parts.all_gather(part), start)
     share = (group.rank + 1) * start
     total = sum(range(1, group.size + 1)) * start
-    torch.testing.assert_close(parts.whole(parts.part_of_sum(share)), total)
-    assert group.add_up(torch.ones(2)).tolist() == [group.size] * 2
-    assert group.least(group.rank + 3, torch.device("cpu")) == 3
+    torch.testing.assert_close(parts.all_gather(parts.reduce_scatter(share)), total)
+    assert group.all_reduce(torch.ones(2)).tolist() == [group.size] * 2
+    assert group.all_reduce_min(group.rank + 3, torch.device("cpu")) == 3
     owned = group.samples(10)
-    counts = group.add_up(torch.tensor([float(len(owned))]))
+    counts = group.all_reduce(torch.tensor([float(len(owned))]))
     assert counts.item() == 10
 
     def matvec(part):
-        whole = parts.whole(part)
+        whole = parts.all_gather(part)
         rows = group.samples(D)
         share = torch.zeros(D, dtype=torch.float64)
         share[rows.start:rows.stop] = matrix[rows.start:rows.stop] @ whole
-        return parts.part_of_sum(share)
+        return parts.reduce_scatter(share)
 
     expected = lanczos(lambda v: matrix @ v, start, 40)
 
@@ -58,11 +58,11 @@ with join("cpu") as group:
         uneven = begin(folder, basis)
         uneven.advance(20)
         uneven.save()
-        group.wait()
+        group.barrier()
         uneven.advance(23)
         if group.rank == 0:
             uneven.save()  # killed while the others were a few steps behind
-        group.wait()
+        group.barrier()
         again = begin(folder, basis)
         assert again.num_steps == (0 if basis == "none" else 20), again.num_steps
         again.advance(40)
@@ -154,7 +154,7 @@ def test_alone_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group is ALONE
     vector = torch.ones(3)
     parts = group.even(3)
-    assert parts.part(vector) is parts.whole(vector) is group.add_up(vector) is vector
+    assert parts.part(vector) is parts.all_gather(vector) is group.all_reduce(vector) is vector
     with pytest.raises(UsageError, match="`samples`"):
         Group(0, 4).samples(3)
     shares = [list(Group(rank, 4).samples(10)) for rank in range(4)]

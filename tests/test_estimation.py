@@ -130,7 +130,9 @@ def test_a_budget_below_the_least_is_refused_with_the_least(trained: Path) -> No
 
 def test_a_budget_of_time_is_kept_and_told(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = iter([1e9] * 40)
-    monkeypatch.setattr("prunelimit.estimation.budget.Work.seconds_left", lambda _: next(left, 0.0))
+    monkeypatch.setattr(
+        "prunelimit.estimation.budget.Budget.seconds_left", lambda _: next(left, 0.0)
+    )
     found = run(trained, limit=LimitConfig(max_seconds=1e9, tolerance="0pp"))
     assert found.curvature.ended == "max-seconds"
     assert not found.reliability.ok
@@ -164,7 +166,7 @@ def test_no_more_samples_than_there_is_time_for(
 ) -> None:
     monkeypatch.setattr("prunelimit.estimation.sample_size.FIRST_SAMPLES", 60)
     monkeypatch.setattr("prunelimit.estimation.dense._refuse", lambda *_: None)
-    monkeypatch.setattr("prunelimit.estimation.budget.Work.seconds_left", lambda _: 1e-6)
+    monkeypatch.setattr("prunelimit.estimation.budget.Budget.seconds_left", lambda _: 1e-6)
     limit = LimitConfig(tolerance="0pp", max_seconds=1e9, max_products=1000)
     given = CurvatureConfig(curvature="hessian")
     assert run(trained, given, limit).curvature.samples == 60

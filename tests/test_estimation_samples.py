@@ -19,7 +19,7 @@ from prunelimit.estimation.sample_size import Carried
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.output_curvature import output_curvature
 from prunelimit.inputs.problem import Problem, cross_entropy, evaluate
-from prunelimit.inputs.splits import Chosen
+from prunelimit.inputs.splits import SplitSubset
 from prunelimit.results.types import PredictResult
 from prunelimit.training.l1 import train
 
@@ -224,7 +224,7 @@ def test_a_network_that_is_sure_of_everything_is_told(digits: Problem) -> None:
 
 def test_the_order_of_the_data_does_not_matter(digits: Problem) -> None:
     order = torch.randperm(1797, generator=torch.Generator().manual_seed(5))
-    shuffled = dataclasses.replace(digits, train=Chosen(digits.train, order))
+    shuffled = dataclasses.replace(digits, train=SplitSubset(digits.train, order))
     given = {"epsilon": "0.005"}
     first, second = (limit(each, 500, **given) for each in (digits, shuffled))
     assert second.limit.sparsity == pytest.approx(first.limit.sparsity, abs=2e-3)

@@ -32,7 +32,7 @@ ROOT = Path(plugins.__file__).parent
 FILES = {
     "criterion": '''
 """Criteria of another package."""
-from prunelimit.pruning.criterion import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Scores
 from prunelimit.pruning.layers import prunable_part
 
 NAME = "largest"
@@ -41,7 +41,7 @@ HELP = "Large weights go first."
 
 
 def judge(problem, split, seed, progress):
-    return Judgement(-prunable_part(problem, problem.vector()).abs().double())
+    return Scores(-prunable_part(problem, problem.vector()).abs().double())
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=judge)

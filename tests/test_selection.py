@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prunelimit import plugins
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
-from prunelimit.pruning.criterion import Criterion, Judgement
+from prunelimit.pruning.criterion import Criterion, Scores
 from prunelimit.pruning.layers import prunable_layers, prunable_part
 from prunelimit.pruning.selection import Selection
 from prunelimit.values import KeepRule, Method, Pattern
@@ -105,7 +105,7 @@ def test_scores_of_any_size_bring_nothing_back() -> None:
         return -1e20 * problem.vector()[problem.prunable_mask()].abs()
 
     own = Criterion(
-        "huge", "", "", reads="weights", function=lambda problem, *_: Judgement(huge(problem))
+        "huge", "", "", reads="weights", function=lambda problem, *_: Scores(huge(problem))
     )
     selection = Selection(PROBLEM, Method(survivors="staged"), criterion=own)
     kept = selection.mask(50)

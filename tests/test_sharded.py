@@ -13,7 +13,7 @@ from torch import nn
 
 from prunelimit.commands.predict import predict
 from prunelimit.config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
-from prunelimit.distributed import Group, Parts
+from prunelimit.distributed import Group, ShardSpec
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.sharded import shard
@@ -135,9 +135,9 @@ with join("cpu", meshes=True) as group:
         held = sum(p.to_local().numel() for p in shared.parameters().values())
         assert held == parts.length < dimension, (held, parts)
         assert torch.equal(shared.vector(), alone.vector())
-        assert torch.equal(parts.whole(parts.part(vector)), vector)
+        assert torch.equal(parts.all_gather(parts.part(vector)), vector)
         torch.testing.assert_close(
-            parts.whole(parts.part_of_sum(vector)), group.size * vector, rtol=1e-15, atol=0
+            parts.all_gather(parts.reduce_scatter(vector)), group.size * vector, rtol=1e-15, atol=0
         )
         for weights in (None, vector):
             torch.testing.assert_close(
@@ -158,7 +158,7 @@ with join("cpu", meshes=True) as group:
                 assert product.retained == (memory is None)
                 assert nothing_held(shared)  # by the graphs that are kept
                 for _ in range(2):
-                    found = parts.whole(product(parts.part(vector)))
+                    found = parts.all_gather(product(parts.part(vector)))
                     torch.testing.assert_close(found, matrix @ vector, **close)
                 assert product.products == 2
                 torch.testing.assert_close(
@@ -275,7 +275,7 @@ def test_every_process_has_a_part() -> None:
 def test_parts_make_up_the_vector(size: int) -> None:
     blocks = ((10, 3), (1, 1), (4, 1), (2, 6))
     vector = torch.arange(47)
-    every = [Parts(Group(rank, size), blocks) for rank in range(size)]
+    every = [ShardSpec(Group(rank, size), blocks) for rank in range(size)]
     assert {parts.dimension for parts in every} == {47}
     found = [parts.part(vector) for parts in every]
     assert [len(part) for part in found] == [parts.length for parts in every]

@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from prunelimit.errors import InputError, OutputError, UsageError
-from prunelimit.storage.resume import Unfinished, settle
+from prunelimit.storage.resume import Resumable, claim_or_discard
 
 OWNER: dict[str, Any] = {"seed": 3, "layers": (4, 5), "options": {"lr": 0.1, "epochs": 2}}
 
 
 def test_what_is_saved_is_restored(tmp_path: Path) -> None:
     path = tmp_path / "net.resume"
-    assert Unfinished(path, "training", OWNER).restored(dict) is None
+    assert Resumable(path, "training", OWNER).restored(dict) is None
     state = {"weights": torch.arange(3.0), "history": [{"loss": 0.5}], "none": None}
-    Unfinished(path, "training", OWNER).save(state)
-    found = Unfinished(path, "training", OWNER).restored(dict)
+    Resumable(path, "training", OWNER).save(state)
+    found = Resumable(path, "training", OWNER).restored(dict)
     assert found is not None and found["history"] == state["history"] and found["none"] is None
     assert torch.equal(found["weights"], state["weights"])
     assert [each.name for each in tmp_path.iterdir()] == ["net.resume"]
-    Unfinished(path, "training", OWNER).discard()
+    Resumable(path, "training", OWNER).discard()
     assert not path.exists()
 
 
@@ -41,24 +41,24 @@ def test_anothers_state_is_refused_with_what_differs(
     tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
     path = tmp_path / "net.resume"
-    Unfinished(path, "training", OWNER).save({})
+    Resumable(path, "training", OWNER).save({})
     before = path.read_bytes()
     with pytest.raises(UsageError) as caught:
-        Unfinished(path, "training", {**OWNER, **change}).restored(dict)
+        Resumable(path, "training", {**OWNER, **change}).restored(dict)
     assert told in str(caught.value) and path.read_bytes() == before
 
 
 def test_another_versions_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.resume"
-    Unfinished(path, "training", OWNER).save({})
+    Resumable(path, "training", OWNER).save({})
     monkeypatch.setattr("prunelimit.storage.resume.__version__", "99")
     with pytest.raises(UsageError, match="another version"):
-        Unfinished(path, "training", OWNER).restored(dict)
+        Resumable(path, "training", OWNER).restored(dict)
 
 
 def test_what_is_no_state_is_told(tmp_path: Path) -> None:
     path = tmp_path / "net.resume"
-    whole = Unfinished(path, "pruning", OWNER)
+    whole = Resumable(path, "pruning", OWNER)
     whole.save({"weights": torch.zeros(100)})
     for damaged in (b"", b"{}", path.read_bytes()[:200]):
         path.write_bytes(damaged)
@@ -69,7 +69,7 @@ def test_what_is_no_state_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lacking", ["history", "model"])
 def test_a_state_that_lacks_a_part_is_told(tmp_path: Path, lacking: str) -> None:
     path = tmp_path / "net.resume"
-    whole = Unfinished(path, "training", OWNER)
+    whole = Resumable(path, "training", OWNER)
     whole.save({name: 1 for name in ("history", "model") if name != lacking})
     before = path.read_bytes()
     with pytest.raises(InputError, match="state of a training"):
@@ -81,25 +81,25 @@ def test_nothing_in_it_is_executed(tmp_path: Path) -> None:
     path = tmp_path / "net.resume"
     torch.save({"owner": "{}", "state": {"run": Path("x")}}, path)
     with pytest.raises(InputError, match="state of a pruning"):
-        Unfinished(path, "pruning", {}).restored(dict)
+        Resumable(path, "pruning", {}).restored(dict)
 
 
 @pytest.mark.parametrize("folder", [False, True])
 def test_the_user_says_what_becomes_of_it(tmp_path: Path, folder: bool) -> None:
     path = tmp_path / "p.resume"
-    settle(path, "run", resume=False, force=False, folder=folder)
+    claim_or_discard(path, "run", resume=False, force=False, folder=folder)
     if folder:
         (path / "limit" / "part-0").mkdir(parents=True)
         (path / "run.json").write_text('{"version": "1"}')
         (path / "limit" / "part-0" / "state.safetensors").write_text("x")
     else:
-        Unfinished(path, "run", OWNER).save({"weights": torch.zeros(3)})
+        Resumable(path, "run", OWNER).save({"weights": torch.zeros(3)})
     with pytest.raises(OutputError, match="`resume` to go on with it or `force`"):
-        settle(path, "run", resume=False, force=False, folder=folder)
+        claim_or_discard(path, "run", resume=False, force=False, folder=folder)
     for force in (False, True):
-        settle(path, "run", resume=True, force=force, folder=folder)
+        claim_or_discard(path, "run", resume=True, force=force, folder=folder)
     assert path.exists()
-    settle(path, "run", resume=False, force=True, folder=folder)
+    claim_or_discard(path, "run", resume=False, force=True, folder=folder)
     assert not path.exists()
 
 
@@ -107,7 +107,7 @@ def test_a_folder_that_is_no_state_is_not_emptied(tmp_path: Path) -> None:
     path = tmp_path / "c.resume"
     path.mkdir()
     with pytest.raises(OutputError, match="cannot be removed"):
-        settle(path, "comparison", resume=False, force=True)
+        claim_or_discard(path, "comparison", resume=False, force=True)
     assert path.is_dir()
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_state_is_not_removed(tmp_path: Path, content: bytes) 
     path = tmp_path / "c.resume"
     path.write_bytes(content)
     with pytest.raises(OutputError, match="not the state of a training"):
-        settle(path, "training", resume=False, force=True)
+        claim_or_discard(path, "training", resume=False, force=True)
     assert path.read_bytes() == content
 
 
@@ -124,16 +124,16 @@ def test_a_checkpoint_of_others_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "c.resume"
     torch.save({"weight": torch.ones(3)}, path)
     with pytest.raises(OutputError, match="not the state of a training"):
-        settle(path, "training", resume=False, force=True)
+        claim_or_discard(path, "training", resume=False, force=True)
     assert path.exists()
 
 
 @pytest.mark.parametrize("size", [0, 150, 400])
 def test_a_state_that_is_cut_off_is_removed(tmp_path: Path, size: int) -> None:
     path = tmp_path / "c.resume"
-    Unfinished(path, "training", OWNER).save({"weights": torch.zeros(300)})
+    Resumable(path, "training", OWNER).save({"weights": torch.zeros(300)})
     path.write_bytes(path.read_bytes()[:size])
-    settle(path, "training", resume=False, force=True)
+    claim_or_discard(path, "training", resume=False, force=True)
     assert not path.exists()
 
 
@@ -141,7 +141,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link.resume").symlink_to(tmp_path / "real")
     with pytest.raises(OutputError, match="not the state of a run"):
-        settle(tmp_path / "link.resume", "run", resume=False, force=True, folder=True)
+        claim_or_discard(tmp_path / "link.resume", "run", resume=False, force=True, folder=True)
     assert (tmp_path / "real").is_dir()
 
 
@@ -150,4 +150,4 @@ def test_an_owner_that_is_no_object_is_told(tmp_path: Path, owner: str) -> None:
     path = tmp_path / "c.resume"
     torch.save({"owner": owner, "state": {}}, path)
     with pytest.raises(InputError, match="cannot be read as the state of a training"):
-        Unfinished(path, "training", OWNER).restored(dict)
+        Resumable(path, "training", OWNER).restored(dict)

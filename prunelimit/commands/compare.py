@@ -27,7 +27,7 @@ from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
 from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
 from ..storage.files import read_json
-from ..storage.resume import Unfinished, settle
+from ..storage.resume import Resumable, claim_or_discard
 from ..values import EpsilonRule
 from .predict import predict_loaded
 from .provenance import Recorder
@@ -72,12 +72,12 @@ def compare(
     if config.predicted is not None:
         predicted = from_json(PredictResult, read_json(Path(config.predicted)), config.predicted)
     if state is not None:
-        settle(state, "comparison", resume=resume, force=force)
+        claim_or_discard(state, "comparison", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
     kept = found = None
     if state is not None:
         owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
-        kept = Unfinished(state, "comparison", owner)
+        kept = Resumable(state, "comparison", owner)
         found = kept.restored(partial(from_json, CompareResult))
     if found is None:
         if predicted is None:
@@ -152,7 +152,7 @@ def _measured(
     loaded: Loaded,
     found: CompareResult,
     settings: tuple[MeasureConfig, ...],
-    kept: Unfinished | None,
+    kept: Resumable | None,
     progress: Progress,
 ) -> CompareResult:
     """``found`` with the methods of ``settings`` that it lacks: all, or those until an interrupt

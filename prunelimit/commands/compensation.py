@@ -16,7 +16,7 @@ from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
 from ..results.types import CompensationResult, StageResult
-from ..storage.resume import Unfinished
+from ..storage.resume import Resumable
 from ..values import EpsilonRule
 
 __all__ = ["Compensated", "compensated", "described"]
@@ -71,13 +71,13 @@ def compensated(
         "epsilon": worker.epsilon,
         **{name: value for name, value in config.echo().items() if name in OWNED},
     }
-    unfinished = None if state is None else Unfinished(state, "pruning", owner)
-    left = None if unfinished is None else unfinished.restored(State.of, problem.device)
+    resumable = None if state is None else Resumable(state, "pruning", owner)
+    left = None if resumable is None else resumable.restored(State.of, problem.device)
     start = worker.begin() if left is None else left
 
     def keep(reached: State) -> None:
-        if unfinished is not None:
-            unfinished.save(reached.document())
+        if resumable is not None:
+            resumable.save(reached.document())
 
     found = worker.advance(start, remove, on_stage=keep)
     result = dataclasses.replace(

@@ -14,12 +14,12 @@ from ..curvature import operator_of
 from ..distributed import ALONE, Group, LostProcessError
 from ..errors import UsageError
 from ..estimation.adaptive import find_limits
-from ..estimation.budget import Work, never
+from ..estimation.budget import Budget, never
 from ..estimation.curvature import Curvature, cross_check
 from ..estimation.dense import PATH_PRODUCTS, evaluate_within, require_products
 from ..estimation.epsilon import tolerance_of
 from ..estimation.estimate import PruningPath
-from ..estimation.loss_path import PLANNED, gather
+from ..estimation.loss_path import PLANNED, follow_loss
 from ..estimation.sample_size import Carried
 from ..inputs.load import Loaded, live, load
 from ..inputs.problem import Problem, Split
@@ -101,7 +101,7 @@ def predict(
             store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
         else:
             store = Store(state, curvature.basis)
-        group.wait()
+        group.barrier()
     return predict_loaded(
         loaded,
         curvature,
@@ -176,7 +176,7 @@ def predict_loaded(
     problem = loaded.problem
     _check(limit, curvature)
     store = Store(basis=curvature.basis) if store is None else store
-    work = Work(
+    budget = Budget(
         store,
         progress,
         limit.max_products,
@@ -189,32 +189,32 @@ def predict_loaded(
     beside, operator = _beside(curvature), operator_of(curvature.curvature)
     train, accuracy = evaluate_within(
         problem,
-        work,
+        budget,
         curvatures=beside or operator.samples == "carrying",
     )
     dense = Dense(loss=train.loss, accuracy=accuracy)
     epsilon = tolerance_of(problem, limit.epsilon, train, progress=progress)
     traces = np.zeros(len(train.losses)) if train.curvatures is None else train.curvatures
     carried = Carried(problem.train, traces)
-    if work.max_products is not None:  # the path has its products too, and the GGN its half
-        work.max_products = (work.max_products - PATH_PRODUCTS) // (2 if beside else 1)
+    if budget.max_products is not None:  # the path has its products too, and the GGN its half
+        budget.max_products = (budget.max_products - PATH_PRODUCTS) // (2 if beside else 1)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
     magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
     try:
-        limits, sampled = find_limits(path, geometry, curvature, limit, work, carried)
+        limits, sampled = find_limits(path, geometry, curvature, limit, budget, carried)
         found = sampled.estimate.curvature
         transitions = dict(limits.transitions)
         if beside:
             transitions |= _by_ggn(path, geometry, curvature, limit, found, carried)
     except (LostProcessError, KeyboardInterrupt, SystemExit):
-        work.put_away()
+        budget.save()
         raise
     if limits.ended == "interrupted":
-        work.put_away()
+        budget.save()
     else:
-        group.wait()
+        group.barrier()
         if group.rank == 0 and store.folder is None:
             store.discard()
     headline = operator.headline
@@ -253,14 +253,14 @@ def predict_loaded(
         )
         for (formula, operator), each in transitions.items()
     )
-    evidence = gather(
+    loss_path = follow_loss(
         path,
         found,
         epsilon.value,
         chosen.removed,
         limit.confidence,
         progress,
-        judged=_judged(problem, found, work),
+        judged=_judged(problem, found, budget),
         hurried=limits.ended in ("interrupted", "max-seconds", "max-products"),
     )
     others = [v for v in variants if v.operator in operator.readings]
@@ -279,8 +279,8 @@ def predict_loaded(
         reliability=judge(
             answer,
             others,
-            evidence.crossing,
-            evidence.path,
+            loss_path.crossing,
+            loss_path.path,
             limits.ended,
             limit.tolerance,
             checked,
@@ -291,7 +291,7 @@ def predict_loaded(
         ),
         layers=layers,
         curve=_curve(limits.questions[headline], limit.formula),
-        one_shot=evidence.one_shot,
+        one_shot=loss_path.one_shot,
     )
 
 
@@ -302,7 +302,7 @@ def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | Non
     return None if shift is None else shift * geometry.dimension / geometry.prunable
 
 
-def _judged(problem: Problem, found: Curvature, work: Work) -> Split:
+def _judged(problem: Problem, found: Curvature, budget: Budget) -> Split:
     """The training samples whose loss is followed along the pruning path.
 
     Those of the curvature where they are a fair draw; else a uniform draw, as many as take a small
@@ -310,10 +310,10 @@ def _judged(problem: Problem, found: Curvature, work: Work) -> Split:
     if found.operator.samples == "drawn":
         return found.split
     count = JUDGED
-    if work.max_seconds is not None and work.seconds_per_sample:
-        affordable = int(PATH_SHARE * work.max_seconds / (PLANNED * work.seconds_per_sample))
+    if budget.max_seconds is not None and budget.seconds_per_sample:
+        affordable = int(PATH_SHARE * budget.max_seconds / (PLANNED * budget.seconds_per_sample))
         count = min(count, max(FEWEST_JUDGED, affordable))
-    return problem.train.subset(work.group.least(count, work.device), problem.seed)
+    return problem.train.subset(budget.group.all_reduce_min(count, budget.device), problem.seed)
 
 
 def _by_ggn(
@@ -326,10 +326,10 @@ def _by_ggn(
 ) -> dict[tuple[str, str], Transition]:
     """The limits by the GGN, within a budget of their own."""
     config = dataclasses.replace(curvature, curvature="ggn", cross_check=False)
-    most = None if limit.max_products is None else found.work.max_products
-    work = dataclasses.replace(found.work, products=0, cut=None, max_products=most)
-    limits, _ = find_limits(path, geometry, config, limit, work, carried)
-    found.work.products += work.products
+    most = None if limit.max_products is None else found.budget.max_products
+    budget = dataclasses.replace(found.budget, products=0, stop_reason=None, max_products=most)
+    limits, _ = find_limits(path, geometry, config, limit, budget, carried)
+    found.budget.products += budget.products
     return limits.transitions
 
 

@@ -39,7 +39,7 @@ from ..results.types import (
     Within,
 )
 from ..storage.files import check_writable, resume_path
-from ..storage.resume import settle
+from ..storage.resume import claim_or_discard
 from .compensation import compensated, described
 from .predict import predict_loaded
 from .provenance import Recorder
@@ -110,7 +110,7 @@ def prune(
     resumable = config.method.moves and config.within is None
     state = resume_path(output) if resumable else None
     if state is not None:
-        settle(state, "pruning", resume=resume, force=force)
+        claim_or_discard(state, "pruning", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
     amount, reliability = config.amount, None
     if isinstance(amount, str) and config.pattern is None and config.within is None:

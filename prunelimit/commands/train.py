@@ -12,7 +12,7 @@ from ..inputs.load import Loaded, new
 from ..progress import Progress, silent
 from ..results.types import Dense, TrainResult
 from ..storage.files import check_writable, resume_path
-from ..storage.resume import settle
+from ..storage.resume import claim_or_discard
 from ..training import l1 as training
 from .provenance import Recorder
 
@@ -44,7 +44,7 @@ def train(
     check_suffix(output)
     check_writable(output, force=force)
     state = resume_path(output)
-    settle(state, "training", resume=resume, force=force)
+    claim_or_discard(state, "training", resume=resume, force=force)
     loaded = new(model, data, run)
     loaded, result = train_loaded(loaded, config, recorder, state=state, progress=progress)
     artifact = write_network(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, UsageError
 from ..inputs.problem import Problem, SampleLoss, Split, cross_entropy
-from ..inputs.splits import Chosen
+from ..inputs.splits import SplitSubset
 
 __all__ = [
     "Calibration",
@@ -74,7 +74,7 @@ class Calibration:
         Raises:
             InputError: the network does not take the inputs.
         """
-        inputs = Chosen(split, order)
+        inputs = SplitSubset(split, order)
         return Calibration(inputs, _dense_outputs(problem, inputs))
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Calibration:
     def subset(self, count: int, seed: int) -> Split:
         """The first ``count`` samples, whatever the seed: the order was drawn already."""
         count = min(count, len(self)) or len(self)
-        return Calibration(Chosen(self._inputs, torch.arange(count)), self.dense[:count])
+        return Calibration(SplitSubset(self._inputs, torch.arange(count)), self.dense[:count])
 
     def problem(self, problem: Problem, model: nn.Module) -> Problem:
         """The problem by which ``model`` is judged on these samples."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .calibration import Calibration
 from .conjugate_gradients import Iterate, Solution
-from .student import Moving, Point
+from .student import Point, Student
 
 __all__ = ["Choice", "choose", "trusted"]
 
@@ -28,7 +28,7 @@ class Choice:
     length: float
 
 
-def choose(moving: Moving, cut: Point, dense: Tensor, found: Solution) -> Choice:
+def choose(student: Student, cut: Point, dense: Tensor, found: Solution) -> Choice:
     """The point of least divergence on the inputs held out.
 
     Candidates are the survivors unmoved (``cut``) and at their ``dense`` values (D,), and the
@@ -40,12 +40,12 @@ def choose(moving: Moving, cut: Point, dense: Tensor, found: Solution) -> Choice
 
     def point(weights: Tensor) -> Point:
         if anew:
-            return moving.anew(weights)
-        return Point(weights, cut.buffers, moving.rise(weights, cut.buffers))
+            return student.anew(weights)
+        return Point(weights, cut.buffers, student.rise(weights, cut.buffers))
 
     best = cut
     if not torch.equal(dense, cut.weights):
-        there = moving.point(dense, {})
+        there = student.point(dense, {})
         best = there if there.rise < best.rise else best
     chosen, length, first = None, 0.0, 0
     for iterate in reversed(found.iterates):
@@ -63,7 +63,9 @@ def choose(moving: Moving, cut: Point, dense: Tensor, found: Solution) -> Choice
     return Choice(best, chosen, length)
 
 
-def trusted(moving: Moving, cut: Point, found: Solution, choice: Choice, fit: Calibration) -> float:
+def trusted(
+    student: Student, cut: Point, found: Solution, choice: Choice, fit: Calibration
+) -> float:
     """Actual over predicted fall of what the solve made least, on its own inputs, for the iterate
     that was chosen or else the last; zero where it rose."""
     if not found.iterates:
@@ -75,5 +77,5 @@ def trusted(moving: Moving, cut: Point, found: Solution, choice: Choice, fit: Ca
     if not predicted > 0:
         return 1.0
     moved = torch.add(cut.weights, iterate.update, alpha=length)
-    before = moving.misfit(cut.weights, cut.buffers, fit)
-    return max(0.0, (before - moving.misfit(moved, cut.buffers, fit)) / predicted)
+    before = student.misfit(cut.weights, cut.buffers, fit)
+    return max(0.0, (before - student.misfit(moved, cut.buffers, fit)) / predicted)

@@ -34,7 +34,7 @@ from .conjugate_gradients import Solution, natural_damping, solve
 from .layerwise import layerwise
 from .line_search import choose, trusted
 from .state import FIRST_STEP, Stage, State
-from .student import Moving, Point, fill
+from .student import Point, Student, fill
 
 __all__ = ["Compensator", "Cost"]
 
@@ -49,7 +49,7 @@ TRUSTED, DOUBTFUL, REFUSED = 0.75, 0.5, 0.25
 second steps shrink, below the third a stage is undone and damping is raised."""
 
 GROWTH = 1.4
-LIFT = 4.0
+DAMPING_FACTOR = 4.0
 """Factors of step and damping."""
 
 STEEPEST = 2.0
@@ -127,7 +127,7 @@ class Compensator:
         held = self.windows.held
         self.epsilon = _tolerance(problem, torch.cat([fit.dense, held.dense]), epsilon)
         wanted = RECALIBRATE if bn_recalibrate is None else bn_recalibrate
-        self.moving = Moving(problem, fit, held, wanted)
+        self.student = Student(problem, fit, held, wanted)
         self.prunable = int(problem.prunable_mask().sum())
         self._dense = problem.vector()
 
@@ -151,7 +151,7 @@ class Compensator:
         # A product takes about 4 forward passes, the gradient 3, the dense outputs and the trust
         # 3, every candidate and every cut that is looked at 1.
         passes = (4 * products + 6 * stages) * self.windows.size
-        passes += 10 * stages * (len(self.windows.held) + self.moving.recalibrate)
+        passes += 10 * stages * (len(self.windows.held) + self.student.recalibrate)
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
         return Cost(stages, products, passes * self._forward, bytes_taken)
@@ -164,7 +164,7 @@ class Compensator:
         seen = len(last) * last.dense[0].numel()
         found = []
         if survivors > 4 * seen:
-            on_fit = self.moving.rise(state.weights, state.buffers, last)
+            on_fit = self.student.rise(state.weights, state.buffers, last)
             found.append(
                 f"The {len(last):,} calibration inputs of a stage see at most {seen:,} directions "
                 f"of {survivors:,} surviving parameters: the divergence is {state.rise:.2g} on "
@@ -186,7 +186,7 @@ class Compensator:
 
     def rise(self, state: State) -> float:
         """Mean divergence of ``state`` from the dense network, nats, on the held-out inputs."""
-        return self.moving.rise(state.weights, state.buffers)
+        return self.student.rise(state.weights, state.buffers)
 
     def advance(
         self,
@@ -218,10 +218,10 @@ class Compensator:
         begin, total = state.removed, removed - state.removed
         if self.number is not None and total and state.goal != removed:
             step = self._log_left(state, removed) / self.number
-            state = dataclasses.replace(state, step=step, goal=removed)
+            state = dataclasses.replace(state, log_keep_ratio=step, goal=removed)
         while state.removed < removed:
             left = self._log_left(state, removed)
-            count = max(1, math.ceil(left / state.step - 1e-9))
+            count = max(1, math.ceil(left / state.log_keep_ratio - 1e-9))
             target = removed
             if count > 1:
                 kept = (self.prunable - state.removed) * math.exp(-left / count)
@@ -229,7 +229,9 @@ class Compensator:
             kept_then, cut = self._cut(state, target)
             long = self.number is None and left / count > 1.001 * LEAST_STEP
             if long and cut.rise - state.rise > STEEPEST * max(self.epsilon, state.rise):
-                state = dataclasses.replace(state, step=max(LEAST_STEP, left / count / GROWTH))
+                state = dataclasses.replace(
+                    state, log_keep_ratio=max(LEAST_STEP, left / count / GROWTH)
+                )
                 continue
             following = self._stage(state, kept_then, cut, left / count, budget)
             if following is None:
@@ -251,7 +253,7 @@ class Compensator:
 
         Forward passes only: whether a cut is too steep costs no solve."""
         kept = self._mask(state, removed)
-        return kept, self.moving.point(state.weights.masked_fill(~kept, 0), state.buffers)
+        return kept, self.student.point(state.weights.masked_fill(~kept, 0), state.buffers)
 
     def _no_worse(self, state: State) -> State:
         """``state``, or where the dense network cut to as many weights is nearer to it (a path that
@@ -265,10 +267,10 @@ class Compensator:
         )
         assert found is not None  # a step of no length is taken as it comes
         anew = dataclasses.replace(found.stages[-1], outcome="anew")
-        step = max(LEAST_STEP, state.step / GROWTH)
+        step = max(LEAST_STEP, state.log_keep_ratio / GROWTH)
         return dataclasses.replace(
             found,
-            step=state.step if self.number is not None else step,
+            log_keep_ratio=state.log_keep_ratio if self.number is not None else step,
             stages=(*state.stages[:-1], anew),
             undone=state.undone + 1,
             goal=state.goal,
@@ -288,13 +290,13 @@ class Compensator:
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
         radius = float(self._dense.masked_fill(kept, 0).double().norm())
-        damping = natural_damping(self.epsilon, radius) * state.lift
+        damping = natural_damping(self.epsilon, radius) * state.damping_scale
         fit = self.windows.at(state.solves)
         unmoved, cut = cut, self._fitted(cut, kept, fit)
         found = self._solve(cut, kept, damping, fit)
         state = dataclasses.replace(state, solves=state.solves + 1)
-        choice = choose(self.moving, cut, self._dense.masked_fill(~kept, 0), found)
-        best, trust = choice.point, trusted(self.moving, cut, found, choice, fit)
+        choice = choose(self.student, cut, self._dense.masked_fill(~kept, 0), found)
+        best, trust = choice.point, trusted(self.student, cut, found, choice, fit)
         stage = Stage(
             removed=removed,
             cut=unmoved.rise,
@@ -306,21 +308,30 @@ class Compensator:
             length=choice.length,
             outcome=found.outcome,
         )
-        lift, following = state.lift, state.step
+        damping_scale, following = state.damping_scale, state.log_keep_ratio
         if trust > TRUSTED:
-            lift, following = max(1.0, lift / LIFT), max(step, state.step) * GROWTH
+            damping_scale, following = (
+                max(1.0, damping_scale / DAMPING_FACTOR),
+                max(step, state.log_keep_ratio) * GROWTH,
+            )
         elif trust < DOUBTFUL:
             following = max(LEAST_STEP, step / GROWTH)
         if trust < REFUSED:
-            lift *= LIFT
+            damping_scale *= DAMPING_FACTOR
         if self.number is not None:
-            following = state.step
+            following = state.log_keep_ratio
         if repeats and (trust < REFUSED or best.rise > budget):
             shorter = max(step / 2, LEAST_STEP * 0.999)
-            return dataclasses.replace(state, step=shorter, lift=lift, undone=state.undone + 1)
+            return dataclasses.replace(
+                state, log_keep_ratio=shorter, damping_scale=damping_scale, undone=state.undone + 1
+            )
         if best.rise > budget:
             return None
-        return dataclasses.replace(self._moved(state, kept, best, stage), step=following, lift=lift)
+        return dataclasses.replace(
+            self._moved(state, kept, best, stage),
+            log_keep_ratio=following,
+            damping_scale=damping_scale,
+        )
 
     def _moved(self, state: State, kept: Tensor, point: Point, stage: Stage) -> State:
         return dataclasses.replace(
@@ -342,13 +353,13 @@ class Compensator:
         """The cut with its layers fitted one by one, where that is nearer: a start for the solve
         at the price of a few forward passes."""
         weights = layerwise(self.problem, cut.weights, kept, fit, buffers=cut.buffers)
-        found = Point(weights, cut.buffers, self.moving.rise(weights, cut.buffers))
+        found = Point(weights, cut.buffers, self.student.rise(weights, cut.buffers))
         return found if found.rise < cut.rise else cut
 
     def _solve(self, cut: Point, kept: Tensor, damping: float, fit: Calibration) -> Solution:
         """The survivors' step by the model at the cut: where outputs are linear in the weights,
         the gradient there is G d + g, and it is the step from before the cut."""
-        product = self.moving.product(cut.weights, cut.buffers, fit)
+        product = self.student.product(cut.weights, cut.buffers, fit)
 
         def told(step: int) -> None:
             self.progress("solving", step, self.cg_steps)

@@ -47,18 +47,18 @@ class State:
     ``weights`` (D,) are the free parameters, exactly zero where ``kept`` (bool, (D,)) is False;
     ``buffers`` the statistics of batch normalisation that belong to them, by name, empty where the
     network's own do. ``rise`` is the divergence from the dense network on the held-out inputs,
-    nats; ``step`` and ``lift`` are what the next stage begins with: logarithm of the survivors'
-    ratio, and factor of the damping. ``solves`` counts the inputs drawn so far, ``undone`` the
-    stages that were taken back; ``goal`` is how many weights were to go when ``step`` was chosen,
-    where the number of stages was given.
+    nats. The next stage begins with ``log_keep_ratio``, the logarithm of the survivors' ratio, and
+    with ``damping_scale``, a factor of the damping. ``solves`` counts the inputs drawn so far and
+    ``undone`` the stages that were taken back. ``goal`` is how many weights were to go when
+    ``log_keep_ratio`` was chosen, where the number of stages was given.
     """
 
     weights: Tensor
     kept: Tensor
     buffers: dict[str, Tensor]
     rise: float = 0.0
-    step: float = FIRST_STEP
-    lift: float = 1.0
+    log_keep_ratio: float = FIRST_STEP
+    damping_scale: float = 1.0
     stages: tuple[Stage, ...] = ()
     solves: int = 0
     undone: int = 0

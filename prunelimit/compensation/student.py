@@ -14,7 +14,7 @@ from ..inputs.problem import Problem, SampleLoss
 from .batch_norm import norm_layers, recalibrated, statistics
 from .calibration import Calibration
 
-__all__ = ["Moving", "Point", "fill"]
+__all__ = ["Point", "Student", "fill"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Point:
     rise: float
 
 
-class Moving:
+class Student:
     """A copy of ``problem``'s network with weights and statistics of its own.
 
     Divergences are those on ``held``. ``recalibrate`` inputs of ``samples``, or as many as there

@@ -11,22 +11,22 @@ from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import ShardedProblem
-from ..inputs.splits import Chosen
+from ..inputs.splits import SplitSubset
+from .data_parallel import DataParallelProduct
 from .operator import CurvatureOperator, operator_of
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
 from .restricted import RestrictedProduct
 from .sharded import ShardedProduct
-from .sharing import SharedProduct
 
 __all__ = [
     "CurvatureOperator",
     "CurvatureProduct",
+    "DataParallelProduct",
     "Product",
     "PyHessianProduct",
     "RestrictedProduct",
     "ShardedProduct",
-    "SharedProduct",
     "curvature_product",
     "operator_of",
 ]
@@ -89,10 +89,10 @@ def curvature_product(
         return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes, count=count)
     own = CurvatureProduct(
         problem,
-        Chosen(split, torch.tensor(group.samples(len(split)))),
+        SplitSubset(split, torch.tensor(group.samples(len(split)))),
         kind,
         memory_bytes=memory_bytes,
         count=count or len(split),
         precision=precision,
     )
-    return SharedProduct(own, problem.parts(group))
+    return DataParallelProduct(own, problem.parts(group))

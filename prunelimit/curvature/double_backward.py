@@ -47,14 +47,14 @@ class DoubleBackward:
         saved: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Any:
-            kept = self.function.put_away(tensor)
+            kept = self.function.pack(tensor)
             if isinstance(kept, Tensor):
                 storage = _own(kept).untyped_storage()
                 if storage.data_ptr() not in own:
                     saved[storage.data_ptr()] = storage.nbytes()
             return kept
 
-        with torch.autograd.graph.saved_tensors_hooks(note, self.function.take_out):
+        with torch.autograd.graph.saved_tensors_hooks(note, self.function.unpack):
             found = self.operator.differentiate(self.function, leaves, inputs, targets)
         _check_twice_differentiable(found.first)
         for tensor in found.first:

@@ -173,10 +173,10 @@ class NetworkFunction:
         """What a batch with these ``outputs`` adds to the mean loss; a scalar."""
         return self.loss(outputs, targets).sum() / self.count
 
-    def put_away(self, tensor: Tensor) -> Tensor:
+    def pack(self, tensor: Tensor) -> Tensor:
         """What a graph keeps in place of ``tensor``: itself."""
         return tensor
 
-    def take_out(self, kept: Tensor) -> Tensor:
-        """The tensor that :meth:`put_away` was given."""
+    def unpack(self, kept: Tensor) -> Tensor:
+        """The tensor that :meth:`pack` was given."""
         return kept

@@ -29,12 +29,12 @@ class Function(Protocol):
         """What a batch with these ``outputs`` adds to the mean loss; a scalar."""
         ...
 
-    def put_away(self, tensor: Tensor) -> Any:
+    def pack(self, tensor: Tensor) -> Any:
         """What the graph keeps in place of ``tensor``; a tensor counts as memory."""
         ...
 
-    def take_out(self, kept: Any) -> Tensor:
-        """The tensor that :meth:`put_away` was given."""
+    def unpack(self, kept: Any) -> Tensor:
+        """The tensor that :meth:`pack` was given."""
         ...
 
 

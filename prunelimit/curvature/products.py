@@ -21,8 +21,8 @@ from .function import NetworkFunction
 from .memory import available_bytes
 from .operator import CurvatureOperator, operator_of
 from .operators.ggn import CURVATURE as GGN
-from .tape import Unrecordable
-from .taped import Taped
+from .recorded import Recorded
+from .recording import Unrecordable
 
 __all__ = ["PRECISIONS", "CurvatureProduct"]
 
@@ -70,12 +70,13 @@ class CurvatureProduct:
     """v -> A v for the mean loss of ``split``, A the matrix that ``kind`` names: the Hessian, the
     GGN, a plug-in's. A matvec over the flat free parameters.
 
-    ``route`` is "taped" (forward over reverse, recorded and replayed: fastest), "double-backward"
-    (possible with every network) or "auto": the first where the work is worth it and the network
-    allows, else the second. What does not depend on v is kept between products for as many
-    batches as fit into ``memory_bytes`` (default: half of what is free) and made anew for the
-    rest; either way the numbers are the same. On a CPU, batches are no larger than caches like, and
-    convolutions run with channels last where that pays, by a rule of sizes and types alone.
+    ``route`` is "recorded" (forward over reverse, recorded and replayed: fastest),
+    "double-backward" (possible with every network) or "auto": the first where the work is worth it
+    and the network allows, else the second. What does not depend on v is kept between products for
+    as many batches as fit into ``memory_bytes`` (default: half of what is free) and made anew for
+    the rest; either way the numbers are the same. On a CPU, batches are no larger than caches
+    like, and convolutions run with channels last where that pays, by a rule of sizes and types
+    alone.
     ``precision`` is "full" or "bfloat16": the latter rounds the parameters and all that the network
     computes, while outputs, loss, vectors and sums stay in float32; ``rounding_error`` is what that
     changes: |difference| / |product| for one random vector on the first batch (None: in full).
@@ -86,7 +87,7 @@ class CurvatureProduct:
         UsageError: there is no such ``kind``, ``route`` or
             ``precision``, or that is not float32's or the network does not run in it.
         InputError: an operator of the network cannot be differentiated twice.
-        Unrecordable: ``route`` is "taped" and the network cannot be recorded.
+        Unrecordable: ``route`` is "recorded" and the network cannot be recorded.
     """
 
     def __init__(
@@ -101,8 +102,10 @@ class CurvatureProduct:
         precision: str = "full",
     ) -> None:
         operator = operator_of(kind)
-        if route not in ("auto", "taped", "double-backward"):
-            raise UsageError(f"There is no route {route!r}; choose auto, taped or double-backward.")
+        if route not in ("auto", "recorded", "double-backward"):
+            raise UsageError(
+                f"There is no route {route!r}; choose auto, recorded or double-backward."
+            )
         if precision not in PRECISIONS:
             raise UsageError(f"There is no precision {precision!r}; choose full or bfloat16.")
         dtype = PRECISIONS[precision]
@@ -136,11 +139,11 @@ class CurvatureProduct:
         self._route = DoubleBackward(self._function, self._parameters(), operator)
         self._kept: list[Any] = []
         worth = per_sample * len(split) >= WORTH_RECORDING
-        if route == "taped" or (route == "auto" and worth):
+        if route == "recorded" or (route == "auto" and worth):
             try:
                 self._record()
             except Unrecordable:
-                if route == "taped":
+                if route == "recorded":
                     raise
         if not self._kept:
             self._kept = self._keep(self._route)
@@ -154,8 +157,8 @@ class CurvatureProduct:
 
     @property
     def route(self) -> str:
-        """The route taken: "taped" or "double-backward"."""
-        return "taped" if isinstance(self._route, Taped) else "double-backward"
+        """The route taken: "recorded" or "double-backward"."""
+        return "recorded" if isinstance(self._route, Recorded) else "double-backward"
 
     @property
     def retained(self) -> bool:
@@ -249,7 +252,7 @@ class CurvatureProduct:
         try:
             prepared = exact.prepare(*batch)
         except InputError:  # the GGN does without second derivatives, double backward does not
-            exact = Taped(self._exact, self._parameters(), self.operator)
+            exact = Recorded(self._exact, self._parameters(), self.operator)
             prepared = exact.prepare(*batch)
         products = [
             self.problem.layout.flatten(dict(zip(self.problem.layout.names, each, strict=True)))
@@ -277,24 +280,24 @@ class CurvatureProduct:
         inputs, targets = self._few()
         able = GGN if self.operator.second_derivatives else self.operator
         try:
-            prepared = Taped(self._function, self._parameters(), able).prepare(inputs, targets)
+            prepared = Recorded(self._function, self._parameters(), able).prepare(inputs, targets)
         except (Unrecordable, RuntimeError):
             raise error from None
         if able is not self.operator:
             raise InputError(f"{str(error).rstrip('.')}, or give `curvature` ggn.") from None
-        return max(1.0, prepared.bytes / len(targets)), "taped"
+        return max(1.0, prepared.bytes / len(targets)), "recorded"
 
     def _record(self) -> None:
-        """Take the taped route.
+        """Take the recorded route.
 
         Raises:
             Unrecordable: the network does not allow it; nothing has changed.
         """
-        taped = Taped(self._function, self._parameters(), self.operator)
+        recorded = Recorded(self._function, self._parameters(), self.operator)
         for batch in self._examples():
-            taped.prepare(*batch)
-        self._kept = self._keep(taped)
-        self._route = taped
+            recorded.prepare(*batch)
+        self._kept = self._keep(recorded)
+        self._route = recorded
 
     def _examples(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The first, the second and the last batch: every shape that there is."""

@@ -37,11 +37,11 @@ class _Function:
     def share(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.problem.loss(outputs, targets).sum() / self.count
 
-    def put_away(self, tensor: Tensor) -> Any:
-        return self.problem.gathering.put_away(tensor)
+    def pack(self, tensor: Tensor) -> Any:
+        return self.problem.gathering.pack(tensor)
 
-    def take_out(self, kept: Any) -> Tensor:
-        return self.problem.gathering.take_out(kept)
+    def unpack(self, kept: Any) -> Tensor:
+        return self.problem.gathering.unpack(kept)
 
 
 class ShardedProduct:
@@ -119,13 +119,13 @@ class ShardedProduct:
         total = torch.zeros(
             self._parts.length, dtype=self.problem.dtype, device=self.problem.device
         )
-        hooks = self._function.put_away, self._function.take_out
+        hooks = self._function.pack, self._function.unpack
         with self.problem.working(), torch.autograd.graph.saved_tensors_hooks(*hooks):
             for inputs, targets in self._each_batch():
                 leaves = [p.detach().requires_grad_() for p in self.problem.parameters().values()]
                 share = self._function.share(self._function.outputs(leaves, inputs), targets)
                 total += _flat(torch.autograd.grad(share, leaves, materialize_grads=True))
-        found = self._parts.whole(total)
+        found = self._parts.all_gather(total)
         if not bool(torch.isfinite(found).all()):
             raise NumericalError(
                 "The gradient of the loss is not finite; check the weights, or use `dtype` float64."
@@ -144,7 +144,7 @@ class ShardedProduct:
         for inputs, targets in self._each_batch():
             graph = self._route.prepare(inputs, targets)
             room -= graph.bytes
-            if not self.problem.group.least(int(room >= 0), self.problem.device):
+            if not self.problem.group.all_reduce_min(int(room >= 0), self.problem.device):
                 return
             self._kept.append(graph)
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from ..config import CurvatureConfig, LimitConfig
 from ..limit.geometry import Geometry, Transition
-from .budget import LEAST, Work
+from .budget import LEAST, Budget
 from .estimate import Estimate, Limits, PruningPath
 from .sample_size import Carried, Sampled, choose_samples
 
@@ -24,7 +24,7 @@ def find_limits(
     geometry: Geometry,
     curvature: CurvatureConfig,
     config: LimitConfig,
-    work: Work,
+    budget: Budget,
     carried: Carried,
 ) -> tuple[Limits, Sampled]:
     """All limits, and the samples that they were read from.
@@ -34,17 +34,17 @@ def find_limits(
     something else, or the budget ends.
     """
     tolerance = config.tolerance * geometry.prunable
-    sampled = choose_samples(path, geometry, curvature, config, work, carried)
+    sampled = choose_samples(path, geometry, curvature, config, budget, carried)
     estimate, limits = sampled.estimate, sampled.limits
-    if work.max_products is None:
-        work.max_products = work.products + MOST_PRODUCTS
-        work.max_products += (curvature.steps or 0) * (curvature.probes or 1)
+    if budget.max_products is None:
+        budget.max_products = budget.products + MOST_PRODUCTS
+        budget.max_products += (curvature.steps or 0) * (curvature.probes or 1)
     estimate.complete()
     limits = estimate.read(limits.transitions)
     while True:
         read, limits = limits, sampled.corrected(limits)
         headline = estimate.headline(limits)
-        work.note = _note(headline, geometry.prunable)
+        budget.note = _note(headline, geometry.prunable)
         source, ended = _next(estimate, headline, tolerance)
         if source is None:
             return dataclasses.replace(limits, ended=ended), sampled
@@ -54,13 +54,13 @@ def find_limits(
 
 def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[str | None, str]:
     """The source of error to spend products on; None, and why, where there is none."""
-    work, errors = estimate.curvature.work, headline.errors
+    budget, errors = estimate.curvature.budget, headline.errors
     refinable = estimate.refinable(headline.removed)
     low, high = headline.interval
     if refinable and (high - low) / 2 <= tolerance and estimate.begun:
         return None, "tolerance"
-    if work.cut is not None:
-        return None, work.cut
+    if budget.stop_reason is not None:
+        return None, budget.stop_reason
     rest = max((errors[each] for each in errors if each not in refinable), default=0.0)
     worst = max(sorted(refinable), key=lambda each: errors[each], default=None)
     if worst is None or errors[worst] <= WORTH * rest:
@@ -68,7 +68,7 @@ def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[s
             if errors.get(source, 0.0) == rest > 0:
                 return None, source
         return None, "given"
-    ended, left = work.ended(), work.products_left()
+    ended, left = budget.ended(), budget.products_left()
     if ended is None and worst == "probe" and left is not None and left < LEAST:
         ended = "max-products"  # a probe begun would overdraw
     if ended is None and not estimate.vectors_fit(worst, headline.removed):

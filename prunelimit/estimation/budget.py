@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..distributed import ALONE, Group, Parts
+from ..distributed import ALONE, Group, ShardSpec
 from ..errors import UsageError
 from ..lanczos import Lanczos, LanczosRun, Matvec, Store
 from ..progress import Progress, silent
 
-__all__ = ["LEAST", "Growing", "Work", "never"]
+__all__ = ["LEAST", "Budget", "LanczosProcess", "never"]
 
 LEAST = 10
 """Steps that the first processes are given in any case, so that there is something to read."""
@@ -33,14 +33,14 @@ def never() -> bool:
 
 
 @dataclass
-class Work:
+class Budget:
     """A budget and where processes lie.
 
     ``products`` counts Lanczos steps, whether taken now or found in ``store``, those on a part of
     the samples by that part; ``max_seconds`` run from ``begun``, of the monotonic clock. ``stop``
-    is asked between products whether the user wants the estimate so far. ``cut`` is why a process
-    was last taken less far than was asked for; ``note`` is shown with progress. ``group`` are the
-    processes that do the same work together, with their tensors on ``device``.
+    is asked between products whether the user wants the estimate so far. ``stop_reason`` is why a
+    process was last taken less far than was asked for; ``note`` is shown with progress. ``group``
+    are the processes that do the same work together, with their tensors on ``device``.
     ``seconds_per_sample`` is what evaluating the network took, where that is known.
     """
 
@@ -50,13 +50,13 @@ class Work:
     max_seconds: float | None = None
     stop: Callable[[], bool] = never
     products: int = 0
-    cut: str | None = None
+    stop_reason: str | None = None
     note: str = ""
     group: Group = ALONE
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     begun: float = field(default_factory=time.monotonic)
     seconds_per_sample: float | None = None
-    _growing: list[Growing] = field(default_factory=list)
+    _processes: list[LanczosProcess] = field(default_factory=list)
 
     def ended(self) -> str | None:
         """Why nothing more may be spent: "interrupted", "max-products", "max-seconds" or None."""
@@ -68,7 +68,7 @@ class Work:
         if self.stop():
             found = "interrupted"
         # One process's clock or Ctrl-C is every process's.
-        return REASONS[-self.group.least(-REASONS.index(found), self.device)]
+        return REASONS[-self.group.all_reduce_min(-REASONS.index(found), self.device)]
 
     def products_left(self) -> int | None:
         """Of the products allowed; None where they are not limited."""
@@ -81,35 +81,35 @@ class Work:
         return max(0.0, self.max_seconds - (time.monotonic() - self.begun))
 
     def begin(
-        self, name: str, matvec: Matvec, start: Tensor, parts: Parts, share: float = 1.0
-    ) -> Growing:
+        self, name: str, matvec: Matvec, start: Tensor, parts: ShardSpec, share: float = 1.0
+    ) -> LanczosProcess:
         """The process called ``name``, with no steps taken as far as this work is concerned, each
         of which counts as ``share`` of a product.
 
         ``matvec`` maps this process's part of a vector, cut as ``parts`` says; ``start`` (D,) is
         whole.
         """
-        process = self.store.process(
+        lanczos = self.store.process(
             name, matvec, parts.part(start), group=self.group, dimension=start.numel()
         )
-        growing = Growing(name, process, self, share)
-        self._growing.append(growing)
-        return growing
+        process = LanczosProcess(name, lanczos, self, share)
+        self._processes.append(process)
+        return process
 
-    def retire(self, done: Sequence[Growing]) -> None:
+    def retire(self, done: Sequence[LanczosProcess]) -> None:
         """Put processes away that nothing more is wanted of, and forget them."""
-        for growing in done:
-            self.store.save(growing.process, now=True)
-            self._growing.remove(growing)
+        for process in done:
+            self.store.save(process.lanczos, now=True)
+            self._processes.remove(process)
 
-    def put_away(self) -> None:
+    def save(self) -> None:
         """Save every process now."""
-        for growing in self._growing:
-            self.store.save(growing.process, now=True)
+        for process in self._processes:
+            self.store.save(process.lanczos, now=True)
 
 
 @dataclass(eq=False)
-class Growing:
+class LanczosProcess:
     """A process that is taken further as its result turns out to be needed more exactly.
 
     ``steps`` are those taken as far as the present work is concerned; the process itself may have
@@ -117,20 +117,20 @@ class Growing:
     """
 
     name: str
-    process: Lanczos
-    work: Work
+    lanczos: Lanczos
+    budget: Budget
     share: float = 1.0
     steps: int = 0
 
     @property
     def run(self) -> LanczosRun:
         """What ``steps`` steps give."""
-        return self.process.run.leading(self.steps)
+        return self.lanczos.run.leading(self.steps)
 
     @property
     def exhausted(self) -> bool:
         """Whether further steps would change nothing."""
-        return self.process.exhausted and self.steps >= self.process.num_steps
+        return self.lanczos.exhausted and self.steps >= self.lanczos.num_steps
 
     def grow(self, steps: int) -> None:
         """Go on to ``steps`` in all, or as far as the budget allows.
@@ -140,28 +140,28 @@ class Growing:
         """
         if steps < 1:
             raise UsageError(f"Lanczos needs at least one step, not {steps}; raise `steps`.")
-        work, before, wanted = self.work, self.work.products, steps
-        if work.max_products is not None:
-            left = int((work.max_products - before) / self.share)
+        budget, before, wanted = self.budget, self.budget.products, steps
+        if budget.max_products is not None:
+            left = int((budget.max_products - before) / self.share)
             steps = min(steps, max(self.steps + left, LEAST))
 
         def on_step(step: int) -> bool:
-            work.products = before + self._count(step)
-            work.progress(self.name, step, steps, work.note)
-            work.store.save(self.process)
-            return step >= LEAST and work.ended() in ("interrupted", "max-seconds")
+            budget.products = before + self._count(step)
+            budget.progress(self.name, step, steps, budget.note)
+            budget.store.save(self.lanczos)
+            return step >= LEAST and budget.ended() in ("interrupted", "max-seconds")
 
         if steps > self.steps:
             begin = time.monotonic()
-            self.process.advance(steps, on_step)
+            self.lanczos.advance(steps, on_step)
             if time.monotonic() - begin > WORTH_SAVING:
-                work.store.save(self.process, now=True)
-            reached = min(steps, self.process.num_steps)
-            work.products = before + self._count(reached)
+                budget.store.save(self.lanczos, now=True)
+            reached = min(steps, self.lanczos.num_steps)
+            budget.products = before + self._count(reached)
             self.steps = reached
-            work.progress(self.name, steps, steps, work.note)
+            budget.progress(self.name, steps, steps, budget.note)
         if self.steps < wanted and not self.exhausted:
-            work.cut = work.ended() or "max-products"
+            budget.stop_reason = budget.ended() or "max-products"
 
     def _count(self, step: int) -> int:
         """Products that going on to ``step`` counts as."""

@@ -14,11 +14,11 @@ from ..config import CurvatureConfig
 from ..curvature import (
     CurvatureOperator,
     CurvatureProduct,
+    DataParallelProduct,
     Product,
     PyHessianProduct,
     RestrictedProduct,
     ShardedProduct,
-    SharedProduct,
     curvature_product,
     operator_of,
 )
@@ -30,7 +30,7 @@ from ..lanczos import Store, basis_bytes
 from ..lanczos.slq import Spectrum, rademacher
 from ..progress import Progress, silent
 from ..results.types import CrossCheck, CurvatureSummary, NestedLimit
-from .budget import Growing, Work
+from .budget import Budget, LanczosProcess
 
 __all__ = [
     "DEFAULT_SAMPLES",
@@ -72,14 +72,14 @@ class Curvature:
     gradient: Tensor
     gradient_seconds: float
     config: CurvatureConfig
-    work: Work
-    probes: list[Growing] = dataclasses.field(default_factory=list)
+    budget: Budget
+    probes: list[LanczosProcess] = dataclasses.field(default_factory=list)
     label: str = ""
     share: float = 1.0
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.problem.seed)
-        self._parts = self.problem.parts(self.work.group)
+        self._parts = self.problem.parts(self.budget.group)
 
     @property
     def operator(self) -> CurvatureOperator:
@@ -96,17 +96,17 @@ class Curvature:
         """Lanczos steps of the probes."""
         return max((probe.steps for probe in self.probes), default=0)
 
-    def begin(self, name: str, start: Tensor) -> Growing:
+    def begin(self, name: str, start: Tensor) -> LanczosProcess:
         """A process with this curvature, called ``name`` among those of the same split."""
         full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
         if self.config.precision != "full":
             full += f", {self.config.precision}"
-        return self.work.begin(full, self.product, start, self._parts, self.share)
+        return self.budget.begin(full, self.product, start, self._parts, self.share)
 
     def multiply(self, vector: Tensor) -> Tensor:
         """The product with ``vector`` (D,), counted."""
-        self.work.products += 1
-        return self._parts.whole(self.product(self._parts.part(vector)))
+        self.budget.products += 1
+        return self._parts.all_gather(self.product(self._parts.part(vector)))
 
     def of_prunable(self) -> Curvature:
         """The same on the same samples for the prunable weights alone, with no probe yet."""
@@ -119,9 +119,9 @@ class Curvature:
     def gradient_of(self, split: Split) -> Tensor:
         """The gradient (D,) of the mean loss of ``split``, which the processes share."""
         product = curvature_product(
-            self.problem, split, "ggn", "prunelimit", memory_bytes=0, group=self.work.group
+            self.problem, split, "ggn", "prunelimit", memory_bytes=0, group=self.budget.group
         )
-        assert isinstance(product, (CurvatureProduct, SharedProduct, ShardedProduct))
+        assert isinstance(product, (CurvatureProduct, DataParallelProduct, ShardedProduct))
         return product.gradient()
 
     def add_probe(self, steps: int) -> None:
@@ -165,7 +165,7 @@ class Curvature:
             probes=len(self.probes),
             steps=max(run.num_steps for run in found.runs),
             samples=len(self.split),
-            products=self.work.products,
+            products=self.budget.products,
             lambda_max=high,
             lambda_min=low,
             trace=found.dimension * found.mean(lambda values: values),
@@ -184,7 +184,7 @@ class Curvature:
 def open_curvature(
     problem: Problem,
     config: CurvatureConfig,
-    work: Work,
+    budget: Budget,
     split: Split | None = None,
     count: int | None = None,
 ) -> Curvature:
@@ -201,14 +201,14 @@ def open_curvature(
             "The network has no weights to prune: no convolution or linear layer is left free."
         )
     steps = config.steps or FIRST_STEPS
-    need = vectors_bytes(problem, config, steps, work.group) * (config.probes or 1)
+    need = vectors_bytes(problem, config, steps, budget.group) * (config.probes or 1)
     free = available_bytes(problem.device)
     if need > free:
         raise UsageError(
             f"The Lanczos vectors need {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
             "lower `steps`, or give `basis` bfloat16, disk or none."
         )
-    if config.cross_check and (config.curvature != "hessian" or work.group.size > 1):
+    if config.cross_check and (config.curvature != "hessian" or budget.group.size > 1):
         raise UsageError("`cross_check` compares the Hessian of one process; leave it out here.")
     if config.cross_check and problem.dtype != torch.float32:
         raise UsageError("`cross_check` needs `dtype` float32, as PyHessian's own vectors are.")
@@ -219,20 +219,20 @@ def open_curvature(
         config.curvature,
         config.backend,
         memory_bytes=None if config.memory is None else int(config.memory * 2**30),
-        group=work.group,
+        group=budget.group,
         precision=config.precision,
         count=count,
     )
     plain = (
         product
-        if isinstance(product, (CurvatureProduct, SharedProduct, ShardedProduct))
+        if isinstance(product, (CurvatureProduct, DataParallelProduct, ShardedProduct))
         else CurvatureProduct(problem, split, memory_bytes=0)
     )
     begin = time.perf_counter()
     for _ in range(TIMED_GRADIENTS):
         gradient = plain.gradient()
     seconds = (time.perf_counter() - begin) / TIMED_GRADIENTS
-    return Curvature(problem, product, split, gradient, seconds, config, work)
+    return Curvature(problem, product, split, gradient, seconds, config, budget)
 
 
 def cross_check(curvature: Curvature) -> CrossCheck:
@@ -269,7 +269,7 @@ def measure_curvature(
         NumericalError: a product is not finite.
     """
     store = Store(basis=config.basis)
-    found = open_curvature(problem, config, Work(store, progress))
+    found = open_curvature(problem, config, Budget(store, progress))
     for _ in range(config.probes or 1):
         found.add_probe(DEFAULT_STEPS if config.steps is None else config.steps)
     store.discard()

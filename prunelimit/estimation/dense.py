@@ -7,7 +7,7 @@ import time
 
 from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, evaluate
-from .budget import LEAST, Work
+from .budget import LEAST, Budget
 
 __all__ = ["PATH_PRODUCTS", "evaluate_within", "require_products"]
 
@@ -38,9 +38,11 @@ def require_products(most: int | None, readings: int) -> None:
         )
 
 
-def evaluate_within(problem: Problem, work: Work, *, curvatures: bool) -> tuple[Evaluation, float]:
+def evaluate_within(
+    problem: Problem, budget: Budget, *, curvatures: bool
+) -> tuple[Evaluation, float]:
     """Every training sample, with its output curvature where ``curvatures`` asks for it, and the
-    accuracy on the test split (fraction). ``work`` learns how fast that goes.
+    accuracy on the test split (fraction). ``budget`` learns how fast that goes.
 
     Raises:
         UsageError: the time allowed is less than the least that a prediction takes, which is named.
@@ -51,31 +53,31 @@ def evaluate_within(problem: Problem, work: Work, *, curvatures: bool) -> tuple[
     before = 0
 
     def watch(done: int) -> None:
-        work.progress("evaluating", before + done, total)
+        budget.progress("evaluating", before + done, total)
         taken = time.monotonic() - begin
-        work.seconds_per_sample = taken / (before + done)
+        budget.seconds_per_sample = taken / (before + done)
         # Several processes are not at the same batch: they ask each other once, at the end.
-        if work.group.size == 1 and (taken > SETTLED or work.seconds_left() == 0):
-            _refuse(work, total, total - before - done)
+        if budget.group.size == 1 and (taken > SETTLED or budget.seconds_left() == 0):
+            _refuse(budget, total, total - before - done)
 
     train = evaluate(problem, problem.train, curvatures=curvatures, on_batch=watch)
     before = samples
     accuracy = evaluate(problem, problem.test, on_batch=watch).accuracy
-    _refuse(work, total, 0)
+    _refuse(budget, total, 0)
     return train, accuracy
 
 
-def _refuse(work: Work, total: int, left: int) -> None:
+def _refuse(budget: Budget, total: int, left: int) -> None:
     """Raise where the time allowed cannot be kept with ``left`` of ``total`` samples to go."""
-    remaining = work.seconds_left()
-    if remaining is None or work.max_seconds is None or work.seconds_per_sample is None:
+    remaining = budget.seconds_left()
+    if remaining is None or budget.max_seconds is None or budget.seconds_per_sample is None:
         return
-    needed = work.seconds_per_sample * (left + min(total, LEAST_EVALUATIONS))
+    needed = budget.seconds_per_sample * (left + min(total, LEAST_EVALUATIONS))
     # One process's clock decides for all: they go on together.
-    if work.group.least(int(remaining >= needed), work.device):
+    if budget.group.all_reduce_min(int(remaining >= needed), budget.device):
         return
-    least = math.ceil(work.max_seconds - remaining + needed) + 1
+    least = math.ceil(budget.max_seconds - remaining + needed) + 1
     raise UsageError(
-        f"`max_seconds` is {work.max_seconds:g}, and reading and evaluating the data takes about "
+        f"`max_seconds` is {budget.max_seconds:g}, and reading and evaluating the data takes about "
         f"{least} seconds here; give that or more, or fewer `train_samples`."
     )

@@ -16,7 +16,7 @@ from ..lanczos import LanczosRun
 from ..limit.effective_dimension import EffectiveDimension
 from ..limit.formula import Directions, Question
 from ..limit.geometry import Geometry, Transition
-from .budget import LEAST, Growing
+from .budget import LEAST, LanczosProcess
 from .curvature import FIRST_STEPS, Curvature, vectors_bytes
 
 __all__ = ["Estimate", "Limits", "PruningPath"]
@@ -70,7 +70,7 @@ class Estimate:
     curvature: Curvature
     config: LimitConfig
     coarse: bool = False
-    directions: dict[int, Growing] = field(default_factory=dict)
+    directions: dict[int, LanczosProcess] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._directional = min(
@@ -78,7 +78,7 @@ class Estimate:
         )
         steps = self.curvature.config.steps
         self._first = FIRST_STEPS if steps is None else min(FIRST_STEPS, steps)
-        left = self.curvature.work.products_left()
+        left = self.curvature.budget.products_left()
         if left is not None:  # the removed weights want their half
             probes = self.curvature.config.probes or 1
             self._first = min(self._first, max(LEAST, left // (2 * probes)))
@@ -91,7 +91,7 @@ class Estimate:
         curvature = self.curvature
         directions = Directions(
             self._run_at,
-            {m: growing.run for m, growing in self._deep().items()},
+            {m: process.run for m, process in self._deep().items()},
             self._more,
             **(COARSE if self.coarse else {}),
         )
@@ -124,15 +124,15 @@ class Estimate:
 
     def _more(self) -> bool:
         """Whether the budget has room for a further direction."""
-        work = self.curvature.work
-        left = work.products_left()
-        return work.ended() is None and (left is None or left >= LEAST)
+        budget = self.curvature.budget
+        left = budget.products_left()
+        return budget.ended() is None and (left is None or left >= LEAST)
 
     def _run_at(self, removed: int) -> LanczosRun:
-        growing = self.curvature.begin(f"direction {removed}", self.path.displacement(removed))
-        growing.grow(max([self._directional, *(each.steps for each in self.directions.values())]))
-        self.directions[removed] = growing
-        return growing.run
+        process = self.curvature.begin(f"direction {removed}", self.path.displacement(removed))
+        process.grow(max([self._directional, *(each.steps for each in self.directions.values())]))
+        self.directions[removed] = process
+        return process.run
 
     def complete(self) -> None:
         """Take the steps that the user gave, beyond those of a first reading."""
@@ -140,8 +140,8 @@ class Estimate:
             self.curvature.deepen(self.curvature.config.steps)
         if self.config.directional_steps is not None:
             self._directional = self.config.directional_steps
-            for growing in self.directions.values():
-                growing.grow(self._directional)
+            for process in self.directions.values():
+                process.grow(self._directional)
 
     @property
     def begun(self) -> bool:
@@ -153,7 +153,7 @@ class Estimate:
 
     def retire(self) -> None:
         """Put the processes away for good; what was read from them stays."""
-        self.curvature.work.retire([*self.curvature.probes, *self.directions.values()])
+        self.curvature.budget.retire([*self.curvature.probes, *self.directions.values()])
 
     @property
     def key(self) -> tuple[str, str]:
@@ -171,8 +171,8 @@ class Estimate:
         elif source == "depth":
             self.curvature.deepen(round(GROWTH * self.curvature.steps))
         else:
-            for growing in self._nearest(removed):
-                growing.grow(round(GROWTH * growing.steps))
+            for process in self._nearest(removed):
+                process.grow(round(GROWTH * process.steps))
 
     def refinable(self, removed: int) -> set[str]:
         """The sources of error that the user left to the tool and more steps could lessen."""
@@ -187,7 +187,7 @@ class Estimate:
             found.add("direction")
         return found
 
-    def _deep(self) -> dict[int, Growing]:
+    def _deep(self) -> dict[int, LanczosProcess]:
         """The directions that have at least half as many steps as any: what fewer would say of an
         interval's ends is worse than what those nearby do."""
         deepest = max((each.steps for each in self.directions.values()), default=0)
@@ -197,7 +197,7 @@ class Estimate:
             if 2 * each.steps >= deepest or each.exhausted
         }
 
-    def _nearest(self, removed: int) -> list[Growing]:
+    def _nearest(self, removed: int) -> list[LanczosProcess]:
         """The directions on either side of ``removed``, which its limit is interpolated from."""
         below = [m for m in self._deep() if m <= removed]
         above = [m for m in self._deep() if m > removed]
@@ -208,9 +208,9 @@ class Estimate:
         """Whether there is memory for the Lanczos vectors that refining ``source`` adds."""
         steps = self.curvature.steps
         if source != "probe":
-            growing = self.curvature.probes if source == "depth" else self._nearest(removed)
-            steps = sum(round((GROWTH - 1) * each.steps) for each in growing)
-        problem, group = self.path.problem, self.curvature.work.group
+            process = self.curvature.probes if source == "depth" else self._nearest(removed)
+            steps = sum(round((GROWTH - 1) * each.steps) for each in process)
+        problem, group = self.path.problem, self.curvature.budget.group
         need = vectors_bytes(problem, self.curvature.config, steps, group)
         fits = need < available_bytes(problem.device)
-        return bool(group.least(int(fits), problem.device))
+        return bool(group.all_reduce_min(int(fits), problem.device))

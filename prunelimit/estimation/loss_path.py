@@ -16,14 +16,14 @@ from ..results.types import OneShot, PathPoint
 from .curvature import Curvature
 from .estimate import PruningPath
 
-__all__ = ["PLANNED", "Evidence", "gather"]
+__all__ = ["PLANNED", "LossPath", "follow_loss"]
 
 PLANNED = 35
 """Evaluations and products that a path takes, about; told to whoever waits."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LossPath:
     """``path`` in order of sparsity; ``crossing`` is its point where the actual rise first reaches
     epsilon, or all is removed, None where the loss does not rise at all."""
 
@@ -85,10 +85,10 @@ class _Losses:
 
     def _tell(self) -> None:
         done = len(self._rises) + len(self._modelled) - 2
-        self._progress("evidence", done, max(PLANNED, done + 1))
+        self._progress("loss path", done, max(PLANNED, done + 1))
 
 
-def gather(
+def follow_loss(
     path: PruningPath,
     found: Curvature,
     epsilon: float,
@@ -98,7 +98,7 @@ def gather(
     *,
     judged: Split,
     hurried: bool = False,
-) -> Evidence:
+) -> LossPath:
     """Actual and modelled loss along the pruning path, up to ``limit`` removed weights, and the
     one-shot threshold at the loss tolerance ``epsilon`` (nats).
 
@@ -116,7 +116,7 @@ def gather(
     modelled = None
     if not hurried:
         modelled, _ = modelled_crossing(lambda m: sum(losses.parts(m)), prunable, epsilon)
-    progress("evidence", PLANNED, PLANNED)
+    progress("loss path", PLANNED, PLANNED)
     one_shot = OneShot(
         sparsity=crossed.holding / prunable,
         of="prunable",
@@ -131,4 +131,4 @@ def gather(
             "path": (at - crossed.holding) / prunable,
         },
     )
-    return Evidence(crossing, tuple(sorted(points, key=lambda each: each.sparsity)), one_shot)
+    return LossPath(crossing, tuple(sorted(points, key=lambda each: each.sparsity)), one_shot)

@@ -29,10 +29,10 @@ from .. import plugins
 from ..config import CurvatureConfig, LimitConfig
 from ..curvature import operator_of
 from ..inputs.problem import Split
-from ..inputs.splits import Chosen
+from ..inputs.splits import SplitSubset
 from ..limit.geometry import Geometry, Transition
 from ..results.types import NestedLimit
-from .budget import Work
+from .budget import Budget
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, open_curvature
 from .estimate import Estimate, Limits, PruningPath
 
@@ -110,7 +110,7 @@ class Carried:
         """The first ``count`` samples, in the split's order; all of it where that is all."""
         if count >= len(self.traces):
             return self.split
-        return Chosen(self.split, torch.from_numpy(np.sort(self.order[:count])))
+        return SplitSubset(self.split, torch.from_numpy(np.sort(self.order[:count])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,14 +155,14 @@ def choose_samples(
     geometry: Geometry,
     curvature: CurvatureConfig,
     config: LimitConfig,
-    work: Work,
+    budget: Budget,
     carried: Carried,
 ) -> Sampled:
     """A first reading on enough samples: those that carry most for the GGN, a uniform draw for the
     Hessian."""
     if operator_of(curvature.curvature).samples == "carrying":
-        return _carrying(path, geometry, curvature, config, work, carried)
-    return _drawn(path, geometry, curvature, config, work)
+        return _carrying(path, geometry, curvature, config, budget, carried)
+    return _drawn(path, geometry, curvature, config, budget)
 
 
 def _carrying(
@@ -170,7 +170,7 @@ def _carrying(
     geometry: Geometry,
     curvature: CurvatureConfig,
     config: LimitConfig,
-    work: Work,
+    budget: Budget,
     carried: Carried,
 ) -> Sampled:
     """A first reading on the samples that carry most, and what the others would take off it.
@@ -179,13 +179,13 @@ def _carrying(
     :data:`FIRST_SAMPLES`, at most :data:`DEFAULT_SAMPLES` or what leaves half of the time.
     """
     everything = len(carried.traces)
-    count = _enough(config, work, carried) if curvature.samples is None else curvature.samples
+    count = _enough(config, budget, carried) if curvature.samples is None else curvature.samples
     count = everything if count == 0 else min(count, everything)
-    count = max(count, min(everything, work.group.size))
+    count = max(count, min(everything, budget.group.size))
 
     def read(number: int, coarse: bool = False) -> tuple[Estimate, Limits]:
         opened = open_curvature(
-            path.problem, curvature, work, split=carried.first(number), count=everything
+            path.problem, curvature, budget, split=carried.first(number), count=everything
         )
         opened.share = number / max(1, count)
         estimate = Estimate(path, geometry, opened, config, coarse=coarse)
@@ -194,10 +194,10 @@ def _carrying(
     guess: dict[Key, Transition] | None = None
     left = 1 - carried.share(count)
     fewer = carried.count(1 - min(NESTED * left, (1 + left) / 2))
-    fewer = min(max(fewer, FEWEST, work.group.size), count)
+    fewer = min(max(fewer, FEWEST, budget.group.size), count)
     nested: list[NestedLimit] = []
     smaller: Limits | None = None
-    room = work.products_left()
+    room = budget.products_left()
     if room is not None and room < 3 * FIRST_PRODUCTS:
         fewer = count  # no products for a second reading: the slope is taken for known
     if not config.no_drift and left > 0 and fewer < count:
@@ -231,10 +231,10 @@ def _carrying(
 def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
     """How many weights fewer could go by the directional limits if the prunable weights alone were
     free; nothing where the budget does not allow a look."""
-    work, curvature = estimate.curvature.work, estimate.curvature
-    left = work.products_left()
+    budget, curvature = estimate.curvature.budget, estimate.curvature
+    left = budget.products_left()
     prunable = estimate.geometry.prunable
-    if work.ended() is not None or (left is not None and left < FIRST_PRODUCTS):
+    if budget.ended() is not None or (left is not None and left < FIRST_PRODUCTS):
         return {}
     if prunable == estimate.geometry.dimension:
         return {}
@@ -254,18 +254,18 @@ def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
     }
 
 
-def _enough(config: LimitConfig, work: Work, carried: Carried) -> int:
+def _enough(config: LimitConfig, budget: Budget, carried: Carried) -> int:
     """Samples that should leave half of the tolerance open, as far as time allows."""
     everything = len(carried.traces)
     tolerance = config.tolerance
     wanted = max(FIRST_SAMPLES, carried.count(1 - tolerance / 2 / SLOPE))
     most = DEFAULT_SAMPLES
-    seconds = work.seconds_left()
-    if seconds is not None and work.seconds_per_sample is not None:
-        each = PRODUCT_EVALUATIONS * work.seconds_per_sample
+    seconds = budget.seconds_left()
+    if seconds is not None and budget.seconds_per_sample is not None:
+        each = PRODUCT_EVALUATIONS * budget.seconds_per_sample
         affordable = int(seconds / 2 / (FIRST_PRODUCTS * each))
         most = max(FEWEST, affordable)
-    most = work.group.least(most, work.device)
+    most = budget.group.all_reduce_min(most, budget.device)
     return everything if everything <= 2 * FIRST_SAMPLES <= most else min(wanted, most, everything)
 
 
@@ -274,7 +274,7 @@ def _drawn(
     geometry: Geometry,
     curvature: CurvatureConfig,
     config: LimitConfig,
-    work: Work,
+    budget: Budget,
 ) -> Sampled:
     """A first reading on a uniform draw.
 
@@ -293,10 +293,15 @@ def _drawn(
     nested: list[NestedLimit] = []
     while True:
         given = dataclasses.replace(curvature, samples=count)
-        estimate = Estimate(path, geometry, open_curvature(path.problem, given, work), config)
+        estimate = Estimate(path, geometry, open_curvature(path.problem, given, budget), config)
         limits = estimate.read(guess)
-        alone = work.group.size * PARTS
-        if config.no_drift or count >= everything or count < alone or work.cut is not None:
+        alone = budget.group.size * PARTS
+        if (
+            config.no_drift
+            or count >= everything
+            or count < alone
+            or budget.stop_reason is not None
+        ):
             if nested:
                 nested.append(_nested(estimate, limits))
             return Sampled(estimate, limits, {}, tuple(nested))
@@ -321,9 +326,9 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
     read: list[dict[Key, Transition]] = []
     seconds: list[float] = []
     for part in range(PARTS):
-        block = Chosen(split, order[part::PARTS].sort().values)
+        block = SplitSubset(split, order[part::PARTS].sort().values)
         config = dataclasses.replace(curvature.config, cross_check=False)
-        opened = open_curvature(problem, config, curvature.work, split=block)
+        opened = open_curvature(problem, config, curvature.budget, split=block)
         opened.label, opened.share = f"part {part} of {count}", len(block) / count
         quarter = Estimate(estimate.path, estimate.geometry, opened, estimate.config, coarse=True)
         found = quarter.read(limits.transitions)
@@ -331,7 +336,7 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
         seconds.append(_nested(quarter, found).seconds)
         quarter.retire()
         del opened, quarter, found
-        if curvature.work.cut is not None:
+        if curvature.budget.stop_reason is not None:
             break
     if len(read) < 2:
         return {}, []
@@ -358,17 +363,17 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
 
 def _more(found: Sampled, everything: int) -> int:
     """The number of samples to go on with: the present one where it is enough, or all it may be."""
-    estimate, work = found.estimate, found.estimate.curvature.work
+    estimate, budget = found.estimate, found.estimate.curvature.budget
     count = len(estimate.curvature.split)
     headline, prunable = estimate.headline(found.limits), estimate.geometry.prunable
     open_yet = headline.errors["depth"] + headline.errors["direction"]
     enough = max(estimate.config.tolerance * prunable / 2, WORTH * open_yet)
-    most = everything if work.max_seconds is not None else min(everything, DEFAULT_SAMPLES)
+    most = everything if budget.max_seconds is not None else min(everything, DEFAULT_SAMPLES)
     more = count
     while found.drift[estimate.key] * _falls(count, more, everything) > enough and more < most:
         more = everything if 4 * more >= everything else 2 * more
         more = min(more, most)
-    while more > count and not _affordable(more / count, estimate, work):
+    while more > count and not _affordable(more / count, estimate, budget):
         more = max(count, more // 2)
     return more
 
@@ -387,17 +392,17 @@ def _nested(estimate: Estimate, limits: Limits) -> NestedLimit:
     )
 
 
-def _affordable(times: float, estimate: Estimate, work: Work) -> bool:
+def _affordable(times: float, estimate: Estimate, budget: Budget) -> bool:
     """Whether a first reading of ``times`` as many samples, and of their quarters, leaves half of
     the budget."""
-    if work.ended() is not None:
+    if budget.ended() is not None:
         return False
     needed = 2 * FIRST_PRODUCTS
-    if work.max_products is not None and work.products + needed > work.max_products / 2:
+    if budget.max_products is not None and budget.products + needed > budget.max_products / 2:
         return False
-    left = work.seconds_left()
+    left = budget.seconds_left()
     if left is None:
         return True
     product = estimate.curvature.product
     seconds = times * needed * product.seconds / max(1, product.products)
-    return bool(work.group.least(int(seconds < left / 2), work.device))
+    return bool(budget.group.all_reduce_min(int(seconds < left / 2), budget.device))

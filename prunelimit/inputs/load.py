@@ -21,8 +21,8 @@ from .build import build_network
 from .checkpoint import Checkpoint, read_checkpoint
 from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
+from .device import device_of, dtype_of, placed
 from .fitting import fit, listed
-from .placement import device_of, dtype_of, placed
 from .plain import copied, fold_network
 from .prepared import prepared
 from .problem import Layout, Problem, SampleLoss, cross_entropy

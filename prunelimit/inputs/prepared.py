@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import InputError
 from .call import outputs_of
-from .placement import placed
+from .device import placed
 from .plain import unwrapped
 from .problem import Split
 from .resolve import guarded, reason

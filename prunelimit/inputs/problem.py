@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..distributed import Group, Parts
+from ..distributed import Group, ShardSpec
 from ..errors import InputError, NumericalError
 from .call import call
 from .output_curvature import output_curvature
@@ -121,7 +121,7 @@ class Problem:
         """A copy of the free parameters as one vector, shape (D,)."""
         return self.layout.flatten({n: p.detach() for n, p in self.parameters().items()}).clone()
 
-    def parts(self, group: Group) -> Parts:
+    def parts(self, group: Group) -> ShardSpec:
         """How vectors (D,) are cut among ``group``."""
         return group.even(self.layout.size)
 

@@ -21,10 +21,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from ..distributed import Group, Parts, died
+from ..distributed import Group, ShardSpec, died
 from ..errors import InputError, UsageError
 from .call import call
-from .placement import device_of
+from .device import device_of
 from .problem import Layout, Problem, Split
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Gathering(TorchFunctionMode):
         """What has been dropped, everywhere."""
         self._known = {k: entry for k, entry in self._known.items() if not entry[0].expired()}
 
-    def put_away(self, tensor: Tensor) -> Tensor | _Gone:
+    def pack(self, tensor: Tensor) -> Tensor | _Gone:
         """What to keep in place of ``tensor``: itself, unless it can be gathered again."""
         known = self._known.get(tensor.untyped_storage()._cdata)
         if known is None or known[1].dtype != tensor.dtype:
@@ -105,8 +105,8 @@ class Gathering(TorchFunctionMode):
         offset = int(tensor.storage_offset())
         return _Gone(known[1], tensor.dtype, tensor.size(), tensor.stride(), offset)
 
-    def take_out(self, kept: Tensor | _Gone) -> Tensor:
-        """The tensor that :meth:`put_away` was given."""
+    def unpack(self, kept: Tensor | _Gone) -> Tensor:
+        """The tensor that :meth:`pack` was given."""
         if isinstance(kept, Tensor):
             return kept
         with torch.no_grad():
@@ -146,14 +146,14 @@ class ShardedProblem(Problem):
     gathering: Gathering
     numbers: tuple[str, ...]
 
-    def parts(self, group: Group) -> Parts:
+    def parts(self, group: Group) -> ShardSpec:
         """How vectors (D,) are cut: as the parameters are."""
-        return Parts(self.group, _blocks(self.layout), self.device)
+        return ShardSpec(self.group, _blocks(self.layout), self.device)
 
     def vector(self) -> Tensor:
         """A copy of the free parameters as one vector (D,) in host memory."""
         pieces = [_local(parameter).reshape(-1) for parameter in self.parameters().values()]
-        return self.parts(self.group).whole(torch.cat(pieces))
+        return self.parts(self.group).all_gather(torch.cat(pieces))
 
     def tensors(self, weights: Tensor) -> dict[str, Tensor]:
         """``weights`` (D,) by name of the free parameters, a part of each on the device."""
@@ -237,7 +237,7 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
         ) from None
     where = device_of(device)
     blocks = _blocks(problem.layout)
-    if Parts(group, blocks).shortest == 0:
+    if ShardSpec(group, blocks).shortest == 0:
         raise UsageError(
             f"{group.size} processes cannot share the parameters, none of which has more than "
             f"{max(rows for rows, _ in blocks)} rows; start fewer, or leave `shard` at samples."

@@ -15,8 +15,8 @@ from .problem import Split
 from .resolve import reason
 
 __all__ = [
-    "Chosen",
     "DatasetSplit",
+    "SplitSubset",
     "TensorSplit",
     "check_deterministic",
     "check_type",
@@ -223,7 +223,7 @@ class DatasetSplit:
         )
 
 
-class Chosen:
+class SplitSubset:
     """The samples of ``split`` at ``indices`` (n,) int64, in that order."""
 
     def __init__(self, split: Split, indices: Tensor) -> None:
@@ -244,7 +244,7 @@ class Chosen:
         """See :class:`~prunelimit.inputs.problem.Split`."""
         if count == 0 or count >= len(self):
             return self
-        return Chosen(self._split, self._indices[draw(len(self), count, seed)])
+        return SplitSubset(self._split, self._indices[draw(len(self), count, seed)])
 
 
 def labels_of(split: Split) -> Tensor:

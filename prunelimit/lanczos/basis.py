@@ -72,7 +72,7 @@ class Basis:
             self._write(len(self._blocks) - 1)
             self._blocks[-1] = self._path(len(self._blocks) - 1)
 
-    def remove_from(self, residual: Tensor) -> None:
+    def orthogonalize(self, residual: Tensor) -> None:
         """Take the components along all vectors out of ``residual`` (D,), in place: one pass of
         classical Gram-Schmidt, block by block."""
         if self.kind == "none":
@@ -84,7 +84,7 @@ class Basis:
             residual -= known.T @ self._component(known, residual).to(residual.dtype)
 
     def _component(self, vectors: Tensor, residual: Tensor) -> Tensor:
-        return self._group.add_up((vectors @ residual).to(torch.float64))
+        return self._group.all_reduce((vectors @ residual).to(torch.float64))
 
     def save(self) -> dict[str, Tensor]:
         """Write what is not yet in the folder; returns the rest, which is small.
@@ -139,7 +139,7 @@ class Basis:
         """A new one of the same kind and place, without vectors."""
         return Basis(self._like, self.kind, self._folder, self._group)
 
-    def shorten(self, count: int) -> bool:
+    def truncate(self, count: int) -> bool:
         """Forget all but the first ``count`` vectors; False where they are not kept."""
         if self.kind == "none":
             return False

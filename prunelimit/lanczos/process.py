@@ -71,7 +71,7 @@ class Lanczos:
         self._scale = 0.0
         self._outcome = Outcome.COMPLETE
         found = folder is not None and (folder / STATE).exists()
-        if group.least(int(found), start.device) and folder is not None:
+        if group.all_reduce_min(int(found), start.device) and folder is not None:
             self._load(folder / STATE)
             if self._agree():
                 return
@@ -123,10 +123,10 @@ class Lanczos:
         if self._beta:
             residual -= self._beta[-1] * self._basis.recent[-2]
         before = self._length(residual)
-        self._basis.remove_from(residual)
+        self._basis.orthogonalize(residual)
         beta = self._length(residual)
         if beta < ENOUGH * before:
-            self._basis.remove_from(residual)
+            self._basis.orthogonalize(residual)
             beta = self._length(residual)
         self._scale = max(self._scale, size)
         noise = 10 * torch.finfo(residual.dtype).eps
@@ -160,7 +160,7 @@ class Lanczos:
     def _undo_half_a_step(self) -> bool:
         """Forget a vector of a step that was interrupted; False where it cannot be forgotten."""
         wanted = self.num_steps + (not self.exhausted)
-        return len(self._basis) == wanted or self._basis.shorten(wanted)
+        return len(self._basis) == wanted or self._basis.truncate(wanted)
 
     def _load(self, path: Path) -> None:
         """Have the process back from the file :meth:`save` wrote.
@@ -186,14 +186,14 @@ class Lanczos:
 
     def _agree(self) -> bool:
         """Go back to where every process of the group has been; False where none can."""
-        steps = self._group.least(self.num_steps, self._basis.recent[-1].device)
+        steps = self._group.all_reduce_min(self.num_steps, self._basis.recent[-1].device)
         if steps == self.num_steps:
             ahead = True
         else:
-            ahead = steps > 0 and self._basis.shorten(steps + 1)
+            ahead = steps > 0 and self._basis.truncate(steps + 1)
             self._alpha, self._beta = self._alpha[:steps], self._beta[:steps]
             self._outcome = Outcome.COMPLETE
-        if self._group.least(int(ahead), self._basis.recent[-1].device):
+        if self._group.all_reduce_min(int(ahead), self._basis.recent[-1].device):
             return True
         self._alpha, self._beta, self._scale = [], [], 0.0
         self._outcome = Outcome.COMPLETE
@@ -214,7 +214,7 @@ class Lanczos:
         return self._total(torch.dot(left.to(torch.float64), right.to(torch.float64)))
 
     def _total(self, number: Tensor) -> float:
-        return float(self._group.add_up(number.reshape(1).to(torch.float64))[0])
+        return float(self._group.all_reduce(number.reshape(1).to(torch.float64))[0])
 
 
 def lanczos(

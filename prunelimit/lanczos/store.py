@@ -16,10 +16,10 @@ from ..distributed import ALONE, Group
 from ..errors import OutputError
 from ..storage.resume import (
     OWNER,
+    claim_or_discard,
     owned,
     remove_folder,
     require_owner,
-    settle,
     unreadable,
 )
 from .process import DamagedState, Lanczos, Matvec
@@ -55,7 +55,7 @@ class Store:
             UsageError: ``resume`` is, and that run was a different one; it names in what.
             InputError: that run does not say what it was.
         """
-        settle(folder, "run", resume=resume, force=force, folder=True)
+        claim_or_discard(folder, "run", resume=resume, force=force, folder=True)
         described = owned(owner)
         if folder.exists():
             require_owner(folder, "run", _owner(folder / OWNER), described)

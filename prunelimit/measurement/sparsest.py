@@ -11,7 +11,7 @@ import torch
 from ..config import PruneConfig
 from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, evaluate
-from ..inputs.splits import Chosen
+from ..inputs.splits import SplitSubset
 from ..progress import Progress, silent
 from ..values import EpsilonRule
 from .drop import Drop, paired_drop
@@ -45,7 +45,7 @@ class Sparsest:
     tried: int
 
 
-def held_out(problem: Problem) -> tuple[Problem, Chosen]:
+def held_out(problem: Problem) -> tuple[Problem, SplitSubset]:
     """``problem`` without some training samples, and those.
 
     A tenth, drawn by the problem's seed; at least 1,000, or half where there are fewer than 2,000.
@@ -61,8 +61,8 @@ def held_out(problem: Problem) -> tuple[Problem, Chosen]:
         )
     generator = torch.Generator().manual_seed(problem.seed)
     order = torch.randperm(everything, generator=generator)
-    rest = Chosen(problem.train, order[count:].sort().values)
-    return dataclasses.replace(problem, train=rest), Chosen(problem.train, order[:count])
+    rest = SplitSubset(problem.train, order[count:].sort().values)
+    return dataclasses.replace(problem, train=rest), SplitSubset(problem.train, order[:count])
 
 
 def sparsest(
@@ -114,7 +114,7 @@ class _Search:
     def __init__(
         self,
         networks: Networks,
-        judging: Chosen,
+        judging: SplitSubset,
         dense: Evaluation,
         within: float,
         progress: Progress,

@@ -13,14 +13,14 @@ from ..inputs.problem import Problem, Split
 from ..plugins import Plugin
 from ..progress import Progress, silent
 
-__all__ = ["SAMPLES", "Criterion", "Judgement"]
+__all__ = ["SAMPLES", "Criterion", "Scores"]
 
 SAMPLES = 1000
 """Calibration samples where their number is not given."""
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Scores:
     """What a criterion makes of a network.
 
     ``scores`` (P,), float64, has one finite number per prunable weight in the order of the flat
@@ -45,13 +45,13 @@ class Criterion(Plugin):
     """
 
     reads: str
-    function: Callable[[Problem, Split, int, Progress], Judgement]
+    function: Callable[[Problem, Split, int, Progress], Scores]
     allocation: str = "global"
     samples: Callable[[Problem], int] = lambda problem: SAMPLES
 
     def judge(
         self, problem: Problem, split: Split, seed: int, progress: Progress = silent
-    ) -> Judgement:
+    ) -> Scores:
         """Judge the weights of ``problem`` by the samples of ``split``.
 
         Raises:

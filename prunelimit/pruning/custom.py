@@ -15,7 +15,7 @@ from ..inputs.problem import Problem, Split
 from ..inputs.resolve import reason, resolve_attribute
 from ..progress import Progress
 from ..values import is_attribute
-from .criterion import Criterion, Judgement
+from .criterion import Criterion, Scores
 from .layers import prunable_layers
 
 __all__ = ["custom_criterion", "find_criterion"]
@@ -55,14 +55,14 @@ def custom_criterion(spec: str) -> Criterion:
             "problem that returns one score per prunable weight."
         )
 
-    def judge(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+    def judge(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
         try:
             scores = found(dataclasses.replace(problem, train=split, seed=seed))
         except Exception as error:
             raise InputError(
                 f"The criterion {spec} fails ({reason(error)}); correct it."
             ) from error
-        return Judgement(_flat(spec, problem, scores))
+        return Scores(_flat(spec, problem, scores))
 
     return Criterion(spec, "the user's own", "", reads="labels", function=judge)
 

@@ -15,7 +15,7 @@ from ..progress import Progress, silent
 from ..values import KeepRule, Method
 from .allocation import Allocator
 from .criteria.obs import CRITERION as OBS
-from .criterion import Criterion, Judgement
+from .criterion import Criterion, Scores
 from .custom import find_criterion
 from .layers import flat_mask, prunable_layers, prunable_part
 from .magnitude import pruned_weights
@@ -60,7 +60,7 @@ class Selection:
         self.progress = progress
         self.products = 0
         """Curvature products that the criterion spent, each over the samples read."""
-        self._judged: tuple[Tensor, Judgement] | None = None
+        self._judged: tuple[Tensor, Scores] | None = None
 
     @property
     def calibration(self) -> int:
@@ -72,7 +72,7 @@ class Selection:
         return len(self.split) if reads or self.method.survivors == "obs" else 0
 
     @cached_property
-    def judgement(self) -> Judgement:
+    def scored(self) -> Scores:
         """What the criterion makes of the network."""
         found = self.criterion.judge(self.problem, self.split, self.problem.seed, self.progress)
         self.products += found.products
@@ -81,14 +81,14 @@ class Selection:
     @cached_property
     def allocator(self) -> Allocator:
         """The allocation of its scores."""
-        return self._allocator(self.problem, self.judgement.scores)
+        return self._allocator(self.problem, self.scored.scores)
 
     @cached_property
     def removable(self) -> int:
         """How many weights can go: all that the pattern lets go, or that the guard of every layer
         does."""
         if self.method.pattern is not None:
-            kept = pattern_kept(self.problem, self.judgement.scores, self.method.pattern)
+            kept = pattern_kept(self.problem, self.scored.scores, self.method.pattern)
             return int((~kept).sum())
         sizes = [layer.size for layer in prunable_layers(self.problem)]
         if self.min_keep.kind == "auto":
@@ -102,7 +102,7 @@ class Selection:
         Raises:
             UsageError: fewer than ``remove`` weights can go.
         """
-        scores = self.judgement.scores
+        scores = self.scored.scores
         kept = self._kept(self.problem, scores, remove, lambda: self.allocator)
         return flat_mask(self.problem, kept)
 
@@ -148,9 +148,9 @@ class Selection:
         return update(mask)
 
     @cached_property
-    def _obs(self) -> Judgement:
+    def _obs(self) -> Scores:
         if self.criterion is OBS:
-            return self.judgement
+            return self.scored
         return OBS.judge(self.problem, self.split, self.problem.seed, self.progress)
 
     def _allocator(self, problem: Problem, scores: Tensor) -> Allocator:

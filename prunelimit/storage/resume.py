@@ -17,11 +17,11 @@ from .files import writing
 
 __all__ = [
     "OWNER",
-    "Unfinished",
+    "Resumable",
+    "claim_or_discard",
     "owned",
     "remove_folder",
     "require_owner",
-    "settle",
     "unreadable",
 ]
 
@@ -37,7 +37,7 @@ BEGINNING = re.compile(rb"PK\x03\x04.{26}[^/]{1,64}/data\.pkl", re.DOTALL)
 """How a file of torch begins, also where it is cut off."""
 
 
-class Unfinished:
+class Resumable:
     """The state of some ``work`` ("training") at ``path``.
 
     ``owner`` describes its inputs and options in plain JSON, by the names that a user is told where
@@ -114,7 +114,9 @@ def unreadable(path: Path, work: str) -> InputError:
     )
 
 
-def settle(path: Path, work: str, *, resume: bool, force: bool, folder: bool = False) -> None:
+def claim_or_discard(
+    path: Path, work: str, *, resume: bool, force: bool, folder: bool = False
+) -> None:
     """Leave the state at ``path``, a file or a ``folder``, to be gone on with, or throw it away.
 
     Raises:

@@ -20,7 +20,7 @@ from ..errors import NumericalError, UsageError
 from ..inputs.problem import Problem, evaluate
 from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
-from ..storage.resume import Unfinished
+from ..storage.resume import Resumable
 
 __all__ = ["Training", "train"]
 
@@ -72,9 +72,9 @@ def train(
     penalised = [p for n, p in problem.parameters().items() if n in problem.prunable]
     optimizer = _sgd(parameters, config)
     history: list[dict[str, float]] = []
-    unfinished = None
+    resumable = None
     if resume_path is not None:
-        unfinished = Unfinished(resume_path, "training", _configuration(problem, config, seed))
+        resumable = Resumable(resume_path, "training", _configuration(problem, config, seed))
 
         def put_back(state: dict[str, Any]) -> list[dict[str, float]]:
             history = [dict(entry) for entry in state["history"]]
@@ -88,7 +88,7 @@ def train(
             optimizer.load_state_dict({"state": momenta, "param_groups": groups})
             return history
 
-        history = unfinished.restored(put_back, problem.device) or []
+        history = resumable.restored(put_back, problem.device) or []
     devices = [problem.device] if problem.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):
@@ -96,8 +96,8 @@ def train(
                 loss = _epoch(problem, config, optimizer, parameters, penalised, seed, epoch)
                 accuracy = evaluate(problem, problem.test).accuracy
                 history.append({"epoch": epoch + 1, "loss": loss, "accuracy": accuracy})
-                if unfinished is not None:
-                    unfinished.save(
+                if resumable is not None:
+                    resumable.save(
                         {
                             "model": model.state_dict(),
                             "optimizer": optimizer.state_dict(),

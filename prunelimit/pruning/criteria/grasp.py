@@ -7,7 +7,7 @@ import torch
 from ...curvature import CurvatureProduct
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 
 NAME = "grasp"
@@ -21,7 +21,7 @@ HELP = "Weight times Hessian times gradient; reads inputs and labels."
 __all__ = ["CRITERION"]
 
 
-def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """w (H g): minus the S of Wang et al. 2020, S(-w) = -w (H g), whose largest are removed.
 
     g and H are gradient and Hessian of the mean loss; to first order 2 S is by how much the
@@ -32,7 +32,7 @@ def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Jud
     product = CurvatureProduct(problem, split, "hessian")
     curved = product(product.gradient()).to(torch.float64)
     scores = prunable_part(problem, problem.vector().to(torch.float64) * curved)
-    return Judgement(scores, products=product.products)
+    return Scores(scores, products=product.products)
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="labels", function=_grasp)

@@ -6,7 +6,7 @@ import torch
 
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 
 NAME = "magnitude"
@@ -17,9 +17,9 @@ HELP = "The size of the weight; reads no data."
 __all__ = ["CRITERION"]
 
 
-def _magnitude(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _magnitude(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """|w|."""
-    return Judgement(prunable_part(problem, problem.vector()).abs().to(torch.float64))
+    return Scores(prunable_part(problem, problem.vector()).abs().to(torch.float64))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_magnitude)

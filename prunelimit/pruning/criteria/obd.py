@@ -8,7 +8,7 @@ from torch import Tensor
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split, cross_entropy
 from ...progress import Progress, silent
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 from ..pullbacks import batches, pullbacks
 
@@ -73,14 +73,14 @@ def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
     return roots.to(outputs.dtype)
 
 
-def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """h w^2 / 2 with h the diagonal of the GGN, the Levenberg-Marquardt approximation by which
     LeCun, Denker, Solla 1990 have none negative. For cross-entropy it needs no labels.
     """
     saliency = (
         0.5 * ggn_diagonal(problem, split, seed, progress) * problem.vector().to(torch.float64) ** 2
     )
-    return Judgement(prunable_part(problem, saliency))
+    return Scores(prunable_part(problem, saliency))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="inputs", function=_obd)

@@ -18,7 +18,7 @@ from ...curvature.memory import available_bytes
 from ...errors import UsageError
 from ...inputs.problem import Problem, Split
 from ...progress import Progress, silent
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 from ..pullbacks import batches, pullbacks
 
@@ -152,7 +152,7 @@ class EmpiricalFisher:
         return torch.cat([part.T @ inner for _, part in self._columns()])
 
 
-def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """w^2 / (2 [F^-1]_qq), the loss that removing a weight costs once all others have adapted, and
     that adaptation for all removed weights together.
 
@@ -166,7 +166,7 @@ def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Judge
     def update(mask: Tensor) -> Tensor:
         return fisher.compensated(weights, mask).to(problem.dtype)
 
-    return Judgement(prunable_part(problem, scores), update)
+    return Scores(prunable_part(problem, scores), update)
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="labels", function=_obs, samples=usual_gradients)

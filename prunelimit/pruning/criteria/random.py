@@ -6,7 +6,7 @@ import torch
 
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 
 NAME = "random"
 ORDER = 2
@@ -16,12 +16,12 @@ HELP = "Chance, by the seed; reads no data."
 __all__ = ["CRITERION"]
 
 
-def _random(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _random(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """Uniform on [0, 1), drawn by ``seed`` on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     count = int(problem.prunable_mask().sum())
     scores = torch.rand(count, dtype=torch.float64, generator=generator)
-    return Judgement(scores.to(problem.device))
+    return Scores(scores.to(problem.device))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_random)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 
 NAME = "snip"
@@ -34,14 +34,14 @@ def loss_gradient(problem: Problem, split: Split) -> Tensor:
     return total
 
 
-def _snip(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _snip(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """|w dL/dw|: the derivative of the loss in a gate c = 1 on the weight.
 
     Lee et al. 2019 divide by the sum over all weights, which changes no order. Reads labels. They
     prune at initialisation; at a minimum the gradient is small, but not zero on the samples read.
     """
     product = problem.vector().to(torch.float64) * loss_gradient(problem, split)
-    return Judgement(prunable_part(problem, product).abs())
+    return Scores(prunable_part(problem, product).abs())
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="labels", function=_snip)

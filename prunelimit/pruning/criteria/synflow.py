@@ -18,7 +18,7 @@ from ...inputs.call import call
 from ...inputs.problem import Problem, Split
 from ...inputs.resolve import reason
 from ...progress import Progress
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 
 NAME = "synflow"
@@ -134,7 +134,7 @@ def synaptic_flow(problem: Problem, split: Split, mask: Tensor | None = None) ->
     return flow.scores(every if mask is None else mask)
 
 
-def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """The place of each weight in the order of removal, in rounds that each remove the smallest
     scores of what is left; of no data but the shape of a sample.
 
@@ -167,7 +167,7 @@ def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> J
         kept = torch.zeros(count, dtype=torch.bool, device=problem.device)
         kept[left] = True
         mask[prunable] = kept
-    return Judgement(places)
+    return Scores(places)
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_synflow)

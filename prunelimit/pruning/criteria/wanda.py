@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...inputs.problem import Problem, Split
 from ...inputs.prunable import is_transposed_linear
 from ...progress import Progress
-from ..criterion import Criterion, Judgement
+from ..criterion import Criterion, Scores
 from ..layers import prunable_layers, prunable_part
 
 NAME = "wanda"
@@ -99,7 +99,7 @@ def input_norms(problem: Problem, split: Split) -> Tensor:
     return torch.cat([totals[layer.name].reshape(-1) for layer in layers]).sqrt()
 
 
-def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Judgement:
+def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """|w| times the l2 norm of its input feature over the calibration samples.
 
     Sun et al. 2024, equation 1, who compare within each row of a linear layer: see the allocation
@@ -107,7 +107,7 @@ def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Jud
     norm is over all positions that the weight reads. Reads inputs, no labels.
     """
     weights = prunable_part(problem, problem.vector()).abs().to(torch.float64)
-    return Judgement(weights * input_norms(problem, split))
+    return Scores(weights * input_norms(problem, split))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="inputs", function=_wanda, allocation="rows")

@@ -19,32 +19,32 @@ from ..errors import InputError
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
 from .operator import CurvatureOperator
-from .tape import Tape, Unrecordable, record
+from .recording import Recording, Unrecordable, record
 
-__all__ = ["Taped"]
+__all__ = ["Recorded"]
 
 VERIFIED = 2
-"""Batches of each shape on which a tape is held against double backward."""
+"""Batches of each shape on which a recording is held against double backward."""
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """A vector by parameters, and what each tape makes of it alone."""
+    """A vector by parameters, and what each recording makes of it alone."""
 
     pieces: Sequence[Tensor]
-    transformed: dict[Tape, list[Tensor]] = field(default_factory=dict)
+    transformed: dict[Recording, list[Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One batch: its tape, what of the tape does not depend on the vector, and its memory."""
+    """One batch: its recording, what of that does not depend on the vector, and its memory."""
 
-    tape: Tape
+    recording: Recording
     values: list[Tensor]
     bytes: int
 
 
-class Taped:
+class Recorded:
     """Products with the matrix ``operator`` of ``function``, by batches.
 
     Batches of a new shape are recorded; the first two of each shape are also multiplied by double
@@ -58,8 +58,8 @@ class Taped:
         self.operator = operator
         self._parameters = [parameter.detach() for parameter in parameters]
         self._oracle = DoubleBackward(function, parameters, operator)
-        self._tapes: dict[tuple[torch.Size, torch.Size], Tape] = {}
-        self._verified: dict[Tape, int] = {}
+        self._recordings: dict[tuple[torch.Size, torch.Size], Recording] = {}
+        self._verified: dict[Recording, int] = {}
 
     def prepare(self, inputs: Tensor, targets: Tensor) -> _Prepared:
         """Do what of the products with this batch does not depend on the vector.
@@ -68,17 +68,17 @@ class Taped:
             Unrecordable: the network's derivatives cannot be replayed, or come out different.
         """
         shape = (inputs.shape, targets.shape)
-        if shape not in self._tapes:
-            self._tapes[shape] = self._record(inputs, targets)
-        tape = self._tapes[shape]
-        values = tape.prepare(inputs, targets)
+        if shape not in self._recordings:
+            self._recordings[shape] = self._record(inputs, targets)
+        recording = self._recordings[shape]
+        values = recording.prepare(inputs, targets)
         own = {t.untyped_storage().data_ptr() for t in (*self._parameters, inputs, targets)}
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in values}
         size = sum(bytes for place, bytes in storages.items() if place not in own)
-        prepared = _Prepared(tape, values, size)
-        if self._verified.get(tape, 0) < VERIFIED:
+        prepared = _Prepared(recording, values, size)
+        if self._verified.get(recording, 0) < VERIFIED:
             self._verify(prepared, inputs, targets)
-            self._verified[tape] = self._verified.get(tape, 0) + 1
+            self._verified[recording] = self._verified.get(recording, 0) + 1
         return prepared
 
     def direction(self, pieces: Sequence[Tensor]) -> _Direction:
@@ -87,12 +87,12 @@ class Taped:
 
     def multiply(self, prepared: _Prepared, direction: _Direction, keep: bool) -> Sequence[Tensor]:
         """The batch's share of the product with ``direction``, one tensor per parameter."""
-        tape = prepared.tape
-        if tape not in direction.transformed:
-            direction.transformed[tape] = tape.transform(*direction.pieces)
-        return tape.combine(*prepared.values, *direction.transformed[tape])
+        recording = prepared.recording
+        if recording not in direction.transformed:
+            direction.transformed[recording] = recording.transform(*direction.pieces)
+        return recording.combine(*prepared.values, *direction.transformed[recording])
 
-    def _record(self, inputs: Tensor, targets: Tensor) -> Tape:
+    def _record(self, inputs: Tensor, targets: Tensor) -> Recording:
         forward = self.operator.forward
         if forward is None:
             raise Unrecordable(f"there is no forward mode of the curvature {self.operator.name}")

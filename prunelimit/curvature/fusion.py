@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-__all__ = ["Made", "tighten"]
+__all__ = ["Made", "fuse"]
 
 aten = torch.ops.aten
 
@@ -62,7 +62,7 @@ class Made:
         return (self.shape, self.stride, self.dtype) == (other.shape, other.stride, other.dtype)
 
 
-def tighten(graph: fx.Graph) -> None:
+def fuse(graph: fx.Graph) -> None:
     """Rewrite ``graph``, whose nodes that make a tensor have a :class:`Made` as
     ``meta["made"]``. Tensors that the program is given are not written to."""
     for rewrite in (_without_alias, _without_zeros, _with_product, _in_place):

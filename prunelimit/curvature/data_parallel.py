@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..distributed import Parts
+from ..distributed import ShardSpec
 from .products import CurvatureProduct
 
-__all__ = ["SharedProduct"]
+__all__ = ["DataParallelProduct"]
 
 
-class SharedProduct:
+class DataParallelProduct:
     """This process's part of H v from its part of v, cut as ``parts`` says.
 
     ``own`` multiplies by the share of the process's own samples. One exchange gathers v, one sums
     the shares of H v and leaves every process its part.
     """
 
-    def __init__(self, own: CurvatureProduct, parts: Parts) -> None:
+    def __init__(self, own: CurvatureProduct, parts: ShardSpec) -> None:
         self._own = own
         self._parts = parts
 
@@ -43,8 +43,8 @@ class SharedProduct:
 
     def __call__(self, part: Tensor) -> Tensor:
         """The part of the product."""
-        return self._parts.part_of_sum(self._own(self._parts.whole(part)))
+        return self._parts.reduce_scatter(self._own(self._parts.all_gather(part)))
 
     def gradient(self) -> Tensor:
         """The gradient (D,) over all processes' samples."""
-        return self._parts.whole(self._parts.part_of_sum(self._own.gradient()))
+        return self._parts.all_gather(self._parts.reduce_scatter(self._own.gradient()))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelimit.curvature import CurvatureProduct
-from prunelimit.curvature.tape import Unrecordable, record
+from prunelimit.curvature.recording import Unrecordable, record
 from prunelimit.inputs.build import build_network
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
@@ -57,12 +57,12 @@ def test_a_replay_equals_the_function(
     function: Callable[[Tensors, Tensors, Tensors], Tensors],
 ) -> None:
     fixed = columns(0)
-    tape = record(function, fixed, columns(1), columns(2))
+    recording = record(function, fixed, columns(1), columns(2))
     for seed in (1, 5, 6):
         batch, vectors = columns(seed), columns(10 + seed)
-        prepared = tape.prepare(*batch)
+        prepared = recording.prepare(*batch)
         for _ in range(2):  # a replay must not spoil what it was given
-            found = tape.combine(*prepared, *tape.transform(*vectors))
+            found = recording.combine(*prepared, *recording.transform(*vectors))
             for one, other in zip(found, function(fixed, batch, vectors), strict=True):
                 torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -78,20 +78,20 @@ def test_work_is_done_where_it_belongs() -> None:
             calls.append(func.overloadpacket)
             return func(*args, **(kwargs or {}))
 
-    tape = record(function, columns(0), columns(1), columns(2))
+    recording = record(function, columns(0), columns(1), columns(2))
     batch, vectors = columns(3), columns(4)
     with Count():
-        prepared = tape.prepare(*batch)
+        prepared = recording.prepare(*batch)
         assert calls == [torch.ops.aten.tanh]
-        transformed = tape.transform(*vectors)
+        transformed = recording.transform(*vectors)
         assert calls[1:] == [torch.ops.aten.exp]
-        tape.combine(*prepared, *transformed)
+        recording.combine(*prepared, *transformed)
     # The product of the two is read by the sum alone, which is written over it.
     assert calls[2:] == [torch.ops.aten.mul, torch.ops.aten.add_]
 
 
 def sums(fixed: Tensors, batch: Tensors, vectors: Tensors) -> Tensors:
-    """What tightening looks for, each beside what it must leave alone."""
+    """What fusion looks for, each beside what it must leave alone."""
     nothing = torch.zeros_like(vectors[0])
     product = vectors[0] @ batch[0]
     kept = vectors[0] @ fixed[0]
@@ -121,11 +121,11 @@ def test_a_tightened_program_gives_the_same(
     function: Callable[[Tensors, Tensors, Tensors], Tensors],
 ) -> None:
     fixed = columns(0)
-    tape = record(function, fixed, columns(1), columns(2))
-    prepared, batch = tape.prepare(*columns(3)), columns(3)
+    recording = record(function, fixed, columns(1), columns(2))
+    prepared, batch = recording.prepare(*columns(3)), columns(3)
     for seed in (4, 5):
         vectors = columns(seed)
-        found = tape.combine(*prepared, *tape.transform(*vectors))
+        found = recording.combine(*prepared, *recording.transform(*vectors))
         for one, other in zip(found, function(fixed, batch, vectors), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-14, atol=1e-14)
 
@@ -141,10 +141,10 @@ def test_sums_cost_fewer_kernels() -> None:
             return func(*args, **(kwargs or {}))
 
     calls: list[object] = []
-    tape = record(function, columns(0), columns(1), columns(2))
-    prepared, transformed = tape.prepare(*columns(3)), tape.transform(*columns(4))
+    recording = record(function, columns(0), columns(1), columns(2))
+    prepared, transformed = recording.prepare(*columns(3)), recording.transform(*columns(4))
     with Count():
-        tape.combine(*prepared, *transformed)
+        recording.combine(*prepared, *transformed)
     assert calls == [torch.ops.aten.mm, torch.ops.aten.addmm_]
 
 
@@ -209,7 +209,7 @@ def test_a_network_that_cannot_be_recorded_takes_the_other_route(
     given = branching_problem(Branching())
     assert CurvatureProduct(given, given.train).route == "double-backward"
     with pytest.raises(Unrecordable, match="values of the data"):
-        CurvatureProduct(given, given.train, route="taped")
+        CurvatureProduct(given, given.train, route="recorded")
 
 
 @pytest.mark.parametrize("kind", ["hessian", "ggn"])
@@ -220,11 +220,11 @@ def test_a_tape_that_gives_other_products_is_not_used(
         return record(lambda *args: [1.001 * each for each in function(*args)], *given)
 
     monkeypatch.setattr("prunelimit.curvature.products.WORTH_RECORDING", 0)
-    monkeypatch.setattr("prunelimit.curvature.taped.record", record_wrongly)
+    monkeypatch.setattr("prunelimit.curvature.recorded.record", record_wrongly)
     given = branching_problem(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)))
     assert CurvatureProduct(given, given.train, kind).route == "double-backward"
     with pytest.raises(Unrecordable, match="differs"):
-        CurvatureProduct(given, given.train, kind, route="taped")
+        CurvatureProduct(given, given.train, kind, route="recorded")
 
 
 def test_a_loss_that_reads_labels_into_python_takes_the_other_route() -> None:
@@ -234,7 +234,7 @@ def test_a_loss_that_reads_labels_into_python_takes_the_other_route() -> None:
     both = (torch.randn(12, 6, dtype=torch.float64), torch.arange(12) % 3)
     given = problem_from_module(nn.Linear(6, 3), both, both, dtype="float64", loss=squared_error)
     with pytest.raises(Unrecordable, match="values of the data"):
-        CurvatureProduct(given, given.train, route="taped")
+        CurvatureProduct(given, given.train, route="recorded")
 
 
 def test_the_work_chooses_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_the_work_chooses_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build_network("resnet20", input_shape=(3, 32, 32), classes=10)
     given = problem_from_module(network, both, both, batch_size=32)
     product = CurvatureProduct(given, given.train)
-    assert product.route == "taped"
+    assert product.route == "recorded"
     slow = CurvatureProduct(given, given.train, route="double-backward")
     vector = torch.randn(given.layout.size)
     found, expected = product(vector), slow(vector)

@@ -20,9 +20,9 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from .tightening import Made, tighten
+from .fusion import Made, fuse
 
-__all__ = ["Tape", "Unrecordable", "record"]
+__all__ = ["Recording", "Unrecordable", "record"]
 
 FIXED, BATCH, VECTOR, BOTH = 0, 1, 2, 3
 """What a value depends on; the union of two is their bitwise or."""
@@ -36,7 +36,7 @@ class Unrecordable(Exception):
 
 
 @dataclass(frozen=True)
-class Tape:
+class Recording:
     """A recorded function of a batch and of vectors.
 
     ``prepare(*batch)`` does what depends on the batch alone, ``transform(*vectors)`` what depends
@@ -50,11 +50,11 @@ class Tape:
 
 def record(
     function: Function, fixed: Sequence[Tensor], batch: Sequence[Tensor], vectors: Sequence[Tensor]
-) -> Tape:
+) -> Recording:
     """Record ``function(fixed, batch, vectors)``, which gives a sequence of tensors.
 
-    The tape holds for batches and vectors of these shapes and dtypes, and for the present values
-    of ``fixed`` and of any tensor that the function brings along.
+    The recording holds for batches and vectors of these shapes and dtypes, and for the present
+    values of ``fixed`` and of any tensor that the function brings along.
 
     Raises:
         Unrecordable: the function draws random numbers, reads values of the batch into Python,
@@ -66,7 +66,7 @@ def record(
             recorder.enter(tensor, level)
     with recorder:
         outputs = function(fixed, batch, vectors)
-    return recorder.tape(outputs)
+    return recorder.recording(outputs)
 
 
 @dataclass(eq=False)
@@ -166,7 +166,7 @@ class _Recorder(TorchDispatchMode):
         self._steps.append(step)
         return result
 
-    def tape(self, outputs: Sequence[Tensor]) -> Tape:
+    def recording(self, outputs: Sequence[Tensor]) -> Recording:
         """The three programs that together make ``outputs``."""
         results = [self._value(tensor) for tensor in outputs]
         ends = [value.step for value in results]
@@ -190,7 +190,7 @@ class _Recorder(TorchDispatchMode):
             for level in (BATCH, VECTOR)
         }
         made = self._forms()
-        return Tape(
+        return Recording(
             _program(steps, BATCH, constants, inputs[BATCH], batch, made),
             _program(steps, VECTOR, constants, inputs[VECTOR], vector, made),
             _program(steps, BOTH, constants, batch + vector, results, made),
@@ -304,7 +304,7 @@ def _program(
         if value in made:
             each.meta["made"] = made[value]
     if level == BOTH:  # the others are run once, and their results read again
-        tighten(graph)
+        fuse(graph)
     run = fx.GraphModule({}, graph).forward
     first = [constants[value] for value in held]
 
