@@ -238,7 +238,7 @@ def json_page() -> str:
         document = schema(name)
         shared |= document["$defs"]
         parts += [f"## {name}", _text(document["description"]), _fields(document["properties"])]
-    parts.append("## ShardSpec")
+    parts.append("## Parts")
     for name, part in sorted(shared.items()):
         parts += [f"### {name}", _text(part["description"]), _fields(part["properties"])]
     return "\n\n".join(parts) + "\n"

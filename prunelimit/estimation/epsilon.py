@@ -29,7 +29,7 @@ more."""
 RESOLUTION = 0.001
 """Fraction of the prunable weights to which the crossing is found."""
 PARTS = 10
-"""ShardSpec of a stretch of sparsities that are gone through in turn, again and again."""
+"""Parts of a stretch of sparsities that are gone through in turn, again and again."""
 CONFIDENCE = 0.95
 PLANNED = 35
 """Evaluations, about; told to whoever waits."""

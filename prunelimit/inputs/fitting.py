@@ -23,7 +23,7 @@ __all__ = ["Fitted", "fit", "listed"]
 INFIXES = frozenset(
     ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 )
-"""ShardSpec of names that wrappers of a module put before those of what they wrap."""
+"""Parts of names that wrappers of a module put before those of what they wrap."""
 
 HARNESSES = ("model", "module", "net", "network", "backbone")
 """Attributes under which training harnesses hold a network."""
