@@ -19,6 +19,7 @@ ROOMS = (
     "values",
     "config",
     "progress",
+    "randomness",
     "results",
     "storage",
     "distributed",

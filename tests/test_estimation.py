@@ -182,7 +182,7 @@ def test_given_samples_are_taken_and_what_they_leave_open_is_told(trained: Path)
     random = student * quarters.deviation / 2 * rest**0.5
     systematic = (quarters.sparsity - whole.sparsity) * rest
     expected = (random**2 + systematic**2) ** 0.5
-    assert found.limit.errors["samples"] == pytest.approx(expected, rel=0.02)
+    assert found.limit.errors["samples"] == pytest.approx(expected, abs=1 / found.model.prunable)
     assert found.curvature.steps == 70
     given = dataclasses.replace(given, steps=20)
     silent = run(trained, given, LimitConfig(no_drift=True))
@@ -267,19 +267,19 @@ def uninterrupted(trained: Path) -> PredictResult:
     return run(trained, limit=LimitConfig(tolerance="1pp", max_products=300))
 
 
-@pytest.mark.parametrize("products", [5, 45, 70, 130])
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.35, 0.5])
 def test_an_interrupted_prediction_goes_on_to_the_same_numbers(
     trained: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    products: int,
+    share: float,
     uninterrupted: PredictResult,
 ) -> None:
     limit = LimitConfig(tolerance="1pp", max_products=300)
     expected = uninterrupted
     state = tmp_path / "state"
     with monkeypatch.context() as patched:
-        stop = stopping_after(products, patched)
+        stop = stopping_after(round(share * expected.curvature.products), patched)
         early = run(trained, limit=limit, state=state, stop=stop)
     assert early.curvature.ended == "interrupted"
     assert not early.reliability.ok

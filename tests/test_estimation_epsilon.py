@@ -137,7 +137,7 @@ def test_a_part_of_the_training_samples_is_held_out(samples: int, held_out: int)
     assert found.sparsity is not None and found.interval is not None
     exact = rise(problem, round(found.sparsity * 500))
     # All samples give the loss, up to 10,000 of them.
-    assert found.value == pytest.approx(exact, rel=1e-12 if samples <= 10_000 else 0.02)
+    assert found.value == pytest.approx(exact, rel=1e-12 if samples <= 10_000 else 0.05)
     assert found.interval[0] < found.value <= found.interval[1]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prunelimit.errors import NumericalError, UsageError
 from prunelimit.limit import tolerance
 from prunelimit.limit.tolerance import BATCH, advice
+from prunelimit.randomness import numpy_generator
 from prunelimit.results.types import Epsilon
 from prunelimit.values import EpsilonRule
 
@@ -22,7 +23,7 @@ def loss_tolerance(losses: np.ndarray, rule: str, seed: int) -> Epsilon:
 
 def test_batch_std_is_the_deviation_between_mini_batches() -> None:
     found = loss_tolerance(LOSSES, "batch-std", seed=3)
-    order = np.random.default_rng(3).permutation(1000)
+    order = numpy_generator(3, "mini-batches").permutation(1000)
     means = [LOSSES[order[i : i + BATCH]].mean() for i in range(0, 7 * BATCH, BATCH)]
     expected = np.sqrt(sum((m - np.mean(means)) ** 2 for m in means) / 6)
     assert found.value == pytest.approx(expected, rel=1e-12)

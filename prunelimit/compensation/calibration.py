@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import InputError, UsageError
 from ..inputs.problem import Problem, SampleLoss, Split, cross_entropy
 from ..inputs.splits import SplitSubset
+from ..randomness import generator
 
 __all__ = [
     "Calibration",
@@ -129,8 +130,8 @@ class Windows:
             raise UsageError(f"`calibration` is {count}; give the number of samples, 0 for all.")
         self._problem = problem
         self._split = problem.train if inputs is None else inputs
-        generator = torch.Generator().manual_seed(problem.seed)
-        order = torch.randperm(len(self._split), generator=generator)
+        draws = generator(problem.seed, "calibration")
+        order = torch.randperm(len(self._split), generator=draws)
         count = min(count or len(order), len(order))
         if count < 2:
             raise UsageError(f"`calibration` is {count}; give 2 samples or more.")
@@ -157,9 +158,9 @@ def own_losses(dense: Tensor, seed: int) -> Tensor:
 
     They stand for the losses that the tolerance is read from, and need no labels; (n,), float64.
     """
-    generator = torch.Generator().manual_seed(seed)
+    draws = generator(seed, "labels")
     logs = dense.double().log_softmax(-1).cpu()
-    drawn = torch.multinomial(logs.exp(), 1, generator=generator)
+    drawn = torch.multinomial(logs.exp(), 1, generator=draws)
     return -logs.gather(1, drawn)[:, 0]
 
 

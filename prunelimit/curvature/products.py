@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.resolve import reason
+from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
 from .memory import available_bytes
@@ -245,8 +246,8 @@ class CurvatureProduct:
     def _rounding_error(self) -> float:
         """What rounding changes of a random vector's product on the first batch, relative to it."""
         batch = next(self._examples())
-        generator = torch.Generator().manual_seed(0)
-        vector = torch.randn(self.dimension, generator=generator, dtype=self.problem.dtype)
+        draws = generator(0, "rounding")
+        vector = torch.randn(self.dimension, generator=draws, dtype=self.problem.dtype)
         pieces = tuple(self.problem.layout.unflatten(vector.to(self.problem.device)).values())
         exact: _Route = DoubleBackward(self._exact, self._parameters(), self.operator)
         try:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
 from .operator import CurvatureOperator
@@ -111,9 +112,9 @@ class Recorded:
                 raise Unrecordable(str(error)) from error
 
     def _verify(self, prepared: _Prepared, inputs: Tensor, targets: Tensor) -> None:
-        generator = torch.Generator().manual_seed(0)
+        draws = generator(0, "verification")
         pieces = [
-            torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
+            torch.randn(p.shape, generator=draws, dtype=p.dtype).to(p.device)
             for p in self._parameters
         ]
         found = self.multiply(prepared, self.direction(pieces), keep=False)

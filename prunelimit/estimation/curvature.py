@@ -29,6 +29,7 @@ from ..inputs.problem import Problem, Split
 from ..lanczos import Store, basis_bytes
 from ..lanczos.slq import Spectrum, rademacher
 from ..progress import Progress, silent
+from ..randomness import generator
 from ..results.types import CrossCheck, CurvatureSummary, NestedLimit
 from .budget import Budget, LanczosProcess
 
@@ -78,7 +79,7 @@ class Curvature:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        self._generator = torch.Generator().manual_seed(self.problem.seed)
+        self._generator = generator(self.problem.seed, "probes")
         self._parts = self.problem.parts(self.budget.group)
 
     @property

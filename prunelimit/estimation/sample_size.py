@@ -31,6 +31,7 @@ from ..curvature import operator_of
 from ..inputs.problem import Split
 from ..inputs.splits import SplitSubset
 from ..limit.geometry import Geometry, Transition
+from ..randomness import generator
 from ..results.types import NestedLimit
 from .budget import Budget
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, open_curvature
@@ -321,7 +322,7 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
     """What the present samples leave open of every limit, from their quarters."""
     curvature, problem = estimate.curvature, estimate.path.problem
     split, count, everything = curvature.split, len(curvature.split), len(problem.train)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(problem.seed))
+    order = torch.randperm(count, generator=generator(problem.seed, "quarters"))
     # Of each part its limits alone are kept: vectors and graphs make room for the next one's.
     read: list[dict[Key, Transition]] = []
     seconds: list[float] = []

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..randomness import generator
+
 __all__ = ["output_curvature"]
 
 MOST_EXACT = 256
@@ -50,6 +52,6 @@ def _directions(like: Tensor) -> list[Tensor]:
     if size <= MOST_EXACT:
         eye = torch.eye(size, dtype=like.dtype, device=like.device)
         return [row.view_as(like[0]).expand_as(like) for row in eye]
-    generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, (PROBES, *like.shape), generator=generator, dtype=torch.int8)
+    draws = generator(0, "output signs")
+    signs = torch.randint(0, 2, (PROBES, *like.shape), generator=draws, dtype=torch.int8)
     return list((2 * signs - 1).to(like) / PROBES**0.5)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import InputError
+from ..randomness import generator
 from .problem import Split
 from .resolve import reason
 
@@ -42,7 +43,7 @@ def draw(length: int, count: int, seed: int) -> Tensor:
     """Sorted int64 indices of ``count`` of ``length`` samples, nested in ``count`` for a seed."""
     if count == 0 or count >= length:
         return torch.arange(length)
-    order = torch.randperm(length, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(length, generator=generator(seed, "samples"))
     return order[:count].sort().values
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..progress import Progress, silent
+from ..randomness import generator
 from . import Bracket, LanczosRun, Matvec, Quadrature, lanczos, pool
 
 __all__ = ["Spectrum", "estimate_spectrum", "rademacher"]
@@ -106,12 +107,12 @@ def estimate_spectrum(
         raise UsageError(
             f"The spectrum needs at least one probe, not {num_probes}; raise `probes`."
         )
-    generator = torch.Generator().manual_seed(seed)
+    draws = generator(seed, "probes")
     depth = min(num_steps, like.numel())
     total = num_probes * depth
     runs = []
     for probe in range(num_probes):
-        start = rademacher(like.numel(), generator, like)
+        start = rademacher(like.numel(), draws, like)
 
         def on_step(step: int, before: int = probe * depth) -> None:
             progress("curvature", before + step, total)

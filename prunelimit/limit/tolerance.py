@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..errors import NumericalError, UsageError
+from ..randomness import numpy_generator
 from ..results.types import Epsilon
 from ..values import EpsilonRule
 
@@ -99,7 +100,7 @@ def _batch_std(losses: np.ndarray, seed: int) -> float:
             f"`epsilon` batch-std needs {2 * BATCH} training samples and there are {losses.size}; "
             "give a number or a percentage such as 5%."
         )
-    order = np.random.default_rng(seed).permutation(losses.size)[: batches * BATCH]
+    order = numpy_generator(seed, "mini-batches").permutation(losses.size)[: batches * BATCH]
     value = float(losses[order].reshape(batches, BATCH).mean(axis=1).std(ddof=1))
     if value == 0:
         raise UsageError(

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, evaluate
 from ..inputs.splits import SplitSubset
 from ..progress import Progress, silent
+from ..randomness import generator
 from ..values import EpsilonRule
 from .drop import Drop, paired_drop
 from .networks import Network, Networks, goal
@@ -59,8 +60,7 @@ def held_out(problem: Problem) -> tuple[Problem, SplitSubset]:
         raise UsageError(
             f"There are {everything} training samples, too few to hold some out; give an `amount`."
         )
-    generator = torch.Generator().manual_seed(problem.seed)
-    order = torch.randperm(everything, generator=generator)
+    order = torch.randperm(everything, generator=generator(problem.seed, "held out"))
     rest = SplitSubset(problem.train, order[count:].sort().values)
     return dataclasses.replace(problem, train=rest), SplitSubset(problem.train, order[:count])
 

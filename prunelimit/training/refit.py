@@ -22,6 +22,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
+from ..randomness import generator
 
 __all__ = ["RefitResult", "minibatch_passes", "refit"]
 
@@ -229,12 +230,12 @@ def _minibatches(survivors: _Survivors, passes: int, lr: float, batch_size: int,
     weights = survivors.best.clone().requires_grad_()
     optimizer = torch.optim.Adam([weights], lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(seed)
+    order_generator = generator(seed, "refit order")
     keep = survivors.mask.to(weights.dtype)
     for _ in range(passes):
         if survivors.spent + 1 > survivors.passes:
             return
-        order = torch.randperm(samples, generator=generator)
+        order = torch.randperm(samples, generator=order_generator)
         with torch.enable_grad():
             for inputs, targets in problem.train.batches(batch, order=order):
                 outputs = problem.outputs(inputs, problem.tensors(weights))

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...curvature.function import NetworkFunction
 from ...inputs.problem import Problem, Split, cross_entropy
 from ...progress import Progress, silent
+from ...randomness import generator
 from ..criterion import Criterion, Scores
 from ..layers import prunable_part
 from ..pullbacks import batches, pullbacks
@@ -35,14 +36,14 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
     error of at most sqrt(2 / (8 n)) over n samples that contribute alike, 1.6% for 1,000.
     """
     function = NetworkFunction.of(problem, split)
-    generator = torch.Generator().manual_seed(seed)
+    draws = generator(seed, "output signs")
     total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
     done = 0
     for inputs, targets, outputs in batches(problem, function, split):
         roots = _roots(problem, outputs, targets)
         if outputs[0].numel() > EXACT_OUTPUTS:
             shape = (len(outputs), outputs[0].numel(), DRAWS)
-            signs = torch.randint(0, 2, shape, generator=generator) * 2 - 1
+            signs = torch.randint(0, 2, shape, generator=draws) * 2 - 1
             roots = roots @ signs.to(roots) / DRAWS**0.5
         columns = roots.transpose(1, 2).reshape(len(outputs), -1, *outputs.shape[1:])
         for start, found in pullbacks(problem, function, inputs, columns):

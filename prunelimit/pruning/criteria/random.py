@@ -6,6 +6,7 @@ import torch
 
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
+from ...randomness import generator
 from ..criterion import Criterion, Scores
 
 NAME = "random"
@@ -18,9 +19,8 @@ __all__ = ["CRITERION"]
 
 def _random(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """Uniform on [0, 1), drawn by ``seed`` on the CPU."""
-    generator = torch.Generator().manual_seed(seed)
     count = int(problem.prunable_mask().sum())
-    scores = torch.rand(count, dtype=torch.float64, generator=generator)
+    scores = torch.rand(count, dtype=torch.float64, generator=generator(seed, "random scores"))
     return Scores(scores.to(problem.device))
 
 
