@@ -22,6 +22,8 @@ from prunelimit.inputs.checkpoint import METADATA_KEY, read_checkpoint, write_ch
 from prunelimit.results.serialization import from_json
 from prunelimit.results.types import MeasureResult, PredictResult
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Outcome]
 SMALL = ("--samples", 100, "--steps", 5, "--probes", 1, "--directional-steps", 3, "--no-drift")
 

@@ -26,6 +26,8 @@ from prunelimit.results.schema import schema
 from prunelimit.results.serialization import from_json
 from prunelimit.results.types import MeasureResult, PredictResult
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Outcome]
 
 QUICK = ("--steps", "12", "--directional-steps", "8", "--samples", "256")

@@ -19,6 +19,8 @@ from prunelimit.results.serialization import from_json
 from prunelimit.results.types import CompareResult
 from prunelimit.storage.files import resume_path
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Outcome]
 
 QUICK = ("--steps", "12", "--directional-steps", "8", "--samples", "256")

@@ -15,6 +15,8 @@ from prunelimit.inputs.checkpoint import read_checkpoint
 from prunelimit.results.schema import schema
 from prunelimit.storage.files import resume_path
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., object]
 ONCE = ("--survivors", "compensated")
 STAGED = ("--survivors", "staged", "--stages")

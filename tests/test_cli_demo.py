@@ -16,6 +16,8 @@ from prunelimit.commands import demo as story
 from prunelimit.inputs.checkpoint import read_checkpoint
 from prunelimit.results.schema import SCHEMAS, schema
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Outcome]
 
 

@@ -33,6 +33,8 @@ from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
 from prunelimit.values import EpsilonRule, KeepRule
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"epsilon": 0.01, "calibration": 0, "cg_steps": 25}
 
 

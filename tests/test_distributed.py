@@ -12,6 +12,8 @@ from conftest import torchrun, unattended
 from prunelimit.distributed import ALONE, Group, join
 from prunelimit.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import os
 import torch

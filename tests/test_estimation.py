@@ -21,6 +21,8 @@ from prunelimit.errors import OutputError, UsageError
 from prunelimit.lanczos import BASES
 from prunelimit.results.types import PredictResult
 
+pytestmark = pytest.mark.slow
+
 ALL = CurvatureConfig(samples=0)
 HESSIAN = CurvatureConfig(samples=0, curvature="hessian")
 PARTS = ("limit", "variants", "layers", "curve", "epsilon")

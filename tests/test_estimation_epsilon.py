@@ -29,6 +29,8 @@ from prunelimit.results.schema import schema
 from prunelimit.results.types import Epsilon
 from prunelimit.values import EpsilonRule
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = 1000
 QUICK = CurvatureConfig(steps=8, samples=0)
 

@@ -23,6 +23,8 @@ from prunelimit.inputs.splits import SplitSubset
 from prunelimit.results.types import PredictResult
 from prunelimit.training.l1 import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits() -> Problem:

@@ -19,6 +19,8 @@ from prunelimit.limit.formulas.isotropic import isotropic_transition
 from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry
 
+pytestmark = pytest.mark.slow
+
 EPSILON = 1e-4
 
 

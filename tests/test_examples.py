@@ -17,6 +17,8 @@ import pytest
 
 from prunelimit.inputs.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(
     path.relative_to(ROOT)

@@ -19,6 +19,8 @@ from prunelimit.limit.formulas.isotropic import isotropic_transition
 from prunelimit.limit.formulas.paper import paper_transition
 from prunelimit.limit.geometry import Geometry, almt_band
 
+pytestmark = pytest.mark.slow
+
 SIZE = 400
 TRIALS = 24
 OUTLIERS = np.concatenate(

@@ -11,6 +11,8 @@ from prunelimit.errors import UsageError
 from prunelimit.lanczos import LanczosRun, lanczos
 from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
 
+pytestmark = pytest.mark.slow
+
 EIGENVALUES = np.concatenate([np.geomspace(1, 50, 10), np.geomspace(1e-5, 0.1, 190)])
 
 

@@ -18,6 +18,8 @@ from prunelimit.limit.formulas.isotropic import isotropic_transition, isotropic_
 from prunelimit.limit.formulas.paper import paper_transition, paper_width
 from prunelimit.limit.geometry import Geometry, Transition, almt_band
 
+pytestmark = pytest.mark.slow
+
 GENERATOR = np.random.default_rng(3)
 EIGENVALUES = np.concatenate([np.geomspace(1, 30, 12), np.geomspace(1e-5, 0.3, 288)])
 WEIGHTS = GENERATOR.laplace(size=250) * 0.2

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import Outcome
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs/tutorial.md"
 

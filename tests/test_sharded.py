@@ -18,6 +18,8 @@ from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.sharded import shard
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import time
 from pathlib import Path

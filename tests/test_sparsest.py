@@ -29,6 +29,8 @@ from prunelimit.results.types import DataInfo, ModelInfo
 from prunelimit.training.l1 import train
 from prunelimit.values import SURVIVORS, EpsilonRule
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Outcome]
 EPSILON = EpsilonRule("nats", 0.05)
 FEW: dict[str, Any] = {"calibration": 60, "cg_steps": 3, "refit_passes": 2}
