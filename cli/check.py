@@ -15,6 +15,7 @@ from prunelimit.config import (
     LimitConfig,
     MeasureConfig,
     ModelConfig,
+    ReportConfig,
     RunConfig,
 )
 from prunelimit.errors import UsageError
@@ -83,18 +84,22 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
         )
     config = build(CheckConfig, given)
     junit = None if config.junit is None else Path(config.junit)
-    outputs = Outputs.of(given, junit, inputs=files)
-    from prunelimit.report.tables import check_table, verdict
+    page = None if config.report is None else Path(config.report)
+    outputs = Outputs.of(given, junit, page, inputs=files)
+    from prunelimit.reports.tables import check_table, verdict
 
     from .verdict import append_summary, write_junit
 
     with outputs.progress() as progress:
-        result = (
+        result, *about = (
             _compared(files, config) if len(files) == 2 else _measured(files[0], given, progress)
         )
     told = spelled_result(result)
     if junit is not None:
         write_junit(told, junit, force=outputs.force)
+    if page is not None:
+        names = [each.name for each in files] if len(files) == 2 else BESIDE
+        _report([*zip(names, about, strict=True), ("check.json", result)], page, outputs.force)
     outputs.document(result, outputs.output)
     outputs.show(check_table(told))
     if outputs.quiet:
@@ -108,7 +113,17 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     return 0
 
 
-def _compared(files: tuple[Path, ...], config: CheckConfig) -> CheckResult:
+BESIDE = ("predict.json", "measure.json")
+"""What a report calls results that were never files."""
+
+
+def _report(named: list[tuple[str, Any]], path: Path, force: bool) -> None:
+    from prunelimit.commands.report import report_results
+
+    report_results(named, ReportConfig(), path, force=force)
+
+
+def _compared(files: tuple[Path, ...], config: CheckConfig) -> tuple[CheckResult, Any, Any]:
     from prunelimit.commands.check import check_results
     from prunelimit.results.serialization import from_json
     from prunelimit.results.types import MeasureResult, PredictResult
@@ -116,10 +131,12 @@ def _compared(files: tuple[Path, ...], config: CheckConfig) -> CheckResult:
 
     predicted = from_json(PredictResult, read_json(files[0]), str(files[0]))
     measured = from_json(MeasureResult, read_json(files[1]), str(files[1]))
-    return check_results(predicted, measured, config)
+    return check_results(predicted, measured, config), predicted, measured
 
 
-def _measured(checkpoint: Path, given: dict[str, Any], progress: Any) -> CheckResult:
+def _measured(
+    checkpoint: Path, given: dict[str, Any], progress: Any
+) -> tuple[CheckResult, Any, Any]:
     from prunelimit.commands.check import check_checkpoint
 
     return check_checkpoint(

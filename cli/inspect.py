@@ -26,7 +26,7 @@ def command(checkpoint: Path, key: str | None, **given: Any) -> None:
     """
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.inspect import inspect
-    from prunelimit.report.inspection import inspect_table
+    from prunelimit.reports.inspection import inspect_table
 
     result = inspect(checkpoint, key)
     outputs.document(result, outputs.output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
 import signal
 import sys
@@ -32,10 +33,25 @@ COMMANDS = (
     "measure",
     "check",
     "compare",
+    "plot",
+    "report",
     "schema",
 )
 """Each is a module of this package with an object ``command``, loaded when asked for."""
 
+
+FIRST = """\
+How sparse can a trained network be made, and was the prediction right?
+
+Type one of these:
+  prunelimit demo            the whole story on data that come along, in a minute
+  prunelimit inspect CKPT    what a checkpoint holds; nothing in it is run
+  prunelimit predict CKPT    how sparse that network can be made
+  prunelimit --help          all commands"""
+"""What somebody sees who types the name alone."""
+
+COMPLETION = "_PRUNELIMIT_COMPLETE"
+"""What a shell sets that asks for the script of its completion, or for what completes a word."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
@@ -77,12 +93,12 @@ def group() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit code.
 
-    0 done, 1 a gate failed, 2 usage (also no arguments at all, which shows the help), 3 an input
+    0 done, 1 a gate failed, 2 usage (also no arguments at all, which says what to type), 3 an input
     cannot be read, 4 unreliable under ``--strict``, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments:
-        group.main(args=["--help"], prog_name="prunelimit", standalone_mode=False)
+    if not arguments and COMPLETION not in os.environ:
+        click.echo(FIRST)
         return 2
     try:
         with _without_the_current_folder(), _tidy_when_ended():

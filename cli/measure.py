@@ -45,7 +45,7 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
     """
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint,))
     from prunelimit.commands.measure import measure
-    from prunelimit.report.tables import measure_table
+    from prunelimit.reports.tables import measure_table
 
     from .exports import write_csv
 

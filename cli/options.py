@@ -22,7 +22,9 @@ from prunelimit.config import (
     LimitConfig,
     MeasureConfig,
     ModelConfig,
+    PlotConfig,
     PruneConfig,
+    ReportConfig,
     RunConfig,
     TrainConfig,
 )
@@ -42,7 +44,10 @@ __all__ = [
     "MEASURE",
     "NETWORK",
     "OTHER_TOLERANCE",
+    "PLOT",
     "PRUNE",
+    "REPORT",
+    "RESULTS",
     "RUN",
     "TRAIN",
     "Section",
@@ -65,7 +70,21 @@ EVERYDAY = frozenset(
         *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
         *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
-        *("output", "plot", "csv_path", "junit", "sparse", "json", "strict", "resume"),
+        *(
+            "output",
+            "plot",
+            "csv_path",
+            "junit",
+            "report",
+            "figure",
+            "width",
+            "no_title",
+            "format",
+            "sparse",
+            "json",
+            "strict",
+            "resume",
+        ),
         "dry_run",
     }
 )
@@ -102,6 +121,8 @@ MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
 COMPARE = Section("Comparison", CompareConfig)
 TRAIN = Section("Training", TrainConfig)
+PLOT = Section("Figure", PlotConfig)
+REPORT = Section("Report", ReportConfig)
 
 OTHER_TOLERANCE = ("tolerance",)
 """What keeps its default in a command whose --tolerance is that of something else."""
@@ -231,15 +252,29 @@ def build(config: type[Config], given: Mapping[str, Any], without: Iterable[str]
 CHECKPOINT = click.Argument(["checkpoint"], metavar="CKPT", type=click.Path(path_type=Path))
 """The one positional argument of most commands."""
 
+RESULTS = click.Argument(["files"], metavar="FILES...", nargs=-1, type=click.Path(path_type=Path))
+"""JSON files of results."""
+
 
 def path_option(title: str, declarations: list[str], metavar: str, help: str) -> click.Option:
     """An option that names a file to write."""
     return titled(title, declarations, metavar=metavar, help=help, type=click.Path(path_type=Path))
 
 
+def _comma_separated(
+    ctx: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    if path is not None and path.suffix.lower() != ".csv":
+        raise click.BadParameter(
+            f"{path.name} does not end with .csv, which is what is written.", ctx, parameter
+        )
+    return path
+
+
 CURVE_CSV = path_option(
     "Output", ["csv_path", "--csv"], "FILE.csv", "Write the measured curve here."
 )
+CURVE_CSV.callback = _comma_separated
 
 
 def flag(title: str, declaration: str, help: str) -> click.Option:

@@ -105,7 +105,7 @@ class Outputs:
         from prunelimit.storage.files import writing
 
         if self.plot is not None and self.figure is not None:
-            from prunelimit.report import figure
+            from prunelimit.reports import figure
 
             with writing(self.plot, force=self.force) as temporary:
                 figure.draw(self.figure, *results, path=temporary)

@@ -69,7 +69,7 @@ def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.prune import prune
-    from prunelimit.report.tables import prune_table
+    from prunelimit.reports.tables import prune_table
     from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(

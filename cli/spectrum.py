@@ -50,7 +50,7 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     """
     outputs = Outputs.of(given, npz, inputs=(checkpoint,))
     from prunelimit.commands.spectrum import spectrum
-    from prunelimit.report.tables import spectrum_table
+    from prunelimit.reports.tables import spectrum_table
 
     from .exports import write_npz
 

@@ -48,7 +48,7 @@ def command(output: Path, resume: bool, **given: Any) -> None:
     """
     outputs = Outputs.of(given, output)
     from prunelimit.commands.train import train
-    from prunelimit.report.tables import train_table
+    from prunelimit.reports.tables import train_table
     from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(

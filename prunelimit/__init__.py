@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api import presentation as presentation
     from .api.functions import check, compare, load, measure, predict, prune, spectrum, train
     from .api.problem import Problem
+    from .api.showing import plot, report
     from .errors import PruneLimitError
     from .values import Method
 
@@ -32,8 +33,10 @@ __all__ = [
     "compare",
     "load",
     "measure",
+    "plot",
     "predict",
     "prune",
+    "report",
     "spectrum",
     "train",
 ]
@@ -48,6 +51,7 @@ _HOMES = {
         ("check", "compare", "load", "measure", "predict", "prune", "spectrum", "train"),
         "api.functions",
     ),
+    **dict.fromkeys(("plot", "report"), "api.showing"),
 }
 """Where each name comes from."""
 

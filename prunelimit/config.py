@@ -16,6 +16,7 @@ from .values import (
     Pattern,
     amount,
     choice,
+    inches,
     methods,
     plugin,
     points,
@@ -33,7 +34,9 @@ __all__ = [
     "MeasureConfig",
     "MethodConfig",
     "ModelConfig",
+    "PlotConfig",
     "PruneConfig",
+    "ReportConfig",
     "RunConfig",
     "SurvivorConfig",
     "TrainConfig",
@@ -86,6 +89,7 @@ RANGES: dict[str, Callable[[float], bool]] = {
     "0 or more and less than 1": lambda x: 0 <= x < 1,
     "a number between 0 and 1": lambda x: 0 < x < 1,
     "0 for all, or a positive number": lambda x: x >= 0,
+    "from 30 to 2400": lambda x: 30 <= x <= 2400,
 }
 """What a number can be asked to be, in words and as a test."""
 
@@ -555,6 +559,9 @@ class CheckConfig(Config):
         choices=("event", "accuracy"),
     )
     junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
+    report: str | None = option(
+        None, "Write a page about prediction, measurement and verdict too.", metavar="FILE.html"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -572,6 +579,34 @@ class CompareConfig(Config):
         None,
         "Take the limit from this JSON of predict; default: predict it.",
         metavar="PREDICT.json",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotConfig(Config):
+    """Which figure is drawn of results, and on what."""
+
+    figure: str | None = option(
+        None, "Which figure (default: the first that the files have in common).", plugins="figure"
+    )
+    width: float = option(
+        "8.5in",
+        "Width of the figure, as the paper has it: in, cm, mm or pt. Text keeps its size.",
+        metavar="LENGTH",
+        parse=inches,
+    )
+    no_title: bool = option(False, "Leave out the title, where a caption says it.")
+    dpi: int = option(140, "Pixels per inch of a PNG.", metavar="N", within="from 30 to 2400")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(Config):
+    """What a report is written as."""
+
+    format: str | None = option(
+        None,
+        "A page (html), or a comment for a pull request (md). Default: what the file's name says.",
+        choices=("html", "md"),
     )
 
 

@@ -124,9 +124,9 @@ KINDS = {
         Kind(
             "figure",
             "figures",
-            "report/figures",
+            "reports/figures",
             "FIGURE",
-            "report.figure:ReportFigure",
+            "reports.figure:ReportFigure",
         ),
     )
 }

@@ -23,6 +23,7 @@ __all__ = [
     "Pattern",
     "amount",
     "choice",
+    "inches",
     "is_attribute",
     "methods",
     "plugin",
@@ -301,6 +302,29 @@ def points(given: str | float, name: str = "tolerance") -> float:
             "such as 0.5pp."
         )
     return value / 100
+
+
+UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72}
+"""Inches of a unit of length."""
+
+
+def inches(given: str | float) -> float:
+    """``"3.25in"``, ``"82mm"``, ``"8.2cm"``, ``"234pt"`` or a number of inches, as inches.
+
+    Raises:
+        UsageError: it is none of them, or not from 1 to 40 inches.
+    """
+    text = str(given).strip()
+    unit = text[-2:] if text[-2:] in UNITS else ""
+    try:
+        value = float(text.removesuffix(unit)) * UNITS.get(unit, 1.0)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value <= 40:
+        raise UsageError(
+            f"`width` is {given}; give a width from 1 to 40 inches, such as 3.25in, 82mm or 234pt."
+        )
+    return value
 
 
 def amount(given: str | float) -> str | float:

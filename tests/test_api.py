@@ -87,7 +87,6 @@ def results(problem: pl.Problem, predicted: Any, measured: Any) -> dict[str, Any
 
 
 NAMES = ("predict", "measure", "spectrum", "compare", "check", "prune", "train")
-DRAWN = ("predict", "measure", "spectrum", "compare")
 
 
 class TestImport:
@@ -538,7 +537,8 @@ class TestResults:
     @pytest.mark.parametrize("name", NAMES)
     def test_a_notebook_shows_it(self, name: str, results: dict[str, Any]) -> None:
         page = results[name]._repr_html_()
-        assert page.startswith("<pre") and page.endswith("</pre>")
+        assert page.startswith("<div><pre") and page.endswith("</svg></div></div>")
+        assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
         assert "module" in page
 
     def test_names_are_escaped(self, model: nn.Module) -> None:
@@ -557,7 +557,7 @@ class TestResults:
     def test_details_on_demand(self, predicted: Any) -> None:
         assert len(predicted.summary(verbose=True)) > len(predicted.summary())
 
-    @pytest.mark.parametrize("name", DRAWN)
+    @pytest.mark.parametrize("name", NAMES)
     def test_figures(self, name: str, results: dict[str, Any], tmp_path: Path) -> None:
         assert type(results[name].plot()).__name__ == "Figure"
         for suffix in (".png", ".svg"):
@@ -569,10 +569,17 @@ class TestResults:
         with pytest.raises(UsageError, match=r"end its name with .png, .pdf or .svg"):
             results[name].plot(tmp_path / "figure.bmp")
 
-    @pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWN])
-    def test_some_have_no_figure(self, name: str, results: dict[str, Any]) -> None:
-        with pytest.raises(UsageError, match="has no figure"):
-            results[name].plot()
+    def test_another_figure_and_other_paper(self, predicted: Any, measured: Any) -> None:
+        figure = predicted.plot(figure="layers", width="82mm", no_title=True)
+        assert figure.get_size_inches()[0] == pytest.approx(82 / 25.4)
+        assert not figure.axes[0].get_title(loc="left")
+        assert predicted.plot(figure="path").axes[0].get_title(loc="left")
+        with pytest.raises(UsageError, match=r"compare does not draw .*can be limit, layers, path"):
+            predicted.plot(figure="compare")
+        with pytest.raises(UsageError, match="no figure 'limits'; did you mean limit"):
+            predicted.plot(figure="limits")
+        both = pl.plot(predicted, measured)
+        assert len(both.axes) == 2
 
     def test_they_can_be_sent_to_another_process(self, predicted: Any) -> None:
         again = pickle.loads(pickle.dumps(predicted))

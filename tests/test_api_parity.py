@@ -21,7 +21,6 @@ OF_A_COMMAND = {
     *(
         "output",
         "plot",
-        "figure",
         "json",
         "quiet",
         "verbose",
@@ -35,13 +34,14 @@ OF_A_COMMAND = {
 }
 """Options about files and terminals."""
 
-OF_A_FUNCTION = {"problem", "progress", "method", "limit", "measured"}
+OF_A_FUNCTION = {"problem", "progress", "method", "limit", "measured", "results", "path"}
 """Arguments that are live objects, or names that stand for several options."""
 
 ELSEWHERE = {
     "sparse": "an argument of save()",
     "predicted": "called `limit`, which takes a live result too",
     "junit": "a file for continuous integration",
+    "report": "a function of its own",
     "dry_run": "prints what it would take",
 }
 """Options of a command that its function does not have, and why."""
@@ -59,6 +59,8 @@ CONFIGS: dict[str, tuple[type[config.Config], ...]] = {
         config.CurvatureConfig,
     ),
     "check": (config.CheckConfig,),
+    "plot": (config.PlotConfig,),
+    "report": (config.ReportConfig,),
 }
 
 
@@ -74,6 +76,8 @@ def options_of(command: str) -> dict[str, Any]:
     positional = [] if command == "train" else ["checkpoint.safetensors"]
     given = found.make_context(command, positional, parent=parent).params
     left_out = names_of(*PROBLEM) | OF_A_COMMAND
+    if command != "plot":
+        left_out |= {"figure"}  # that which --plot draws
     if command == "check":  # which predicts and measures too; the function takes their results
         left_out |= names_of(*CONFIGS["predict"], config.MeasureConfig) - {"tolerance", "rule"}
     return {name: value for name, value in given.items() if name not in left_out}
@@ -88,7 +92,7 @@ def test_the_same_names_and_defaults(command: str) -> None:
     theirs = options_of(command)
     ours = arguments_of(getattr(pl, command))
     assert set(theirs) - set(ours) <= set(ELSEWHERE)
-    assert set(ours) - set(theirs) <= OF_A_FUNCTION | {"seed"}
+    assert set(ours) - set(theirs) <= OF_A_FUNCTION | {"seed", "force"}
     for name in set(ours) & set(theirs) - {"seed"}:
         assert ours[name] == theirs[name], name
         (kind, *_) = [kind for kind in CONFIGS[command] if name in names_of(kind)]

@@ -33,7 +33,7 @@ ROOMS = (
     "estimation",
     "measurement",
     "gate",
-    "report",
+    "reports",
     "commands",
     "api",
     "cli",
@@ -43,7 +43,7 @@ ROOMS = (
 SIBLINGS = {
     ("estimation", "compensation"),
     ("gate", "measurement"),
-    ("report", "measurement"),
+    ("reports", "measurement"),
     ("cli", "api"),
 }
 """Pairs that the order would allow, but that are to know nothing of each other."""

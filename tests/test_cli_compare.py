@@ -207,7 +207,7 @@ def test_what_is_computed_stays_until_the_result_is_written(
         def fails(*arguments: Any) -> None:
             raise Ended
 
-        patched.setattr("prunelimit.report.figure.draw", fails)
+        patched.setattr("prunelimit.reports.figure.draw", fails)
         assert prunelimit(*command).code == 3
     computed = ending(monkeypatch, "magnitude", Ended)
     assert prunelimit(*command, "--resume").code == 0

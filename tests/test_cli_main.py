@@ -57,10 +57,13 @@ def test_help_lists_every_command_with_its_summary(prunelimit: Run) -> None:
         assert re.search(rf"^  {name} +[A-Z].*\.$", text, re.MULTILINE), name
 
 
-def test_nothing_at_all_shows_the_help(prunelimit: Run) -> None:
+def test_nothing_at_all_says_what_to_type(prunelimit: Run) -> None:
     outcome = prunelimit()
     assert (outcome.code, outcome.stderr) == (2, "")
-    assert outcome.stdout == prunelimit("--help").stdout
+    lines = re.findall(r"^  prunelimit (\S+)", outcome.stdout, re.MULTILINE)
+    assert lines[0] == "demo" and lines[-1] == "--help"
+    assert set(lines[:-1]) <= set(COMMANDS)
+    assert all(len(line) <= 80 for line in outcome.stdout.splitlines())
 
 
 def test_every_module_of_a_command_is_listed() -> None:

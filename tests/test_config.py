@@ -31,6 +31,7 @@ OUTSIDE = {
     "0 or more and less than 1": (-0.1, 1, math.nan),
     "a number between 0 and 1": (0, 1, -0.1, 1.5, math.nan),
     "0 for all, or a positive number": (-1, math.nan),
+    "from 30 to 2400": (29, 2401),
 }
 NONSENSE = "no such thing"
 BAD = [
@@ -58,6 +59,8 @@ COMMAND = {
     "CheckConfig": "check",
     "CompareConfig": "compare",
     "TrainConfig": "train",
+    "PlotConfig": "plot",
+    "ReportConfig": "report",
 }
 
 

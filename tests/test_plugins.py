@@ -24,7 +24,7 @@ from prunelimit.inputs.datasets import load_data
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.pruning.selection import Selection
-from prunelimit.report.figure import draw
+from prunelimit.reports.figure import draw
 from prunelimit.values import Method, Pattern
 
 ROOT = Path(plugins.__file__).parent
@@ -191,7 +191,7 @@ DATA = DataSource(NAME, SOURCE, HELP, read=read)
 """A line."""
 from matplotlib.figure import Figure
 
-from prunelimit.report.figure import ReportFigure
+from prunelimit.reports.figure import ReportFigure
 
 NAME = "line"
 SOURCE = "a test"
@@ -399,7 +399,7 @@ def test_each_is_used_from_the_command_line(
     assert found["limit"]["formula"] == "half" and plot.stat().st_size > 0  # type: ignore[index]
     assert main(["predict", "--help-all"]) == 0
     text = capsys.readouterr().out
-    assert "paper|half]" in text and "hessian|twice]" in text and "limit|line]" in text
+    assert "paper|half]" in text and "hessian|twice]" in text and "limit|layers|path|line]" in text
     assert main(["prune", "--help"]) == 0
     text = capsys.readouterr().out
     assert "wanda|largest|FILE.py:ATTR]" in text and "N:M|columns=N" in text

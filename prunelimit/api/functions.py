@@ -18,6 +18,7 @@ from ..commands.prune import (
     pruned_result,
     pruned_tensors,
 )
+from ..commands.saved import load_result
 from ..commands.spectrum import spectrum_loaded
 from ..commands.train import train_loaded
 from ..config import (
@@ -29,12 +30,10 @@ from ..config import (
     PruneConfig,
     TrainConfig,
 )
-from ..errors import InputError, UsageError
+from ..errors import UsageError
 from ..gate import require_same
 from ..progress import Progress
 from ..results.methods import Result
-from ..results.schema import SCHEMAS
-from ..results.serialization import from_json
 from ..results.types import (
     CheckResult,
     CompareResult,
@@ -42,7 +41,6 @@ from ..results.types import (
     PredictResult,
     SpectrumResult,
 )
-from ..storage.files import read_json
 from ..values import Method
 from .networks import PrunedNetwork, TrainedNetwork
 from .options import METHOD, configured, takes, with_method
@@ -422,15 +420,7 @@ def load(path: str | Path) -> Any:
     >>> type(pl.load(f"{folder.name}/spectrum.json")).__name__
     'SpectrumResult'
     """
-    document = read_json(Path(path))
-    for kind in SCHEMAS.values():
-        if document.get("schema") == kind.SCHEMA:
-            return from_json(kind, document, str(path))
-    known = ", ".join(kind.SCHEMA for kind in SCHEMAS.values())
-    raise InputError(
-        f"{path} holds no result that this version reads (its schema is "
-        f"{document.get('schema')!r}); known are {known}."
-    )
+    return load_result(Path(path))
 
 
 def _read(kind: type[R], given: R | str | Path) -> R:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import io
 from collections.abc import Callable, Iterable
@@ -11,12 +12,14 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
+from .. import plugins
+from ..commands.plot import plot_results
+from ..config import PlotConfig
 from ..errors import UsageError
-from ..report.figures.compare import plot_compare
-from ..report.figures.limit import plot_limit
-from ..report.figures.measure import plot_measure
-from ..report.figures.spectrum import plot_spectrum
-from ..report.tables import (
+from ..reports.figure import choose
+from ..reports.paper import Paper
+from ..reports.svg import inline_svg
+from ..reports.tables import (
     check_table,
     compare_table,
     measure_table,
@@ -36,14 +39,16 @@ from ..results.types import (
     SpectrumResult,
     TrainResult,
 )
-from ..storage.files import write_json, writing
+from ..storage.files import write_json
+from .options import configured
 
 __all__ = ["html", "plot", "save", "summary", "to_dict", "to_pandas"]
 
 UNWRAPPED = 1_000
 """Columns where nothing is wrapped."""
 
-FORMATS = (".png", ".pdf", ".svg")
+NOTEBOOK = Paper(width=6.0)
+"""What the figure of a notebook is drawn on."""
 
 Rows = Iterable[dict[str, Any]]
 
@@ -63,14 +68,6 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     TrainResult: lambda result, verbose: train_table(result),
 }
 """The table of each command."""
-
-FIGURES: dict[type[Any], Callable[[Any, Path | None], Any]] = {
-    PredictResult: plot_limit,
-    MeasureResult: lambda result, path: plot_measure([result], None, path),
-    CompareResult: plot_compare,
-    SpectrumResult: plot_spectrum,
-}
-"""The figure of each command that draws one."""
 
 
 def _rows(each: Iterable[Any], **beside: Any) -> Rows:
@@ -141,7 +138,21 @@ def html(result: Result) -> str:
     console.print(_of(TABLES, result, "table")(result, False), highlight=False, markup=False)
     code = console.export_html(inline_styles=True, code_format="{code}")
     text = "\n".join(line.rstrip() for line in code.rstrip().splitlines())
-    return f'<pre style="white-space: pre; overflow-x: auto">{text}</pre>'
+    table = f'<pre style="white-space: pre; overflow-x: auto">{text}</pre>'
+    return f"<div>{table}{_picture(result)}</div>"
+
+
+def _picture(result: Result) -> str:
+    """The figure on white paper, whatever the notebook's colours are."""
+    command = result.SCHEMA.split(".")[1].split("/")[0]
+    name = choose([command])
+    drawn = hashlib.sha256(repr(result).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+    svg = inline_svg(
+        name, [result], prefix=f"prunelimit-{drawn}", title=f"Figure of {command}",
+        description=next(each.help for each in plugins.describe("figure") if each.name == name),
+        sheet=NOTEBOOK,
+    )  # fmt: skip
+    return f'<div style="max-width: 48em; background: #ffffff">{svg}</div>'
 
 
 def to_dict(result: Result) -> dict[str, Any]:
@@ -169,19 +180,14 @@ def save(result: Result, path: str | Path, *, force: bool = False) -> None:
     write_json(Path(path), to_json(result), force=force)
 
 
-def plot(result: Result, path: str | Path | None = None, *, force: bool = False) -> Any:
+def plot(
+    result: Result, path: str | Path | None = None, *, force: bool = False, **options: Any
+) -> Any:
     """See :class:`Result`."""
-    draw = _of(FIGURES, result, "figure")
-    if path is None:
-        return draw(result, None)
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(
-            f"A figure cannot be written as {path.name}; end its name with "
-            f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
-        )
-    with writing(path, force=force) as temporary:
-        return draw(result, temporary)
+    command = result.SCHEMA.split(".")[1].split("/")[0]
+    target = None if path is None else Path(path)
+    named = [(f"{command}.json", result)]
+    return plot_results(named, configured(PlotConfig, options), target, force=force)
 
 
 def _of(known: dict[type[Any], Any], result: Result, what: str) -> Any:

@@ -49,8 +49,9 @@ def check_checkpoint(
     config: CheckConfig,
     *,
     progress: Progress = silent,
-) -> CheckResult:
-    """Predict and measure the network in ``checkpoint``, and compare.
+) -> tuple[CheckResult, PredictResult, MeasureResult]:
+    """Predict and measure the network in ``checkpoint``, and compare: the verdict, and both that
+    it is about.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -69,7 +70,7 @@ def check_checkpoint(
     measured = measure_loaded(
         loaded, measure, Recorder("measure", run, model, data, measure), progress=progress
     )
-    return _verdict(predicted, measured, config, recorder)
+    return _verdict(predicted, measured, config, recorder), predicted, measured
 
 
 def _verdict(

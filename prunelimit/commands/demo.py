@@ -21,6 +21,7 @@ from ..config import (
     MeasureConfig,
     ModelConfig,
     PruneConfig,
+    ReportConfig,
     RunConfig,
     TrainConfig,
 )
@@ -28,8 +29,7 @@ from ..errors import OutputError
 from ..inputs.load import load
 from ..limit.reliability import judge_one_shot
 from ..progress import Progress, silent
-from ..report.figure import draw
-from ..report.page import write_page
+from ..reports.figure import draw
 from ..results.serialization import to_json
 from ..results.types import DemoResult
 from ..storage.files import write_json
@@ -38,6 +38,7 @@ from .measure import measure_loaded
 from .predict import predict_loaded
 from .provenance import Recorder
 from .prune import prune_loaded
+from .report import report_results
 from .train import train
 
 __all__ = ["demo"]
@@ -108,18 +109,6 @@ def _tell(
     draw("spectrum", curvature, path=folder / "spectrum.png")
     draw("limit", predicted, path=folder / "limit.png")
     draw("measure", one_shot, refit, predicted, path=folder / "measure.png")
-    write_page(
-        folder / "report.html",
-        predicted,
-        [one_shot, refit],
-        pruned=cut,
-        check=verdict,
-        plots={
-            "Predicted limit": folder / "limit.png",
-            "Predicted and measured": folder / "measure.png",
-            "Spectrum": folder / "spectrum.png",
-        },
-    )
     documents: dict[str, Any] = {
         "train": trained,
         "spectrum": curvature,
@@ -129,6 +118,8 @@ def _tell(
         "measure-refit": refit,
         "check": verdict,
     }
+    named = [(f"{name}.json", result) for name, result in documents.items()]
+    report_results(named, ReportConfig(), folder / "report.html")
     for name, result in documents.items():
         write_json(folder / f"{name}.json", to_json(result), force=False)
     assert cut.artifact is not None

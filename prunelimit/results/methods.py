@@ -49,20 +49,33 @@ class Result:
 
         presentation.save(self, path, force=force)
 
-    def plot(self, path: str | Path | None = None, *, force: bool = False) -> Any:
+    def plot(
+        self,
+        path: str | Path | None = None,
+        *,
+        figure: str | None = None,
+        width: str | float | None = None,
+        no_title: bool = False,
+        dpi: int | None = None,
+        force: bool = False,
+    ) -> Any:
         """The figure that the command draws, as a matplotlib Figure; written to ``path`` if there
         is one (.png, .pdf or .svg).
 
+        ``figure`` names another than the first; ``width`` is in inches, or a text such as "82mm";
+        ``dpi`` is that of a PNG. :func:`prunelimit.plot` draws several results together.
+
         Raises:
-            UsageError: the command draws none, or the suffix is another.
+            UsageError: the command draws none, there is no such figure, or the suffix is another.
             OutputError: the file is there and ``force`` is not given, or it cannot be written.
         """
         from .. import presentation
 
-        return presentation.plot(self, path, force=force)
+        options = {"figure": figure, "width": width, "no_title": no_title, "dpi": dpi}
+        return presentation.plot(self, path, force=force, **options)
 
     def _repr_html_(self) -> str:
-        """The summary for a notebook."""
+        """The summary and the figure for a notebook."""
         from .. import presentation
 
         return presentation.html(self)

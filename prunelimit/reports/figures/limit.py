@@ -12,8 +12,9 @@ from matplotlib.ticker import FuncFormatter
 
 from ... import plugins
 from ...results.types import Limit, PredictResult
-from ..drawing import BLACK, BLUE, GREEN, GREY, ORANGE, RED, canvas
+from ..drawing import BLACK, BLUE, GREEN, GREY, ORANGE, RED, canvas, key, plain, titled
 from ..figure import ReportFigure
+from ..paper import paper
 from ..words import percent
 
 NAME = "limit"
@@ -41,24 +42,29 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
     at = limit.sparsity * prunable
     others = [v for v in result.variants if (v.formula, v.operator) != _headline(limit)]
     places = [(float(np.interp(v.sparsity, sparsity, radius)), v.sparsity) for v in others]
-    with canvas(path, height=5.6) as (figure, axes):
+    stroke = paper().stroke
+    with canvas(path, height=5.8) as (figure, axes):
         low, high = (bound * prunable for bound in limit.band)
         axes.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="ALMT transition band")
         low, high = (bound * prunable for bound in limit.interval)
         label = f"{100 * limit.confidence:g}% interval"
         axes.axhspan(low, high, color=ORANGE, alpha=0.35, linewidth=0, label=label)
-        label = f"removable at radius R ({plugins.label('formula', limit.formula)})"
-        axes.plot(radius, width, color=BLUE, linewidth=2, label=label)
-        axes.plot(radius, removed, color=GREEN, linewidth=2, label="removed at radius R, m(R)")
-        axes.plot([limit.radius], [at], "o", color=RED, markersize=9, zorder=5,
+        label = f"removable at radius R ({plain(plugins.label('formula', limit.formula))})"
+        axes.plot(radius, width, color=BLUE, linewidth=2 * stroke, label=label)
+        axes.plot(
+            radius, removed, color=GREEN, linewidth=2 * stroke, linestyle="--",
+            label="removed at radius R, m(R)",
+        )  # fmt: skip
+        axes.plot([limit.radius], [at], "o", color=RED, markersize=9 * stroke, zorder=5,
                   label=f"limit, {percent(limit.sparsity)} of prunable weights")  # fmt: skip
         for variant, (x, y) in zip(others, places, strict=True):
             solid = variant.operator == limit.operator
             axes.plot(
-                [x], [y * prunable], marker(variant.formula), color=BLACK, markersize=6,
+                [x], [y * prunable], marker(variant.formula), color=BLACK, markersize=6 * stroke,
                 markerfacecolor=BLACK if solid else "white", markeredgewidth=0.8, linestyle="none",
                 zorder=4,
-                label=f"{variant.formula}, {variant.operator}: {percent(variant.sparsity)}",
+                label=f"{plain(variant.formula)}, {plain(variant.operator)}: "
+                f"{percent(variant.sparsity)}",
             )  # fmt: skip
         # Where little survives the axis begins high, so that the crossing can be read.
         lowest = prunable * min([limit.sparsity, *(y for _, y in places)])
@@ -73,16 +79,12 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
             "right", functions=(lambda y: 100 * y / prunable, lambda s: s * prunable / 100)
         )
         scale.set_ylabel("% of prunable weights")
-        axes.set_title(
-            f"Pruning limit of {result.model.spec} on {result.data.spec}\n"
+        titled(
+            axes,
+            f"Pruning limit of {plain(result.model.spec)} on {plain(result.data.spec)}\n"
             f"loss tolerance epsilon {result.epsilon.value:.3g} nats",
-            loc="left",
-            fontsize=10,
         )
-        figure.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
-            frameon=False,
-        )  # fmt: skip
+        key(figure, axes)
     return figure
 
 

@@ -1,0 +1,30 @@
+"""Results that were saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..results.schema import SCHEMAS
+from ..results.serialization import from_json
+from ..storage.files import read_json
+
+__all__ = ["load_result"]
+
+
+def load_result(path: Path) -> Any:
+    """The result in a JSON file that a command or ``save`` wrote.
+
+    Raises:
+        InputError: there is no such file, or it holds no result of ours.
+    """
+    document = read_json(path)
+    for kind in SCHEMAS.values():
+        if document.get("schema") == kind.SCHEMA:
+            return from_json(kind, document, str(path))
+    known = ", ".join(kind.SCHEMA for kind in SCHEMAS.values())
+    raise InputError(
+        f"{path} holds no result that this version reads (its schema is "
+        f"{document.get('schema')!r}); known are {known}."
+    )

@@ -1,0 +1,727 @@
+"""What a report says, as sections of blocks that a page and a comment show each in its own way.
+
+Every number is a :class:`Fact` that knows its file and field, every sentence that comes from a file
+a :class:`Said`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PruneLimitError
+from ..limit.reliability import judge_one_shot
+from .command import CONFIGS, command_line
+from .sources import Collection, Source
+from .words import digits, matrix, predicted
+
+__all__ = [
+    "Bullets",
+    "Card",
+    "Code",
+    "Fact",
+    "Inline",
+    "Lines",
+    "Picture",
+    "Said",
+    "Section",
+    "Table",
+    "Text",
+    "Verdict",
+    "cards",
+    "sections",
+    "verdicts",
+]
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number as people read it, and where it stands."""
+
+    text: str
+    value: float | int | None
+    file: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text that comes from a file."""
+
+    text: str
+    file: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """What is to be typed, or is named as it is written."""
+
+    text: str
+
+
+Inline = tuple["str | Fact | Said | Code", ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; a ``warning`` stands out."""
+
+    parts: Inline
+    warning: bool = False
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    items: tuple[Inline, ...]
+    kind: str = "bullets"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Command lines, to be copied."""
+
+    lines: tuple[str, ...]
+    kind: str = "lines"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows; ``folded`` ones are shown when asked for."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Inline, ...], ...]
+    numeric: tuple[bool, ...]
+    files: tuple[str, ...]
+    folded: bool = False
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of these sources."""
+
+    figure: str
+    title: str
+    sources: tuple[Source, ...]
+    kind: str = "picture"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the numbers that everything is about; ``doubts`` say why it cannot be trusted."""
+
+    name: str
+    value: Inline
+    meaning: str
+    doubts: tuple[Inline, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a check; ``passed`` is None where there was none."""
+
+    passed: bool | None
+    parts: Inline
+    reasons: tuple[Inline, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it; ``id`` names it in links."""
+
+    id: str
+    title: str
+    blocks: tuple[Any, ...]
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _seconds(x: float) -> str:
+    if x < 120:
+        return f"{x:.3g} s"
+    return f"{x / 60:.3g} min" if x < 7200 else f"{x / 3600:.3g} h"
+
+
+FORMS: dict[str, Callable[[Any], str]] = {
+    "count": lambda x: f"{x:,}",
+    "accuracy": lambda x: f"{100 * x:.2f}%",
+    "nats": lambda x: f"{x:.4g}",
+    "rise": lambda x: f"{x:.2e}",
+    "short": lambda x: f"{x:.3g}",
+    "points": lambda x: f"{x:+.2f} pp",
+    "tolerance": lambda x: f"{x:g} pp",
+    "share-points": lambda x: f"{100 * x:g} pp",
+    "error": lambda x: f"{100 * x:.2f} pp",
+    "lost": lambda x: f"{0.0 - 100 * x:+.2f} pp",
+    "level": lambda x: f"{100 * x:g}%",
+    "seconds": _seconds,
+    "bytes": lambda x: f"{x:,} bytes",
+    "memory": lambda x: f"{x / 2**20:,.0f} MiB",
+}
+
+
+@dataclass(frozen=True)
+class Of:
+    """Facts of one source."""
+
+    source: Source
+
+    def number(self, place: str, form: str) -> Fact:
+        """The number at ``place``, in one of :data:`FORMS`."""
+        value = self.source.at(place)
+        if not _finite(value):
+            return Fact(UNKNOWN, None, self.source.name, place)
+        return Fact(FORMS[form](value), value, self.source.name, place)
+
+    def percent(self, place: str, places: int | None = None) -> Fact:
+        """The fraction at ``place`` as a percentage."""
+        value = self.source.at(place)
+        if not _finite(value):
+            return Fact(UNKNOWN, None, self.source.name, place)
+        places = digits([value]) if places is None else places
+        return Fact(f"{100 * value:.{places}f}%", value, self.source.name, place)
+
+    def interval(self, place: str, low_high: str, sparsity: str | None = None) -> Inline:
+        """A sparsity and its interval, all of one precision."""
+        where = sparsity or f"{place}.sparsity"
+        ends = [f"{low_high}.{side}" for side in (0, 1)]
+        values = [self.source.at(each) for each in (where, *ends)]
+        known = [each for each in values[:2] if _finite(each)]
+        places = digits(known) if known else 1
+        low, high = (self.percent(each, places) for each in ends)
+        return (self.percent(where, places), " (", low, " to ", high, ")")
+
+    def threshold(self, place: str) -> Inline:
+        """The sparsity of a threshold and its interval."""
+        return self.interval(place, f"{place}.interval")
+
+    def said(self, place: str) -> Said:
+        """The text at ``place``."""
+        return Said(str(self.source.at(place)), self.source.name, place)
+
+    def each(self, place: str) -> tuple[Inline, ...]:
+        """The sentences of the list at ``place``."""
+        return tuple(
+            (self.said(f"{place}.{number}"),) for number in range(len(self.source.at(place)))
+        )
+
+    def rule(self, place: str) -> Inline:
+        """What the threshold at ``place`` holds, in words."""
+        threshold = self.source.at(place)
+        if threshold.rule == "accuracy":
+            return ("accuracy within ", self.number(f"{place}.tolerance", "share-points"),
+                    " of dense")  # fmt: skip
+        if threshold.rule == "dense-accuracy":
+            return ("accuracy at least dense",)
+        if threshold.rule in ("loss", "feasibility"):
+            trained = "survivors trained to " if threshold.rule == "feasibility" else ""
+            return (f"{trained}loss within epsilon, ", self.number(f"{place}.tolerance", "nats"),
+                    " nats")  # fmt: skip
+        return (self.said(f"{place}.rule"),)
+
+
+def cards(found: Collection) -> tuple[Card, ...]:
+    """The two numbers, or as many as the files hold."""
+    source = found.one("predict")
+    if source is not None:
+        of, result, made = Of(source), source.result, []
+        if result.one_shot is not None:
+            judged = judge_one_shot(result.one_shot, result.reliability.path)
+            doubted = not judged.ok
+            made.append(
+                Card("Plain", of.threshold("one_shot"), PLAIN, _unresolved(of) if doubted else ())
+            )
+        doubts = () if result.reliability.ok else of.each("reliability.reasons")
+        return (*made, Card("Limit", of.threshold("limit"), LIMIT, doubts))
+    source = found.one("compare")
+    if source is not None:
+        of = Of(source)
+        doubts = () if source.result.reliability.ok else of.each("reliability.reasons")
+        return (Card("Limit", of.threshold("limit"), LIMIT, doubts),)
+    return tuple(
+        Card(f"Measured, {source.result.method}", Of(source).threshold("thresholds.0"),
+             "the largest sparsity that holds the first rule of the table below")
+        for source in found.all("measure")
+        if source.result.thresholds
+    )  # fmt: skip
+
+
+PLAIN = "The smallest weights removed, nothing else changed: the loss stays up to here."
+LIMIT = "Up to here some setting of the surviving weights keeps the loss."
+
+
+def _unresolved(of: Of) -> tuple[Inline, ...]:
+    """What the threshold in one shot is doubted for, which no field holds as a sentence."""
+    return (("It is not resolved well: its interval is ", *of.threshold("one_shot")[2:-1], "."),)
+
+
+def verdicts(found: Collection) -> tuple[Verdict, ...]:
+    """What the checks say; where there is none, how to obtain one."""
+    made = []
+    for source in found.all("check"):
+        of, result = Of(source), source.result
+        parts: Inline = (
+            f"{predicted(result.number).capitalize()} ",
+            *of.interval("", "predicted_interval", "predicted"),
+            ", measured (", of.said("rule"), ") ",
+            *of.interval("", "measured_interval", "measured"),
+            "; the difference is ", of.number("difference_pp", "points"), ", and ",
+            of.number("tolerance_pp", "tolerance"), " is accepted.",
+        )  # fmt: skip
+        made.append(Verdict(result.passed, parts, of.each("reasons")))
+    if made:
+        return tuple(made)
+    both = [found.one("predict"), found.one("measure")]
+    how: Inline = ()
+    if None not in both:
+        names = " ".join(each.name for each in both if each is not None)
+        how = (" Obtain one: ", Code(f"prunelimit check {names}"))
+    return (Verdict(None, ("No check of predicted against measured is among the files.", *how)),)
+
+
+def sections(found: Collection) -> tuple[Section, ...]:
+    """Everything below the numbers, in the order people ask for it."""
+    made = (
+        _measured(found),
+        _methods(found),
+        _limit(found),
+        _spectrum(found),
+        _layers(found),
+        _reliability(found),
+        _pruned(found),
+        _trained(found),
+        _computed(found),
+    )
+    return tuple(each for each in made if each is not None)
+
+
+def _files(*sources: Source | None) -> tuple[str, ...]:
+    return tuple(each.name for each in sources if each is not None)
+
+
+def _table(
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    words: int,
+    *sources: Source,
+    folded: bool = False,
+) -> Table:
+    """A table whose first ``words`` columns are of words, the others of numbers."""
+    return Table(
+        caption, tuple(head), tuple(tuple(row) for row in rows),
+        tuple(index >= words for index in range(len(head))), _files(*sources), folded,
+    )  # fmt: skip
+
+
+CURVE = ("sparsity", "test accuracy", "training loss, nats", "weights left")
+
+
+def _curve(of: Of, place: str, points: Sequence[Any]) -> list[list[Inline]]:
+    return [
+        [
+            (of.percent(f"{place}.{n}.sparsity", 2),),
+            (of.number(f"{place}.{n}.accuracy", "accuracy"),),
+            (of.number(f"{place}.{n}.loss", "nats"),),
+            (of.number(f"{place}.{n}.nonzero", "count"),),
+        ]
+        for n in range(len(points))
+    ]
+
+
+def _measured(found: Collection) -> Section | None:
+    measured = found.all("measure")
+    if not measured:
+        return None
+    prediction = found.one("predict")
+    beside = measured if prediction is None else (*measured, prediction)
+    rows = [
+        [(Of(s).said("method"),), Of(s).rule(f"thresholds.{n}"), Of(s).threshold(f"thresholds.{n}")]
+        for s in measured
+        for n in range(len(s.result.thresholds))
+    ]
+    blocks: list[Any] = [
+        Picture("measure", "Accuracy and loss against sparsity", tuple(beside)),
+        _table(
+            "Largest sparsity that holds a rule",
+            ("method", "rule", "of prunable weights"), rows, 2, *measured,
+        ),
+        Text(
+            (
+                "An interval covers the sampling error of the test samples. The dense network has "
+                "a test accuracy of ", Of(measured[0]).number("dense.accuracy", "accuracy"),
+                " and a mean training loss of ", Of(measured[0]).number("dense.loss", "nats"),
+                " nats; epsilon is ", Of(measured[0]).number("epsilon.value", "nats"), " nats (",
+                Of(measured[0]).said("epsilon.rule"), ").",
+            )
+        ),
+    ]  # fmt: skip
+    for source in measured:
+        witness = source.result.witness
+        if witness is not None:
+            of = Of(source)
+            blocks.append(
+                Text(
+                    (
+                        "How far training of the survivors (", of.said("method"), ") has "
+                        "converged: the last doubling of its passes added ",
+                        of.number("witness.converged_pp", "points"), ".",
+                    )
+                )
+            )  # fmt: skip
+    blocks += [
+        _table(
+            f"All points of {source.name}", CURVE, _curve(Of(source), "curve", source.result.curve),
+            0, source, folded=True,
+        )
+        for source in measured
+    ]  # fmt: skip
+    return Section("measured", "Accuracy and loss against sparsity", tuple(blocks))
+
+
+def _methods(found: Collection) -> Section | None:
+    source = found.one("compare")
+    if source is None:
+        return None
+    of, result = Of(source), source.result
+    prediction = found.one("predict")
+    beside = (source,) if prediction is None else (source, prediction)
+    rows = [
+        [
+            (of.said(f"methods.{m}.method"),),
+            of.rule(f"methods.{m}.thresholds.{n}"),
+            of.threshold(f"methods.{m}.thresholds.{n}"),
+            (of.number(f"methods.{m}.thresholds.{n}.distance_pp", "points"),),
+        ]
+        for m, method in enumerate(result.methods)
+        for n in range(len(method.thresholds))
+    ]
+    costs = [
+        [
+            (of.said(f"methods.{m}.method"),),
+            (of.number(f"methods.{m}.cost.products", "count"),),
+            (of.number(f"methods.{m}.cost.epochs", "count"),),
+            (of.number(f"methods.{m}.cost.seconds", "seconds"),),
+        ]
+        for m in range(len(result.methods))
+    ]
+    blocks: list[Any] = [
+        Picture("compare", "Methods and the limit", beside),
+        Text(("The limit is ", *of.threshold("limit"), " of the prunable weights.")),
+        _table(
+            "Methods against the limit",
+            ("method", "rule", "of prunable weights", "left to the limit"), rows, 2, source,
+        ),
+        _table(
+            "What each method cost", ("method", "products", "epochs", "time"), costs, 1, source,
+            folded=True,
+        ),
+        *(
+            _table(
+                f"All points of {method.method}",
+                CURVE, _curve(of, f"methods.{m}.curve", method.curve), 0, source, folded=True,
+            )
+            for m, method in enumerate(result.methods)
+        ),
+    ]  # fmt: skip
+    if result.interrupted:
+        blocks.insert(0, Text(("The comparison was interrupted: methods are missing.",), True))
+    return Section("methods", "Methods against the limit", tuple(blocks))
+
+
+def _limit(found: Collection) -> Section | None:
+    source = found.one("predict")
+    if source is None:
+        return None
+    of, result = Of(source), source.result
+    limit = result.limit
+    rows = [
+        [
+            (of.said(f"variants.{n}.formula"),),
+            (of.said(f"variants.{n}.operator"),),
+            of.threshold(f"variants.{n}"),
+        ]
+        for n in range(len(result.variants))
+    ]
+    errors = [
+        [(str(name),), (of.number(f"limit.errors.{name}", "share-points"),)]
+        for name in limit.errors
+        if "." not in name
+    ]
+    blocks: list[Any] = [
+        Text(
+            (
+                "Removing weights costs a radius; the flat directions of the loss allow a width. "
+                "The limit is where the two curves cross: it keeps ",
+                of.number("limit.kept", "count"), " of ", of.number("model.prunable", "count"),
+                " prunable weights and is ", of.percent("limit.sparsity_of_all"),
+                " of all parameters.",
+            )
+        ),
+        Picture("limit", "Width and radius cross at the limit", (source,)),
+        _table(
+            "The limit by formula and operator",
+            ("formula", "operator", "of prunable weights"), rows, 2, source,
+        ),
+        _table(
+            "What the interval covers, to either side", ("source of error", "half width"), errors,
+            1, source, folded=True,
+        ),
+    ]  # fmt: skip
+    if limit.expected is not None:
+        low, high = (of.percent(f"limit.expected.{side}") for side in (0, 1))
+        blocks.insert(
+            1, Text(("By what other networks did, trained survivors stop at ", low, " to ", high,
+                     ".")),
+        )  # fmt: skip
+    return Section("limit", "Width and crossing", tuple(blocks))
+
+
+SUMMARY = (
+    ("lambda_max", "largest eigenvalue", "nats"),
+    ("lambda_min", "smallest eigenvalue", "nats"),
+    ("trace", "trace", "nats"),
+    ("trace_standard_error", "standard error of the trace", "short"),
+    ("negative_mass", "eigenvalues below zero", "percent"),
+)
+
+
+def _spectrum(found: Collection) -> Section | None:
+    source = found.one("spectrum") or found.one("predict")
+    if source is None:
+        return None
+    of, curvature = Of(source), source.result.curvature
+    rows = []
+    for name, label, form in SUMMARY:
+        if name == "trace_standard_error" and curvature.probes < 2:
+            continue  # one probe says nothing of its own error
+        where = f"curvature.{name}"
+        fact = of.percent(where) if form == "percent" else of.number(where, form)
+        rows.append([(f"{label}",), (fact,)])
+    picture = [Picture("spectrum", "The spectral density", (source,))]
+    return Section(
+        "spectrum",
+        f"Spectrum of the {matrix(curvature.kind)}",
+        (
+            *(picture if source.command == "spectrum" else []),
+            _table("The spectrum in a few numbers", ("", "value"), rows, 1, source),
+        ),
+    )
+
+
+def _layers(found: Collection) -> Section | None:
+    sources = [each for each in (found.one("predict"), *found.all("prune")) if each is not None]
+    blocks: list[Any] = []
+    for source in sources:
+        of, layers = Of(source), source.result.layers
+        if not layers:
+            continue
+        what = "at the limit" if source.command == "predict" else "pruned"
+        rows = [
+            [
+                (of.said(f"layers.{n}.name"),),
+                tuple(_shape(of, n, len(layer.shape))),
+                (of.number(f"layers.{n}.kept", "count"),),
+                (of.percent(f"layers.{n}.sparsity", digits(x.sparsity for x in layers)),),
+            ]
+            for n, layer in enumerate(layers)
+        ]
+        caption = f"Layers {what}, {source.name}"
+        blocks += [
+            Picture("layers", f"What survives of every layer, {what}", (source,)),
+            _table(
+                caption, ("weight", "shape", "kept", "sparsity"), rows, 1, source,
+                folded=len(layers) > 12,
+            ),
+        ]  # fmt: skip
+    return Section("layers", "Sparsity by layer", tuple(blocks)) if blocks else None
+
+
+def _shape(of: Of, layer: int, length: int) -> Iterable[str | Fact]:
+    for n in range(length):
+        if n:
+            yield " x "
+        yield of.number(f"layers.{layer}.shape.{n}", "count")
+
+
+def _reliability(found: Collection) -> Section | None:
+    source = found.one("predict") or found.one("compare")
+    if source is None:
+        return None
+    of, reliability = Of(source), source.result.reliability
+    blocks: list[Any] = []
+    if reliability.ok:
+        blocks.append(Text(("Yes: no reason against it was found.",)))
+    else:
+        blocks += [
+            Text(("No. Do not act on the limit before this is mended:",), True),
+            Bullets(of.each("reliability.reasons")),
+        ]
+    if reliability.nonquadraticity is not None:
+        blocks.append(
+            Text(
+                (
+                    "Where the loss has risen by epsilon, it is ",
+                    of.number("reliability.nonquadraticity", "short"),
+                    " times what the second-order model says; the model is exact where this is "
+                    "one.",
+                )
+            )
+        )  # fmt: skip
+    if reliability.path:
+        rows = [
+            [
+                (of.percent(f"reliability.path.{n}.sparsity"),),
+                *((of.number(f"reliability.path.{n}.{name}", "rise"),)
+                  for name in ("loss_rise", "quadratic_rise", "linear_rise")),
+            ]
+            for n in range(len(reliability.path))
+        ]  # fmt: skip
+        if source.command == "predict":
+            blocks.append(Picture("path", "Loss along the pruning path", (source,)))
+        blocks.append(
+            _table(
+                "Loss rise along the pruning path, nats",
+                ("sparsity", "actual", "quadratic part", "linear part"), rows, 0, source,
+            )
+        )  # fmt: skip
+    return Section("reliability", "Can the limit be trusted?", tuple(blocks))
+
+
+def _pruned(found: Collection) -> Section | None:
+    sources = found.all("prune")
+    if not sources:
+        return None
+    rows = [
+        [
+            (of.said("method"),),
+            (of.percent("sparsity"),),
+            (of.number("accuracy_before", "accuracy"),),
+            (of.number("accuracy_after", "accuracy"),),
+            (of.number("drop", "lost"), " +- ", of.number("standard_error", "error"))
+            if _finite(of.source.at("standard_error"))
+            else (of.number("drop", "lost"),),
+            (of.number("artifact.bytes", "bytes"),) if of.source.result.artifact else ("",),
+        ]
+        for of in map(Of, sources)
+    ]
+    blocks: list[Any] = [
+        _table(
+            "What pruning left",
+            ("method", "sparsity", "accuracy before", "after", "change", "file"), rows, 1, *sources,
+        ),
+        Text(("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.",)),
+    ]  # fmt: skip
+    warnings = tuple(item for source in sources for item in Of(source).each("warnings"))
+    if warnings:
+        blocks.append(Bullets(warnings))
+    return Section("pruned", "Pruned networks", tuple(blocks))
+
+
+def _trained(found: Collection) -> Section | None:
+    source = found.one("train")
+    if source is None:
+        return None
+    of = Of(source)
+    blocks: list[Any] = [
+        Text(
+            (
+                "The dense network was trained to a test accuracy of ",
+                of.number("dense.accuracy", "accuracy"), " and a mean training loss of ",
+                of.number("dense.loss", "nats"), " nats.",
+            )
+        )
+    ]  # fmt: skip
+    if len(source.result.history) > 1:
+        blocks.append(Picture("training", "Training by epoch", (source,)))
+    return Section("trained", "Training", tuple(blocks))
+
+
+def _computed(found: Collection) -> Section:
+    prediction = found.one("predict")
+    blocks: list[Any] = []
+    if prediction is not None:
+        of, curvature = Of(prediction), prediction.result.curvature
+        carried: Inline = ()
+        if curvature.carried is not None and curvature.carried < 1:
+            carried = (" They carry ", of.percent("curvature.carried"), " of the output curvature.")
+        blocks.append(
+            Text(
+                (
+                    "The prediction took ", of.number("curvature.products", "count"),
+                    f" products with the {matrix(curvature.kind)} on ",
+                    of.number("curvature.samples", "count"), " training samples (",
+                    of.number("curvature.probes", "count"),
+                    " probe, " if curvature.probes == 1 else " probes, ",
+                    of.number("curvature.steps", "count"), " Lanczos steps); each took ",
+                    of.number("curvature.product_seconds", "seconds"), ".", *carried,
+                )
+            )
+        )  # fmt: skip
+    rows = [
+        [
+            (source.name,),
+            (of.said("command"),),
+            (of.number("wall_seconds", "seconds"),),
+            (of.number("peak_bytes", "memory"),),
+            (of.number("seed", "count"),),
+            (of.said("device"),),
+            (of.said("created"),),
+        ]
+        for source in found.sources
+        for of in [Of(source)]
+    ]
+    versions = [
+        [(str(name),), *((_version(source, str(name)),) for source in found.sources)]
+        for name in dict.fromkeys(n for s in found.sources for n in s.result.provenance.versions)
+        if "." not in str(name)
+    ]
+    tool: list[Any] = [
+        ("prunelimit",),
+        *((Of(source).said("tool_version"),) for source in found.sources),
+    ]
+    blocks += [
+        _table(
+            "Cost and place", ("file", "command", "time", "memory", "seed", "device", "begun"),
+            rows, 2, *found.sources,
+        ),
+        _table(
+            "Environment", ("package", *(each.name for each in found.sources)), [tool, *versions],
+            1 + len(found.sources), *found.sources, folded=True,
+        ),
+    ]  # fmt: skip
+    lines = [line for line in map(_again, found.sources) if line is not None]
+    if lines:
+        blocks += [
+            Text(("To obtain it again, with CKPT the checkpoint that the files are about:",)),
+            Lines(tuple(lines)),
+        ]
+    return Section("computed", "How it was computed", tuple(blocks))
+
+
+def _version(source: Source, name: str) -> Said | str:
+    if name not in source.result.provenance.versions:
+        return ""
+    return Of(source).said(f"versions.{name}")
+
+
+def _again(source: Source) -> str | None:
+    """The command line of a result, where its settings are those of this version."""
+    provenance = source.result.provenance
+    if provenance.command not in CONFIGS or source.model.sha256 is None:
+        return None
+    try:
+        return command_line(provenance, "CKPT")
+    except (PruneLimitError, TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,214 @@
+"""What figures have in common: canvas, colours, marks, axes, titles and keys.
+
+The colours are those of Okabe and Ito, darkened until each has a contrast of at least 3 on white.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from scipy.stats import binomtest
+
+from ..errors import shown
+from ..storage.files import writing
+from .paper import paper
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "GREY",
+    "GRID",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "WHITE",
+    "Look",
+    "accuracy_axis",
+    "canvas",
+    "error_bars",
+    "key",
+    "looks",
+    "plain",
+    "sparsity_axis",
+    "thinned",
+    "titled",
+    "wrapped",
+]
+
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072b2", "#b37700", "#008660", "#c8452c", "#a2508a"
+BLACK, GREY, BROWN = "#222222", "#6f6f6f", "#7a5230"
+WHITE, GRID = "#ffffff", "#dddddd"
+COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK, GREY, BROWN)
+"""Those that something is told by."""
+
+TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is told from others: by colour, mark and line."""
+
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+METHODS = {
+    "magnitude": Look(BLUE, "o"),
+    "magnitude+trained": Look(GREEN, "s"),
+    "magnitude+compensated": Look(PURPLE, "^"),
+    "magnitude+staged": Look(RED, "D"),
+}
+"""The looks of the methods that stand beside the limit most often."""
+
+OTHER_COLOURS = (BLACK, GREY, BROWN)
+OTHER_MARKERS = ("v", "P", "X", "<", ">", "*", "p", "h")
+LINES = ("-", "--", "-.", ":")
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """One look for each of the methods; no two are alike while there are fewer than 24."""
+    found: dict[str, Look] = {}
+    turn = 0
+    for name in dict.fromkeys(methods):
+        if name in METHODS:
+            found[name] = METHODS[name]
+            continue
+        line = LINES[(turn // len(OTHER_COLOURS)) % len(LINES)]
+        marker = OTHER_MARKERS[turn % len(OTHER_MARKERS)]
+        found[name] = Look(OTHER_COLOURS[turn % len(OTHER_COLOURS)], marker, line)
+        turn += 1
+    return found
+
+
+@contextmanager
+def canvas(
+    path: Path | None, rows: int = 1, height: float = 4.6, **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure and its axes, written to ``path`` at the end if there is one.
+
+    ``height`` is in inches, on the widest paper.
+    """
+    sheet = paper()
+    with rc_context(sheet.settings()):
+        figure = Figure(figsize=(sheet.width, sheet.height(height)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 1, **options)
+        for axis in np.atleast_1d(axes):
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(True, color=GRID, linewidth=0.6)
+            axis.set_axisbelow(True)
+        yield figure, axes
+        if path is None:
+            return
+        kind = path.suffix.lstrip(".").lower() or "png"
+        # Without the creation date the same result gives the same file.
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        with writing(path, force=True) as temporary:
+            figure.savefig(temporary, format=kind, dpi=sheet.dpi, metadata=metadata)
+
+
+def plain(text: object) -> str:
+    """A name from a file as matplotlib shows it: no formula, one line, seen in a key."""
+    name = shown(text).encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
+
+
+def wrapped(text: str, share: float = 0.85, size: float | None = None) -> str:
+    """A text in lines that a share of the paper's width holds."""
+    letters = paper().letters(share, size)
+    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+
+
+def titled(axes: Axes, text: str) -> None:
+    """The title, where one is wanted."""
+    if paper().title:
+        axes.set_title(wrapped(text), loc="left")
+
+
+def key(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    """What lines and marks mean, below the figure, in as many columns as there is room for."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    sheet = paper()
+    labels = [wrapped(label, 0.85, sheet.small) for label in labels]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    room = sheet.letters(size=sheet.small) // (longest + 6)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=max(1, min(columns, room)),
+        frameon=False,
+    )  # fmt: skip
+
+
+def thinned(places: Sequence[float], room: float) -> list[float]:
+    """Those of the places, which are in order, that keep a distance of ``room`` to the last."""
+    found: list[float] = []
+    for place in places:
+        if not found or abs(place - found[-1]) >= room:
+            found.append(place)
+    return found
+
+
+def _decades(kept: float) -> float:
+    return -math.log10(kept)
+
+
+def _ticks(floor: float, inches: float, points: float) -> list[float]:
+    """Sparsities to label on a logarithmic axis of what is left that ends at ``floor``."""
+    room = max(_decades(floor), 1e-9) * points / (72 * inches)
+    places = thinned([_decades(1 - t) for t in TICKS if 1 - t >= floor], room)
+    return [t for t in TICKS if 1 - t >= floor and _decades(1 - t) in places]
+
+
+def accuracy_axis(axes: Axes, fewest: float, inches: float = 2.0) -> None:
+    """Share of errors on a logarithmic axis that grows downwards, labelled with the accuracy."""
+    axes.set_yscale("log")
+    axes.set_ylim(1.0, fewest / 1.2)
+    ticks = _ticks(fewest, inches, 1.6 * paper().small)
+    axes.yaxis.set_major_locator(FixedLocator([1 - t for t in ticks]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - y):.3g}"))
+    axes.set_ylabel(
+        "test accuracy, %\n(log of errors)" if inches < 2.4 else "test accuracy, % (log of errors)"
+    )
+
+
+def sparsity_axis(axes: Axes, floor: float) -> None:
+    """Surviving fraction on a logarithmic axis, labelled with the sparsity."""
+    axes.set_xlim(1.0, floor)
+    axes.set_xscale("log")
+    ticks = _ticks(floor, 0.8 * paper().width, 4.2 * paper().small)
+    axes.xaxis.set_major_locator(FixedLocator([1 - s for s in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - x):.3g}%"))
+    axes.set_xlabel(wrapped("sparsity, % of prunable weights removed (log of what survives)"))
+
+
+def error_bars(
+    accuracies: Sequence[float], samples: int, confidence: float, fewest: float
+) -> tuple[list[float], list[float]]:
+    """Below and above each share of errors, by Wilson's interval of so many test samples; no share
+    is shown below ``fewest``."""
+    below, above = [], []
+    for accuracy in accuracies:
+        wrong = min(max(round((1 - accuracy) * samples), 0), samples)
+        found = binomtest(wrong, samples).proportion_ci(confidence, method="wilson")
+        middle = max(1 - accuracy, fewest)
+        below.append(middle - min(middle, max(found.low, fewest / 1.2)))
+        above.append(max(middle, found.high) - middle)
+    return below, above

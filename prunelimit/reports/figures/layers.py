@@ -1,0 +1,84 @@
+"""How sparse each layer is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ...results.types import PredictResult, PruneResult
+from ..drawing import BLUE, ORANGE, canvas, key, plain, titled
+from ..figure import ReportFigure
+from ..paper import paper
+from ..words import percent
+
+NAME = "layers"
+ORDER = 5
+SOURCE = "prunelimit"
+HELP = "What survives of every layer."
+OF = ("predict", "prune")
+
+__all__ = ["FIGURE", "plot_layers"]
+
+NAMED = 40
+"""Layers that can be named beside their bars."""
+
+LOWEST = 3e-6
+
+
+def plot_layers(result: PredictResult | PruneResult, path: Path | None = None) -> Figure:
+    """Surviving share of every prunable tensor, on a logarithmic axis, and that of all together.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    layers, stroke = result.layers, paper().stroke
+    if isinstance(result, PredictResult):
+        overall, what = result.limit.sparsity, "Layers at the limit"
+    else:
+        overall, what = result.sparsity, f"Layers pruned by {plain(result.method)}"
+    kept = [max(1 - each.sparsity, 0.0) for each in layers]
+    present = [each for each in [*kept, 1 - overall] if each > 0] or [1.0]
+    floor = max(LOWEST, 0.5 * min(present))
+    rows = list(range(len(layers)))
+    named = len(layers) <= NAMED
+    with canvas(path, height=1.6 + 0.28 * min(max(len(layers), 2), NAMED)) as (figure, axes):
+        axes.hlines(rows, floor, [max(each, floor) for each in kept], color=BLUE,
+                    linewidth=(4 if named else 1) * stroke)  # fmt: skip
+        axes.plot(
+            [max(each, floor) for each in kept], rows, "o", color=BLUE,
+            markersize=(6 if named else 2.5) * stroke, linestyle="none",
+            label="survives of a layer",
+        )  # fmt: skip
+        axes.axvline(
+            max(1 - overall, floor), color=ORANGE, linewidth=1.6 * stroke, linestyle="--",
+            label=f"of all prunable weights, {percent(1 - overall, 2)}",
+        )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlim(floor, 1.0)
+        axes.set_ylim(len(layers) - 0.4, -0.6)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g}%")
+        axes.set_xlabel("surviving weights, % of the layer (log)")
+        if named:
+            axes.set_yticks(rows, [_name(each.name) for each in layers])
+        else:
+            axes.set_ylabel("layer, from the first to the last")
+        axes.grid(False, axis="y")
+        titled(axes, f"{what}: {plain(result.model.spec)} on {plain(result.data.spec)}")
+        key(figure, axes)
+    return figure
+
+
+def _name(name: str) -> str:
+    """A layer's name, its beginning left out where there is no room for it."""
+    room = max(12, paper().letters(0.3))
+    return plain(name if len(name) <= room else f"...{name[-(room - 3) :]}")
+
+
+def _draw(results: Sequence[PredictResult | PruneResult], path: Path | None) -> Figure:
+    (result,) = results
+    return plot_layers(result, path)
+
+
+FIGURE = ReportFigure(NAME, SOURCE, HELP, draw=_draw)

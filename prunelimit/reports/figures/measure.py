@@ -1,0 +1,179 @@
+"""Accuracy and loss against sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...results.types import MeasureResult, PredictResult, Threshold
+from ..drawing import (
+    GREY,
+    ORANGE,
+    Look,
+    accuracy_axis,
+    canvas,
+    error_bars,
+    key,
+    looks,
+    plain,
+    sparsity_axis,
+    titled,
+    wrapped,
+)
+from ..figure import ReportFigure
+from ..paper import paper
+from ..words import interval, percent
+
+NAME = "measure"
+ORDER = 2
+SOURCE = "prunelimit"
+HELP = "Accuracy and loss against sparsity, with what was predicted where it is given."
+OF = ("measure",)
+BESIDE = ("predict",)
+MANY = True
+
+__all__ = ["FIGURE", "plot_measure"]
+
+
+def plot_measure(
+    results: Sequence[MeasureResult], predicted: PredictResult | None, path: Path | None = None
+) -> Figure:
+    """Accuracy and loss against sparsity, with what was predicted and what was measured.
+
+    Both axes of the upper half are logarithmic in what is lost: surviving weights and errors. Its
+    bars are the sampling error of the test samples, at the level that the measurement has.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    dense = results[0].dense
+    target = dense.loss + results[0].epsilon.value
+    curves = [p for r in results for p in r.curve if p.sparsity < 1]
+    floor = max(min((1 - p.sparsity for p in curves), default=0.01) / 1.3, 1e-4)
+    fewest = min([1 - p.accuracy for p in curves if p.accuracy < 1] or [0.01])
+    styles = looks(result.method for result in results)
+    stroke = paper().stroke
+    with canvas(path, 2, 6.8, sharex=True) as (figure, (upper, lower)):
+        for result in results:
+            look = styles[result.method]
+            points = [p for p in result.curve if 1 - p.sparsity >= floor]
+            kept = [1 - p.sparsity for p in points]
+            errors = [max(1 - p.accuracy, fewest / 2) for p in points]
+            style: dict[str, Any] = {
+                "color": look.colour, "marker": look.marker, "linestyle": look.line,
+                "linewidth": 1.3 * stroke, "markersize": 3.5 * stroke,
+            }  # fmt: skip
+            upper.plot(kept, errors, label=f"measured, {plain(result.method)}", **style)
+            lower.plot(kept, [p.loss for p in points], **style)
+            if result.data.test_samples > 0 and points:
+                upper.errorbar(
+                    kept, errors, fmt="none", ecolor=look.colour, elinewidth=0.8 * stroke,
+                    yerr=error_bars(
+                        [p.accuracy for p in points], result.data.test_samples,
+                        _confidence(result), fewest / 2,
+                    ),
+                )  # fmt: skip
+        _thresholds(results, styles, upper, lower, floor, fewest)
+        upper.axhline(max(1 - dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
+        lower.axhline(target, color=GREY, linewidth=0.8)
+        lower.annotate(
+            "dense loss + epsilon", (1, target), xytext=(2, 3), textcoords="offset points",
+            fontsize=paper().small, color=GREY,
+        )  # fmt: skip
+        if predicted is not None:
+            _predictions(predicted, upper, lower, floor)
+        if results[0].data.test_samples > 0:
+            level = f"{100 * _confidence(results[0]):g}%"
+            samples = f"{results[0].data.test_samples:,}"
+            upper.plot([], [], " ", label=f"bars: {level} sampling error of {samples} test samples")
+        tall = paper().height(6.8) / 2.6
+        accuracy_axis(upper, fewest / 2, tall)
+        lower.set_ylabel(wrapped("mean training loss, nats (log)", tall / paper().width))
+        lower.set_yscale("log")
+        sparsity_axis(lower, floor)
+        titled(
+            upper, f"Sparsity of {plain(results[0].model.spec)} on {plain(results[0].data.spec)}"
+        )
+        key(figure, upper)
+    return figure
+
+
+def _confidence(result: MeasureResult) -> float:
+    found = result.provenance.config.get("measure", {}).get("confidence", 0.95)
+    return found if isinstance(found, float) and 0 < found < 1 else 0.95
+
+
+def _predictions(predicted: PredictResult, upper: Axes, lower: Axes, floor: float) -> None:
+    """The limit, and the threshold in one shot, each with its interval."""
+    stroke = 2 * paper().stroke
+    numbers = [("limit", predicted.limit.sparsity, predicted.limit.interval, "-")]
+    if predicted.one_shot is not None:
+        plainly = predicted.one_shot
+        numbers.append(("one-shot threshold", plainly.sparsity, plainly.interval, "-."))
+    for name, sparsity, bounds, line in numbers:
+        low, high = (max(1 - bound, floor) for bound in bounds)
+        for axes in (upper, lower):
+            axes.axvspan(high, low, color=ORANGE, alpha=0.25, linewidth=0)
+            axes.axvline(max(1 - sparsity, floor), color=ORANGE, linewidth=stroke, linestyle=line)
+        upper.plot(
+            [], [], color=ORANGE, linewidth=stroke, linestyle=line,
+            label=f"predicted {name} {interval(sparsity, bounds)}",
+        )  # fmt: skip
+
+
+def _thresholds(
+    results: Sequence[MeasureResult],
+    styles: Mapping[str, Look],
+    upper: Axes,
+    lower: Axes,
+    floor: float,
+    fewest: float,
+) -> None:
+    """Mark the first accuracy threshold and the loss threshold of every method, with intervals."""
+    stroke = paper().stroke
+    for result in results:
+        colour = styles[result.method].colour
+        accuracy = next((t for t in result.thresholds if t.rule == "accuracy"), None)
+        if accuracy is not None and not result.method.endswith("+trained"):
+            upper.axvline(
+                max(1 - accuracy.sparsity, floor), color=colour, linestyle="--",
+                linewidth=1.2 * stroke,
+                label=f"accuracy within {100 * accuracy.tolerance:g} pp to "
+                f"{percent(accuracy.sparsity)}",
+            )  # fmt: skip
+            level = max(1 - result.dense.accuracy + accuracy.tolerance, fewest / 2)
+            _span(upper, accuracy, level, colour, floor)
+        loss = next((t for t in result.thresholds if t.rule in ("loss", "feasibility")), None)
+        if loss is not None:
+            words = "loss" if loss.rule == "loss" else "feasible"
+            kept = max(1 - loss.sparsity, floor)
+            lower.axvline(kept, color=colour, linestyle=":", linewidth=1.6 * stroke)
+            _span(lower, loss, result.dense.loss + result.epsilon.value, colour, floor)
+            upper.plot(
+                [], [], color=colour, linestyle=":", linewidth=1.6 * stroke,
+                label=f"{words} ({plain(result.method)}) to {percent(loss.sparsity)}",
+            )  # fmt: skip
+
+
+def _span(axes: Axes, threshold: Threshold, level: float, colour: str, floor: float) -> None:
+    """A threshold's interval as a bar at the level that it is about."""
+    low, high = threshold.interval
+    here = max(1 - threshold.sparsity, floor)
+    sides = [[here - min(here, max(1 - high, floor))], [max(here, 1 - low) - here]]
+    axes.errorbar(
+        [here], [level], xerr=sides, fmt="none", ecolor=colour, elinewidth=2.4 * paper().stroke
+    )
+
+
+def _draw(results: Sequence[Any], path: Path | None) -> Figure:
+    """Of any number of measurements, and a prediction among them if there is one."""
+    predicted = [each for each in results if isinstance(each, PredictResult)]
+    measured = [each for each in results if not isinstance(each, PredictResult)]
+    return plot_measure(measured, predicted[0] if predicted else None, path)
+
+
+FIGURE = ReportFigure(NAME, SOURCE, HELP, draw=_draw)

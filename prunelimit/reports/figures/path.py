@@ -1,0 +1,71 @@
+"""What the prediction rests on: the loss along the pruning path, and what the model says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ...results.types import PredictResult
+from ..drawing import BLACK, BLUE, GREY, RED, canvas, key, plain, sparsity_axis, titled
+from ..figure import ReportFigure
+from ..paper import paper
+
+NAME = "path"
+ORDER = 6
+SOURCE = "prunelimit"
+HELP = "The loss along the pruning path, and what the second-order model says of it."
+OF = ("predict",)
+
+__all__ = ["FIGURE", "plot_path"]
+
+
+def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
+    """Loss rises along the pruning path, nats, actual and modelled; what is not above zero is not
+    shown.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    points = [each for each in result.reliability.path if each.sparsity < 1]
+    floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
+    stroke = paper().stroke
+    lines = (
+        ("actual", [p.loss_rise for p in points], BLACK, "o", "-"),
+        ("linear and quadratic part", [p.linear_rise + p.quadratic_rise for p in points],
+         BLUE, "s", "--"),
+        ("quadratic part", [p.quadratic_rise for p in points], RED, "^", ":"),
+    )  # fmt: skip
+    with canvas(path) as (figure, axes):
+        for label, rises, colour, marker, line in lines:
+            seen = [(1 - p.sparsity, y) for p, y in zip(points, rises, strict=True) if y > 0]
+            axes.plot(
+                [x for x, _ in seen], [y for _, y in seen], color=colour, marker=marker,
+                linestyle=line, linewidth=1.4 * stroke, markersize=5 * stroke, label=label,
+            )  # fmt: skip
+        axes.axhline(result.epsilon.value, color=GREY, linewidth=0.8)
+        axes.annotate(
+            "epsilon", (1, result.epsilon.value), xytext=(2, 3), textcoords="offset points",
+            fontsize=paper().small, color=GREY,
+        )  # fmt: skip
+        axes.set_yscale("log")
+        highest = max([result.epsilon.value, *(y for _, each, *_ in lines for y in each)])
+        axes.set_ylim(min(1e-4 * highest, 0.1 * result.epsilon.value), 3 * highest)
+        axes.set_ylabel("loss rise, nats (log)")
+        sparsity_axis(axes, floor)
+        titled(
+            axes,
+            f"Loss along the pruning path of {plain(result.model.spec)} on "
+            f"{plain(result.data.spec)}",
+        )
+        key(figure, axes, 3)
+    return figure
+
+
+def _draw(results: Sequence[PredictResult], path: Path | None) -> Figure:
+    (result,) = results
+    return plot_path(result, path)
+
+
+FIGURE = ReportFigure(NAME, SOURCE, HELP, draw=_draw)

@@ -1,0 +1,240 @@
+"""Results of every command, made up: what is shown of them is known beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from prunelimit.results.types import (
+    Artifact,
+    BudgetPoint,
+    CheckResult,
+    CompareResult,
+    Cost,
+    CurvatureSummary,
+    CurvePoint,
+    DataInfo,
+    Dense,
+    DistanceToLimit,
+    Epsilon,
+    LayerResult,
+    Limit,
+    MeasurePoint,
+    MeasureResult,
+    MethodResult,
+    ModelInfo,
+    OneShot,
+    PathPoint,
+    PredictResult,
+    Provenance,
+    PruneResult,
+    Reliability,
+    SpectrumResult,
+    Threshold,
+    TrainResult,
+    Variant,
+    Witness,
+)
+
+PRUNABLE, PARAMETERS = 9_000, 10_000
+PROVENANCE = Provenance(
+    tool_version="0.1.0",
+    command="predict",
+    created="2024-01-02T03:04:05+00:00",
+    seed=17,
+    device="cpu",
+    versions={"python": "3.12.0", "torch": "2.4.0"},
+    wall_seconds=1.5,
+    peak_bytes=10**8,
+    config={},
+)
+MODEL = ModelInfo(
+    spec="net<1>",
+    sha256="ab" * 32,
+    parameters=PARAMETERS,
+    free=9_900,
+    prunable=PRUNABLE,
+    excluded=0,
+)
+DATA = DataInfo(spec="own & data", split="train", samples=500, classes=3, test_samples=100)
+CURVATURE = CurvatureSummary(
+    kind="hessian", backend="prunelimit", probes=1, steps=8, samples=500, products=8,
+    lambda_max=12.5, lambda_min=-0.25, trace=40.0, trace_standard_error=0.0, negative_mass=0.125,
+    gradient_seconds=0.01, product_seconds=0.02,
+)  # fmt: skip
+DENSE, EPSILON = Dense(loss=0.01, accuracy=0.95), Epsilon(value=0.002, rule="batch-std")
+HEAD: dict[str, Any] = {"provenance": PROVENANCE, "model": MODEL, "data": DATA}
+LAYERS = (
+    LayerResult(name="first.weight", shape=(80, 100), kept=500, sparsity=0.9375),
+    LayerResult(name="last.weight", shape=(10, 100), kept=76, sparsity=0.924),
+)
+RELIABLE = Reliability(
+    ok=True,
+    reasons=(),
+    nonquadraticity=1.25,
+    path=(PathPoint(sparsity=0.9, loss_rise=0.002, quadratic_rise=0.0015, linear_rise=1e-4),),
+)
+UNRELIABLE = dataclasses.replace(
+    RELIABLE, ok=False, reasons=("The spectrum is not resolved.", "Negative curvature matters.")
+)
+ARTIFACT = Artifact(path="cut.safetensors", format="safetensors", bytes=4_321, bytes_dense=40_123)
+
+
+def predicted(sparsity: float = 0.936, **changes: Any) -> PredictResult:
+    """A prediction whose curve crosses m(R) at ``sparsity``; radius is the sparsity's square."""
+    places = np.linspace(0, 1, 51)
+    width = [PRUNABLE * min(1.1, max(0.0, sparsity + 3 * (sparsity - x))) for x in places]
+    limit = Limit(
+        sparsity=sparsity,
+        of="prunable",
+        sparsity_of_all=sparsity * PRUNABLE / PARAMETERS,
+        kept=PRUNABLE - round(sparsity * PRUNABLE),
+        radius=sparsity**2,
+        formula="directional",
+        operator="absolute",
+        interval=(max(0.0, sparsity - 0.006), min(1.0, sparsity + 0.005)),
+        confidence=0.95,
+        band=(max(0.0, sparsity - 0.03), min(1.0, sparsity + 0.03)),
+        errors={"probe": 0.001, "depth": 0.002},
+    )
+    variants = tuple(
+        Variant(formula=f, operator=o, sparsity=s, interval=(s - 0.01, min(1.0, s + 0.01)))
+        for f, o, s in (
+            ("paper", "absolute", 0.905),
+            ("isotropic", "absolute", 0.9712),
+            ("directional", "absolute", sparsity),
+            ("directional", "negatives-as-flat", 0.948),
+        )
+    )
+    curve = tuple(
+        CurvePoint(sparsity=float(x), radius=float(x) ** 2, width=w)
+        for x, w in zip(places, width, strict=True)
+    )
+    settings: dict[str, Any] = {
+        "dense": DENSE, "epsilon": EPSILON, "curvature": CURVATURE, "limit": limit,
+        "variants": variants, "reliability": RELIABLE, "layers": LAYERS, "curve": curve,
+    }  # fmt: skip
+    return PredictResult(**{**HEAD, **settings, **changes})
+
+
+TRAINING = "magnitude+trained"
+WITNESS = Witness(
+    budgets=(
+        BudgetPoint(passes=50, sparsity=0.9215, interval=(0.9215, 0.922)),
+        BudgetPoint(passes=100, sparsity=0.931, interval=(0.931, 0.932)),
+        BudgetPoint(passes=200, sparsity=0.9345, interval=(0.934, 0.935)),
+    ),
+    converged_pp=0.35,
+    minibatch_passes=10,
+)
+
+
+def measured(method: str = "magnitude", **changes: Any) -> MeasureResult:
+    """Accuracy and loss that fall apart near 95%."""
+    places = (0.0, 0.5, 0.9, 0.93, 0.94, 0.96, 0.99, 1.0)
+    curve = tuple(
+        MeasurePoint(
+            sparsity=x,
+            accuracy=0.95 if x < 0.93 else 0.95 - 10 * (x - 0.93),
+            loss=0.01 * 10 ** max(0.0, 20 * (x - 0.92)),
+            nonzero=round(PRUNABLE * (1 - x)),
+        )
+        for x in places
+    )
+    rule = "feasibility" if method == TRAINING else "loss"
+    thresholds = (
+        Threshold(rule="accuracy", tolerance=0.005, sparsity=0.93, interval=(0.92, 0.94)),
+        Threshold(rule=rule, tolerance=0.002, sparsity=0.9345, interval=(0.934, 0.935)),
+    )
+    settings: dict[str, Any] = {
+        "method": method, "dense": DENSE, "epsilon": EPSILON, "curve": curve,
+        "thresholds": thresholds, "witness": WITNESS if method == TRAINING else None,
+    }  # fmt: skip
+    return MeasureResult(**{**HEAD, **settings, **changes})
+
+
+ONE_SHOT = OneShot(
+    sparsity=0.871,
+    of="prunable",
+    interval=(0.862, 0.883),
+    confidence=0.95,
+    modelled=0.889,
+    ratio=1.25,
+    samples=300,
+    of_samples=1_200,
+    errors={"samples": 0.01, "path": 0.0005},
+)
+
+
+def both(**changes: Any) -> PredictResult:
+    """The prediction with its one-shot threshold."""
+    return predicted(one_shot=ONE_SHOT, **changes)
+
+
+METHODS = ("magnitude", "magnitude+staged", TRAINING, "obd")
+
+
+def compared(methods: tuple[str, ...] = METHODS) -> CompareResult:
+    """The same curve for every method, feasibility instead of loss where survivors are trained."""
+    limit = predicted().limit
+    cost = Cost(products=0, samples=0, epochs=0, seconds=2.5)
+    moved = dataclasses.replace(cost, products=1_234, samples=300)
+    found = tuple(
+        MethodResult(
+            method=name,
+            curve=(result := measured(TRAINING if name == TRAINING else "magnitude")).curve,
+            thresholds=tuple(
+                DistanceToLimit(**vars(each), distance_pp=100 * (limit.sparsity - each.sparsity))
+                for each in result.thresholds
+            ),
+            allocation="global",
+            calibration=0,
+            cost=moved if name.endswith("+staged") else cost,
+            witness=result.witness,
+        )
+        for name in methods
+    )
+    return CompareResult(
+        **HEAD, dense=DENSE, epsilon=EPSILON, limit=limit, limit_cost=moved, reliability=RELIABLE,
+        methods=found, interrupted=False,
+    )  # fmt: skip
+
+
+def spectrum(probes: int = 2) -> SpectrumResult:
+    """Bulk at zero, two outliers, a negative side; every probe finds the same."""
+    nodes = (-0.25, -1e-3, 1e-9, 2e-3, 0.1, 3.0, 12.5)
+    weights = (0.0249, 0.1, 0.7, 0.15, 0.02, 5e-3, 1e-4)
+    return SpectrumResult(
+        **HEAD,
+        curvature=dataclasses.replace(CURVATURE, probes=probes, trace_standard_error=0.125),
+        ritz_values=(nodes,) * probes,
+        quadrature_weights=(weights,) * probes,
+        outcomes=("complete",) * probes,
+    )
+
+
+def verdict(passed: bool = True) -> CheckResult:
+    return CheckResult(
+        provenance=PROVENANCE,
+        model=MODEL,
+        predicted=0.936,
+        predicted_interval=(0.93, 0.941),
+        measured=0.9345 if passed else 0.8,
+        measured_interval=(0.934, 0.935) if passed else (0.79, 0.81),
+        rule="feasibility",
+        difference_pp=0.15 if passed else 13.6,
+        tolerance_pp=2.0,
+        passed=passed,
+        reasons=() if passed else ("The prediction lies 13.6 pp above.",),
+        reliability=RELIABLE,
+    )
+
+
+PRUNED = PruneResult(
+    **HEAD, method="magnitude", amount="auto", sparsity=0.936, nonzero=576, layers=LAYERS,
+    artifact=ARTIFACT, accuracy_before=0.95, accuracy_after=0.9412,
+    drop=0.0088, standard_error=0.004,
+)  # fmt: skip
+TRAINED = TrainResult(**HEAD, dense=DENSE, artifact=ARTIFACT)
