@@ -12,9 +12,9 @@ from .sources import Collection, printable
 
 __all__ = ["markdown"]
 
-SPECIAL = re.compile(r"([\\`*_\[\]|~^$])")
+MARKS = r"\`*_[]~^$"
+SPECIAL = re.compile(r"[\\`*_\[\]~^$]|[&<>@#|]|://|(?<=www)\.", re.IGNORECASE)
 BEGINNING = re.compile(r"^(\d{0,9})([.)](?=\s|$)|[-+=](?!\d))")
-LINK = re.compile(r"://|(?<=www)\.", re.IGNORECASE)
 
 
 def markdown(found: Collection) -> str:
@@ -42,10 +42,13 @@ def markdown(found: Collection) -> str:
 def escaped(text: object) -> str:
     """A text in which nothing is Markdown, HTML, a mention or a reference to an issue."""
     line = " ".join(str(text).split())
-    line = printable(line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = SPECIAL.sub(r"\\\1", line).replace(r"\|", "&#124;")
-    line = BEGINNING.sub(r"\1\\\2", line).replace("#", "&#35;").replace("@", "&#64;")
-    return LINK.sub(lambda match: "".join(f"&#{ord(c)};" for c in match[0]), line)
+    line = SPECIAL.sub(
+        lambda match: (
+            f"\\{match[0]}" if match[0] in MARKS else "".join(f"&#{ord(c)};" for c in match[0])
+        ),
+        printable(line),
+    )
+    return BEGINNING.sub(r"\1\\\2", line)
 
 
 def _inline(parts: Inline) -> str:

@@ -25,7 +25,7 @@ LARGEST = 1_000_000
 """Bytes of a page, at most: a file that would exceed them is not held in it."""
 
 WIDE = Paper(width=7.2, title=False)
-NARROW = Paper(width=4.0, title=False)
+NARROW = Paper(width=3.4, title=False)
 """What figures are drawn on for a screen and for a telephone."""
 
 
