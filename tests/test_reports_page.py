@@ -26,6 +26,7 @@ from made import (
     spectrum,
     verdict,
 )
+from markupsafe import Markup
 
 from prunelimit.errors import InputError, UsageError
 from prunelimit.reports.page import LARGEST, page
@@ -105,6 +106,12 @@ class Page(HTMLParser):
 
     def all(self, name: str) -> list[dict[str, str]]:
         return [given for tag, given in self.tags if tag == name]
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without figures, where these do not matter."""
+    monkeypatch.setattr("prunelimit.reports.page._pictures", lambda block, prefix: Markup(""))
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +241,7 @@ def test_the_files_held_are_those_given(whole: Page) -> None:
         assert documents(whole)[name] == result.to_dict()
 
 
+@pytest.mark.usefixtures("bare")
 def test_reasons_are_not_hidden() -> None:
     given = [("predict.json", both(reliability=UNRELIABLE)), ("check.json", verdict(False))]
     read = Page(page(collect(given)))
@@ -251,6 +259,7 @@ def test_each_kind_alone_is_a_page(name: str) -> None:
     assert documents(read).keys() == {name}
 
 
+@pytest.mark.usefixtures("bare")
 def test_what_is_unknown_is_said_so() -> None:
     nan = float("nan")
     dense = dataclasses.replace(both().dense, accuracy=nan)
@@ -310,6 +319,7 @@ def test_what_does_not_belong_together_is_refused(
         collect(given)
 
 
+@pytest.mark.usefixtures("bare")
 def test_what_only_may_not_belong_together_is_said() -> None:
     epsilon = dataclasses.replace(measured().epsilon, value=0.5)
     given = [
