@@ -32,7 +32,7 @@ from prunelimit.errors import InputError, UsageError
 from prunelimit.reports.page import LARGEST, page
 from prunelimit.reports.sources import collect
 
-VOID = {"meta", "link", "input", "br"}
+VOID = {"meta", "link", "input", "wbr"}
 HISTORY = (
     {"epoch": 1.0, "loss": 0.5, "accuracy": 0.8},
     {"epoch": 2.0, "loss": 0.1, "accuracy": 0.9},

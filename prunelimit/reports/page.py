@@ -123,5 +123,8 @@ def _inline(parts: Inline) -> Markup:
 
 
 def _marked(sentence: str) -> Markup:
-    """A sentence with the fields that it has in backticks set as code."""
+    """A sentence with the fields that it has in backticks set as code; a name may be broken where
+    its parts meet."""
+    if " " not in sentence:
+        return Markup("<wbr>").join(re.split(r"(?<=[+/.])(?=\w)", sentence))
     return Markup(re.sub(r"`(\w+)`", r"<code>\1</code>", str(escape(sentence))))
