@@ -29,7 +29,7 @@ from scipy.stats import binomtest
 from test_reports_page import HISTORY, contrast
 
 from prunelimit import plugins
-from prunelimit.errors import UsageError
+from prunelimit.errors import InputError, UsageError
 from prunelimit.reports.drawing import COLOURS, error_bars, looks, plain
 from prunelimit.reports.figure import choose, draw
 from prunelimit.reports.figures.measure import plot_measure
@@ -254,3 +254,37 @@ def test_results_without_a_common_figure_are_told(
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_drawn_together_is_chosen_together(name: str) -> None:
     assert choose([command(each) for each in SETS[name]], name) == name
+
+
+EMPTY: dict[str, tuple[Any, ...]] = {
+    "limit": (both(variants=(), curve=()),),
+    "measure": (dataclasses.replace(measured(), curve=(), thresholds=()), both()),
+    "compare": (dataclasses.replace(compared(), methods=()),),
+    "layers": (both(layers=()),),
+    "path": (both(reliability=dataclasses.replace(both().reliability, path=())),),
+    "training": (dataclasses.replace(TRAINED, history=()),),
+    "spectrum": (dataclasses.replace(spectrum(), ritz_values=(), quadrature_weights=()),),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_empty_is_drawn_or_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "figure.svg"
+    try:
+        draw(name, *EMPTY[name], path=path)
+    except InputError as error:
+        assert f"The figure {name} cannot be drawn" in str(error) and not path.exists()
+        assert name in ("limit", "spectrum")
+    else:
+        assert path.exists()
+    assert len(list(tmp_path.iterdir())) == path.exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_number_that_makes_no_sense_is_said(tmp_path: Path) -> None:
+    point = dataclasses.replace(both().reliability.path[0], quadratic_rise=1e300)
+    reliability = dataclasses.replace(both().reliability, path=(point,))
+    with pytest.raises(InputError, match="figure path cannot be drawn of these results"):
+        draw("path", both(reliability=reliability), path=tmp_path / "figure.svg")
+    assert not list(tmp_path.iterdir())

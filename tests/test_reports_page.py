@@ -268,6 +268,21 @@ def test_what_is_unknown_is_said_so() -> None:
     assert "94.0% (unknown to 95.0%)" in read.shown and "nan" not in read.shown
 
 
+EMPTY: list[tuple[str, Any]] = [
+    ("m.json", dataclasses.replace(measured(), curve=(), thresholds=())),
+    ("c.json", dataclasses.replace(compared(), methods=(), interrupted=True)),
+    ("p.json", both(layers=(), reliability=dataclasses.replace(UNRELIABLE, path=()))),
+    ("t.json", TRAINED),
+]
+
+
+def test_what_is_empty_makes_a_page_too() -> None:
+    read = Page(page(collect(EMPTY)))
+    assert "The comparison was interrupted" in read.shown
+    assert not [table for table in re.findall(r"<tbody>(.*?)</tbody>", read.text, re.S)
+                if not table.strip()]  # fmt: skip
+
+
 HOSTILE = (
     "</script><script>alert(1)</script>$\\frac{$ & ]]>",
     '_<img src=x onerror=alert(1)>" onmouseover="alert(1) \x00\x1b[31m\u202e\ud800',

@@ -6,6 +6,7 @@ a :class:`Said`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -303,7 +304,15 @@ def sections(found: Collection) -> tuple[Section, ...]:
         _trained(found),
         _computed(found),
     )
-    return tuple(each for each in made if each is not None)
+    return tuple(
+        dataclasses.replace(each, blocks=tuple(filter(_says_something, each.blocks)))
+        for each in made
+        if each is not None
+    )
+
+
+def _says_something(block: Any) -> bool:
+    return not isinstance(block, Table) or bool(block.rows)
 
 
 def _files(*sources: Source | None) -> tuple[str, ...]:

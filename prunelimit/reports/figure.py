@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from .. import plugins
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..plugins import Plugin
 from .paper import Paper, on
 
-__all__ = ["ReportFigure", "choose", "draw"]
+__all__ = ["ReportFigure", "choose", "draw", "drawable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,29 @@ def draw(name: str, *results: Any, path: Path | None = None, sheet: Paper | None
 
     Raises:
         UsageError: there is no such figure.
-        InputError: it cannot be imported.
+        InputError: it cannot be imported, or makes nothing of these results.
         OutputError: ``path`` cannot be written.
     """
     found: ReportFigure = plugins.find("figure", name)
-    with on(sheet or Paper()):
+    with on(sheet or Paper()), drawable(name):
         return found.draw(results, path)
+
+
+@contextmanager
+def drawable(name: str) -> Iterator[None]:
+    """For the time of the block, what cannot be drawn is an error that names the figure.
+
+    Raises:
+        InputError: the results have nothing to draw, or numbers that no axis can hold.
+    """
+    try:
+        yield
+    except (ArithmeticError, LookupError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"The figure {name} cannot be drawn of these results ({type(error).__name__}: {text}); "
+            "they are empty or hold a number that makes no sense, so run their command again."
+        ) from error
 
 
 def choose(commands: Sequence[str], name: str | None = None) -> str:

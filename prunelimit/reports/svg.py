@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from .drawing import BLACK, BLUE, GREEN, GREY, GRID, ORANGE, PURPLE, RED, WHITE
-from .figure import draw
+from .figure import draw, drawable
 from .paper import Paper, on
 
 __all__ = ["COLOURS", "inline_svg", "variable"]
@@ -55,10 +55,11 @@ def inline_svg(
 
     Raises:
         UsageError: there is no such figure.
+        InputError: it makes nothing of these results.
     """
     figure = draw(name, *results, sheet=sheet)
     buffer = io.BytesIO()
-    with on(sheet):
+    with on(sheet), drawable(name):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     _without_names(root)
