@@ -18,6 +18,8 @@ from prunelimit.errors import InputError, OutputError, UsageError
 
 Run = Callable[..., Outcome]
 
+pytestmark = pytest.mark.slow
+
 RESULTS: dict[str, Any] = {
     "predict": both(),
     "measure": measured(),

@@ -18,7 +18,10 @@ from prunelimit.reports.sources import collect
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((found for found in map(shutil.which, NAMES) if found), None)
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome"),
+]
 
 WIDTHS = (390, 768, 1280)
 
