@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,10 @@ MEASURE = Section("Measurement", MeasureConfig, without=OTHER_TOLERANCE)
 """--tolerance is the gate's; those of accuracy and of the limit keep their defaults."""
 
 FILES = click.Argument(
-    ["files"], metavar="CKPT | PREDICT.json MEASURE.json", nargs=-1, type=click.Path(path_type=Path)
+    ["files"],
+    metavar="CKPT | PREDICT.json MEASURE.json",
+    nargs=-1,
+    type=click.Path(path_type=Path),
 )
 
 
@@ -64,89 +68,105 @@ FILES = click.Argument(
     document_options(strict=True),
     general_options(),
     examples=(
-        "prunelimit check lenet.safetensors --survivors trained",
         "prunelimit check predict.json measure.json --tolerance 2pp --junit gate.xml",
+        "prunelimit check measure.json --min-sparsity 0.8@1pp --baseline released.json",
     ),
 )
 def command(files: tuple[Path, ...], **given: Any) -> int:
-    """Hold the prediction against the measurement, as a gate.
+    """Judge the gates of a job: prediction, floors, baseline.
 
-    With a checkpoint: predicts, measures, compares. With the JSON files of predict and measure:
-    compares them. Like is compared with like: with fixed survivors the loss threshold with plain,
-    with trained ones feasibility with the limit, with moved ones the loss threshold with the range
-    between. Exits with 1 when they differ by more than --tolerance. Inside a CI job that
-    sets GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary.
+    With a checkpoint: predicts, measures, judges. With JSON files of predict, measure or both:
+    judges those. Predicted is compared with measured, like with like: fixed survivors by the loss
+    threshold with plain, trained ones by feasibility with the limit, moved ones by the loss
+    threshold with the range between. --min-sparsity and --min-accuracy-at are floors under the
+    measurement, --baseline what an earlier network could do. A difference that the intervals
+    explain is no failure. Exits with 1 when a gate fails. Inside a CI job that sets
+    GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary; with GITHUB_ACTIONS, gates
+    that fail are annotations.
     """
-    if len(files) not in (1, 2):
-        raise UsageError(
-            f"check takes one checkpoint, or the JSON files of predict and measure, not "
-            f"{len(files)} files."
-        )
     config = build(CheckConfig, given)
-    junit = None if config.junit is None else Path(config.junit)
-    page = None if config.report is None else Path(config.report)
-    outputs = Outputs.of(given, junit, page, inputs=files)
+    written = [
+        None if name is None else Path(name)
+        for name in (config.junit, config.code_quality, config.report)
+    ]
+    junit, quality, page = written
+    inputs = (*files, *map(Path, config.baseline))
+    outputs = Outputs.of(given, *written, inputs=tuple(dict.fromkeys(inputs)))
     from prunelimit.reports.tables import check_table, verdict
 
-    from .verdict import append_summary, write_junit
+    from .verdict import append_summary, github_annotations, write_code_quality, write_junit
 
     with outputs.progress() as progress:
-        result, *about = (
-            _compared(files, config) if len(files) == 2 else _measured(files[0], given, progress)
-        )
+        result, named = _judged(files, config, given, progress)
     told = spelled_result(result)
     if junit is not None:
         write_junit(told, junit, force=outputs.force)
+    if quality is not None:
+        write_code_quality(told, quality, force=outputs.force)
     if page is not None:
-        names = [each.name for each in files] if len(files) == 2 else BESIDE
-        _report([*zip(names, about, strict=True), ("check.json", result)], page, outputs.force)
+        _report([*named, ("check.json", result)], page, outputs.force)
     outputs.document(result, outputs.output)
     outputs.show(check_table(told))
     if outputs.quiet:
-        click.echo(verdict(result), err=True)
+        click.echo(verdict(told), err=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in github_annotations(told):
+            click.echo(line, err=True)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         append_summary(told, Path(summary))
     if not result.passed:
         return GATE_FAILED
-    outputs.demand(result.reliability)
+    outputs.demand(None if result.agreement is None else result.agreement.reliability)
     return 0
 
 
-BESIDE = ("predict.json", "measure.json")
-"""What a report calls results that were never files."""
+Named = Sequence[tuple[str, Any]]
+"""Results, each with what a report calls it."""
 
 
-def _report(named: list[tuple[str, Any]], path: Path, force: bool) -> None:
-    from prunelimit.commands.report import report_results
-
-    report_results(named, ReportConfig(), path, force=force)
-
-
-def _compared(files: tuple[Path, ...], config: CheckConfig) -> tuple[CheckResult, Any, Any]:
-    from prunelimit.commands.check import check_results
-    from prunelimit.results.serialization import from_json
-    from prunelimit.results.types import MeasureResult, PredictResult
-    from prunelimit.storage.files import read_json
-
-    predicted = from_json(PredictResult, read_json(files[0]), str(files[0]))
-    measured = from_json(MeasureResult, read_json(files[1]), str(files[1]))
-    return check_results(predicted, measured, config), predicted, measured
-
-
-def _measured(
-    checkpoint: Path, given: dict[str, Any], progress: Any
-) -> tuple[CheckResult, Any, Any]:
+def _judged(
+    files: tuple[Path, ...], config: CheckConfig, given: dict[str, Any], progress: Any
+) -> tuple[CheckResult, Named]:
     from prunelimit.commands.check import check_checkpoint
 
-    return check_checkpoint(
-        checkpoint,
-        build(ModelConfig, given),
-        build(DataConfig, given),
-        build(RunConfig, given),
-        build(CurvatureConfig, given),
-        build(LimitConfig, given, without=OTHER_TOLERANCE),
-        build(MeasureConfig, given, without=OTHER_TOLERANCE),
-        build(CheckConfig, given),
-        progress=progress,
-    )
+    if len(files) == 1 and files[0].suffix.lower() != ".json":
+        result, predicted, measured = check_checkpoint(
+            files[0],
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            build(CurvatureConfig, given),
+            build(LimitConfig, given, without=OTHER_TOLERANCE),
+            build(MeasureConfig, given, without=OTHER_TOLERANCE),
+            config,
+            progress=progress,
+        )
+        both = (("predict.json", predicted), ("measure.json", measured))
+        return result, [(name, each) for name, each in both if each is not None]
+    return _of_files(files, config)
+
+
+def _of_files(files: tuple[Path, ...], config: CheckConfig) -> tuple[CheckResult, Named]:
+    from prunelimit.commands.check import check_results, read_judged
+    from prunelimit.results.types import MeasureResult, PredictResult
+
+    if len(files) not in (1, 2):
+        raise UsageError(
+            "check takes one checkpoint, or the JSON files of predict and measure, not "
+            f"{len(files)} files."
+        )
+    read = [read_judged(path) for path in files]
+    predicted = [each for each in read if isinstance(each, PredictResult)]
+    measured = [each for each in read if isinstance(each, MeasureResult)]
+    if len(predicted) > 1 or len(measured) > 1:
+        kind = "predict" if len(predicted) > 1 else "measure"
+        raise UsageError(f"Both files are of {kind}; give one of predict and one of measure.")
+    result = check_results(next(iter(predicted), None), next(iter(measured), None), config)
+    return result, [(path.name, each) for path, each in zip(files, read, strict=True)]
+
+
+def _report(named: Named, path: Path, force: bool) -> None:
+    from prunelimit.commands.report import report_results
+
+    report_results(list(named), ReportConfig(), path, force=force)

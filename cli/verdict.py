@@ -1,59 +1,65 @@
-"""The verdict of a gate for machines that run jobs: JUnit XML and a job summary."""
+"""The gates for machines that run jobs: JUnit XML, job summary, annotations, code quality."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from prunelimit.errors import OutputError
-from prunelimit.results.types import CheckResult
+from prunelimit.results.types import CheckResult, Gate
 
-__all__ = ["append_summary", "write_junit"]
-
-
-NUMBERS = {"one-shot": " (one-shot)", "between": " (between one-shot and limit)"}
+__all__ = ["append_summary", "github_annotations", "write_code_quality", "write_junit"]
 
 
 def write_junit(result: CheckResult, path: Path, *, force: bool) -> None:
-    """One test case, failed when the gate failed, with the reasons as its message."""
+    """One test case per gate, with its reason as the message where it failed."""
     from prunelimit.storage.files import writing
 
-    failures = "0" if result.passed else "1"
     seconds = f"{result.provenance.wall_seconds:.3f}"
-    counts = {"tests": "1", "failures": failures, "errors": "0", "time": seconds}
+    counts = {
+        "tests": str(len(result.gates)),
+        "failures": str(len(result.failed)),
+        "errors": "0",
+        "time": seconds,
+    }
     suites = ET.Element("testsuites", counts)
-    suite = ET.SubElement(suites, "testsuite", {"name": "prunelimit", **counts})
-    case = ET.SubElement(
-        suite,
-        "testcase",
-        {"classname": "prunelimit.check", "name": result.model.spec, "time": seconds},
-    )
-    if not result.passed:
-        failure = ET.SubElement(case, "failure", {"message": _sentence(result)})
-        failure.text = "\n".join(result.reasons)
-    ET.SubElement(case, "system-out").text = _sentence(result)
+    name = _printable(f"prunelimit {result.model.spec}")
+    suite = ET.SubElement(suites, "testsuite", {"name": name, **counts})
+    for gate in result.gates:
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            {"classname": "prunelimit.check", "name": _printable(gate.name), "time": "0.000"},
+        )
+        if not gate.passed:
+            ET.SubElement(case, "failure", {"message": _printable(gate.reason)}).text = _printable(
+                gate.reason
+            )
+        ET.SubElement(case, "system-out").text = _printable(gate.reason)
     with writing(path, force=force) as temporary:
         ET.ElementTree(suites).write(temporary, encoding="utf-8", xml_declaration=True)
 
 
 def append_summary(result: CheckResult, path: Path) -> None:
     """Append the verdict in Markdown to the file a job shows as its summary."""
+    from prunelimit.reports.markdown import escaped
+
     verdict = "passed" if result.passed else "failed"
-    rows = [
-        (
-            f"Predicted sparsity{NUMBERS.get(result.number, '')}",
-            _interval(result.predicted, result.predicted_interval),
+    lines = [
+        f"### prunelimit, {escaped(result.model.spec)}: {verdict}",
+        "",
+        "| gate | | what was found |",
+        "|---|---|---|",
+        *(
+            f"| {escaped(gate.name)} | {_word(gate)} | {escaped(gate.reason)} |"
+            for gate in result.gates
         ),
-        (
-            f"Measured sparsity ({result.rule})",
-            _interval(result.measured, result.measured_interval),
-        ),
-        ("Difference", f"{result.difference_pp:+.2f} pp"),
-        ("Tolerance", f"{result.tolerance_pp:g} pp"),
+        "",
     ]
-    lines = [f"### Pruning limit of {result.model.spec}: {verdict}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in rows]
-    lines += ["", *(f"- {reason}" for reason in result.reasons), ""]
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
@@ -64,14 +70,44 @@ def append_summary(result: CheckResult, path: Path) -> None:
         ) from error
 
 
-def _interval(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * value:.2f}% ({100 * low:.2f}% to {100 * high:.2f}%)"
+def github_annotations(result: CheckResult) -> Iterator[str]:
+    """A workflow command of GitHub for every gate that failed."""
+    for gate in result.failed:
+        yield f"::error title={_property(f'prunelimit: {gate.name}')}::{_message(gate.reason)}"
 
 
-def _sentence(result: CheckResult) -> str:
-    return (
-        f"Predicted{NUMBERS.get(result.number, '')} {100 * result.predicted:.2f}%, "
-        f"measured {100 * result.measured:.2f}% ({result.rule}): "
-        f"{result.difference_pp:+.2f} pp, tolerance {result.tolerance_pp:g} pp."
-    )
+def write_code_quality(result: CheckResult, path: Path, *, force: bool) -> None:
+    """The gates that failed as GitLab's code-quality report: a list, empty when all passed."""
+    from prunelimit.storage.files import writing
+
+    issues = [_issue(result, gate) for gate in result.failed]
+    with writing(path, force=force) as temporary:
+        temporary.write_text(json.dumps(issues, indent=2) + "\n", encoding="utf-8")
+
+
+def _issue(result: CheckResult, gate: Gate) -> dict[str, Any]:
+    known = f"prunelimit {result.model.spec} {gate.name}".encode()
+    return {
+        "description": f"{gate.name}: {gate.reason}",
+        "check_name": f"prunelimit/{gate.kind}",
+        "fingerprint": hashlib.sha256(known).hexdigest(),
+        "severity": "major",
+        "location": {"path": result.model.spec, "lines": {"begin": 1}},
+    }
+
+
+def _word(gate: Gate) -> str:
+    return "passed" if gate.passed else "**failed**"
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _printable(text: str) -> str:
+    """``text`` without what XML 1.0 cannot hold."""
+    return "".join(c if c in "\t\n" or (c.isprintable() and c != "￾") else "?" for c in text)

@@ -10,10 +10,12 @@ from typing import Any
 from .errors import UsageError
 from .values import (
     SURVIVORS,
+    AccuracyFloor,
     EpsilonRule,
     KeepRule,
     Method,
     Pattern,
+    SparsityFloor,
     amount,
     choice,
     inches,
@@ -127,7 +129,7 @@ class Config:
         """The value of the field ``name`` as the command line has it, once per repetition."""
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
-        if parse in (points, _within):
+        if parse in (points, _within, _max_drop):
             return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
             return tuple(f"{100 * each:.12g}pp" for each in value)
@@ -161,6 +163,20 @@ def _pattern(given: Pattern | str) -> Pattern:
 
 def _min_keep(given: KeepRule | str | int) -> KeepRule:
     return given if isinstance(given, KeepRule) else KeepRule.parse(given)
+
+
+def _sparsity_floors(given: tuple[Any, ...] | str | float) -> tuple[SparsityFloor, ...]:
+    each = given if isinstance(given, tuple) else (given,)
+    return tuple(e if isinstance(e, SparsityFloor) else SparsityFloor.parse(e) for e in each)
+
+
+def _accuracy_floors(given: tuple[Any, ...] | str) -> tuple[AccuracyFloor, ...]:
+    each = given if isinstance(given, tuple) else (given,)
+    return tuple(e if isinstance(e, AccuracyFloor) else AccuracyFloor.parse(e) for e in each)
+
+
+def _max_drop(given: str | float) -> float:
+    return points(given, "max_drop")
 
 
 def _within(given: str | float) -> float:
@@ -558,7 +574,38 @@ class CheckConfig(Config):
         "limit, which no theory promises to agree.",
         choices=("event", "accuracy"),
     )
+    min_sparsity: tuple[SparsityFloor, ...] = option(
+        (),
+        "Fail if accuracy does not stay within a tolerance up to this sparsity; 0.8@1pp names the "
+        "tolerance, 0.8 takes the first one measured.",
+        metavar="F[@Npp]",
+        parse=_sparsity_floors,
+    )
+    min_accuracy_at: tuple[AccuracyFloor, ...] = option(
+        (),
+        "Fail if fewer are right at this sparsity: 0.8=0.97 asks for 97% at 80% removed.",
+        metavar="F=ACCURACY",
+        parse=_accuracy_floors,
+    )
+    baseline: tuple[str, ...] = option(
+        (),
+        "Fail if limit, plain, thresholds or accuracies dropped from this earlier JSON of predict "
+        "or measure by more than --max-drop.",
+        metavar="FILE.json",
+    )
+    max_drop: float = option(
+        "1pp",
+        "Accepted drop from the baseline, in percentage points.",
+        metavar="Npp",
+        parse=_max_drop,
+    )
+    no_agreement: bool = option(
+        False, "Do not compare predicted with measured: only floors and baselines are gates."
+    )
     junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
+    code_quality: str | None = option(
+        None, "Write gates that failed as GitLab code-quality JSON too.", metavar="FILE"
+    )
     report: str | None = option(
         None, "Write a page about prediction, measurement and verdict too.", metavar="FILE.html"
     )

@@ -17,10 +17,12 @@ from .errors import UsageError
 __all__ = [
     "AMOUNTS",
     "SURVIVORS",
+    "AccuracyFloor",
     "EpsilonRule",
     "KeepRule",
     "Method",
     "Pattern",
+    "SparsityFloor",
     "amount",
     "choice",
     "inches",
@@ -280,6 +282,69 @@ class KeepRule:
         if self.kind == "auto" and sum(floors) > kept:
             return [int(len(sizes) <= kept)] * len(sizes)
         return floors
+
+
+@dataclass(frozen=True)
+class SparsityFloor:
+    """A sparsity (fraction) that has to be reached within ``tolerance`` (fraction) of the dense
+    accuracy, or within the first that was measured where it is None."""
+
+    sparsity: float
+    tolerance: float | None = None
+
+    @classmethod
+    def parse(cls, given: str | float) -> SparsityFloor:
+        """``"0.8"``, or ``"0.8@0.5pp"``.
+
+        Raises:
+            UsageError: it is neither, or out of range.
+        """
+        number, at, tolerance = str(given).strip().partition("@")
+        return cls(
+            _fraction("min_sparsity", number, given, "a fraction such as 0.8, or 0.8@0.5pp"),
+            points(tolerance, "min_sparsity") if at else None,
+        )
+
+    def __str__(self) -> str:
+        at = "" if self.tolerance is None else f"@{100 * self.tolerance:g}pp"
+        return f"{self.sparsity:g}{at}"
+
+
+@dataclass(frozen=True)
+class AccuracyFloor:
+    """An accuracy (fraction) that has to be left at ``sparsity`` (fraction)."""
+
+    sparsity: float
+    accuracy: float
+
+    @classmethod
+    def parse(cls, given: str) -> AccuracyFloor:
+        """``"0.8=0.97"``: at 80% removed at least 97% right.
+
+        Raises:
+            UsageError: it is not written so, or out of range.
+        """
+        form = "a sparsity and an accuracy such as 0.8=0.97"
+        sparsity, equals, accuracy = str(given).strip().partition("=")
+        if not equals:
+            raise UsageError(f"`min_accuracy_at` is {given}; give {form}.")
+        return cls(
+            _fraction("min_accuracy_at", sparsity, given, form),
+            _fraction("min_accuracy_at", accuracy, given, form),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.sparsity:g}={self.accuracy:g}"
+
+
+def _fraction(name: str, text: str, given: object, form: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise UsageError(f"`{name}` is {given}; give {form}, from 0 to 1.")
+    return value
 
 
 def points(given: str | float, name: str = "tolerance") -> float:

@@ -106,3 +106,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--model", "lenet-300-100", "--data", "digits", "--epochs", "4", "--l1", "1e-4"]
     assert main(["train", *options, "--quiet", "--output", str(path)]) == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def results(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files of one prediction and one measurement."""
+    from prunelimit.cli.main import main
+
+    folder = tmp_path_factory.mktemp("results")
+    quick = ("--steps", "12", "--directional-steps", "8", "--samples", "256")
+    predicted, measured = folder / "predict.json", folder / "measure.json"
+    assert main(["predict", str(trained), *quick, "-q", "-o", str(predicted)]) == 0
+    assert main(["measure", str(trained), "-q", "-o", str(measured)]) == 0
+    return predicted, measured

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from prunelimit.gate.judge import agreement_gate
 from prunelimit.results.types import (
+    Agreement,
     Artifact,
     BudgetPoint,
     CheckResult,
@@ -19,6 +21,7 @@ from prunelimit.results.types import (
     Dense,
     DistanceToLimit,
     Epsilon,
+    Gate,
     LayerResult,
     Limit,
     MeasurePoint,
@@ -216,19 +219,33 @@ def spectrum(probes: int = 2) -> SpectrumResult:
 
 
 def verdict(passed: bool = True) -> CheckResult:
-    return CheckResult(
-        provenance=PROVENANCE,
-        model=MODEL,
+    agreement = Agreement(
+        method="magnitude+trained",
+        number="limit",
         predicted=0.936,
         predicted_interval=(0.93, 0.941),
         measured=0.9345 if passed else 0.8,
         measured_interval=(0.934, 0.935) if passed else (0.79, 0.81),
         rule="feasibility",
         difference_pp=0.15 if passed else 13.6,
+        error_pp=0.5 if passed else 1.0,
         tolerance_pp=2.0,
         passed=passed,
         reasons=() if passed else ("The prediction lies 13.6 pp above.",),
+        notes=(),
+        self_check=False,
         reliability=RELIABLE,
+    )
+    gates = (
+        agreement_gate(agreement),
+        Gate(
+            name="min-accuracy at 80.00%", kind="min-accuracy", passed=True, value=0.95,
+            interval=(0.93, 0.97), bound=0.9,
+            reason="The accuracy at 80.00% is 95.00%; at least 90.00% is asked for.",
+        ),
+    )  # fmt: skip
+    return CheckResult(
+        provenance=PROVENANCE, model=MODEL, gates=gates, passed=passed, agreement=agreement
     )
 
 

@@ -610,8 +610,7 @@ COLUMNS: dict[str, dict[str | None, tuple[str, ...]]] = {
     "prune": {None: ("name", "shape", "kept", "sparsity")},
     "check": {
         None: (
-            "method", "number", "rule", "predicted", "measured", "difference_pp",
-            "tolerance_pp", "passed",
+            "name", "kind", "passed", "value", "bound", "reason", "self_check",
         )
     },
     "train": {None: ("epoch", "loss", "accuracy")},

@@ -41,6 +41,8 @@ ELSEWHERE = {
     "sparse": "an argument of save()",
     "predicted": "called `limit`, which takes a live result too",
     "junit": "a file for continuous integration",
+    "code_quality": "a file for continuous integration",
+    "no_agreement": "either result may be left out",
     "report": "a function of its own",
     "dry_run": "prints what it would take",
 }

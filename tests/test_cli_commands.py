@@ -57,18 +57,6 @@ def zeros(path: Path) -> int:
     return sum(int((t == 0).sum()) for name, t in tensors.items() if t.ndim > 1)
 
 
-@pytest.fixture(scope="session")
-def results(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The files of one prediction and one measurement."""
-    from prunelimit.cli.main import main
-
-    folder = tmp_path_factory.mktemp("results")
-    predicted, measured = folder / "predict.json", folder / "measure.json"
-    assert main(["predict", str(trained), *QUICK, "-q", "-o", str(predicted)]) == 0
-    assert main(["measure", str(trained), "-q", "-o", str(measured)]) == 0
-    return predicted, measured
-
-
 class TestTrain:
     OPTIONS = ("-m", "lenet-300-100", "-d", "digits", "--epochs", "1")
 
@@ -583,17 +571,18 @@ class TestCheck:
         predicted, measured = results
         other = json.loads(predicted.read_text())
         other["one_shot"]["sparsity"] -= 0.05
-        other["one_shot"]["interval"][0] -= 0.05
+        other["one_shot"]["interval"] = [other["one_shot"]["sparsity"]] * 2
         Path("other.json").write_text(json.dumps(other))
         results = Path("other.json"), measured
         wide = prunelimit("check", *results, "--tolerance", "100pp", "--json")
         assert wide.code == 0
         document = valid("check", wide.document)
-        assert document["passed"] and document["tolerance_pp"] == 100
-        assert document["difference_pp"] == pytest.approx(
-            100 * (document["predicted"] - document["measured"])
+        agreement = document["agreement"]
+        assert document["passed"] and agreement["tolerance_pp"] == 100
+        assert agreement["difference_pp"] == pytest.approx(
+            100 * (agreement["predicted"] - agreement["measured"])
         )
-        assert document["difference_pp"] != 0
+        assert agreement["difference_pp"] != 0
         narrow = prunelimit(
             "check", *results, "--tolerance", "1e-9pp", "--json", "--junit", "j.xml", "-o", "c.json"
         )
@@ -615,7 +604,7 @@ class TestCheck:
         options = ("--tolerance", "100pp", "--json", "-q")
         whole = prunelimit("check", trained, *QUICK, *options).document
         files = prunelimit("check", *results, *options).document
-        for key in ("predicted", "measured", "difference_pp", "rule", "model", "reliability"):
+        for key in ("gates", "passed", "model", "agreement"):
             assert whole[key] == files[key]
 
     def test_one_shot_loss_is_what_was_predicted_of_it(
@@ -625,13 +614,14 @@ class TestCheck:
         assert prunelimit("predict", trained, *every, "-q", "-o", "p.json").code == 0
         outcome = prunelimit("check", "p.json", results[1], "--tolerance", "0.25pp", "--json")
         assert outcome.code == 0
-        document = valid("check", outcome.document)
+        document = valid("check", outcome.document)["agreement"]
+        assert document["self_check"] and "self-check" in outcome.stderr
         assert (document["rule"], document["number"]) == ("loss", "one-shot")
         assert document["method"] == "magnitude"
         assert "predicted (one-shot)" in outcome.stderr
         accuracy = prunelimit(
             "check", "p.json", results[1], "--tolerance", "100pp", "--rule", "accuracy", "--json"
-        ).document
+        ).document["agreement"]
         assert (accuracy["rule"], accuracy["number"]) == ("accuracy", "limit")
         assert accuracy["predicted"] == json.loads(Path("p.json").read_text())["limit"]["sparsity"]
 
@@ -680,7 +670,7 @@ class TestCheck:
         command = ("check", "p.json", results[1], "--tolerance", "100pp", "--strict", "-q")
         outcome = prunelimit(*command, *options, "--json")
         assert outcome.code == code
-        assert valid("check", outcome.document)["reliability"]["ok"] is (code == 0)
+        assert valid("check", outcome.document)["agreement"]["reliability"]["ok"] is (code == 0)
 
     def test_bad_input(self, prunelimit: Run, results: tuple[Path, Path], tmp_path: Path) -> None:
         predicted, measured = results
@@ -698,7 +688,7 @@ class TestCheck:
             ((predicted, "none.json"), 3, "none.json"),
             ((predicted, "broken.json"), 3, "broken.json"),
             ((predicted, "list.json"), 3, "list.json"),
-            ((measured, predicted), 3, "prunelimit.predict/2"),
+            ((measured, measured), 2, "Both files are of measure"),
             ((predicted, "other.json"), 3, "checkpoint"),
         ):
             assert said in one_sentence(prunelimit("check", *files, "-o", "c.json"), code)

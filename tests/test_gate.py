@@ -25,7 +25,8 @@ EPSILON = Epsilon(value=0.02, rule="batch-std")
 
 def prediction(sparsity: float = 0.95, ok: bool = True) -> PredictResult:
     made: Any = filled(PredictResult)
-    limit = dataclasses.replace(made.limit, sparsity=sparsity, interval=(0.93, 0.96))
+    ends = (0.93, 0.96) if 0.93 <= sparsity <= 0.96 else (sparsity, sparsity)
+    limit = dataclasses.replace(made.limit, sparsity=sparsity, interval=ends)
     reliability = dataclasses.replace(made.reliability, ok=ok)
     one_shot = dataclasses.replace(made.one_shot, sparsity=0.80, interval=(0.79, 0.805))
     return dataclasses.replace(
@@ -144,7 +145,7 @@ def test_a_prediction_without_the_one_shot_threshold_serves_for_the_limit_alone(
 
 
 def test_an_unreliable_limit_says_nothing_of_the_one_shot_threshold() -> None:
-    far = dataclasses.replace(THRESHOLDS[3], sparsity=0.5)
+    far = dataclasses.replace(THRESHOLDS[3], sparsity=0.5, interval=(0.5, 0.501))
     measured = measurement("magnitude", thresholds=(far,))
     (told,) = compare(prediction(ok=False), measured, CheckConfig()).reasons
     assert "one-shot threshold of 80.00% lies 30.00 pp above" in told
@@ -180,7 +181,10 @@ def test_the_number_compared_with_says_how_reliable_it_is(
     ("sparsity", "passed"), [(0.96, True), (0.92, True), (0.9601, False), (0.9199, False)]
 )
 def test_the_tolerance_itself_passes_on_both_sides(sparsity: float, passed: bool) -> None:
-    found = compare(prediction(sparsity), measurement(), CheckConfig(tolerance="2pp"))
+    made = prediction(sparsity)
+    exact = dataclasses.replace(made.limit, interval=(sparsity, sparsity))
+    made = dataclasses.replace(made, limit=exact)
+    found = compare(made, measurement(), CheckConfig(tolerance="2pp"))
     assert found.passed is passed
     assert (found.difference_pp > 0) is (sparsity > 0.94)
     assert bool(found.reasons) is not passed

@@ -279,7 +279,10 @@ def test_a_threshold_of_all_samples_is_called_a_measurement() -> None:
     ],
 )
 def test_a_verdict_names_the_number(number: str, said: str) -> None:
-    shown = text(tables.check_table(dataclasses.replace(verdict(), number=number)))
+    made = verdict()
+    assert made.agreement is not None
+    agreement = dataclasses.replace(made.agreement, number=number)
+    shown = text(tables.check_table(dataclasses.replace(made, agreement=agreement)))
     assert said in shown
 
 

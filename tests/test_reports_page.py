@@ -245,7 +245,9 @@ def test_the_files_held_are_those_given(whole: Page) -> None:
 def test_reasons_are_not_hidden() -> None:
     given = [("predict.json", both(reliability=UNRELIABLE)), ("check.json", verdict(False))]
     read = Page(page(collect(given)))
-    for reason in (*UNRELIABLE.reasons, *verdict(False).reasons):
+    failed = verdict(False).agreement
+    assert failed is not None
+    for reason in (*UNRELIABLE.reasons, *failed.reasons):
         assert reason in read.shown
     assert "Failed." in read.shown and "Do not act on the limit" in read.shown
     first = read.shown.partition("Show the file and field")[0]
@@ -295,10 +297,13 @@ def test_what_files_say_stays_text(text: str, whole: Page) -> None:
     model = dataclasses.replace(MODEL, spec=text)
     layers = tuple(dataclasses.replace(each, name=text) for each in both().layers)
     reasons = dataclasses.replace(UNRELIABLE, reasons=(text,))
+    checked = verdict(False)
+    assert checked.agreement is not None
+    agreement = dataclasses.replace(checked.agreement, reasons=(text,), rule=text)
     given = [
         (f"{text}.json", both(model=model, layers=layers, reliability=reasons)),
         ("m.json", dataclasses.replace(measured(), model=model, method=text)),
-        ("c.json", dataclasses.replace(verdict(False), model=model, reasons=(text,), rule=text)),
+        ("c.json", dataclasses.replace(checked, model=model, agreement=agreement)),
     ]
     written = page(collect(given))
     written.encode("utf-8")

@@ -86,11 +86,11 @@ def test_a_missing_field_is_named_or_has_its_default(name: str, kind: type) -> N
 def test_numbers_that_json_lacks_become_null_and_nan_again() -> None:
     result = filled(CheckResult)
     assert isinstance(result, CheckResult)
-    broken = dataclasses.replace(result, predicted=math.nan, measured=math.inf)
-    document = to_json(broken)
-    assert document["predicted"] is None and document["measured"] is None
-    back = from_json(CheckResult, document)
-    assert math.isnan(back.predicted) and math.isnan(back.measured)
+    gate = dataclasses.replace(result.gates[0], value=math.nan, bound=math.inf)
+    document = to_json(dataclasses.replace(result, gates=(gate,)))
+    assert document["gates"][0]["value"] is None and document["gates"][0]["bound"] is None
+    (back,) = from_json(CheckResult, document).gates
+    assert math.isnan(back.value) and math.isnan(back.bound)
 
 
 @pytest.mark.parametrize(

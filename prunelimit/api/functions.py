@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..commands.check import check_results
+from ..commands.check import check_results, read_judged
 from ..commands.compare import compare_loaded
 from ..commands.measure import measure_loaded
 from ..commands.predict import predict_loaded
@@ -278,27 +278,30 @@ def compare(
         return compare_loaded(problem.loaded, predicted, measurement, config, record, progress=told)
 
 
-@takes(CheckConfig, without={CheckConfig: ("junit",)})
+@takes(CheckConfig, without={CheckConfig: ("junit", "code_quality", "report", "no_agreement")})
 def check(
-    limit: PredictResult | str | Path, measured: MeasureResult | str | Path, **options: Any
+    limit: PredictResult | MeasureResult | str | Path | None = None,
+    measured: PredictResult | MeasureResult | str | Path | None = None,
+    **options: Any,
 ) -> CheckResult:
-    """Hold a prediction against a measurement.
+    """Judge the gates of a job: prediction against measurement, floors, and a baseline.
 
     Like is compared with like: with fixed survivors the loss threshold with ``one_shot``, with
     trained ones feasibility with ``limit``, with moved ones the loss threshold with the range
-    between.
+    between. A difference that the intervals explain is no failure.
 
     Args:
         limit: The prediction, or its file.
-        measured: The measurement, or its file.
+        measured: The measurement, or its file. Either may be left out, where floors or a baseline
+            need the other one alone.
 
     Returns:
-        ``passed`` says whether they agree within ``tolerance``, ``reasons`` why not.
+        ``passed`` says whether every gate does, ``gates`` what each found.
 
     Raises:
-        InputError: they are not about the same network, data or loss tolerance, or nothing is
-            predicted for the method.
-        UsageError: a value makes no sense.
+        InputError: they are not about the same network, data or loss tolerance, nothing is
+            predicted for the method, or a number that a gate needs is missing.
+        UsageError: a value makes no sense, or nothing is asked for.
         TypeError: there is no such argument.
 
     Example:
@@ -307,11 +310,21 @@ def check(
     >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
     >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
     >>> limit = pl.predict(problem, samples=100, steps=10, probes=1)
-    >>> pl.check(limit, pl.measure(problem), tolerance="5pp").passed
+    >>> measured = pl.measure(problem)
+    >>> pl.check(limit, measured, tolerance="5pp", min_sparsity="0.3@1pp").passed
     True
     """
     config = configured(CheckConfig, options)
-    return check_results(_read(PredictResult, limit), _read(MeasureResult, measured), config)
+    given = [_judged(each) for each in (limit, measured) if each is not None]
+    predicted = [each for each in given if isinstance(each, PredictResult)]
+    found = [each for each in given if isinstance(each, MeasureResult)]
+    if len(predicted) > 1 or len(found) > 1:
+        raise UsageError("Both results are of one kind; give one of predict and one of measure.")
+    return check_results(next(iter(predicted), None), next(iter(found), None), config)
+
+
+def _judged(given: PredictResult | MeasureResult | str | Path) -> PredictResult | MeasureResult:
+    return read_judged(Path(given)) if isinstance(given, (str, Path)) else given
 
 
 @takes(CurvatureConfig)

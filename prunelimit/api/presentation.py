@@ -96,9 +96,9 @@ def _quadrature(result: SpectrumResult) -> Rows:
     ]
 
 
-def _verdict(result: CheckResult) -> Rows:
-    names = ("method", "number", "rule", "predicted", "measured", "difference_pp", "tolerance_pp")
-    return [{**{name: getattr(result, name) for name in names}, "passed": result.passed}]
+def _gates(result: CheckResult) -> Rows:
+    names = ("name", "kind", "passed", "value", "bound", "reason", "self_check")
+    return [{name: getattr(gate, name) for name in names} for gate in result.gates]
 
 
 FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
@@ -117,7 +117,7 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
         "thresholds": lambda result: _of_methods(result, "thresholds"),
         "curve": lambda result: _of_methods(result, "curve"),
     },
-    CheckResult: {"verdict": _verdict},
+    CheckResult: {"gates": _gates},
     SpectrumResult: {"quadrature": _quadrature},
     TrainResult: {"history": lambda result: [dict(each) for each in result.history]},
 }

@@ -1,4 +1,4 @@
-"""``check``: the prediction held against the measurement."""
+"""``check``: every gate that a job depends on, judged."""
 
 from __future__ import annotations
 
@@ -14,26 +14,56 @@ from ..config import (
     ModelConfig,
     RunConfig,
 )
-from ..gate import compare, require_comparable
+from ..errors import InputError
+from ..gate import judge, require_comparable
 from ..inputs.load import load
 from ..progress import Progress, silent
+from ..results.serialization import from_json
 from ..results.types import CheckResult, MeasureResult, PredictResult
+from ..storage.files import read_json
 from .measure import measure_loaded
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["check_checkpoint", "check_results"]
+__all__ = ["check_checkpoint", "check_results", "read_judged"]
+
+KINDS: dict[str, type[PredictResult] | type[MeasureResult]] = {
+    "prunelimit.predict": PredictResult,
+    "prunelimit.measure": MeasureResult,
+}
+"""Results that gates are about, by the name of their schema."""
+
+
+def read_judged(path: Path) -> PredictResult | MeasureResult:
+    """The result of predict or measure in ``path``, whichever it is.
+
+    Raises:
+        InputError: it cannot be read, or is neither.
+    """
+    document = read_json(path)
+    schema = document.get("schema") if isinstance(document, dict) else None
+    kind = KINDS.get(str(schema).partition("/")[0])
+    if kind is None:
+        raise InputError(
+            f"{path} is neither a result of predict nor one of measure; give the JSON of one."
+        )
+    return from_json(kind, document, str(path))
 
 
 def check_results(
-    predicted: PredictResult, measured: MeasureResult, config: CheckConfig
+    predicted: PredictResult | None, measured: MeasureResult | None, config: CheckConfig
 ) -> CheckResult:
-    """The verdict on a prediction and a measurement made before.
+    """The verdict on results made before; either may be missing.
 
     Raises:
-        InputError: they are not about the same checkpoint, data or loss tolerance.
+        InputError: they are not about the same checkpoint, data or loss tolerance, or a number
+            that a gate needs is not there.
+        UsageError: there is nothing to check.
     """
-    provenance = predicted.provenance
+    given = predicted or measured
+    if given is None:
+        raise InputError("There is nothing to check: no result is given.")
+    provenance = given.provenance
     run = RunConfig(seed=provenance.seed, device=provenance.device)
     return _verdict(predicted, measured, config, Recorder("check", run, config))
 
@@ -49,36 +79,56 @@ def check_checkpoint(
     config: CheckConfig,
     *,
     progress: Progress = silent,
-) -> tuple[CheckResult, PredictResult, MeasureResult]:
-    """Predict and measure the network in ``checkpoint``, and compare: the verdict, and both that
-    it is about.
+) -> tuple[CheckResult, PredictResult | None, MeasureResult]:
+    """Predict and measure the network in ``checkpoint``, and judge: the verdict, and both that it
+    is about. Nothing is predicted where no gate needs that.
 
     Raises:
         PruneLimitError: see its subclasses.
     """
     parts = (model, data, curvature, limit, measure, config)
     recorder = Recorder("check", run, *parts)
-    require_comparable(measure.method, config)
+    if not config.no_agreement:
+        require_comparable(measure.method, config)
+    baselines = [read_judged(Path(each)) for each in config.baseline]
     loaded = load(checkpoint, model, data, run)
-    predicted = predict_loaded(
-        loaded,
-        curvature,
-        limit,
-        Recorder("predict", run, *parts[:4]),
-        progress=progress,
-    )
+    predicted = None
+    if not config.no_agreement or any(isinstance(each, PredictResult) for each in baselines):
+        predicted = predict_loaded(
+            loaded,
+            curvature,
+            limit,
+            Recorder("predict", run, *parts[:4]),
+            progress=progress,
+        )
+    wanted = [each.tolerance for each in config.min_sparsity if each.tolerance is not None]
+    measure = dataclasses.replace(measure, tolerance=(*measure.tolerance, *wanted))
+    also = [each.sparsity for each in config.min_accuracy_at]
+    also += [p.sparsity for b in baselines if isinstance(b, MeasureResult) for p in b.curve]
     measured = measure_loaded(
-        loaded, measure, Recorder("measure", run, model, data, measure), progress=progress
+        loaded,
+        measure,
+        Recorder("measure", run, model, data, measure),
+        progress=progress,
+        also=also,
     )
     return _verdict(predicted, measured, config, recorder), predicted, measured
 
 
 def _verdict(
-    predicted: PredictResult, measured: MeasureResult, config: CheckConfig, recorder: Recorder
+    predicted: PredictResult | None,
+    measured: MeasureResult | None,
+    config: CheckConfig,
+    recorder: Recorder,
 ) -> CheckResult:
-    comparison = compare(predicted, measured, config)
+    baselines = tuple(read_judged(Path(each)) for each in config.baseline)
+    agreement, gates = judge(predicted, measured, config, baselines)
+    given = predicted or measured
+    assert given is not None
     return CheckResult(
         provenance=recorder.finish(),
-        model=predicted.model,
-        **{f.name: getattr(comparison, f.name) for f in dataclasses.fields(comparison)},
+        model=given.model,
+        gates=gates,
+        passed=all(gate.passed for gate in gates),
+        agreement=agreement,
     )

@@ -122,7 +122,7 @@ def _tell(
     report_results(named, ReportConfig(), folder / "report.html")
     for name, result in documents.items():
         write_json(folder / f"{name}.json", to_json(result), force=False)
-    assert cut.artifact is not None
+    assert cut.artifact is not None and verdict.agreement is not None
     assert sparse.artifact is not None
     result = DemoResult(
         provenance=recorder.finish(),
@@ -139,8 +139,8 @@ def _tell(
         pruned_accuracy=cut.accuracy_after,
         artifact=cut.artifact,
         sparse_artifact=sparse.artifact,
-        difference_pp=verdict.difference_pp,
-        tolerance_pp=verdict.tolerance_pp,
+        difference_pp=verdict.agreement.difference_pp,
+        tolerance_pp=verdict.agreement.tolerance_pp,
         passed=verdict.passed,
         reliability=predicted.reliability,
         expected_one_shot=predicted.one_shot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import measurement as measuring
@@ -39,9 +40,11 @@ def measure_loaded(
     recorder: Recorder,
     *,
     progress: Progress = silent,
+    also: Sequence[float] = (),
 ) -> MeasureResult:
-    """:func:`measure` for a problem that is loaded already."""
-    found = measuring.measure(loaded.problem, config, progress=progress)
+    """:func:`measure` for a problem that is loaded already; the sparsities ``also`` are
+    measured in any case."""
+    found = measuring.measure(loaded.problem, config, progress=progress, also=also)
     return MeasureResult(
         provenance=recorder.finish(),
         model=loaded.model_info,

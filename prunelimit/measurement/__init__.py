@@ -6,6 +6,7 @@ only nearly monotone, so every crossing found by bisection is confirmed just bel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..config import MeasureConfig
@@ -34,7 +35,13 @@ class Measurement:
     witness: Witness | None
 
 
-def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = silent) -> Measurement:
+def measure(
+    problem: Problem,
+    config: MeasureConfig,
+    *,
+    progress: Progress = silent,
+    also: Sequence[float] = (),
+) -> Measurement:
     """Measure the thresholds of pruning ``problem`` by the method of ``config``.
 
     Survivors that are "fixed", or moved by "obs", "compensated" or "staged", give the thresholds
@@ -57,6 +64,7 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     and two times the passes too. ``accuracy`` is that of the trained networks, read from the points
     that feasibility was searched at and no finer: training ends where the loss is on target.
 
+    The sparsities ``also`` (fractions) are measured beside those that the search asks for.
     Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. A pattern
     ends where it allows nothing more to go; below that its masks lose the least scores of those it
     does not allow. The ends of an interval are measured points, rounded outwards; the upper one is
@@ -67,7 +75,7 @@ def measure(problem: Problem, config: MeasureConfig, *, progress: Progress = sil
     """
     points = Points(problem, config, progress)
     search = Search(points, config, config.tolerance)
-    curve, thresholds = search.run(config.sparsities)
+    curve, thresholds = search.run(config.sparsities, also)
     return Measurement(
         dense=points.dense,
         epsilon=points.epsilon,

@@ -48,10 +48,12 @@ class Search:
         self._z = NormalDist().inv_cdf(0.5 + config.confidence / 2)
 
     def run(
-        self, wanted: Sequence[float] | None
+        self, wanted: Sequence[float] | None, also: Sequence[float] = ()
     ) -> tuple[tuple[MeasurePoint, ...], tuple[Threshold, ...]]:
-        """The curve and the thresholds; by the sparsities ``wanted`` alone, where there are any."""
+        """The curve and the thresholds, by ``wanted`` sparsities alone where there are any, and
+        with those ``also`` in any case."""
         if wanted is not None:
+            wanted = [*wanted, *also]
             counts = [removal_count(value, self.prunable) for value in wanted]
             if max(counts, default=0) > self.points.top:
                 raise UsageError(
@@ -67,6 +69,10 @@ class Search:
             self._search_moved()
         else:
             self._search_one_shot()
+        beside = [removal_count(value, self.prunable) for value in also] if wanted is None else []
+        for removed in sorted(set(beside)):
+            if removed <= self.points.top:
+                self.points.at(removed)
         known = self.points.known
         if not self._refits:
             self.points.progress("measuring", len(known), len(known))

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import PruneLimitError
 from ..limit.reliability import judge_one_shot
+from ..results.types import Agreement
 from .command import CONFIGS, command_line
 from .sources import Collection, Source
 from .words import digits, matrix, predicted
@@ -271,16 +272,12 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
     """What the checks say; where there is none, how to obtain one."""
     made = []
     for source in found.all("check"):
-        of, result = Of(source), source.result
-        parts: Inline = (
-            f"{predicted(result.number).capitalize()} ",
-            *of.interval("", "predicted_interval", "predicted"),
-            ", measured (", of.said("rule"), ") ",
-            *of.interval("", "measured_interval", "measured"),
-            "; the difference is ", of.number("difference_pp", "points"), ", and ",
-            of.number("tolerance_pp", "tolerance"), " is accepted.",
-        )  # fmt: skip
-        made.append(Verdict(result.passed, parts, of.each("reasons")))
+        of = Of(source)
+        for number, gate in enumerate(source.result.gates):
+            if gate.kind == "agreement":
+                made.append(_agreement(of, source.result.agreement))
+            else:
+                made.append(Verdict(gate.passed, (of.said(f"gates.{number}.reason"),)))
     if made:
         return tuple(made)
     both = [found.one("predict"), found.one("measure")]
@@ -289,6 +286,19 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
         names = " ".join(each.name for each in both if each is not None)
         how = (" Obtain one: ", Code(f"prunelimit check {names}"))
     return (Verdict(None, ("No check of predicted against measured is among the files.", *how)),)
+
+
+def _agreement(of: Of, agreement: Agreement) -> Verdict:
+    parts: Inline = (
+        f"{predicted(agreement.number).capitalize()} ",
+        *of.interval("", "agreement.predicted_interval", "agreement.predicted"),
+        ", measured (", of.said("agreement.rule"), ") ",
+        *of.interval("", "agreement.measured_interval", "agreement.measured"),
+        "; the difference is ", of.number("agreement.difference_pp", "points"), ", and ",
+        of.number("agreement.tolerance_pp", "tolerance"), " is accepted.",
+    )  # fmt: skip
+    said = (*of.each("agreement.reasons"), *of.each("agreement.notes"))
+    return Verdict(agreement.passed, parts, said)
 
 
 def sections(found: Collection) -> tuple[Section, ...]:

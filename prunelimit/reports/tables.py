@@ -622,28 +622,42 @@ def _cost(cost: Cost) -> tuple[str, str, str, str]:
 
 
 def verdict(result: CheckResult) -> str:
-    """The verdict in one line."""
-    word = "PASSED" if result.passed else "FAILED"
-    return (
-        f"{word}: {predicted(result.number)} "
-        f"{interval(result.predicted, result.predicted_interval)}, measured ({result.rule}) "
-        f"{interval(result.measured, result.measured_interval)}, difference "
-        f"{result.difference_pp:+.2f} pp (tolerance {result.tolerance_pp:g})"
-    )
+    """The verdict in one line: of a single gate what it found, else how many failed and why."""
+    if len(result.gates) == 1:
+        (gate,) = result.gates
+        return f"{'PASSED' if gate.passed else 'FAILED'}: {gate.reason}"
+    if result.passed:
+        return f"PASSED: all {len(result.gates)} gates"
+    reasons = " ".join(gate.reason for gate in result.failed)
+    return f"FAILED: {len(result.failed)} of {len(result.gates)} gates: {reasons}"
 
 
 def check_table(result: CheckResult) -> RenderableType:
-    """The verdict."""
+    """The verdict, the two numbers where they were compared, and a line for every gate."""
     word = Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
-    rows = _pairs(
-        f"Predicted against measured sparsity of {result.model.spec}, of prunable weights",
-        [
-            (predicted(result.number), interval(result.predicted, result.predicted_interval)),
-            (
-                f"measured ({result.rule})",
-                interval(result.measured, result.measured_interval),
-            ),
-            ("difference", f"{result.difference_pp:+.2f} pp (tolerance {result.tolerance_pp:g})"),
-        ],
-    )
-    return Group(word, rows, *(_point(reason) for reason in result.reasons))
+    parts: list[RenderableType] = [word]
+    agreement = result.agreement
+    if agreement is not None:
+        difference = f"{agreement.difference_pp:+.2f} pp (tolerance {agreement.tolerance_pp:g})"
+        parts.append(
+            _pairs(
+                f"Predicted against measured sparsity of {result.model.spec}, of prunable weights",
+                [
+                    (
+                        predicted(agreement.number),
+                        interval(agreement.predicted, agreement.predicted_interval),
+                    ),
+                    (
+                        f"measured ({agreement.rule})",
+                        interval(agreement.measured, agreement.measured_interval),
+                    ),
+                    ("difference", difference),
+                ],
+            )
+        )
+        parts += [_point(said) for said in (*agreement.reasons, *agreement.notes)]
+    others = [gate for gate in result.gates if gate.kind != "agreement"]
+    if others:
+        rows = [("passed" if gate.passed else "FAILED", gate.reason) for gate in others]
+        parts.append(_pairs(f"Floors and baselines of {result.model.spec}", rows))
+    return Group(*parts)

@@ -13,6 +13,7 @@ from typing import Any
 from .methods import Result
 
 __all__ = [
+    "Agreement",
     "Artifact",
     "BudgetPoint",
     "CheckResult",
@@ -26,6 +27,7 @@ __all__ = [
     "Dense",
     "DistanceToLimit",
     "Epsilon",
+    "Gate",
     "InspectResult",
     "LayerResult",
     "Limit",
@@ -570,30 +572,70 @@ class CompareResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckResult(Result):
-    """Predicted against measured; differences and tolerances in percentage points.
+class Agreement:
+    """Predicted against measured; differences, errors and tolerances in percentage points.
 
     ``method`` is the measurement's, ``number`` which predicted number it was compared with (see
     Target), and ``reliability`` that of this number; for "between", of both: ``predicted`` is the
     place between the two that lies nearest to the measured one, and ``predicted_interval`` runs
-    from one to the other.
+    from one to the other. ``error_pp`` is the part of a difference that the two intervals together
+    explain. ``reasons`` says why it failed, ``notes`` what else a reader should know;
+    ``self_check`` that both numbers are the loss of the same networks.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.check/2"
-    provenance: Provenance
-    model: ModelInfo
+    method: str
+    number: str
+    rule: str
     predicted: float
     predicted_interval: tuple[float, float]
     measured: float
     measured_interval: tuple[float, float]
-    rule: str
     difference_pp: float
+    error_pp: float
     tolerance_pp: float
     passed: bool
     reasons: tuple[str, ...]
-    reliability: Reliability | None = None
-    method: str = ""
-    number: str = "limit"
+    notes: tuple[str, ...]
+    self_check: bool
+    reliability: Reliability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One thing that a job depends on: ``value`` against ``bound``, both fractions.
+
+    ``kind`` is "agreement" (the value is the difference of predicted and measured, the bound its
+    tolerance), "min-sparsity", "min-accuracy" or "baseline" (the value must be at least the bound).
+    ``interval`` is that of the value at 95%. ``reason`` is a sentence, passed or not.
+    ``self_check`` says that the gate compares a number with itself.
+    """
+
+    name: str
+    kind: str
+    passed: bool
+    value: float
+    interval: tuple[float, float]
+    bound: float
+    reason: str
+    self_check: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult(Result):
+    """Every gate, and whether all passed. ``agreement`` has the details of predicted against
+    measured; None where the two were not compared."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.check/3"
+    provenance: Provenance
+    model: ModelInfo
+    gates: tuple[Gate, ...]
+    passed: bool
+    agreement: Agreement | None = None
+
+    @property
+    def failed(self) -> tuple[Gate, ...]:
+        """The gates that did not pass."""
+        return tuple(gate for gate in self.gates if not gate.passed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ...errors import UsageError
 from ...results.types import CheckResult
 from ..drawing import BLUE, ORANGE, canvas, key, plain, titled
 from ..figure import ReportFigure
@@ -27,27 +28,34 @@ def plot_verdict(results: Sequence[CheckResult], path: Path | None = None) -> Fi
 
     Raises:
         OutputError: ``path`` cannot be written.
+        UsageError: none of the verdicts compares predicted with measured.
     """
+    found = [each.agreement for each in results if each.agreement is not None]
+    if not found:
+        raise UsageError(
+            "There is no figure of floors and baselines alone; give a check that compares "
+            "predicted with measured."
+        )
     stroke = paper().stroke
-    with canvas(path, height=1.9 + 0.7 * len(results)) as (figure, axes):
+    with canvas(path, height=1.9 + 0.7 * len(found)) as (figure, axes):
         for name, colour, marker, up in (
             ("predicted", ORANGE, "D", 0.12),
             ("measured", BLUE, "o", -0.12),
         ):
-            values = [100 * getattr(each, name) for each in results]
-            bounds = [getattr(each, f"{name}_interval") for each in results]
+            values = [100 * getattr(each, name) for each in found]
+            bounds = [getattr(each, f"{name}_interval") for each in found]
             sides = [
                 [max(0.0, v - 100 * low) for v, (low, _) in zip(values, bounds, strict=True)],
                 [max(0.0, 100 * high - v) for v, (_, high) in zip(values, bounds, strict=True)],
             ]
             axes.errorbar(
-                values, [row - up for row in range(len(results))], xerr=sides, fmt=marker,
+                values, [row - up for row in range(len(found))], xerr=sides, fmt=marker,
                 color=colour, markersize=7 * stroke, elinewidth=1.8 * stroke, capsize=3 * stroke,
                 label=f"{name}, with its interval",
             )  # fmt: skip
-        labels = [f"{plain(e.method)}\n{'passed' if e.passed else 'failed'}" for e in results]
-        axes.set_yticks(range(len(results)), labels)
-        axes.set_ylim(len(results) - 0.5, -0.5)
+        labels = [f"{plain(e.method)}\n{'passed' if e.passed else 'failed'}" for e in found]
+        axes.set_yticks(range(len(found)), labels)
+        axes.set_ylim(len(found) - 0.5, -0.5)
         axes.margins(x=0.1)
         axes.grid(False, axis="y")
         axes.set_xlabel("sparsity, % of prunable weights removed")

@@ -11,13 +11,14 @@ together. Nothing is predicted for a method that removes other weights.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from .config import CheckConfig
-from .errors import InputError
-from .limit.reliability import judge_one_shot
-from .results.types import (
+from ..config import CheckConfig
+from ..errors import InputError
+from ..limit.reliability import judge_one_shot
+from ..results.types import (
+    Agreement,
     DataInfo,
     DistanceToLimit,
     Epsilon,
@@ -30,10 +31,9 @@ from .results.types import (
     Target,
     Threshold,
 )
-from .values import Method
+from ..values import Method
 
 __all__ = [
-    "Comparison",
     "compare",
     "distances",
     "require_comparable",
@@ -55,30 +55,13 @@ EPSILON_AGREEMENT = 0.01
 """Loss tolerances further apart than this share are not the same question."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The verdict; sparsities are fractions, ``difference_pp`` is predicted minus measured.
-
-    ``method`` is the measurement's, ``number`` the predicted number it was compared with ("limit",
-    "one-shot" or "between") and ``reliability`` is that of this number; ``rule`` names the measured
-    threshold; ``reasons`` says why it failed, empty where it passed.
-    """
-
-    predicted: float
-    predicted_interval: tuple[float, float]
-    measured: float
-    measured_interval: tuple[float, float]
-    rule: str
-    difference_pp: float
-    tolerance_pp: float
-    passed: bool
-    reasons: tuple[str, ...]
-    method: str
-    number: str
-    reliability: Reliability
+SELF_CHECK = (
+    "This is a self-check: both numbers are the loss of the same pruned networks; measure with "
+    "`survivors` trained to test the limit."
+)
 
 
-def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Comparison:
+def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConfig) -> Agreement:
     """Compare the measured threshold with the number that was predicted for the same event.
 
     ========================  =========================  ==============================
@@ -89,6 +72,9 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     all others                loss                       anything between these two
     any, ``rule=accuracy``    accuracy, first tolerance  the limit, which is unlike it
     ========================  =========================  ==============================
+
+    A difference of more than the tolerance is no failure where the two intervals together explain
+    it, and ``notes`` says so.
 
     Raises:
         InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
@@ -103,14 +89,25 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     _require_fractions("measurement", "measure", (threshold.sparsity, *threshold.interval))
     nearest = min(max(threshold.sparsity, target.lowest), target.highest)
     difference_pp = 100 * (nearest - threshold.sparsity)
+    error_pp = 100 * _error(nearest, threshold, target)
     # A difference of exactly the tolerance passes, whatever the last bit of a float says.
-    passed = abs(difference_pp) <= tolerance_pp + 1e-9
+    within = abs(difference_pp) <= tolerance_pp + 1e-9
+    passed = within or abs(difference_pp) <= error_pp
     reliability = _reliability(predicted, target)
     reasons = (
         [] if passed else _reasons(reliability, threshold, target, difference_pp, tolerance_pp)
     )
     between = target.number == "between"
-    return Comparison(
+    notes = []
+    if passed and not within:
+        notes.append(
+            f"The difference of {difference_pp:+.2f} pp is more than the accepted "
+            f"{tolerance_pp:g} pp, and no more than the {error_pp:.2f} pp that the intervals "
+            "together explain: no failure."
+        )
+    if target.number == "one-shot":
+        notes.append(SELF_CHECK)
+    return Agreement(
         predicted=nearest,
         predicted_interval=(target.lowest, target.highest) if between else target.interval,
         measured=threshold.sparsity,
@@ -120,10 +117,23 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         tolerance_pp=tolerance_pp,
         passed=passed,
         reasons=tuple(reasons),
+        error_pp=error_pp,
+        notes=tuple(notes),
+        self_check=target.number == "one-shot",
         method=measured.method,
         number=target.number,
         reliability=reliability,
     )
+
+
+def _error(predicted: float, measured: Threshold, target: Target) -> float:
+    """What the intervals together explain: the root of the sum of squares of the parts that face
+    one another, a fraction."""
+    if predicted > measured.sparsity:
+        parts = predicted - target.interval[0], measured.interval[1] - measured.sparsity
+    else:
+        parts = target.interval[1] - predicted, measured.sparsity - measured.interval[0]
+    return math.hypot(*(max(0.0, part) for part in parts))
 
 
 def _require_fractions(what: str, command: str, values: Iterable[float]) -> None:

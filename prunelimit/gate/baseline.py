@@ -1,0 +1,136 @@
+"""What a network can do against what an earlier one could: no number may have dropped by much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..results.types import Gate, MeasureResult, PredictResult
+from .floors import accuracy_interval
+
+__all__ = ["against_baseline"]
+
+Judged = PredictResult | MeasureResult
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number of a result with its interval, both fractions."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+def against_baseline(
+    results: tuple[Judged, ...], baselines: tuple[Judged, ...], max_drop: float
+) -> tuple[Gate, ...]:
+    """Every number that is in both: limit, plain, accuracy thresholds, accuracy at a sparsity.
+
+    A drop of more than ``max_drop`` (fraction) fails where it is also more than the two intervals
+    together explain: the root of the sum of squares of the half-widths that face one another.
+
+    Raises:
+        InputError: they are about other data, or share no number.
+    """
+    found = []
+    for baseline in baselines:
+        for result in results:
+            if type(result) is type(baseline):
+                _require_alike(result, baseline)
+                found += [
+                    _gate(name, now, before, max_drop, itself=_is_itself(result, baseline))
+                    for name, now, before in _shared(result, baseline)
+                ]
+    if not found:
+        raise InputError(
+            "The baseline shares no number with what is checked; give the JSON of the same command "
+            "for the same data."
+        )
+    return tuple(found)
+
+
+def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool) -> Gate:
+    drop = before.value - now.value
+    error = math.hypot(before.value - before.interval[0], now.interval[1] - now.value)
+    passed = drop <= most + 1e-12 or drop <= error
+    word = "dropped" if drop > 0 else "rose"
+    reason = (
+        f"The {name} {word} by {abs(100 * drop):.2f} pp, from {100 * before.value:.2f}% to "
+        f"{100 * now.value:.2f}%; {100 * most:g} pp are accepted"
+        if drop
+        else f"The {name} is {100 * now.value:.2f}%, as it was"
+    )
+    if passed and drop > most + 1e-12:
+        reason += f", and the intervals together explain {100 * error:.2f} pp: no failure"
+    if itself:
+        reason += "; this is a self-check, as the baseline is what is checked"
+    return Gate(
+        name=f"baseline {name}",
+        kind="baseline",
+        passed=passed,
+        value=now.value,
+        interval=now.interval,
+        bound=before.value - most,
+        reason=f"{reason}.",
+        self_check=itself,
+    )
+
+
+def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number]]:
+    first, second = _numbers(now), _numbers(before)
+    for name, number in first.items():
+        if name in second:
+            for each in (number, second[name]):
+                if not all(0 <= value <= 1 for value in (each.value, *each.interval)):
+                    raise InputError(
+                        f"The {name} is {each.value}, which is no fraction from 0 to 1; make that "
+                        "file again."
+                    )
+            yield name, number, second[name]
+
+
+def _numbers(result: Judged) -> dict[str, _Number]:
+    if isinstance(result, PredictResult):
+        found = {"limit": _Number(result.limit.sparsity, result.limit.interval)}
+        if result.one_shot is not None:
+            found["plain"] = _Number(result.one_shot.sparsity, result.one_shot.interval)
+        return found
+    found = {
+        f"sparsity within {100 * each.tolerance:g} pp of accuracy": _Number(
+            each.sparsity, each.interval
+        )
+        for each in result.thresholds
+        if each.rule == "accuracy"
+    }
+    samples = result.data.test_samples
+    for point in result.curve:
+        interval = accuracy_interval(point.accuracy, samples)
+        found[f"accuracy at {100 * point.sparsity:.2f}%"] = _Number(point.accuracy, interval)
+    return found
+
+
+def _require_alike(now: Judged, before: Judged) -> None:
+    if now.data.spec != before.data.spec:
+        raise InputError(
+            f"The baseline is about the data {before.data.spec} and what is checked about "
+            f"{now.data.spec}; give a baseline for the same data."
+        )
+    if isinstance(now, MeasureResult) and isinstance(before, MeasureResult):
+        if now.method != before.method:
+            raise InputError(
+                f"The baseline measured {before.method} and what is checked {now.method}; give a "
+                "baseline of the same method."
+            )
+    elif now.epsilon.rule != before.epsilon.rule:
+        raise InputError(
+            f"The baseline has the loss tolerance {before.epsilon.rule} and what is checked "
+            f"{now.epsilon.rule}; give both the same `epsilon`."
+        )
+
+
+def _is_itself(now: Judged, before: Judged) -> bool:
+    """Whether both are one result, or one network's by the same seed."""
+    same = now.model.sha256 is not None and now.model.sha256 == before.model.sha256
+    return now == before or (same and now.provenance.seed == before.provenance.seed)
