@@ -116,8 +116,9 @@ def test_the_gate_passes_and_leaves_the_checkpoint_as_it_is(place: Path) -> None
         *("predict.json", "limit.png", "measure.json", "measure.png", "check.json", "check.xml")
     }
     verdict = json.loads((kept / "check.json").read_text())
-    assert verdict["rule"] == "feasibility" and verdict["number"] == "limit"
-    assert verdict["passed"] and abs(verdict["difference_pp"]) <= verdict["tolerance_pp"]
+    agreement = verdict["agreement"]
+    assert agreement["rule"] == "feasibility" and agreement["number"] == "limit"
+    assert verdict["passed"] and abs(agreement["difference_pp"]) <= agreement["tolerance_pp"]
     assert ET.parse(kept / "check.xml").getroot().get("failures") == "0"
     assert "passed" in summary.read_text()
 
