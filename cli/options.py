@@ -19,6 +19,7 @@ from prunelimit.config import (
     CompareConfig,
     CurvatureConfig,
     DataConfig,
+    ExportConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "CURVATURE",
     "CURVE_CSV",
     "DATA",
+    "EXPORT",
     "LIMIT",
     "LIMIT_BESIDE",
     "MEASURE",
@@ -50,6 +52,7 @@ __all__ = [
     "checkpoint_options",
     "cli_command",
     "document_options",
+    "exported_options",
     "flag",
     "general_options",
     "path_option",
@@ -66,7 +69,7 @@ EVERYDAY = frozenset(
         *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
         *("output", "plot", "csv_path", "junit", "sparse", "json", "strict", "resume"),
-        "dry_run",
+        *("dry_run", "format", "key"),
     }
 )
 """Options that --help shows; --help-all shows the rest too."""
@@ -102,6 +105,7 @@ MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
 COMPARE = Section("Comparison", CompareConfig)
 TRAIN = Section("Training", TrainConfig)
+EXPORT = Section("Output", ExportConfig)
 
 OTHER_TOLERANCE = ("tolerance",)
 """What keeps its default in a command whose --tolerance is that of something else."""
@@ -286,6 +290,21 @@ def checkpoint_options(default: str) -> list[click.Option]:
             default=Path(default),
             show_default=True,
             help="Write the checkpoint here: .safetensors, .pt, .pth, or .pt.gz, which is smaller.",
+        ),
+        flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
+    ]
+
+
+def exported_options(formats: str) -> list[click.Option]:
+    """Where a command's checkpoint goes, of which there is no usual name."""
+    return [
+        titled(
+            "Output",
+            ["output", "-o", "--output"],
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            required=True,
+            help=f"Write it here: {formats}.",
         ),
         flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     ]

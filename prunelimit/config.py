@@ -29,6 +29,7 @@ __all__ = [
     "Config",
     "CurvatureConfig",
     "DataConfig",
+    "ExportConfig",
     "LimitConfig",
     "MeasureConfig",
     "MethodConfig",
@@ -572,6 +573,19 @@ class CompareConfig(Config):
         None,
         "Take the limit from this JSON of predict; default: predict it.",
         metavar="PREDICT.json",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """How matrices with zeros are written."""
+
+    format: str = option(
+        "dense",
+        "How matrices are stored: dense; bitmask, a bit per entry and the values; csr, compressed "
+        "rows; nm, N of every M, for masks of a pattern. A matrix that would be larger stays "
+        "dense.",
+        choices=("dense", "bitmask", "csr", "nm"),
     )
 
 

@@ -35,7 +35,7 @@ OF_A_COMMAND = {
 }
 """Options about files and terminals."""
 
-OF_A_FUNCTION = {"problem", "progress", "method", "limit", "measured"}
+OF_A_FUNCTION = {"problem", "progress", "method", "limit", "measured", "source", "path", "force"}
 """Arguments that are live objects, or names that stand for several options."""
 
 ELSEWHERE = {
@@ -59,6 +59,7 @@ CONFIGS: dict[str, tuple[type[config.Config], ...]] = {
         config.CurvatureConfig,
     ),
     "check": (config.CheckConfig,),
+    "export": (config.ExportConfig,),
 }
 
 
@@ -72,6 +73,7 @@ def options_of(command: str) -> dict[str, Any]:
     found = group.get_command(parent, command)
     assert found is not None
     positional = [] if command == "train" else ["checkpoint.safetensors"]
+    positional += ["-o", "other.pt"] if command == "export" else []
     given = found.make_context(command, positional, parent=parent).params
     left_out = names_of(*PROBLEM) | OF_A_COMMAND
     if command == "check":  # which predicts and measures too; the function takes their results

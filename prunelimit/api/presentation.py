@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from ..errors import UsageError
+from ..report.exported import export_table
 from ..report.figures.compare import plot_compare
 from ..report.figures.limit import plot_limit
 from ..report.figures.measure import plot_measure
@@ -30,6 +31,7 @@ from ..results.serialization import to_json
 from ..results.types import (
     CheckResult,
     CompareResult,
+    ExportResult,
     MeasureResult,
     PredictResult,
     PruneResult,
@@ -61,6 +63,7 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     CheckResult: lambda result, verbose: check_table(result),
     SpectrumResult: lambda result, verbose: spectrum_table(result),
     TrainResult: lambda result, verbose: train_table(result),
+    ExportResult: lambda result, verbose: export_table(result),
 }
 """The table of each command."""
 
@@ -122,6 +125,7 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
     },
     CheckResult: {"verdict": _verdict},
     SpectrumResult: {"quadrature": _quadrature},
+    ExportResult: {"packings": lambda result: _rows(result.packings)},
     TrainResult: {"history": lambda result: [dict(each) for each in result.history]},
 }
 """The tables of each result by name, the main one first."""

@@ -697,3 +697,43 @@ class InspectResult:
     claimed: float | None = None
     described: str | None = None
     likely: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackingInfo:
+    """What the tensors of a checkpoint take in one packing, without the file around them.
+
+    ``bytes`` counts matrices packed where that is smaller; None where the packing cannot hold them.
+    ``break_even`` is the share of zeros, from 0 to 1, beyond which matrices of these shapes are
+    smaller in it: for N:M that of groups of four.
+    """
+
+    name: str
+    bytes: int | None
+    break_even: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(Result):
+    """A checkpoint in another format, every weight bit for bit.
+
+    ``matrices`` are the tensors that a packing may hold, with ``entries`` numbers, ``zeros`` of
+    them zero; ``packed`` names those that it does. ``state`` is the key of the state_dict that was
+    taken. Of .onnx, ``difference`` is by how much outputs of onnxruntime and torch differ on
+    ``samples`` test samples, over the largest output.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.export/1"
+    provenance: Provenance
+    source: str
+    state: str
+    format: str
+    artifact: Artifact
+    tensors: int
+    matrices: int
+    packed: tuple[str, ...]
+    entries: int
+    zeros: int
+    packings: tuple[PackingInfo, ...]
+    samples: int | None = None
+    difference: float | None = None
