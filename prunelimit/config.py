@@ -177,7 +177,8 @@ class ModelConfig(Config):
 
     model: str | None = option(
         None,
-        "Network: a built-in name, torchvision:NAME, package.module:attr or path/to/file.py:attr.",
+        "Network: a built-in name, torchvision:NAME, timm:NAME, hf:NAME or hf:FOLDER, "
+        "package.module:attr or path/to/file.py:attr.",
         flags=("-m", "--model"),
         metavar="SPEC",
     )

@@ -71,4 +71,5 @@ def _shapes(name: str, inputs: tuple[int, ...], classes: int) -> dict[str, tuple
 
 def _own_names() -> list[str]:
     """Other packages' networks are not tried."""
-    return [each.name for each in plugins.describe("network") if each.package == "prunelimit"]
+    found = plugins.describe("network")
+    return [e.name for e in found if e.package == "prunelimit" and "form" not in e.facts]

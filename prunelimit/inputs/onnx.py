@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
 import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import InputError, UsageError
+from ..errors import InputError
 from ..results.types import Artifact
 from ..storage.files import writing
+from .extras import extra, quiet
 from .plain import copied
 from .problem import Problem
 from .resolve import reason
@@ -43,8 +37,7 @@ def check_onnx() -> None:
         UsageError: one of them is.
     """
     for name in PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            raise UsageError(f"{name} is not installed; pip install 'prunelimit[onnx]' brings it.")
+        extra(name, "onnx")
 
 
 def write_onnx(problem: Problem, path: Path, *, force: bool = False) -> tuple[Artifact, float, int]:
@@ -62,9 +55,6 @@ def write_onnx(problem: Problem, path: Path, *, force: bool = False) -> tuple[Ar
     count = min(SAMPLES, len(problem.test))
     inputs = next(iter(problem.test.batches(count)))[0].cpu()
     network = copied(problem.model).cpu().eval()
-    with torch.no_grad():
-        if not isinstance(network(inputs[:1]), torch.Tensor):
-            network = _Logits(network)
     content = _exported(network, inputs)
     with torch.no_grad():
         expected = network(inputs)
@@ -81,35 +71,10 @@ def write_onnx(problem: Problem, path: Path, *, force: bool = False) -> tuple[Ar
     return artifact, difference, count
 
 
-class _Logits(nn.Module):
-    """A network whose outputs hold the logits, with these alone."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.network(inputs).logits
-        return found
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporter prints, warns of and logs."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
 def _exported(network: nn.Module, inputs: torch.Tensor) -> bytes:
     file = io.BytesIO()
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             found: Any = torch.onnx.export(
                 network,
                 (inputs,),
@@ -130,7 +95,7 @@ def _exported(network: nn.Module, inputs: torch.Tensor) -> bytes:
 
 def _difference(content: bytes, inputs: torch.Tensor, expected: torch.Tensor) -> float:
     """Of outputs, relative to the largest, for all of the samples and for one."""
-    runtime = importlib.import_module("onnxruntime")
+    runtime = extra("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     largest = 0.0
