@@ -12,7 +12,7 @@ import stat
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ..results.types import Artifact
 from ..storage.files import read_json, writing
 from .packed import OF_PACKING, fits_in, pack_state, state_in, unpack_state
 from .packing import Group
-from .pickles import wanted_globals
+from .pickles import script_pickle, wanted_globals
 from .resolve import reason
 from .states import State, find_states, ranked, strip_prefixes
 
@@ -98,10 +98,13 @@ class Checkpoint:
     claimed: float | None = None
 
 
-def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoint:
+def read_checkpoint(
+    path: Path | str, *, trust_pickle: bool = False, main: Sequence[Path] = ()
+) -> Checkpoint:
     """Read a safetensors file, a state_dict, or a training checkpoint that holds some.
 
-    ``path`` may also be a folder of Hugging Face, or the index of weights in several files.
+    ``path`` may also be a folder of Hugging Face, or the index of weights in several files. With
+    ``trust_pickle``, what a pickle names as its own script's is looked for in the files ``main``.
 
     Raises:
         InputError: there is no such file, it is damaged, it wants to run code on loading (and
@@ -119,7 +122,7 @@ def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoi
             kind = "safetensors"
             found = [State("", tensors, extra)]
         else:
-            loaded = _load_torch(file, trust_pickle)
+            loaded = _load_torch(file, trust_pickle, main)
             ours = state_in(loaded)
             if ours is None:
                 found, claimed = _states(file, loaded), _claimed(loaded)
@@ -296,7 +299,7 @@ def _ours(
     return tensors, extra, description
 
 
-def _load_torch(path: Path, trust_pickle: bool) -> Any:
+def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
     """What torch reads from the file."""
     if not trust_pickle and tuple(map(int, torch.__version__.split(".")[:2])) < UNSAFE_BELOW:
         raise InputError(
@@ -308,7 +311,10 @@ def _load_torch(path: Path, trust_pickle: bool) -> Any:
         # What torch warns of, an unusual pickle protocol, is told below if it matters.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+            if trust_pickle:
+                found = script_pickle(main)
+                return torch.load(path, "cpu", pickle_module=found, weights_only=False)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "TorchScript" in str(error):
             raise InputError(

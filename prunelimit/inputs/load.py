@@ -84,7 +84,9 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         NumericalError: a weight is NaN or infinite.
     """
     device_of(run.device)
-    read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
+    own = [spec.rpartition(":")[0] for spec in (model.model, data.data) if spec is not None]
+    scripts = [Path(name) for name in own if name.endswith(".py")]
+    read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle, main=scripts)
     model, data = complete(model, data, read)
     if model.model is None:
         raise UsageError(f"{read.path} does not say which network it belongs to; give `model`.")
