@@ -26,6 +26,7 @@ from torch import Tensor
 from ..errors import InputError, OutputError, shown
 from ..results.types import Artifact
 from ..storage.files import read_json, writing
+from .exported import exported_weights
 from .packed import OF_PACKING, fits_in, pack_state, state_in, unpack_state
 from .packing import Group
 from .pickles import script_pickle, wanted_globals
@@ -121,6 +122,8 @@ def read_checkpoint(
             tensors, extra, description = _read_safetensors(file)
             kind = "safetensors"
             found = [State("", tensors, extra)]
+        elif (exported := _read_exported(file)) is not None:
+            kind, found = "torch.export", [State("", exported)]
         else:
             loaded = _load_torch(file, trust_pickle, main)
             ours = state_in(loaded)
@@ -299,6 +302,12 @@ def _ours(
     return tensors, extra, description
 
 
+def _read_exported(path: Path) -> dict[str, Tensor] | None:
+    """The weights of an archive of torch.export; None where ``path`` is none."""
+    _check_archive(path)
+    return exported_weights(path)
+
+
 def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
     """What torch reads from the file."""
     if not trust_pickle and tuple(map(int, torch.__version__.split(".")[:2])) < UNSAFE_BELOW:
@@ -306,7 +315,6 @@ def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
             f"{path} is a pickle, and torch {torch.__version__} does not keep all of them from "
             "running code; upgrade torch to 2.10, or give the weights as safetensors."
         )
-    _check_archive(path)
     try:
         # What torch warns of, an unusual pickle protocol, is told below if it matters.
         with warnings.catch_warnings():
