@@ -26,6 +26,7 @@ from torch import Tensor
 from ..errors import InputError, OutputError, shown
 from ..results.types import Artifact
 from ..storage.files import read_json, writing
+from ..storage.plain import load_plain
 from .exported import exported_weights
 from .packed import OF_PACKING, fits_in, pack_state, state_in, unpack_state
 from .packing import Group
@@ -75,9 +76,6 @@ CLAIMS = (
     "accuracy",
 )
 """Names under which training checkpoints state their accuracy, in percent or as a fraction."""
-
-UNSAFE_BELOW = (2, 10)
-"""Versions of torch before this one run code that some files hold, for all ``weights_only``."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +292,9 @@ def _ours(
     for name in [name for name in tensors if name.endswith(OBJECT_SUFFIX)]:
         try:
             content = io.BytesIO(tensors.pop(name).numpy().tobytes())
-            extra[name.removesuffix(OBJECT_SUFFIX)] = torch.load(content, weights_only=True)
+            extra[name.removesuffix(OBJECT_SUFFIX)] = load_plain(content, what=path)
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
@@ -310,19 +310,15 @@ def _read_exported(path: Path) -> dict[str, Tensor] | None:
 
 def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
     """What torch reads from the file."""
-    if not trust_pickle and tuple(map(int, torch.__version__.split(".")[:2])) < UNSAFE_BELOW:
-        raise InputError(
-            f"{path} is a pickle, and torch {torch.__version__} does not keep all of them from "
-            "running code; upgrade torch to 2.10, or give the weights as safetensors."
-        )
     try:
-        # What torch warns of, an unusual pickle protocol, is told below if it matters.
+        if not trust_pickle:
+            return load_plain(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if trust_pickle:
-                found = script_pickle(main)
-                return torch.load(path, "cpu", pickle_module=found, weights_only=False)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            found = script_pickle(main)
+            return torch.load(path, "cpu", pickle_module=found, weights_only=False)
+    except InputError:
+        raise
     except Exception as error:
         if "TorchScript" in str(error):
             raise InputError(
@@ -446,7 +442,7 @@ def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Te
         content = io.BytesIO()
         try:
             torch.save(value, content)
-            torch.load(io.BytesIO(content.getvalue()), weights_only=True)
+            load_plain(io.BytesIO(content.getvalue()), what=path)
         except Exception as error:
             raise OutputError(
                 f"{path} cannot be written: {shown(name)} cannot be kept in it ({reason(error)}); "

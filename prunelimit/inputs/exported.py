@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, shown
+from ..storage.plain import load_plain
 from .resolve import reason
 
 __all__ = ["exported_weights"]
@@ -60,15 +60,17 @@ def exported_weights(path: Path) -> dict[str, Tensor] | None:
             if len(config) + len(older) != 1:
                 return None
             if older:
-                return _named(_loaded(archive.read(older[0])))
-            return _described(archive, config[0])
+                return _named(load_plain(io.BytesIO(archive.read(older[0])), what=path))
+            return _described(archive, config[0], path)
+    except InputError:
+        raise
     except Exception as error:  # of a damaged archive zipfile raises almost anything
         raise InputError(
             f"{path} is an archive of torch.export and not whole ({reason(error)}); get it again."
         ) from error
 
 
-def _described(archive: zipfile.ZipFile, config: str) -> dict[str, Tensor]:
+def _described(archive: zipfile.ZipFile, config: str, path: Path) -> dict[str, Tensor]:
     folder = config.rpartition("/")[0]
     order = [name for name in archive.namelist() if name.split("/")[-1] == "byteorder"]
     if order and archive.read(order[0]).strip() != b"little":
@@ -83,7 +85,7 @@ def _described(archive: zipfile.ZipFile, config: str) -> dict[str, Tensor]:
         if file not in content:
             content[file] = archive.read(f"{folder}/{file}")
         if about["use_pickle"]:
-            found[name] = _loaded(content[file])
+            found[name] = load_plain(io.BytesIO(content[file]), what=path)
         else:
             found[name] = _tensor(content[file], about["tensor_meta"])
     return _named(found)
@@ -113,12 +115,6 @@ def _whole(number: Any) -> int:
     if type(found) is not int or not 0 <= found < 2**48:
         raise ValueError(f"a size is {shown(found)}")
     return found
-
-
-def _loaded(content: bytes) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _named(found: Any) -> dict[str, Tensor]:
