@@ -391,9 +391,9 @@ class TestAnOlderTorch:
         assert read_checkpoint(tmp_path / "plain.safetensors").tensors.keys() == {"weight"}
 
     def test_reads_no_state(self, tmp_path: Path) -> None:
-        from prunelimit.storage.resume import Unfinished
+        from prunelimit.storage.resume import Resumable
 
-        unfinished = Unfinished(tmp_path / "n.resume", "training", {})
+        unfinished = Resumable(tmp_path / "n.resume", "training", {})
         unfinished.save({"epoch": 3})
         with pytest.raises(InputError, match="is a pickle, and torch"):
             unfinished.restored(dict)

@@ -29,7 +29,7 @@ from ..config import (
     PruneConfig,
     TrainConfig,
 )
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, shown
 from ..gate import require_same
 from ..progress import Progress
 from ..results.methods import Result
@@ -429,7 +429,7 @@ def load(path: str | Path) -> Any:
     known = ", ".join(kind.SCHEMA for kind in SCHEMAS.values())
     raise InputError(
         f"{path} holds no result that this version reads (its schema is "
-        f"{document.get('schema')!r}); known are {known}."
+        f"{shown(repr(document.get('schema')))}); known are {known}."
     )
 
 

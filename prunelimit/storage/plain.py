@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,7 +11,7 @@ import torch
 
 from ..errors import InputError
 
-__all__ = ["check_torch", "load_plain"]
+__all__ = ["check_sums", "check_torch", "load_plain"]
 
 SAFE_FROM = (2, 10)
 """Versions of torch before this one run code that some files hold, for all ``weights_only``."""
@@ -44,3 +45,16 @@ def load_plain(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.load(file, map_location=device, weights_only=True)
+
+
+def check_sums(path: Path) -> None:
+    """Hold every part of a file that ``torch.save`` wrote here to its checksum, which torch itself
+    does not look at.
+
+    Raises:
+        ValueError: a part is another.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} is damaged")

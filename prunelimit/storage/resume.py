@@ -14,7 +14,7 @@ import torch
 from .. import __version__
 from ..errors import InputError, OutputError, UsageError
 from .files import writing
-from .plain import load_plain
+from .plain import check_sums, load_plain
 
 __all__ = [
     "OWNER",
@@ -72,6 +72,7 @@ class Resumable:
         if not self.path.exists():
             return None
         try:
+            check_sums(self.path)
             found = load_plain(self.path, device)
             owner, state = json.loads(found["owner"]), dict(found["state"])
             if not isinstance(owner, dict):
