@@ -32,7 +32,7 @@ from .splits import labels_of
 from .states import State, choose, strip_prefixes
 from .trust import check_network, check_plausible
 
-__all__ = ["Loaded", "load", "model_info", "new", "problem_from_module"]
+__all__ = ["Loaded", "held_parameters", "load", "model_info", "new", "problem_from_module"]
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def problem_from_module(
     network = prepared(copied(model), "The network", splits[0], where, kind)
     fold_network(network)
     _check_finite(network, "the network")
-    held = _held(network, exclude)
+    held = held_parameters(network, exclude)
     layout, prunable = _free(network, held, embeddings=embeddings)
     labels = labels_of(splits[0])
     problem = Problem(
@@ -242,7 +242,7 @@ def _check_finite(network: nn.Module, where: str) -> None:
             )
 
 
-def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
+def held_parameters(network: nn.Module, exclude: Iterable[str]) -> set[int]:
     """Identities of the parameters in modules that match an expression."""
     patterns = []
     for text in exclude:
@@ -299,7 +299,7 @@ def model_info(
     problem: Problem, spec: str, sha256: str | None, exclude: Iterable[str] = ()
 ) -> ModelInfo:
     """The counts that every result states."""
-    held = _held(problem.model, exclude)
+    held = held_parameters(problem.model, exclude)
     sizes = {id(each): each.numel() for each in problem.model.parameters()}
     free = dict(zip(problem.layout.names, problem.layout.sizes, strict=True))
     return ModelInfo(
@@ -326,7 +326,7 @@ def _loaded(
     fold_network(network)
     network = placed(network, device, dtype).eval()
     _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))
-    held = _held(network, model.exclude)
+    held = held_parameters(network, model.exclude)
     layout, prunable = _free(network, held, embeddings=model.include_embeddings)
     problem = Problem(
         model=network,

@@ -676,7 +676,8 @@ class InspectResult:
     its names share with a wrapper. ``code`` names what the file would run on loading: it is not
     read then. ``folded`` are weights stored as parts, ``claimed`` is the accuracy that it states,
     from 0 to 1, ``described`` the network that a file of ours names, and ``likely`` the built-in
-    network that its names are those of. Which matrices are prunable is read from names and shapes.
+    network that its names are those of. Which matrices are prunable is read from the ``network``
+    that is named or found, or else from names and shapes.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.inspect/1"
@@ -697,6 +698,7 @@ class InspectResult:
     claimed: float | None = None
     described: str | None = None
     likely: str | None = None
+    network: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
