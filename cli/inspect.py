@@ -5,29 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .options import CHECKPOINT, cli_command, document_options, general_options, titled
+from prunelimit.config import ModelConfig
+
+from .options import (
+    CHECKPOINT,
+    Section,
+    build,
+    cli_command,
+    document_options,
+    general_options,
+)
 from .outputs import Outputs
 
-KEY = titled(
-    "Network",
-    ["key", "--key"],
-    metavar="NAME",
-    help="Where in the file the state_dict lies that is meant, where there are several.",
-)
+NETWORK = Section("Network", ModelConfig, without=("trust_pickle",))
 
 
-@cli_command("inspect", CHECKPOINT, KEY, document_options(), general_options())
-def command(checkpoint: Path, key: str | None, **given: Any) -> None:
+@cli_command("inspect", CHECKPOINT, NETWORK, document_options(), general_options())
+def command(checkpoint: Path, **given: Any) -> None:
     """Say what a checkpoint holds, without running anything of it.
 
     Tensors and their types, weights that are tied or zero already, what it would run on loading,
     the accuracy it claims, the built-in network it looks like, and which of its matrices would be
-    pruned. CKPT is a file, or a folder of Hugging Face.
+    pruned, by the network that --model names or that is found. CKPT is a file, or a folder of
+    Hugging Face.
     """
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.inspect import inspect
     from prunelimit.reports.inspection import inspect_table
 
-    result = inspect(checkpoint, key)
+    result = inspect(checkpoint, build(ModelConfig, given))
     outputs.document(result, outputs.output)
     outputs.show(inspect_table(result))

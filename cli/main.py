@@ -25,11 +25,14 @@ __all__ = ["group", "main"]
 
 COMMANDS = (
     "demo",
+    "init",
     "inspect",
     "train",
     "spectrum",
     "predict",
     "prune",
+    "export",
+    "densify",
     "measure",
     "check",
     "compare",

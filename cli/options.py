@@ -19,6 +19,7 @@ from prunelimit.config import (
     CompareConfig,
     CurvatureConfig,
     DataConfig,
+    ExportConfig,
     LimitConfig,
     MeasureConfig,
     ModelConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "CURVATURE",
     "CURVE_CSV",
     "DATA",
+    "EXPORT",
     "LIMIT",
     "LIMIT_BESIDE",
     "MEASURE",
@@ -55,6 +57,7 @@ __all__ = [
     "checkpoint_options",
     "cli_command",
     "document_options",
+    "exported_options",
     "flag",
     "general_options",
     "path_option",
@@ -70,22 +73,9 @@ EVERYDAY = frozenset(
         *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
         *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
-        *(
-            "output",
-            "plot",
-            "csv_path",
-            "junit",
-            "report",
-            "figure",
-            "width",
-            "no_title",
-            "format",
-            "sparse",
-            "json",
-            "strict",
-            "resume",
-        ),
-        "dry_run",
+        *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
+        *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
+        *("min_sparsity", "min_accuracy_at", "baseline", "max_drop"),
     }
 )
 """Options that --help shows; --help-all shows the rest too."""
@@ -123,6 +113,7 @@ COMPARE = Section("Comparison", CompareConfig)
 TRAIN = Section("Training", TrainConfig)
 PLOT = Section("Figure", PlotConfig)
 REPORT = Section("Report", ReportConfig)
+EXPORT = Section("Output", ExportConfig)
 
 OTHER_TOLERANCE = ("tolerance",)
 """What keeps its default in a command whose --tolerance is that of something else."""
@@ -321,6 +312,21 @@ def checkpoint_options(default: str) -> list[click.Option]:
             default=Path(default),
             show_default=True,
             help="Write the checkpoint here: .safetensors, .pt, .pth, or .pt.gz, which is smaller.",
+        ),
+        flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
+    ]
+
+
+def exported_options(formats: str) -> list[click.Option]:
+    """Where a command's checkpoint goes, of which there is no usual name."""
+    return [
+        titled(
+            "Output",
+            ["output", "-o", "--output"],
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            required=True,
+            help=f"Write it here: {formats}.",
         ),
         flag("Output", "--json", "Print the result as JSON, and nothing else, on stdout."),
     ]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import presentation as presentation
+    from .api.exports import densify, export
     from .api.functions import check, compare, load, measure, predict, prune, spectrum, train
     from .api.problem import Problem
     from .api.showing import plot, report
@@ -31,6 +32,8 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "densify",
+    "export",
     "load",
     "measure",
     "plot",
@@ -47,6 +50,7 @@ _HOMES = {
     "Method": "values",
     "Problem": "api.problem",
     "PruneLimitError": "errors",
+    **dict.fromkeys(("densify", "export"), "api.exports"),
     **dict.fromkeys(
         ("check", "compare", "load", "measure", "predict", "prune", "spectrum", "train"),
         "api.functions",

@@ -32,6 +32,7 @@ __all__ = [
     "Config",
     "CurvatureConfig",
     "DataConfig",
+    "ExportConfig",
     "LimitConfig",
     "MeasureConfig",
     "MethodConfig",
@@ -196,7 +197,8 @@ class ModelConfig(Config):
 
     model: str | None = option(
         None,
-        "Network: a built-in name, torchvision:NAME, package.module:attr or path/to/file.py:attr.",
+        "Network: a built-in name, torchvision:NAME, timm:NAME, hf:NAME or hf:FOLDER, "
+        "package.module:attr or path/to/file.py:attr.",
         flags=("-m", "--model"),
         metavar="SPEC",
     )
@@ -654,6 +656,19 @@ class ReportConfig(Config):
         None,
         "A page (html), or a comment for a pull request (md). Default: what the file's name says.",
         choices=("html", "md"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """How matrices with zeros are written."""
+
+    format: str = option(
+        "dense",
+        "How matrices are stored: dense; bitmask, a bit per entry and the values; csr, compressed "
+        "rows; nm, N of every M, for masks of a pattern. A matrix that would be larger stays "
+        "dense.",
+        choices=("dense", "bitmask", "csr", "nm"),
     )
 
 

@@ -34,7 +34,9 @@ OF_A_COMMAND = {
 }
 """Options about files and terminals."""
 
-OF_A_FUNCTION = {"problem", "progress", "method", "limit", "measured", "results", "path"}
+OF_A_FUNCTION = {
+    *("problem", "progress", "method", "limit", "measured", "results", "path", "source", "force")
+}
 """Arguments that are live objects, or names that stand for several options."""
 
 ELSEWHERE = {
@@ -63,6 +65,7 @@ CONFIGS: dict[str, tuple[type[config.Config], ...]] = {
     "check": (config.CheckConfig,),
     "plot": (config.PlotConfig,),
     "report": (config.ReportConfig,),
+    "export": (config.ExportConfig,),
 }
 
 
@@ -76,6 +79,7 @@ def options_of(command: str) -> dict[str, Any]:
     found = group.get_command(parent, command)
     assert found is not None
     positional = [] if command == "train" else ["checkpoint.safetensors"]
+    positional += ["-o", "other.pt"] if command == "export" else []
     given = found.make_context(command, positional, parent=parent).params
     left_out = names_of(*PROBLEM) | OF_A_COMMAND
     if command != "plot":

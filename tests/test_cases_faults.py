@@ -369,3 +369,31 @@ class TestSmallThings:
             check_writable(Path("a\0b"))
         with pytest.raises(InputError, match="cannot be read as JSON"):
             read_json(Path("a\0b"))
+
+
+class TestAnOlderTorch:
+    """One that does not keep every pickle from running code, should it be there all the same."""
+
+    @pytest.fixture(autouse=True)
+    def older(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        state = {"weight": torch.eye(3), "_extra_state": {"scale": 2}}
+        torch.save(state, tmp_path / "n.pt")
+        write_checkpoint(tmp_path / "object.safetensors", state, {})
+        write_checkpoint(tmp_path / "plain.safetensors", {"weight": torch.eye(3)}, {})
+        monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+
+    @pytest.mark.parametrize("name", ["n.pt", "object.safetensors"])
+    def test_reads_no_pickle(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(InputError, match=r"is a pickle, and torch 2\.9\.1\+cpu does not keep"):
+            read_checkpoint(tmp_path / name)
+
+    def test_reads_safetensors(self, tmp_path: Path) -> None:
+        assert read_checkpoint(tmp_path / "plain.safetensors").tensors.keys() == {"weight"}
+
+    def test_reads_no_state(self, tmp_path: Path) -> None:
+        from prunelimit.storage.resume import Resumable
+
+        unfinished = Resumable(tmp_path / "n.resume", "training", {})
+        unfinished.save({"epoch": 3})
+        with pytest.raises(InputError, match="is a pickle, and torch"):
+            unfinished.restored(dict)

@@ -16,6 +16,7 @@ from prunelimit.errors import InputError, UsageError
 from prunelimit.values import EpsilonRule
 
 SECTIONS = {
+    "export": ("ModelConfig", "DataConfig", "RunConfig", "ExportConfig"),
     "train": ("ModelConfig", "DataConfig", "RunConfig", "TrainConfig"),
     "spectrum": ("ModelConfig", "DataConfig", "RunConfig", "CurvatureConfig"),
     "predict": (
@@ -67,6 +68,8 @@ def parsed(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def positional(name: str) -> list[str]:
+    if name == "export":
+        return ["checkpoint.safetensors", "-o", "other.pt"]
     return [] if name in ("train", "demo") else ["checkpoint.safetensors"]
 
 

@@ -15,6 +15,7 @@ from test_cases_faults import refused
 from torch import nn
 
 from prunelimit.inputs.build import build_network
+from prunelimit.inputs.checkpoint import write_checkpoint
 from prunelimit.inputs.known import likely_builtin
 from prunelimit.inputs.prunable import prunable_weights
 
@@ -127,3 +128,68 @@ def test_our_own_files_and_those_of_others(prunelimit: Run, trained: Path, tmp_p
         (tmp_path / "no.pt").write_bytes(content)
         refused(prunelimit("inspect", "no.pt"), "no.pt is")
     refused(prunelimit("inspect", "missing.pt"), "no checkpoint missing.pt")
+
+
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(9, 4)
+        self.mix = nn.Bilinear(4, 4, 3)
+        self.weight = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 9, bias=False)
+        self.head.weight = self.table.weight
+"""
+
+
+def whys(document: Any) -> dict[str, str | None]:
+    return {each["name"]: each["why"] for each in document["tensors"] if each["prunable"] or
+            each["why"]}  # fmt: skip
+
+
+class TestWhatIsPrunable:
+    def test_of_a_network_that_is_named(self, prunelimit: Run) -> None:
+        Path("net.py").write_text(NET)
+        names: dict[str, Any] = {"__name__": "net"}
+        exec(NET, names)
+        torch.save(names["Net"]().state_dict(), "n.pt")
+        found = prunelimit("inspect", "n.pt", "--json", "-q").document
+        assert found["network"] is None
+        assert "not called" not in str(whys(found)["mix.weight"])  # a guess, by its name
+        found = prunelimit("inspect", "n.pt", "-m", "net.py:Net", "--json", "-q").document
+        assert found["network"] == "net.py:Net"
+        assert whys(found)["mix.weight"] == "of a Bilinear, not of a layer that is known"
+        assert whys(found)["weight.weight"] is None and whys(found)["head.weight"] is None
+        found = prunelimit("inspect", "n.pt", "-m", "net.py:Net", "--exclude", "weight", "--json")
+        assert whys(found.document)["weight.weight"] == "excluded"
+        refused(prunelimit("inspect", "n.pt", "-m", "net.py:Nett"), "did you mean Net")
+
+    def test_of_one_that_is_found(self, prunelimit: Run, trained: Path) -> None:
+        found = prunelimit("inspect", trained, "--json")
+        assert found.document["network"] == "lenet-300-100"
+        assert "as lenet-300-100 has them" in found.stderr
+        from prunelimit.inputs.build import build_network
+
+        state = build_network("resnet20", input_shape=(3, 32, 32), classes=10).state_dict()
+        torch.save({f"module.{name}": each for name, each in state.items()}, "r.pt")
+        document = prunelimit("inspect", "r.pt", "--json", "-q").document
+        assert document["network"] == document["likely"] == "resnet20"
+        assert sum(each["prunable"] for each in document["tensors"]) == 20
+
+    def test_of_a_library(self, prunelimit: Run) -> None:
+        from torchvision import models
+
+        torch.save(models.resnet18(num_classes=7).state_dict(), "r.pt")
+        document = prunelimit("inspect", "r.pt", "-m", "torchvision:resnet18", "--json").document
+        assert sum(each["prunable"] for each in document["tensors"]) == 21
+        refused(prunelimit("inspect", "r.pt", "-m", "torchvision:resnet19"), "did you mean", code=2)
+
+    @pytest.mark.parametrize("said", ["hf", "lenet5", "vgg16", "hf:../x", "os:system", 7, ""])
+    def test_of_a_file_that_says_something_else(self, prunelimit: Run, said: Any) -> None:
+        about = {"model": {"model": said}, "data": {}}
+        write_checkpoint("n.safetensors", {"a.weight": torch.eye(3)}, about)
+        document = prunelimit("inspect", "n.safetensors", "--json", "-q").document
+        assert document["network"] is None
+        assert [each["prunable"] for each in document["tensors"]] == [True]

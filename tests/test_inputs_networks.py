@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunelimit import plugins
 from prunelimit.errors import InputError, UsageError
-from prunelimit.inputs.build import build_network
+from prunelimit.inputs.build import build_network, built_in_names
 from prunelimit.inputs.resolve import did_you_mean, parse_arguments, resolve_attribute
 
 
@@ -39,7 +38,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(plugins.names("network")))
+@pytest.mark.parametrize("name", sorted(built_in_names()))
 def test_networks_have_their_published_size_and_run(name: str) -> None:
     shape, classes, expected = SIZES[name]
     network = build_network(name, input_shape=shape, classes=classes).eval()

@@ -7,19 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..errors import UsageError
-from ..inputs.checkpoint import write_checkpoint
+from ..inputs.formats import write_network
 from ..results.types import Artifact, PruneResult, TrainResult
-from ..storage.files import writing
 from .problem import Problem
 
 __all__ = ["PrunedNetwork", "TrainedNetwork"]
-
-PLAIN = (".pt", ".pth")
-"""Suffixes of what torch itself reads."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +32,13 @@ class _Network:
         """Write the network; the suffix says how.
 
         ``.safetensors`` names its network and data, and every command reads it; ``.pt`` and
-        ``.pth`` hold a plain state_dict, which ``torch.load(path, weights_only=True)`` gives.
+        ``.pth`` hold a plain state_dict, which ``torch.load(path, weights_only=True)`` gives;
+        ``.pt.gz`` and ``.pth.gz`` the same, compressed. :func:`export` has more.
 
         Args:
             path: The file.
-            sparse: Store surviving weights and a bit mask, in .safetensors: a smaller file that
-                prunelimit alone reads.
+            sparse: Store surviving weights and a bit mask: a smaller file that prunelimit alone
+                reads. Not in .pt.gz.
             force: Replace a file that is there.
 
         Returns:
@@ -53,22 +48,8 @@ class _Network:
             UsageError: the suffix is another, or ``sparse`` does not go with it.
             OutputError: the file is there and ``force`` is not given, or it cannot be written.
         """
-        path = Path(path)
-        tensors = {n: each for n, each in self.state_dict().items() if isinstance(each, Tensor)}
-        if path.suffix == ".safetensors":
-            packed: Collection[str] = self.prunable if sparse else ()
-            return write_checkpoint(path, tensors, self.description, sparse=packed, force=force)
-        if path.suffix not in PLAIN:
-            raise UsageError(
-                f"A network cannot be written as {path.name}; end its name with .safetensors, .pt "
-                "or .pth."
-            )
-        if sparse:
-            raise UsageError(f"`sparse` needs a name that ends with .safetensors, not {path.name}.")
-        with writing(path, force=force) as temporary:
-            torch.save({n: each.detach().cpu().clone() for n, each in tensors.items()}, temporary)
-        size = path.stat().st_size
-        return Artifact(path=str(path), format="torch", bytes=size, bytes_dense=size)
+        packed: Collection[str] = self.prunable if sparse else ()
+        return write_network(path, self.state_dict(), self.description, sparse=packed, force=force)
 
 
 @dataclass(frozen=True)

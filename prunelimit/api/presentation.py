@@ -16,6 +16,7 @@ from .. import plugins
 from ..commands.plot import plot_results
 from ..config import PlotConfig
 from ..errors import UsageError
+from ..reports.exported import export_table
 from ..reports.figure import choose
 from ..reports.paper import Paper
 from ..reports.svg import inline_svg
@@ -33,6 +34,7 @@ from ..results.serialization import to_json
 from ..results.types import (
     CheckResult,
     CompareResult,
+    ExportResult,
     MeasureResult,
     PredictResult,
     PruneResult,
@@ -66,6 +68,7 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     CheckResult: lambda result, verbose: check_table(result),
     SpectrumResult: lambda result, verbose: spectrum_table(result),
     TrainResult: lambda result, verbose: train_table(result),
+    ExportResult: lambda result, verbose: export_table(result),
 }
 """The table of each command."""
 
@@ -119,6 +122,7 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
     },
     CheckResult: {"gates": _gates},
     SpectrumResult: {"quadrature": _quadrature},
+    ExportResult: {"packings": lambda result: _rows(result.packings)},
     TrainResult: {"history": lambda result: [dict(each) for each in result.history]},
 }
 """The tables of each result by name, the main one first."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..config import RunConfig
-from ..errors import InputError
+from .. import plugins
+from ..config import ModelConfig, RunConfig
+from ..errors import InputError, PruneLimitError
 from ..inputs.checkpoint import Checkpoint, read_checkpoint, weight_files
-from ..inputs.known import likely_builtin
+from ..inputs.known import likely_builtin, network_like
+from ..inputs.load import held_parameters
 from ..inputs.pickles import wanted_globals
 from ..inputs.plain import folded_tensors
+from ..inputs.prunable import dense_matrices, prunable_weights
+from ..inputs.resolve import parse_arguments
 from ..inputs.states import State, choose, strip_prefixes
 from ..results.types import InspectResult, StateInfo, TensorInfo
 from .provenance import Recorder
@@ -29,14 +34,20 @@ EMBEDDING = re.compile(r"(^|[._])(emb\w*|\w+_emb\w*|wte|wpe)\.weight$")
 """Names of the tables of embeddings."""
 
 
-def inspect(checkpoint: Path, key: str | None = None) -> InspectResult:
-    """What the file, or the folder, ``checkpoint`` holds; at ``key``, where there are several
-    state_dicts in it.
+def inspect(checkpoint: Path, config: ModelConfig | None = None) -> InspectResult:
+    """What the file, or the folder, ``checkpoint`` holds; at ``config.key``, where there are
+    several state_dicts in it.
+
+    Which matrices are prunable is read from the network that ``config`` names, or that the file
+    names or looks like where that is built in; else from their names and shapes.
 
     Raises:
-        InputError: it cannot be read, holds no state_dict, or none at ``key``.
+        InputError: it cannot be read, holds no state_dict, or none at ``key``; or the network that
+            is named cannot be made.
+        UsageError: there is no such network.
     """
-    recorder = Recorder("inspect", RunConfig())
+    config = ModelConfig() if config is None else config
+    recorder = Recorder("inspect", RunConfig(), config)
     files = weight_files(checkpoint)
     size = sum(file.stat().st_size for file in files)
     try:
@@ -60,10 +71,14 @@ def inspect(checkpoint: Path, key: str | None = None) -> InspectResult:
             dtypes={},
             tensors=(),
         )
-    chosen = choose(list(read.states), key, str(checkpoint))[0]
+    chosen = choose(list(read.states), config.key, str(checkpoint))[0]
     folded, names = folded_tensors(chosen.tensors)
     tensors = strip_prefixes(folded)
-    infos = _tensors(tensors)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    likely, described = likely_builtin(shapes), _described(read)
+    spec = config.model or _builtin(described) or likely
+    roles = {} if spec is None else _roles(spec, shapes, config)
+    infos = _tensors(tensors, roles)
     first, bare = next(iter(folded)), next(iter(tensors))
     dtypes: dict[str, int] = {}
     for info in infos:
@@ -84,9 +99,38 @@ def inspect(checkpoint: Path, key: str | None = None) -> InspectResult:
         tensors=infos,
         folded=tuple(names),
         claimed=read.claimed,
-        described=_described(read),
-        likely=likely_builtin({name: tuple(tensor.shape) for name, tensor in tensors.items()}),
+        described=described,
+        likely=likely,
+        network=spec if roles else None,
     )
+
+
+def _builtin(described: str | None) -> str | None:
+    """A network that a file names, where making it runs no code but that of prunelimit."""
+    found = plugins.describe("network")
+    own = [e.name for e in found if e.package == "prunelimit" and "form" not in e.facts]
+    return described if described in own else None
+
+
+def _roles(spec: str, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> dict[str, str]:
+    """Why each matrix of the network that ``spec`` names is not pruned, by name, where the file has
+    it; "" where it is."""
+    try:
+        network = network_like(spec, shapes, parse_arguments(config.model_arg))
+    except PruneLimitError:
+        if config.model is not None:
+            raise
+        network = None  # the file names one that its tensors are not of
+    if network is None:
+        return {}
+    known = prunable_weights(network, embeddings=config.include_embeddings)
+    named = dict(network.named_parameters(remove_duplicate=False))
+    held = held_parameters(network, config.exclude)
+    kept = {name for name, each in named.items() if id(each) in known and id(each) not in held}
+    found = {name: "" for name in kept}
+    why = {id(named[each.name]): each.why for each in dense_matrices(network, kept, held)}
+    found |= {name: why[id(each)] for name, each in named.items() if id(each) in why}
+    return {name: each for name, each in found.items() if shapes.get(name) == named[name].shape}
 
 
 def _state(state: State) -> StateInfo:
@@ -114,13 +158,13 @@ def _once(tensors: dict[str, Tensor]) -> list[Tensor]:
     )
 
 
-def _tensors(tensors: dict[str, Tensor]) -> tuple[TensorInfo, ...]:
+def _tensors(tensors: dict[str, Tensor], roles: Mapping[str, str]) -> tuple[TensorInfo, ...]:
     known: dict[tuple[int, tuple[int, ...]], str] = {}
     total = max(1, sum(tensor.numel() for tensor in _once(tensors)))
     found = []
     for name, tensor in tensors.items():
         first = known.setdefault(_mark(tensor), name) if tensor.numel() else name
-        why = _why(name, tensor)
+        why = roles.get(name, _why(name, tensor))
         found.append(
             TensorInfo(
                 name=name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..results.schema import SCHEMAS
 from ..results.serialization import from_json
 from ..storage.files import read_json
@@ -26,5 +26,5 @@ def load_result(path: Path) -> Any:
     known = ", ".join(kind.SCHEMA for kind in SCHEMAS.values())
     raise InputError(
         f"{path} holds no result that this version reads (its schema is "
-        f"{document.get('schema')!r}); known are {known}."
+        f"{shown(repr(document.get('schema')))}); known are {known}."
     )

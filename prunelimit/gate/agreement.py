@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable
 
 from ..config import CheckConfig
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..limit.reliability import judge_one_shot
 from ..results.types import (
     Agreement,
@@ -265,8 +265,8 @@ def require_same(
         )
     if predicted.data.spec != data.spec:
         raise InputError(
-            f"The prediction is about the data {predicted.data.spec} and the measurement about "
-            f"{data.spec}; give results about the same data."
+            f"The prediction is about the data {shown(predicted.data.spec)} and the measurement "
+            f"about {shown(data.spec)}; give results about the same data."
         )
     first, second = predicted.epsilon.value, epsilon.value
     if not abs(first - second) <= EPSILON_AGREEMENT * max(first, second):

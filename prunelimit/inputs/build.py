@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,12 @@ from torch import nn
 from .. import plugins
 from ..errors import InputError, UsageError
 from ..values import is_attribute
-from .network import NetworkFamily
+from .network import NetworkFamily, NetworkLibrary
 from .plain import copied
 from .resolve import did_you_mean, guarded, reason, resolve_attribute
+from .source import Moments
 
-__all__ = ["build_network", "family"]
+__all__ = ["build_network", "built_in_names", "family", "library", "usual_moments"]
 
 
 def family(name: str) -> NetworkFamily:
@@ -42,14 +44,38 @@ def build_network(
         InputError: a user's own network cannot be made.
     """
     arguments = dict(arguments or {})
-    if spec.startswith("torchvision:"):
-        return _torchvision(spec.removeprefix("torchvision:"), classes, arguments)
-    known = plugins.names("network")
+    found = library(spec)
+    if found is not None:
+        return found.make(spec.partition(":")[2], input_shape, classes, arguments)
+    known = built_in_names()
     if spec in known:
         return _built_in(spec, input_shape, classes, arguments)
     if is_attribute(spec):
         return _own(spec, arguments)
-    raise UsageError(f"There is no network {spec!r}; {did_you_mean(spec, known)}")
+    forms = [each.label for each in plugins.describe("network") if "form" in each.facts]
+    raise UsageError(f"There is no network {spec!r}; {did_you_mean(spec, (*known, *forms))}")
+
+
+def built_in_names() -> tuple[str, ...]:
+    """Names of networks that are whole specs, other packages' among them."""
+    found = plugins.describe("network")
+    return tuple(dict.fromkeys(each.name for each in found if "form" not in each.facts))
+
+
+def library(spec: str) -> NetworkLibrary | None:
+    """The library of networks that ``spec`` names one of; None where it does not."""
+    for each in plugins.describe("network"):
+        if "form" in each.facts and re.fullmatch(str(each.facts["form"]), spec):
+            found = plugins.find("network", each.name)
+            assert isinstance(found, NetworkLibrary)
+            return found
+    return None
+
+
+def usual_moments(spec: str) -> Moments:
+    """Channel means and deviations that the network ``spec`` names was published with."""
+    found = library(spec)
+    return None if found is None else found.moments(spec.partition(":")[2])
 
 
 def _built_in(
@@ -71,23 +97,6 @@ def _built_in(
             f"{shape[1]}x{shape[2]}; choose a smaller network such as lenet5."
         )
     return found.build(shape, classes)
-
-
-def _torchvision(name: str, classes: int, arguments: dict[str, Any]) -> nn.Module:
-    from torchvision import models
-
-    known = models.list_models(module=models)
-    if name not in known:
-        raise UsageError(f"torchvision has no network {name!r}; {did_you_mean(name, known)}")
-    try:
-        network: nn.Module = models.get_model(
-            name, weights=None, **{"num_classes": classes, **arguments}
-        )
-    except Exception as error:
-        raise UsageError(
-            f"torchvision:{name} cannot be made ({reason(error)}); check `model_arg`."
-        ) from error
-    return network
 
 
 def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:

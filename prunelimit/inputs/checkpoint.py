@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import stat
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,26 @@ from torch import Tensor
 from ..errors import InputError, OutputError, shown
 from ..results.types import Artifact
 from ..storage.files import read_json, writing
-from .pickles import wanted_globals
+from ..storage.plain import load_plain
+from .exported import exported_weights
+from .packed import OF_PACKING, fits_in, pack_state, state_in, unpack_state
+from .packing import Group
+from .pickles import script_pickle, wanted_globals
 from .resolve import reason
 from .states import State, find_states, ranked, strip_prefixes
 
-__all__ = ["Checkpoint", "read_checkpoint", "weight_files", "write_checkpoint"]
+__all__ = [
+    "FORMAT_VERSION",
+    "METADATA_KEY",
+    "Checkpoint",
+    "as_tensors",
+    "read_checkpoint",
+    "weight_files",
+    "write_checkpoint",
+]
 
 FORMAT_VERSION = 1
 METADATA_KEY = "prunelimit"
-MASK_SUFFIX, VALUES_SUFFIX = ".__mask__", ".__values__"
-
 
 OBJECT_SUFFIX = ".__object__"
 """What follows the name of an entry that is no tensor: plain types, as torch.save writes them."""
@@ -68,13 +77,6 @@ CLAIMS = (
 )
 """Names under which training checkpoints state their accuracy, in percent or as a fraction."""
 
-UNSAFE_BELOW = (2, 10)
-"""Versions of torch before this one run code that some files hold, for all ``weights_only``."""
-
-MOST_BYTES, MOST_TIMES = 2**28, 64
-"""Bytes, and times the size of its file, that the tensors of a file may take: a bit of a mask can
-stand for a number of eight bytes."""
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -95,10 +97,13 @@ class Checkpoint:
     claimed: float | None = None
 
 
-def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoint:
+def read_checkpoint(
+    path: Path | str, *, trust_pickle: bool = False, main: Sequence[Path] = ()
+) -> Checkpoint:
     """Read a safetensors file, a state_dict, or a training checkpoint that holds some.
 
-    ``path`` may also be a folder of Hugging Face, or the index of weights in several files.
+    ``path`` may also be a folder of Hugging Face, or the index of weights in several files. With
+    ``trust_pickle``, what a pickle names as its own script's is looked for in the files ``main``.
 
     Raises:
         InputError: there is no such file, it is damaged, it wants to run code on loading (and
@@ -115,8 +120,16 @@ def read_checkpoint(path: Path | str, *, trust_pickle: bool = False) -> Checkpoi
             tensors, extra, description = _read_safetensors(file)
             kind = "safetensors"
             found = [State("", tensors, extra)]
+        elif (exported := _read_exported(file)) is not None:
+            kind, found = "torch.export", [State("", exported)]
         else:
-            found, claimed = _read_torch(file, trust_pickle)
+            loaded = _load_torch(file, trust_pickle, main)
+            ours = state_in(loaded)
+            if ours is None:
+                found, claimed = _states(file, loaded), _claimed(loaded)
+            else:
+                tensors, extra, description = _ours(file, *ours)
+                found = [State("", tensors, extra)]
         if len(files) > 1:
             found = _joined(path, states, found)
         states = found
@@ -214,11 +227,10 @@ def _sha256(files: list[Path]) -> str:
 
 def _dense(state: State, path: Path, size: int) -> State:
     """``state`` with the sparse tensors of other tools as the weights that they stand for."""
-    most = max(MOST_BYTES, MOST_TIMES * size)
+    needed = 0
     for name, tensor in state.tensors.items():
-        needed = tensor.numel() * tensor.element_size()
-        most -= needed
-        if most < 0:
+        needed += tensor.numel() * tensor.element_size()
+        if not fits_in(needed, size):
             raise InputError(
                 f"{path} says that {shown(name)} has shape {shown(tuple(tensor.shape))}, far more "
                 f"than its {size:,} bytes can hold; get it again."
@@ -253,8 +265,21 @@ def _read_safetensors(
         return stored, {}, None
     try:
         description = json.loads(metadata[METADATA_KEY])
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
+            "write it anew."
+        ) from error
+    return _ours(path, stored, description)
+
+
+def _ours(
+    path: Path, stored: dict[str, Tensor], description: Any
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """The same for a file that ``description`` is of."""
+    try:
         newer = description["format_version"] > FORMAT_VERSION
-        sparse = dict(description["sparse"])
+        dict(description["sparse"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
@@ -262,12 +287,14 @@ def _read_safetensors(
         ) from error
     if newer:
         raise InputError(f"{path} was written by a newer prunelimit; upgrade to read it.")
-    tensors = _unpack(stored, sparse, path)
+    tensors = unpack_state(stored, description, path, path.stat().st_size)
     extra = {}
     for name in [name for name in tensors if name.endswith(OBJECT_SUFFIX)]:
-        content = io.BytesIO(tensors.pop(name).numpy().tobytes())
         try:
-            extra[name.removesuffix(OBJECT_SUFFIX)] = torch.load(content, weights_only=True)
+            content = io.BytesIO(tensors.pop(name).numpy().tobytes())
+            extra[name.removesuffix(OBJECT_SUFFIX)] = load_plain(content, what=path)
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
@@ -275,19 +302,23 @@ def _read_safetensors(
     return tensors, extra, description
 
 
-def _read_torch(path: Path, trust_pickle: bool) -> tuple[list[State], float | None]:
-    """The state_dicts in the file, and the accuracy that it claims."""
-    if not trust_pickle and tuple(map(int, torch.__version__.split(".")[:2])) < UNSAFE_BELOW:
-        raise InputError(
-            f"{path} is a pickle, and torch {torch.__version__} does not keep all of them from "
-            "running code; upgrade torch to 2.10, or give the weights as safetensors."
-        )
+def _read_exported(path: Path) -> dict[str, Tensor] | None:
+    """The weights of an archive of torch.export; None where ``path`` is none."""
     _check_archive(path)
+    return exported_weights(path)
+
+
+def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
+    """What torch reads from the file."""
     try:
-        # What torch warns of, an unusual pickle protocol, is told below if it matters.
+        if not trust_pickle:
+            return load_plain(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+            found = script_pickle(main)
+            return torch.load(path, "cpu", pickle_module=found, weights_only=False)
+    except InputError:
+        raise
     except Exception as error:
         if "TorchScript" in str(error):
             raise InputError(
@@ -310,9 +341,13 @@ def _read_torch(path: Path, trust_pickle: bool) -> tuple[list[State], float | No
             f"{path} is damaged or not a checkpoint{detail}; give a whole file saved by torch.save "
             "or as safetensors."
         ) from None
+
+
+def _states(path: Path, loaded: Any) -> list[State]:
+    """The state_dicts in what the file holds."""
     states = find_states(loaded)
     if states:
-        return states, _claimed(loaded)
+        return states
     if isinstance(loaded, Mapping):
         keys = ", ".join(shown(key, 60) for key in list(loaded)[:5]) or "nothing"
         raise InputError(f"{path} holds no state_dict (it holds {keys}); save one in it.")
@@ -349,58 +384,11 @@ def _check_archive(path: Path) -> None:
             unpacked = sum(each.file_size for each in archive.infolist())
     except Exception:  # of a damaged archive zipfile raises almost anything
         return  # torch has its own words for it
-    if unpacked > max(MOST_BYTES, MOST_TIMES * size):
+    if not fits_in(unpacked, size):
         raise InputError(
             f"{path} would unpack to {unpacked:,} bytes from {size:,}; give a file that torch.save "
             "wrote, which is not compressed."
         )
-
-
-def _pack(tensors: Mapping[str, Tensor], sparse: Collection[str]) -> tuple[dict[str, Tensor], Any]:
-    """Tensors named in ``sparse`` as one bit per entry and the values that are not zero."""
-    stored: dict[str, Tensor] = {}
-    shapes = {}
-    for name, tensor in tensors.items():
-        if name not in sparse:
-            stored[name] = tensor
-            continue
-        flat = tensor.reshape(-1)
-        # The sign bit keeps negative zeros, so that every tensor reads back bit for bit.
-        kept = (flat != 0) | flat.signbit()
-        bits = np.packbits(kept.numpy())
-        stored[name + MASK_SUFFIX] = torch.from_numpy(bits)
-        stored[name + VALUES_SUFFIX] = flat[kept]
-        shapes[name] = list(tensor.shape)
-    return stored, shapes
-
-
-def _unpack(
-    stored: dict[str, Tensor], shapes: Mapping[str, list[int]], path: Path
-) -> dict[str, Tensor]:
-    tensors = {
-        name: tensor
-        for name, tensor in stored.items()
-        if not name.endswith((MASK_SUFFIX, VALUES_SUFFIX))
-    }
-    for name, shape in shapes.items():
-        try:
-            bits, values = stored[name + MASK_SUFFIX], stored[name + VALUES_SUFFIX]
-            if not all(type(length) is int and length >= 0 for length in shape):
-                raise ValueError(f"its shape is {shown(shape)}")
-            size = math.prod(shape)
-            if bits.dtype != torch.uint8 or bits.shape != (-(-size // 8),):
-                raise ValueError(f"{bits.numel()} bytes of mask for {size} entries")
-            kept = torch.from_numpy(np.unpackbits(bits.numpy(), count=size).astype(bool))
-            if values.shape != (int(kept.sum()),):
-                raise ValueError(f"{values.numel()} values for {int(kept.sum())} entries not zero")
-            flat = torch.zeros(size, dtype=values.dtype)
-            flat[kept] = values
-            tensors[name] = flat.view(shape)
-        except (KeyError, RuntimeError, IndexError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
-            ) from error
-    return tensors
 
 
 def write_checkpoint(
@@ -409,40 +397,43 @@ def write_checkpoint(
     description: Mapping[str, Any],
     *,
     sparse: Collection[str] = (),
+    packing: str = "bitmask",
+    groups: Mapping[str, Group] | None = None,
     force: bool = False,
 ) -> Artifact:
     """Write ``tensors`` with their ``description`` as safetensors.
 
-    Tensors named in ``sparse`` are stored as a bit mask and their nonzero values; they read back
-    as the same dense tensors, bit for bit; entries that are no tensors (``_extra_state``) read back
-    too, where they are of plain types. ``bytes_dense`` of the result is the size of the same
-    file without that.
+    Tensors named in ``sparse`` are stored in parts, by default a bit mask and their nonzero values;
+    they read back as the same dense tensors, bit for bit. ``packing`` and ``groups`` are those of
+    :func:`.packed.pack_state`. Entries that are no tensors (``_extra_state``) read back too, where
+    they are of plain types. ``bytes_dense`` of the result is the size of the same file unpacked.
 
     Raises:
         OutputError: ``path`` exists and ``force`` is not given, or cannot be written.
     """
     path = Path(path)
-    entries = dict(_as_tensors(path, tensors))
+    entries = dict(as_tensors(path, tensors))
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in entries.items()}
     plain = {name: tensor.clone() for name, tensor in plain.items()}
-    stored, shapes = _pack(plain, sparse)
-    full = {**description, "format_version": FORMAT_VERSION, "sparse": shapes}
+    stored, about = pack_state(plain, sparse, packing, groups)
+    full = {name: each for name, each in description.items() if name not in OF_PACKING}
+    full |= {"format_version": FORMAT_VERSION, "sparse": {}}
     try:
-        content = _serialised(stored, full)
-        dense = len(_serialised(plain, {**full, "sparse": {}})) if shapes else len(content)
+        content = _serialised(stored, {**full, **about})
+        dense = len(_serialised(plain, full)) if about["sparse"] else len(content)
     except SafetensorError as error:
         raise OutputError(f"{path} cannot be written: {reason(error)}.") from error
     with writing(path, force=force) as temporary:
         temporary.write_bytes(content)
     return Artifact(
         path=str(path),
-        format="safetensors, sparse" if shapes else "safetensors",
+        format=f"safetensors, {packing}" if about["sparse"] else "safetensors",
         bytes=len(content),
         bytes_dense=dense,
     )
 
 
-def _as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """``entries``, those that are no tensors as the bytes that torch.save makes of them."""
     for name, value in entries.items():
         if isinstance(value, Tensor):
@@ -451,7 +442,7 @@ def _as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, T
         content = io.BytesIO()
         try:
             torch.save(value, content)
-            torch.load(io.BytesIO(content.getvalue()), weights_only=True)
+            load_plain(io.BytesIO(content.getvalue()), what=path)
         except Exception as error:
             raise OutputError(
                 f"{path} cannot be written: {shown(name)} cannot be kept in it ({reason(error)}); "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import plugins
@@ -74,7 +75,8 @@ def complete(
     if not model.trust_pickle:
         # A file does not choose which of other packages' code is run.
         own = [each.name for each in plugins.describe("network") if each.package == "prunelimit"]
-        if model.model is None and _is_code(completed_model.model, own, ("torchvision:",)):
+        libraries = ("torchvision:", "timm:")
+        if model.model is None and _is_code(completed_model.model, own, libraries):
             raise UsageError(
                 f"{checkpoint.path} names your own code as its network; give "
                 f"-m {_quoted(completed_model.model)} to run it."
@@ -89,6 +91,9 @@ def complete(
 
 
 def _is_code(spec: str | None, names: Any, prefixes: tuple[str, ...]) -> bool:
+    # A folder is only read; a name on the hub would be fetched.
+    if spec is not None and spec.startswith("hf:") and Path(spec[3:], "config.json").is_file():
+        return False
     return spec is not None and spec not in names and not spec.startswith(prefixes)
 
 

@@ -16,9 +16,9 @@ from .checkpoint import Checkpoint
 from .known import likely_builtin
 from .plain import copied, fold_network, folded_names, folded_tensors
 from .resolve import reason
-from .states import EXTRA_STATE, State, choose, is_known
+from .states import EXTRA_STATE, State, choose, is_known, strip_prefixes
 
-__all__ = ["Fitted", "fit", "listed"]
+__all__ = ["Fitted", "fit", "head_of", "listed"]
 
 INFIXES = frozenset(
     ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
@@ -108,6 +108,27 @@ def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None =
             return _taken(network, checkpoint, fitting, key)
     assert closest is not None
     raise _misfit(network, checkpoint, closest, spec)
+
+
+def head_of(
+    network: nn.Module, checkpoint: Checkpoint, classes: int, key: str | None = None
+) -> int | None:
+    """How many outputs the file's network has, where that alone is what does not fit ``network``
+    of ``classes`` outputs; None where all fits, or something else does not."""
+    own = {name: each.shape for name, each in network.state_dict(keep_vars=True).items()}
+    for state in choose(list(checkpoint.states), key, str(checkpoint.path)):
+        theirs = {name: each.shape for name, each in strip_prefixes(state.tensors).items()}
+        other = {name for name in own.keys() & theirs.keys() if own[name] != theirs[name]}
+        sizes = {theirs[name][0] for name in other if len(theirs[name])}
+        heads = all(
+            len(theirs[name]) == len(own[name]) > 0
+            and own[name][0] == classes
+            and theirs[name][1:] == own[name][1:]
+            for name in other
+        )
+        if heads and len(sizes) == 1:
+            return int(sizes.pop())
+    return None
 
 
 def _taken(

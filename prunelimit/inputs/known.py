@@ -6,13 +6,17 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
+from torch import nn
 
 from .. import plugins
-from .build import family
+from ..errors import PruneLimitError
+from ..values import is_attribute
+from .build import build_network, family
 
-__all__ = ["likely_builtin"]
+__all__ = ["likely_builtin", "network_like"]
 
 SHAPES: tuple[tuple[int, ...], ...] = (
     (3, 32, 32),
@@ -59,6 +63,41 @@ def _built(
             yield found
 
 
+def network_like(
+    spec: str, shapes: Mapping[str, tuple[int, ...]], arguments: Mapping[str, Any] | None = None
+) -> nn.Module | None:
+    """The network that ``spec`` names, of the inputs and classes at which its tensors have most of
+    ``shapes``, without weights where it is built in; None where it takes none of them.
+
+    Raises:
+        UsageError: there is no such network.
+        InputError: a user's own cannot be made.
+    """
+    matrices = [shape for shape in shapes.values() if len(shape) > 1]
+    first, classes = (matrices[0], min(matrices[-1][0], 100_000)) if matrices else ((1, 1), 1)
+    inputs = SHAPES if len(first) == 4 else ((1, 1, min(first[1], 2**24)),)
+    best: tuple[int, nn.Module] | None = None
+    for shape in inputs:
+        fitting = (first[1], *shape[1:]) if len(first) == 4 else shape
+        if is_attribute(spec):
+            return build_network(spec, input_shape=fitting, classes=classes, arguments=arguments)
+        try:
+            with warnings.catch_warnings(), torch.device("meta"):
+                warnings.simplefilter("ignore")
+                network = build_network(
+                    spec, input_shape=fitting, classes=classes, arguments=arguments
+                )
+        except PruneLimitError:
+            if shape == inputs[-1] and best is None:
+                raise
+            continue
+        own = {n: tuple(t.shape) for n, t in network.state_dict().items()}
+        same = sum(shapes.get(name) == each for name, each in own.items())
+        if best is None or same > best[0]:
+            best = same, network
+    return None if best is None else best[1]
+
+
 @functools.lru_cache(maxsize=128)
 def _shapes(name: str, inputs: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]] | None:
     """The shapes of a built-in network's tensors; None where it takes no such inputs."""
@@ -71,4 +110,5 @@ def _shapes(name: str, inputs: tuple[int, ...], classes: int) -> dict[str, tuple
 
 def _own_names() -> list[str]:
     """Other packages' networks are not tried."""
-    return [each.name for each in plugins.describe("network") if each.package == "prunelimit"]
+    found = plugins.describe("network")
+    return [e.name for e in found if e.package == "prunelimit" and "form" not in e.facts]

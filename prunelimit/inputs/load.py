@@ -17,21 +17,22 @@ from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError, one_line, shown
 from ..results.types import DataInfo, ModelInfo
 from .batching import samples_at_once
-from .build import build_network
+from .build import build_network, library, usual_moments
 from .checkpoint import Checkpoint, read_checkpoint
 from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
 from .device import device_of, dtype_of, placed
-from .fitting import fit, listed
+from .fitting import Fitted, fit, head_of, listed
 from .plain import copied, fold_network
 from .prepared import prepared
 from .problem import Layout, Problem, SampleLoss, cross_entropy
 from .prunable import NORMS, dense_matrices, dense_notice, prunable_weights, zeros_of
 from .resolve import parse_arguments
 from .splits import labels_of
+from .states import State, choose, strip_prefixes
 from .trust import check_network, check_plausible
 
-__all__ = ["Loaded", "load", "model_info", "new", "problem_from_module"]
+__all__ = ["Loaded", "held_parameters", "load", "model_info", "new", "problem_from_module"]
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +84,15 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
         NumericalError: a weight is NaN or infinite.
     """
     device_of(run.device)
-    read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle)
+    own = [spec.rpartition(":")[0] for spec in (model.model, data.data) if spec is not None]
+    scripts = [Path(name) for name in own if name.endswith(".py")]
+    read = read_checkpoint(checkpoint, trust_pickle=model.trust_pickle, main=scripts)
     model, data = complete(model, data, read)
     if model.model is None:
         raise UsageError(f"{read.path} does not say which network it belongs to; give `model`.")
     if data.data is None:
         raise UsageError(f"{read.path} does not say which data it belongs to; give `data`.")
+    data, notices = _normalised(model.model, data)
     found = load_data(data, run)
     classes = known_classes(read)
     if classes is not None and found.classes > classes:
@@ -97,9 +101,29 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
             f"{read.path} knows {classes} classes; check `data`."
         )
     network = _network(model, found, run, classes or found.classes)
-    fitted = fit(network, read, model.model, model.key)
+    if classes is None and library(model.model) is not None:
+        classes = head_of(network, read, found.classes, model.key)
+        if classes is not None and classes > found.classes:
+            network = _network(model, found, run, classes)
+    fitted = _fitted(network, read, model)
     read = dataclasses.replace(read, tensors=fitted.tensors)
-    return _loaded(fitted.network, model, data, found, run, read, fitted.notices)
+    notices += fitted.notices
+    return _loaded(fitted.network, model, data, found, run, read, notices)
+
+
+def _fitted(network: nn.Module, read: Checkpoint, model: ModelConfig) -> Fitted:
+    """The network with the file's weights, under the file's names or those of its library."""
+    assert model.model is not None
+    try:
+        return fit(network, read, model.model, model.key)
+    except InputError:
+        found = library(model.model)
+        state = choose(list(read.states), model.key, str(read.path))[0]
+        named = None if found is None else found.translate(network, strip_prefixes(state.tensors))
+        if named is None:
+            raise
+        states = (State(state.key, named, state.extra),)
+        return fit(network, dataclasses.replace(read, states=states), model.model, model.key)
 
 
 def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
@@ -112,8 +136,23 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
     device_of(run.device)
     if model.model is None:
         raise UsageError("No network is named; give `model`, for example -m lenet-300-100.")
+    data, notices = _normalised(model.model, data)
     found = load_data(data, run)
-    return _loaded(_network(model, found, run, found.classes), model, data, found, run, None)
+    network = _network(model, found, run, found.classes)
+    return _loaded(network, model, data, found, run, None, notices)
+
+
+def _normalised(spec: str, data: DataConfig) -> tuple[DataConfig, tuple[str, ...]]:
+    """``data`` with the moments that the network was published with, for images of a folder whose
+    own are not given; and what is to be said of that."""
+    if data.mean is not None or data.std is not None or not str(data.data).startswith("folder:"):
+        return data, ()
+    moments = usual_moments(spec)
+    if moments is None:
+        return data, ()
+    mean, std = (",".join(f"{each:g}" for each in part) for part in moments)
+    notice = f"Images are normalised as {spec} was published with: `mean` {mean}, `std` {std}."
+    return dataclasses.replace(data, mean=mean, std=std), (notice,)
 
 
 def problem_from_module(
@@ -150,7 +189,7 @@ def problem_from_module(
     network = prepared(copied(model), "The network", splits[0], where, kind)
     fold_network(network)
     _check_finite(network, "the network")
-    held = _held(network, exclude)
+    held = held_parameters(network, exclude)
     layout, prunable = _free(network, held, embeddings=embeddings)
     labels = labels_of(splits[0])
     problem = Problem(
@@ -203,7 +242,7 @@ def _check_finite(network: nn.Module, where: str) -> None:
             )
 
 
-def _held(network: nn.Module, exclude: Iterable[str]) -> set[int]:
+def held_parameters(network: nn.Module, exclude: Iterable[str]) -> set[int]:
     """Identities of the parameters in modules that match an expression."""
     patterns = []
     for text in exclude:
@@ -260,7 +299,7 @@ def model_info(
     problem: Problem, spec: str, sha256: str | None, exclude: Iterable[str] = ()
 ) -> ModelInfo:
     """The counts that every result states."""
-    held = _held(problem.model, exclude)
+    held = held_parameters(problem.model, exclude)
     sizes = {id(each): each.numel() for each in problem.model.parameters()}
     free = dict(zip(problem.layout.names, problem.layout.sizes, strict=True))
     return ModelInfo(
@@ -287,7 +326,7 @@ def _loaded(
     fold_network(network)
     network = placed(network, device, dtype).eval()
     _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))
-    held = _held(network, model.exclude)
+    held = held_parameters(network, model.exclude)
     layout, prunable = _free(network, held, embeddings=model.include_embeddings)
     problem = Problem(
         model=network,

@@ -1,15 +1,17 @@
-"""What a built-in network is: how it is made for inputs and classes."""
+"""What a network by name is: how it is made for inputs and classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..plugins import Plugin
+from .source import Moments
 
-__all__ = ["NetworkFamily"]
+__all__ = ["NetworkFamily", "NetworkLibrary"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +25,32 @@ class NetworkFamily(Plugin):
 
     build: Callable[[tuple[int, ...], int], nn.Module]
     smallest_side: int | None = 4
+
+
+def _no_moments(name: str) -> Moments:
+    return None
+
+
+def _no_names(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    return None
+
+
+def _of_a_library(shape: tuple[int, ...], classes: int) -> nn.Module:
+    raise NotImplementedError("a library's networks have names of their own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkLibrary(NetworkFamily):
+    """The networks of another package, LIBRARY:NAME; the literal ``FORM`` in its file says so.
+
+    ``make(name, shape, classes, arguments)`` makes one with fresh weights and ``classes`` outputs;
+    ``arguments`` are those of ``model_arg``. ``moments(name)`` are the channel means and deviations
+    that its published weights were trained with; None where they are not known.
+    ``translate(network, tensors)`` are a file's tensors under the names that they have in
+    ``network``, where the library has other names in its files; None where it cannot tell.
+    """
+
+    make: Callable[[str, tuple[int, ...], int, Mapping[str, Any]], nn.Module]
+    moments: Callable[[str], Moments] = _no_moments
+    translate: Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor] | None] = _no_names
+    build: Callable[[tuple[int, ...], int], nn.Module] = _of_a_library

@@ -1,14 +1,21 @@
-"""What a pickle would import, read from its opcodes without running any of them."""
+"""What a pickle would import, read from its opcodes without running any of them; and where what its
+own script held is found, once a pickle is trusted."""
 
 from __future__ import annotations
 
+import pickle
 import pickletools
 import re
+import types
 import zipfile
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-__all__ = ["wanted_globals"]
+from .resolve import module_of_file
+
+__all__ = ["script_pickle", "wanted_globals"]
 
 PICKLES = 5
 """Pickles in a row in a torch file of the old format; plain pickles are one."""
@@ -62,4 +69,32 @@ def _globals(stream: BytesIO) -> list[str]:
             stored[len(stored)] = texts[-1]
         elif opcode.name in ("BINGET", "LONG_BINGET") and argument in stored:
             texts.append(stored[argument])
+    return found
+
+
+def script_pickle(files: Sequence[Path]) -> types.ModuleType:
+    """The module pickle, for files that are trusted: what a script pickled as ``__main__`` is
+    looked for in ``files``, of which the first that has it is taken."""
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if module != "__main__":
+                return super().find_class(module, name)
+            for file in files:
+                found: Any = module_of_file(file)
+                try:
+                    for part in name.split("."):
+                        found = getattr(found, part)
+                    return found
+                except AttributeError:
+                    continue
+            known = ", ".join(map(str, files)) or "no file is named by `model`"
+            raise AttributeError(f"its script's {name} is not there ({known})")
+
+    def load(file: Any, **options: Any) -> Any:
+        return Unpickler(file, **options).load()
+
+    found = types.ModuleType("pickle")
+    vars(found).update(vars(pickle))
+    vars(found).update(Unpickler=Unpickler, load=load)
     return found

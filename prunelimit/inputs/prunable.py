@@ -23,7 +23,7 @@ NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,
     nn.LocalResponseNorm,
-    *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
+    nn.RMSNorm,
 )
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 RECURRENT = ("weight_ih", "weight_hh", "weight_hr")

@@ -22,12 +22,18 @@ from ..errors import InputError, UsageError, shown
 __all__ = [
     "did_you_mean",
     "guarded",
+    "imported",
+    "module_of_file",
     "parse_arguments",
     "reason",
+    "resolve_again",
     "resolve_attribute",
 ]
 
 LONGEST_REASON = 1500
+
+_IMPORTED: dict[str, str] = {}
+"""Modules of the user's that were imported -> the file, or the folder that a package lies in."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -100,7 +106,7 @@ def resolve_attribute(spec: str) -> Any:
         InputError: the file or module cannot be imported, or lacks the attribute.
     """
     where, _, attribute = spec.rpartition(":")
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    module = module_of_file(Path(where)) if where.endswith(".py") else _from_package(where)
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise InputError(
@@ -109,7 +115,29 @@ def resolve_attribute(spec: str) -> Any:
     return getattr(module, attribute)
 
 
-def _from_file(path: Path) -> ModuleType:
+def imported() -> tuple[tuple[str, str], ...]:
+    """The user's modules that were imported so far, for :func:`resolve_again`."""
+    return tuple(_IMPORTED.items())
+
+
+def resolve_again(name: str, where: str) -> None:
+    """Import one of :func:`imported` in another process.
+
+    Raises:
+        InputError: it cannot be imported there.
+    """
+    if where.endswith(".py"):
+        module_of_file(Path(where))
+    else:
+        _from_package(name, Path(where))
+
+
+def module_of_file(path: Path) -> ModuleType:
+    """The module of a user's file, which is imported once in a process.
+
+    Raises:
+        InputError: there is no such file, or it cannot be imported.
+    """
     if not path.is_file():
         raise InputError(f"There is no file {path}; give path/to/file.py:attr.")
     # The same file named twice (network and data) is one module.
@@ -120,26 +148,31 @@ def _from_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _IMPORTED[name] = str(path.resolve())
     try:
         with guarded(), _importable(path.parent, first=True):
             spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[name]
+        del sys.modules[name], _IMPORTED[name]
         raise InputError(f"{path} cannot be imported ({reason(error)}); correct it.") from error
     return module
 
 
-def _from_package(name: str) -> ModuleType:
+def _from_package(name: str, folder: Path | None = None) -> ModuleType:
+    folder = Path.cwd() if folder is None else folder
     try:
         # Last, so that nothing in the working folder hides an installed package; and only for
         # what is not installed, which alone may import its neighbours.
         local = importlib.util.find_spec(name.partition(".")[0]) is None
-        with guarded(), _importable(Path.cwd(), first=False) if local else contextlib.nullcontext():
-            return importlib.import_module(name)
+        with guarded(), _importable(folder, first=False) if local else contextlib.nullcontext():
+            module = importlib.import_module(name)
     except Exception as error:
         raise InputError(
             f"The module {name} cannot be imported ({reason(error)}); check the name."
         ) from error
+    if local:
+        _IMPORTED[name] = str(folder.resolve())
+    return module
 
 
 def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import InputError
 from ..randomness import generator
+from .portable import PortableCall, PortableDataset
 from .problem import Split
 from .resolve import reason
 
@@ -183,17 +184,22 @@ class DatasetSplit:
             InputError: the data set fails, or gives something else than pairs of tensors.
         """
         dataset = self.dataset if order is None else Subset(self.dataset, order.tolist())
+        collate: Any = self.collate
+        if self._workers:
+            dataset = PortableDataset(dataset)
+            collate = None if collate is None else PortableCall(collate)
         # A loader without a generator of its own draws from the global one.
         loader: DataLoader[Any] = DataLoader(
             dataset,
             batch_size=batch_size,
             num_workers=self._workers,
-            collate_fn=self.collate,
+            collate_fn=collate,
             generator=torch.Generator().manual_seed(0),
         )
-        batches = iter(loader)
+        batches: Any = None
         while True:
             try:
+                batches = iter(loader) if batches is None else batches
                 batch = next(batches, None)
                 if batch is None:
                     return
@@ -254,10 +260,17 @@ def labels_of(split: Split) -> Tensor:
         return split.targets
     if isinstance(split, DatasetSplit) and split.collate is None:
         known = getattr(split.dataset, "targets", None)
-        changed = getattr(split.dataset, "target_transform", None) is not None
-        if isinstance(known, (list, Tensor)) and len(known) == len(split) and not changed:
+        if isinstance(known, (list, Tensor)) and len(known) == len(split) and _plain(split.dataset):
             return torch.as_tensor(known)
     return torch.cat([targets for _, targets in split.batches(SCAN_BATCH)])
+
+
+def _plain(dataset: Any) -> bool:
+    """Whether ``dataset.targets`` are the targets that it gives: of others' data sets that is only
+    seen in the samples, which a class of the user's or a transform may change."""
+    transforms = ("transforms", "target_transform")
+    changed = any(getattr(dataset, name, None) is not None for name in transforms)
+    return type(dataset).__module__.split(".")[0] in ("torchvision", "prunelimit") and not changed
 
 
 def fingerprint(split: Split) -> str:

@@ -70,7 +70,10 @@ def _facts(result: InspectResult) -> list[tuple[str, str]]:
     matrices = [each for each in result.tensors if each.same_as is None]
     share = sum(each.share for each in matrices if each.prunable)
     dense = sum(each.share for each in matrices if each.why is not None)
-    found.append(("prunable", f"{share:.1%} of all numbers; {dense:.1%} in matrices that are not"))
+    by = "by their names" if result.network is None else f"as {shown(result.network)} has them"
+    found.append(
+        ("prunable", f"{share:.1%} of all numbers, {dense:.1%} in matrices that are not; {by}")
+    )
     return found
 
 

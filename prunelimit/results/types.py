@@ -718,7 +718,8 @@ class InspectResult:
     its names share with a wrapper. ``code`` names what the file would run on loading: it is not
     read then. ``folded`` are weights stored as parts, ``claimed`` is the accuracy that it states,
     from 0 to 1, ``described`` the network that a file of ours names, and ``likely`` the built-in
-    network that its names are those of. Which matrices are prunable is read from names and shapes.
+    network that its names are those of. Which matrices are prunable is read from the ``network``
+    that is named or found, or else from names and shapes.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.inspect/1"
@@ -739,3 +740,44 @@ class InspectResult:
     claimed: float | None = None
     described: str | None = None
     likely: str | None = None
+    network: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackingInfo:
+    """What the tensors of a checkpoint take in one packing, without the file around them.
+
+    ``bytes`` counts matrices packed where that is smaller; None where the packing cannot hold them.
+    ``break_even`` is the share of zeros, from 0 to 1, beyond which matrices of these shapes are
+    smaller in it: for N:M that of groups of four.
+    """
+
+    name: str
+    bytes: int | None
+    break_even: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(Result):
+    """A checkpoint in another format, every weight bit for bit.
+
+    ``matrices`` are the tensors that a packing may hold, with ``entries`` numbers, ``zeros`` of
+    them zero; ``packed`` names those that it does. ``state`` is the key of the state_dict that was
+    taken. Of .onnx, ``difference`` is by how much outputs of onnxruntime and torch differ on
+    ``samples`` test samples, over the largest output.
+    """
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.export/1"
+    provenance: Provenance
+    source: str
+    state: str
+    format: str
+    artifact: Artifact
+    tensors: int
+    matrices: int
+    packed: tuple[str, ...]
+    entries: int
+    zeros: int
+    packings: tuple[PackingInfo, ...]
+    samples: int | None = None
+    difference: float | None = None

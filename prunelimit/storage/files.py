@@ -50,7 +50,7 @@ def _why(error: Exception) -> str:
 
 def resume_path(output: Path) -> Path:
     """Where the state of work that has not ended lies: beside what it is to end in."""
-    return output.with_name(output.name + ".resume")
+    return output.parent / f"{output.name}.resume"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from .. import __version__
 from ..errors import InputError, OutputError, UsageError
 from .files import writing
+from .plain import check_sums, load_plain
 
 __all__ = [
     "OWNER",
@@ -71,10 +72,13 @@ class Resumable:
         if not self.path.exists():
             return None
         try:
-            found = torch.load(self.path, map_location=device, weights_only=True)
+            check_sums(self.path)
+            found = load_plain(self.path, device)
             owner, state = json.loads(found["owner"]), dict(found["state"])
             if not isinstance(owner, dict):
                 raise TypeError("the owner is no object")
+        except InputError:
+            raise
         except Exception as error:  # torch.load names no common base of what it raises
             raise unreadable(self.path, self.work) from error
         require_owner(self.path, self.work, owner, self._owner)
@@ -201,7 +205,7 @@ def _is_ours(path: Path) -> bool:
     try:
         if not zipfile.is_zipfile(path):
             return True  # the end is missing: a whole file of someone else's has one
-        found = torch.load(path, map_location="meta", weights_only=True)
+        found = load_plain(path, "meta")
     except Exception:  # damaged, or wants to run code, which a state of ours never does
         return False
     return isinstance(found, dict) and {"owner", "state"} <= set(found)
