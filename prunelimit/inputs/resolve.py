@@ -18,10 +18,12 @@ import torch
 
 from .. import plugins
 from ..errors import InputError, UsageError, shown
+from ..values import is_attribute
 
 __all__ = [
     "did_you_mean",
     "guarded",
+    "module_of",
     "parse_arguments",
     "reason",
     "resolve_attribute",
@@ -100,13 +102,26 @@ def resolve_attribute(spec: str) -> Any:
         InputError: the file or module cannot be imported, or lacks the attribute.
     """
     where, _, attribute = spec.rpartition(":")
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    module = module_of(spec)
+    assert module is not None
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise InputError(
             f"{where} has no attribute {attribute!r}; {did_you_mean(attribute, public)}"
         )
     return getattr(module, attribute)
+
+
+def module_of(spec: str | None) -> ModuleType | None:
+    """The file or module of ``spec``, imported; None where it names no code of a user.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
+    if spec is None or not is_attribute(spec):
+        return None
+    where = spec.rpartition(":")[0]
+    return _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
 
 
 def _from_file(path: Path) -> ModuleType:

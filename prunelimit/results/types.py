@@ -65,13 +65,19 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """The data the numbers belong to; ``samples`` counts those used of ``split``."""
+    """The data the numbers belong to, and what a network is judged by on them.
+
+    ``samples`` counts those used of ``split``; ``classes`` is 0 where targets are numbers. ``loss``
+    and ``metric`` are names; what results call accuracy is that metric.
+    """
 
     spec: str
     split: str
     samples: int
     classes: int
     test_samples: int
+    loss: str = "cross-entropy"
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
