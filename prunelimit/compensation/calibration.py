@@ -50,6 +50,7 @@ class Calibration:
         self._inputs = inputs
         self.dense = dense
         self.single = bool(getattr(inputs, "single", False))
+        self.ragged = bool(getattr(inputs, "ragged", False))
 
     @staticmethod
     def of(problem: Problem, split: Split, order: Tensor) -> Calibration:

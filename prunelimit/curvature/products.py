@@ -140,7 +140,9 @@ class CurvatureProduct:
             self._function = self._function.rounded(dtype, self._parameters(), few)
         self._route = DoubleBackward(self._function, self._parameters(), operator)
         self._kept: list[Any] = []
-        worth = per_sample * len(split) >= WORTH_RECORDING
+        # Every shape of a batch is recorded anew.
+        alike = not getattr(split, "ragged", False)
+        worth = alike and per_sample * len(split) >= WORTH_RECORDING
         if route == "recorded" or (route == "auto" and worth):
             try:
                 self._record()

@@ -203,7 +203,7 @@ class DatasetSplit:
     Inputs are converted as in :class:`TensorSplit`; a batch that is a dict with ``labels`` has
     those for targets. ``workers`` processes load them; ``collate`` makes a batch of a list of
     samples, as torch does where it is None. ``single`` is for samples that differ in size: every
-    batch then has one.
+    batch then has one. ``ragged`` says that batches may differ in shape.
     """
 
     def __init__(
@@ -219,6 +219,7 @@ class DatasetSplit:
         single: bool = False,
     ) -> None:
         self.dataset, self.collate, self.single = dataset, collate, single
+        self.ragged = single or collate is not None
         self._device, self._dtype, self._workers = device, dtype, workers
         self._mean, self._std = mean, std
 
@@ -301,6 +302,7 @@ class SplitSubset:
         self._split = split
         self._indices = indices
         self.single = bool(getattr(split, "single", False))
+        self.ragged = bool(getattr(split, "ragged", False))
 
     def __len__(self) -> int:
         return len(self._indices)
