@@ -1,9 +1,12 @@
-"""A segmentation network: the class of every pixel, some of which do not count.
+r"""A segmentation network: the class of every pixel, some of which do not count.
 
     python examples/segmentation.py masks.pt
-    prunelimit predict masks.pt -m examples/segmentation.py:network -d examples/segmentation.py:data --metric mean-iou --samples 300
-    prunelimit prune masks.pt -m examples/segmentation.py:network -d examples/segmentation.py:data --metric mean-iou --amount 0.5 -o masks.safetensors
-    prunelimit measure masks.pt -m examples/segmentation.py:network -d examples/segmentation.py:data --metric mean-iou --sparsities 0.5,0.8
+    prunelimit predict masks.pt -m examples/segmentation.py:network \
+        -d examples/segmentation.py:data --metric mean-iou --tolerance 2pp
+    prunelimit prune masks.pt -m examples/segmentation.py:network \
+        -d examples/segmentation.py:data --metric mean-iou --amount 0.5 -o masks.safetensors
+    prunelimit measure masks.pt -m examples/segmentation.py:network \
+        -d examples/segmentation.py:data --metric mean-iou --sparsities 0.5,0.8
 
 Targets are (n, height, width) of an integer type, outputs (n, classes, height, width): the loss is
 cross-entropy, the mean over the pixels that count. Without --metric the metric is the share of
@@ -66,7 +69,7 @@ def main(path: str) -> None:
     model = network()
     (inputs, masks), _ = data()
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(12):
+    for _ in range(25):
         for batch in torch.randperm(len(masks)).split(50):
             found = nn.functional.cross_entropy(model(inputs[batch]), masks[batch])
             optimizer.zero_grad()

@@ -1,9 +1,12 @@
-"""A regressor of a table, with a loss of its own.
+r"""A regressor of a table, with a loss of its own.
 
     python examples/tabular_regression.py table.pt
-    prunelimit predict table.pt -m examples/tabular_regression.py:network -d examples/tabular_regression.py:data --samples 342
-    prunelimit prune table.pt -m examples/tabular_regression.py:network -d examples/tabular_regression.py:data --amount 0.5 -o table.safetensors
-    prunelimit measure table.pt -m examples/tabular_regression.py:network -d examples/tabular_regression.py:data --sparsities 0.5,0.8
+    prunelimit predict table.pt -m examples/tabular_regression.py:network \
+        -d examples/tabular_regression.py:data --tolerance 2pp
+    prunelimit prune table.pt -m examples/tabular_regression.py:network \
+        -d examples/tabular_regression.py:data --amount 0.5 -o table.safetensors
+    prunelimit measure table.pt -m examples/tabular_regression.py:network \
+        -d examples/tabular_regression.py:data --sparsities 0.5,0.8
 
 The function ``loss`` beside the data is taken by every command. The metric that belongs to numbers
 is r2. Without ``loss`` it would be mean squared error.
@@ -21,7 +24,9 @@ from torch import Tensor, nn
 
 def network() -> nn.Module:
     """Ten measurements to one number."""
-    return nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 1))
+    return nn.Sequential(
+        nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 1)
+    )
 
 
 def data() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -1,9 +1,12 @@
-"""A transformer that predicts the next character of a text: a class at every position.
+r"""A transformer that predicts the next character of a text: a class at every position.
 
     python examples/text_transformer.py text.pt
-    prunelimit predict text.pt -m examples/text_transformer.py:network -d examples/text_transformer.py:data --samples 300
-    prunelimit prune text.pt -m examples/text_transformer.py:network -d examples/text_transformer.py:data --amount 0.3 -o text.safetensors
-    prunelimit measure text.pt -m examples/text_transformer.py:network -d examples/text_transformer.py:data --sparsities 0.3,0.6
+    prunelimit predict text.pt -m examples/text_transformer.py:network \
+        -d examples/text_transformer.py:data --tolerance 2pp
+    prunelimit prune text.pt -m examples/text_transformer.py:network \
+        -d examples/text_transformer.py:data --amount 0.3 -o text.safetensors
+    prunelimit measure text.pt -m examples/text_transformer.py:network \
+        -d examples/text_transformer.py:data --sparsities 0.3,0.6
 
 Inputs are codes (n, T) of an integer type and stay that. Targets are (n, T), outputs (n, T,
 classes): the loss is cross-entropy, the mean over positions, and the metric the share of them that

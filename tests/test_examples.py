@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from prunelimit.cli.main import main
 from prunelimit.inputs.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -52,8 +55,9 @@ def run(command: list[str], folder: Path, **extra: str) -> subprocess.CompletedP
 
 
 def commands(script: Path) -> list[list[str]]:
-    """The indented lines of a script's docstring."""
+    """The indented lines of a script's docstring, those that end in a backslash joined."""
     text = ast.get_docstring(ast.parse((ROOT / script).read_text())) or ""
+    text = re.sub(r"\\\n\s*", "", text)
     return [shlex.split(line) for line in re.findall(r"(?m)^    (\S.*)$", text)]
 
 
@@ -63,12 +67,24 @@ def test_there_is_nothing_that_no_test_runs() -> None:
     assert SCRIPTS
 
 
+def here(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of prunelimit in this process, which has loaded torch already, with JSON."""
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([*command[1:], "--json"])
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="module")
 def said(place: Path) -> Said:
-    """What the commands of every script left; each is run once, those of prunelimit with JSON."""
+    """What the commands of every script left; each is run once."""
     return {
         script.stem: [
-            run([*command, *(["--json"] if command[0] == "prunelimit" else [])], place)
+            (here if command[0] == "prunelimit" else run)(command, place)
             for command in commands(script)
         ]
         for script in SCRIPTS
@@ -89,6 +105,36 @@ def test_a_network_of_ones_own_is_predicted_with_its_own_data(said: Said) -> Non
     assert document["model"]["prunable"] == sum(layers)
     assert document["model"]["parameters"] == sum(layers) + 64 + 32 + 2
     assert (document["data"]["samples"], document["data"]["classes"]) == (450, 2)
+
+
+@pytest.mark.parametrize(
+    ("script", "prunable", "loss", "metric", "least"),
+    [
+        ("multiple_instances", 5_696, "cross-entropy", "accuracy", 0.8),
+        ("segmentation", 4_104, "cross-entropy", "mean-iou", 0.5),
+        ("tabular_regression", 848, "examples/tabular_regression.py:loss", "r2", 0.3),
+        ("text_transformer", 5_304, "cross-entropy", "accuracy", 0.3),
+    ],
+)
+def test_data_of_another_kind_are_predicted_pruned_and_measured(
+    said: Said, place: Path, script: str, prunable: int, loss: str, metric: str, least: float
+) -> None:
+    _, *documents = said[script]
+    predicted, pruned, measured = (json.loads(each.stdout) for each in documents)
+    for each in (predicted, pruned, measured):
+        assert each["model"]["prunable"] == prunable
+        assert (each["data"]["loss"], each["data"]["metric"]) == (loss, metric)
+    dense = predicted["dense"]["accuracy"]
+    assert dense == pruned["accuracy_before"] == measured["dense"]["accuracy"]
+    assert dense > least
+    plain, limit = (predicted[name]["sparsity"] for name in ("one_shot", "limit"))
+    assert 0 < plain < limit <= 1
+    first, second = measured["curve"][-2:]
+    assert first["accuracy"] == pytest.approx(pruned["accuracy_after"])
+    assert first["nonzero"] == pruned["nonzero"] and second["loss"] > measured["dense"]["loss"]
+    written = read_checkpoint(place / pruned["artifact"]["path"])
+    zeros = sum(int((tensor == 0).sum()) for tensor in written.tensors.values())
+    assert zeros >= prunable - pruned["nonzero"]
 
 
 def test_a_live_module_ends_with_the_zeros_it_was_promised(said: Said) -> None:

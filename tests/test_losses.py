@@ -243,7 +243,7 @@ def test_what_is_chosen_and_what_it_comes_to(case: str, caplog: pytest.LogCaptur
 
 
 @each_case
-@pytest.mark.parametrize("route", ["double-backward", "taped"])
+@pytest.mark.parametrize("route", ["double-backward", "recorded"])
 def test_hessian_and_ggn_are_the_dense_matrices(case: str, route: str) -> None:
     given = problem(case)
     whole = given

@@ -15,9 +15,9 @@ from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
 from ..values import is_attribute
 from .arrays import tensors
+from .device import device_of, dtype_of
 from .loaders import dataset_split, split_of_dataset
 from .loss import DEFAULT_FORM
-from .device import device_of, dtype_of
 from .problem import Split
 from .resolve import did_you_mean, guarded, reason, resolve_attribute
 from .source import DataSource, Moments, Raw, Sets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from .description import complete, describe, kept_description, known_classes
 from .device import device_of, dtype_of, placed
 from .fitting import fit, listed
 from .loss import name_of
+from .metric import Metric
 from .objective import judged, named
 from .plain import copied, fold_network
 from .prepared import prepared
@@ -38,6 +39,9 @@ from .trust import check_network, check_plausible
 __all__ = ["Loaded", "load", "model_info", "new", "problem_from_module"]
 
 log = logging.getLogger(__name__)
+
+JUDGED = 64
+"""Samples that say whether a metric of the user's own is from 0 to 1."""
 
 TOLD = 0.01
 """Share of zeros among the prunable weights of a file from which on they are said."""
@@ -72,17 +76,32 @@ def live(problem: Problem, name: str, exclude: Iterable[str] = ()) -> Loaded:
     )
 
 
-def data_info(problem: Problem, spec: str) -> DataInfo:
-    """What every result states of the data."""
+def data_info(problem: Problem, spec: str, names: Mapping[str, str] | None = None) -> DataInfo:
+    """What every result states of the data; ``names`` are those of a loss and a metric of the
+    user's own."""
+    names = names or {}
+    metric = problem.metric
+    points = metric.points if isinstance(metric, Metric) else _in_points(problem)
     return DataInfo(
         spec=spec,
         split="train",
         samples=len(problem.train),
         classes=problem.classes,
         test_samples=len(problem.test),
-        loss=name_of(problem.loss),
-        metric="accuracy" if problem.metric is None else name_of(problem.metric),
+        loss=names.get("loss", name_of(problem.loss)),
+        metric=names.get("metric", "accuracy" if metric is None else name_of(metric)),
+        points=points,
     )
+
+
+def _in_points(problem: Problem) -> bool:
+    """Whether a metric of the user's own is from 0 to 1, as far as a few samples say."""
+    if problem.metric is None:
+        return True
+    inputs, targets = next(iter(problem.test.batches(min(JUDGED, len(problem.test)))))
+    with torch.no_grad():
+        scores = torch.as_tensor(problem.metric(problem.outputs(inputs), targets))
+    return bool(((scores >= 0) & (scores <= 1)).all())
 
 
 def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
@@ -331,7 +350,7 @@ def _loaded(
     return Loaded(
         problem=problem,
         model_info=model_info(problem, model.model, sha256, model.exclude),
-        data_info=data_info(problem, found.spec),
+        data_info=data_info(problem, found.spec, wanted.names),
         checkpoint=checkpoint,
         description={**kept_description(checkpoint), **describe(model, data, found)},
         notices=said,

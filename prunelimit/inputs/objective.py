@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,12 +27,13 @@ __all__ = ["Wanted", "judged", "named"]
 class Wanted:
     """The loss and the metric that were named, and the target that does not count.
 
-    ``said`` are sentences on where they come from.
+    ``names`` are what results call those of a file, ``said`` sentences on where they come from.
     """
 
     loss: Loss | SampleLoss | None = None
     metric: Metric | SampleLoss | None = None
     ignored: int = DEFAULT_FORM.ignored
+    names: Mapping[str, str] = field(default_factory=dict)
     said: tuple[str, ...] = ()
 
 
@@ -53,12 +54,16 @@ def named(
     """
     said: list[str] = []
     found: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    files = tuple(files)
     for kind, given in (("loss", loss), ("metric", metric)):
         if given is None:
-            own = next((f for f in map(module_of, files) if callable(getattr(f, kind, None))), None)
-            if own is not None:
-                found[kind] = getattr(own, kind)
-                said.append(f"The {kind} is that of {own.__file__}.")
+            for spec in files:
+                own = getattr(module_of(spec), kind, None)
+                if callable(own) and spec is not None:
+                    found[kind], names[kind] = own, f"{spec.rpartition(':')[0]}:{kind}"
+                    said.append(f"The {kind} is {names[kind]}.")
+                    break
         elif not isinstance(given, str):
             if not callable(given):
                 raise UsageError(
@@ -67,7 +72,7 @@ def named(
                 )
             found[kind] = given
         elif is_attribute(given):
-            found[kind] = resolve_attribute(given)
+            found[kind], names[kind] = resolve_attribute(given), given
             if not callable(found[kind]):
                 raise InputError(
                     f"{given} is a {type(found[kind]).__name__}; name a function of outputs and "
@@ -76,7 +81,7 @@ def named(
         else:
             found[kind] = plugins.find(kind, given)
     ignored = DEFAULT_FORM.ignored if ignored is None else ignored
-    return Wanted(found.get("loss"), found.get("metric"), ignored, tuple(said))
+    return Wanted(found.get("loss"), found.get("metric"), ignored, names, tuple(said))
 
 
 def judged(
@@ -115,11 +120,13 @@ def judged(
         metric = _usual_metric(loss, targets, outputs)
     if isinstance(metric, Metric):
         metric = dataclasses.replace(metric, form=form)
-    if outputs is not None and (wanted.loss is None or wanted.metric is None):
-        said.append(
-            f"The targets are {targets.words()}; the loss is {name_of(loss)} and the metric "
-            f"{name_of(metric)} (`loss`, `metric`)."
-        )
+    chosen = [
+        f"the {kind} is {name_of(each)} (`{kind}`)"
+        for kind, each, given in (("loss", loss, wanted.loss), ("metric", metric, wanted.metric))
+        if given is None
+    ]
+    if outputs is not None and chosen:
+        said.append(f"The targets are {targets.words()}; {' and '.join(chosen)}.")
     problem = dataclasses.replace(problem, loss=loss, metric=metric)
     return problem, tuple(said)
 

@@ -75,6 +75,11 @@ class Points:
     # -- what they took --------------------------------------------------------------------
 
     @property
+    def points(self) -> bool:
+        """Whether the metric falls by points, so that tolerances in points mean something."""
+        return self._test.points
+
+    @property
     def top(self) -> int:
         """The most weights that can go."""
         return self.networks.top

@@ -5,7 +5,7 @@ The colours are those of Okabe and Ito, told apart by everyone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from ..results.types import DataInfo
 from ..storage.files import writing
+from .words import in_percent, metric
 
 __all__ = [
     "BLACK",
@@ -29,8 +31,8 @@ __all__ = [
     "PURPLE",
     "RED",
     "SKY",
-    "accuracy_axis",
     "canvas",
+    "score_axis",
     "sparsity_axis",
 ]
 
@@ -76,6 +78,21 @@ def accuracy_axis(axes: Axes, fewest: float) -> None:
     axes.yaxis.set_major_locator(FixedLocator([1 - t for t in ticks]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - y):.3g}"))
+
+
+def score_axis(axes: Axes, data: DataInfo, scores: Sequence[float]) -> Callable[[float], float]:
+    """The axis of the metric: of one in percent as :func:`accuracy_axis`, of another as it is.
+
+    Returns:
+        Where a value of the metric stands on it.
+    """
+    if not in_percent(data):
+        axes.set_ylabel(f"test {metric(data)}")
+        return float
+    fewest = min([1 - each for each in scores if each < 1] or [0.01])
+    axes.set_ylabel(f"test {metric(data)}, %")
+    accuracy_axis(axes, fewest / 2)
+    return lambda value: max(1 - value, fewest / 2)
 
 
 def sparsity_axis(axes: Axes, floor: float) -> None:

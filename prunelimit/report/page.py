@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from ..results.types import CheckResult, MeasureResult, PredictResult, PruneResult
 from ..storage.files import writing
 from .command import command_line
-from .words import accuracy, basis, count, interval, matrix, modelled, percent, rule
+from .words import basis, count, interval, matrix, metric, modelled, percent, rule, score, unit
 
 __all__ = ["write_page"]
 
@@ -50,13 +50,13 @@ Neither number promises an accuracy.</p>{% endif %}
 </ul>{% endif %}
 {% endif %}
 <p>In brackets: the {{ "%g"|format(100 * p.limit.confidence) }}% interval. The dense network has
-{{ accuracy(p.dense.accuracy) }} test accuracy and a mean training loss of
-{{ "%.4g"|format(p.dense.loss) }} nats; epsilon, the loss tolerance, is
-{{ "%.4g"|format(p.epsilon.value) }} nats ({{ p.epsilon.rule }}).</p>
+a test {{ metric(p.data) }} of {{ score(p.dense.accuracy, p.data) }} and a mean training loss of
+{{ "%.4g"|format(p.dense.loss) }}{{ unit(p.data) }}; epsilon, the loss tolerance, is
+{{ "%.4g"|format(p.epsilon.value) }}{{ unit(p.data) }} ({{ p.epsilon.rule }}).</p>
 <h2>Is the estimate reliable? {{ "Yes." if p.reliability.ok else "No." }}</h2>
 <ul>{% for reason in p.reliability.reasons %}<li>{{ reason|marked }}</li>{% else %}
 <li>No reason against it was found.</li>{% endfor %}</ul>
-{% if p.reliability.path %}<p>The evidence: how far the loss rises along the pruning path, in nats,
+{% if p.reliability.path %}<p>The evidence: how far the loss rises along the pruning path,
 and what the second-order model says of it.</p>
 <table><tr><th class="n">sparsity</th><th class="n">actual</th><th class="n">quadratic part</th>
 <th class="n">linear part</th></tr>
@@ -75,13 +75,15 @@ and what the second-order model says of it.</p>
 {% endfor %}</table>
 {% if measured %}<h2>Measured thresholds</h2>
 <table><tr><th>method</th><th>largest sparsity with</th><th class="n">of prunable weights</th></tr>
-{% for m in measured %}{% for t in m.thresholds %}<tr><td>{{ m.method }}</td><td>{{ rule(t) }}</td>
+{% for m in measured %}{% for t in m.thresholds %}<tr><td>{{ m.method }}</td>
+<td>{{ rule(t, m.data) }}</td>
 <td class="n">{{ interval(t.sparsity, t.interval) }}</td></tr>
 {% endfor %}{% endfor %}</table>{% endif %}
 {% if cut %}<h2>Pruned checkpoint</h2>
-<p>{{ percent(cut.sparsity) }} of the prunable weights are zero; test accuracy
-{{ accuracy(cut.accuracy_before) }} before and {{ accuracy(cut.accuracy_after) }} after, with
-nothing trained in between.{% if cut.artifact %} The file has
+<p>{{ percent(cut.sparsity) }} of the prunable weights are zero; test {{ metric(cut.data) }}
+{{ score(cut.accuracy_before, cut.data) }} before and
+{{ score(cut.accuracy_after, cut.data) }} after, with nothing
+trained in between.{% if cut.artifact %} The file has
 {{ "{:,}".format(cut.artifact.bytes) }} bytes; dense, it would have
 {{ "{:,}".format(cut.artifact.bytes_dense) }}.{% endif %} Unstructured zeros do not make a CPU or
 GPU faster.</p>{% endif %}
@@ -105,7 +107,9 @@ loop.last }}{% endfor %}. {{ count(p.curvature.products, "product") }} of the
 </body></html>
 """
 WORDS = {
-    "accuracy": accuracy,
+    "metric": metric,
+    "score": score,
+    "unit": unit,
     "basis": basis,
     "command_line": command_line,
     "count": count,

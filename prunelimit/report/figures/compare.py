@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ...results.types import CompareResult
-from ..drawing import BLACK, GREY, METHODS, ORANGE, PURPLE, accuracy_axis, canvas, sparsity_axis
+from ..drawing import BLACK, GREY, METHODS, ORANGE, PURPLE, canvas, score_axis, sparsity_axis
 from ..figure import ReportFigure
 from ..words import interval
 
@@ -36,32 +36,30 @@ def plot_compare(result: CompareResult, path: Path | None = None) -> Figure:
     points = [p for m in result.methods for p in m.curve if p.sparsity < 1]
     floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
     accuracies = [result.dense.accuracy, *(p.accuracy for p in points)]
-    fewest = min([1 - each for each in accuracies if each < 1] or [0.01])
     limit = result.limit
     criteria = [m.method for m in result.methods if m.method not in METHODS]
     with canvas(path) as (figure, axes):
+        place = score_axis(axes, result.data, accuracies)
         low, high = (max(1 - bound, floor) for bound in limit.interval)
         axes.axvspan(high, low, color=ORANGE, alpha=0.3, linewidth=0)
         axes.axvline(
             max(1 - limit.sparsity, floor), color=ORANGE, linewidth=2,
             label=f"predicted limit {interval(limit.sparsity, limit.interval)}",
         )  # fmt: skip
-        axes.axhline(max(1 - result.dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
+        axes.axhline(place(result.dense.accuracy), color=GREY, linewidth=0.8)
         for method in result.methods:
             name, turn = method.method, 0
             colour = METHODS.get(name)
             if colour is None:
-                turn, place = divmod(criteria.index(name), len(OTHERS))
-                colour = OTHERS[place]
+                turn, other = divmod(criteria.index(name), len(OTHERS))
+                colour = OTHERS[other]
             shown = [p for p in method.curve if 1 - p.sparsity >= floor]
             axes.plot(
                 [1 - p.sparsity for p in shown],
-                [max(1 - p.accuracy, fewest / 2) for p in shown],
+                [place(p.accuracy) for p in shown],
                 color=colour, marker=".", linewidth=1.3, label=name,
                 linestyle=("-", "--", "-.", ":")[min(turn, 3)],
             )  # fmt: skip
-        axes.set_ylabel("test accuracy, %")
-        accuracy_axis(axes, fewest / 2)
         sparsity_axis(axes, floor)
         axes.set_title(
             f"Methods on {result.model.spec}, {result.data.spec}", loc="left", fontsize=10

@@ -14,7 +14,7 @@ from ... import plugins
 from ...results.types import Limit, PredictResult
 from ..drawing import BLACK, BLUE, GREEN, GREY, ORANGE, RED, canvas
 from ..figure import ReportFigure
-from ..words import percent
+from ..words import percent, unit
 
 NAME = "limit"
 ORDER = 1
@@ -75,7 +75,7 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         scale.set_ylabel("% of prunable weights")
         axes.set_title(
             f"Pruning limit of {result.model.spec} on {result.data.spec}\n"
-            f"loss tolerance epsilon {result.epsilon.value:.3g} nats",
+            f"loss tolerance epsilon {result.epsilon.value:.3g}{unit(result.data)}",
             loc="left",
             fontsize=10,
         )

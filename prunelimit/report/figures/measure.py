@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...results.types import MeasureResult, PredictResult
-from ..drawing import GREY, METHODS, ORANGE, accuracy_axis, canvas, sparsity_axis
+from ..drawing import GREY, METHODS, ORANGE, canvas, score_axis, sparsity_axis
 from ..figure import ReportFigure
-from ..words import interval, percent
+from ..words import interval, metric, percent, unit
 
 NAME = "measure"
 ORDER = 2
@@ -37,18 +37,19 @@ def plot_measure(
     target = dense.loss + results[0].epsilon.value
     curves = [p for r in results for p in r.curve if p.sparsity < 1]
     floor = max(min((1 - p.sparsity for p in curves), default=0.01) / 1.3, 1e-4)
-    fewest = min([1 - p.accuracy for p in curves if p.accuracy < 1] or [0.01])
     with canvas(path, 2, 6.4, sharex=True) as (figure, (upper, lower)):
+        data = results[0].data
+        place = score_axis(upper, data, [p.accuracy for p in curves])
         for result in results:
             colour = METHODS.get(result.method, GREY)
             points = [p for p in result.curve if 1 - p.sparsity >= floor]
             kept = [1 - p.sparsity for p in points]
-            errors = [max(1 - p.accuracy, fewest / 2) for p in points]
+            errors = [place(p.accuracy) for p in points]
             style: dict[str, Any] = {"color": colour, "marker": ".", "linewidth": 1.3}
             upper.plot(kept, errors, label=f"measured, {result.method}", **style)
             lower.plot(kept, [p.loss for p in points], **style)
         _thresholds(results, upper, lower, floor)
-        upper.axhline(max(1 - dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
+        upper.axhline(place(dense.accuracy), color=GREY, linewidth=0.8)
         lower.axhline(target, color=GREY, linewidth=0.8)
         lower.annotate(
             "dense loss + epsilon", (1, target), xytext=(2, 3), textcoords="offset points",
@@ -64,9 +65,7 @@ def plot_measure(
                 [], [], color=ORANGE, linewidth=2,
                 label=f"predicted limit {interval(limit.sparsity, limit.interval)}",
             )  # fmt: skip
-        upper.set_ylabel("test accuracy, %")
-        accuracy_axis(upper, fewest / 2)
-        lower.set_ylabel("mean training loss, nats")
+        lower.set_ylabel("mean training loss" + (f",{unit(data)}" if unit(data) else ""))
         lower.set_yscale("log")
         sparsity_axis(lower, floor)
         upper.set_title(
@@ -88,7 +87,7 @@ def _thresholds(results: Sequence[MeasureResult], upper: Axes, lower: Axes, floo
         if accuracy is not None and not result.method.endswith("+trained"):
             upper.axvline(
                 max(1 - accuracy.sparsity, floor), color=colour, linestyle="--", linewidth=1.2,
-                label=f"accuracy within {100 * accuracy.tolerance:g} pp to "
+                label=f"{metric(result.data)} within {100 * accuracy.tolerance:g} pp to "
                 f"{percent(accuracy.sparsity)}",
             )  # fmt: skip
         loss = next((t for t in result.thresholds if t.rule in ("loss", "feasibility")), None)
