@@ -2,7 +2,7 @@ r"""A segmentation network: the class of every pixel, some of which do not count
 
     python examples/segmentation.py masks.pt
     prunelimit predict masks.pt -m examples/segmentation.py:network \
-        -d examples/segmentation.py:data --metric mean-iou --tolerance 2pp
+        -d examples/segmentation.py:data --metric mean-iou --probes 1 --steps 30
     prunelimit prune masks.pt -m examples/segmentation.py:network \
         -d examples/segmentation.py:data --metric mean-iou --amount 0.5 -o masks.safetensors
     prunelimit measure masks.pt -m examples/segmentation.py:network \

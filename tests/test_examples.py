@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -68,27 +69,34 @@ def test_there_is_nothing_that_no_test_runs() -> None:
 
 
 def here(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of prunelimit in this process, which has loaded torch already, with JSON."""
-    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    """A command in this process, which has loaded torch already; those of prunelimit with JSON."""
+    out, err, before, given = io.StringIO(), io.StringIO(), Path.cwd(), sys.argv
     os.chdir(folder)
+    code = 0
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([*command[1:], "--json"])
+            if command[0] == "prunelimit":
+                code = main([*command[1:], "--json"])
+            else:
+                sys.argv = command[1:]
+                runpy.run_path(command[1], run_name="__main__")
     finally:
         os.chdir(before)
+        sys.argv = given
     return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
 def said(place: Path) -> Said:
     """What the commands of every script left; each is run once."""
-    return {
-        script.stem: [
-            (here if command[0] == "prunelimit" else run)(command, place)
+    found: Said = {}
+    for script in SCRIPTS:
+        own = script.stem in ("own_network", "live_module")
+        found[script.stem] = [
+            (run if own and command[0] == "python" else here)(command, place)
             for command in commands(script)
         ]
-        for script in SCRIPTS
-    }
+    return found
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
