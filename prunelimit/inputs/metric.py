@@ -23,7 +23,8 @@ class Metric(Plugin):
 
     ``points`` says that 1 is perfect, so that a loss can be stated in points: hundredths of that.
     A score that is no number counts as ``worst``. The literal ``PERCENT`` at the top of the file
-    says that people read it in percent, ``LABEL`` what they call it.
+    says that people read it in percent, ``LABEL`` what they call it, ``TARGETS`` the targets that
+    it is for, as of a loss.
     """
 
     function: Callable[[Tensor, Tensor, Form], Tensor]

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import plugins
 from ..errors import InputError, UsageError
 from ..values import is_attribute
-from .loss import DEFAULT_FORM, Form, Loss, is_cross_entropy, like_outputs, name_of
+from .loss import DEFAULT_FORM, Form, Loss, is_cross_entropy, name_of
 from .metric import Metric
 from .problem import Problem, SampleLoss
 from .resolve import module_of, resolve_attribute
@@ -100,12 +100,13 @@ def judged(
     loss = wanted.loss
     if targets.labels and (loss is None or is_cross_entropy(loss)):
         loss = _formed(plugins.find("loss", "cross-entropy"), form)
-        outputs = None
+        outputs = some = None
     else:
         inputs, some = next(iter(problem.train.batches(min(4, len(problem.train)))))
         outputs = _outputs(problem, inputs, some, spec)
         if loss is None:
             loss = plugins.find("loss", _usual(spec, targets, outputs, some))
+        assert some is not None
         axis, doubt = _axis(outputs, some)
         form = dataclasses.replace(form, axis=axis)
         if isinstance(loss, Loss):
@@ -115,7 +116,11 @@ def judged(
                 f"The outputs {tuple(outputs.shape[1:])} of a sample are read with the classes in "
                 f"{'their first' if axis == 1 else 'their last'} dimension."
             )
+        if isinstance(loss, Loss):
+            _check_taken("loss", loss.name, targets, outputs, some)
     metric = wanted.metric
+    if isinstance(metric, Metric):
+        _check_taken("metric", metric.name, targets, outputs, some)
     if metric is None:
         metric = _usual_metric(loss, targets, outputs)
     if isinstance(metric, Metric):
@@ -147,6 +152,46 @@ def _negative_loss(loss: SampleLoss) -> Metric:
     )
 
 
+TAKEN = {
+    "classes": "classes, of samples or of positions, and probabilities of classes",
+    "answers": "numbers from 0 to 1, one for each output",
+    "numbers": "numbers, one for each output",
+}
+"""Targets that losses and metrics take, by the literal ``TARGETS`` of their files."""
+
+
+def _check_taken(
+    kind: str, name: str, targets: Targets, outputs: Tensor | None, some: Tensor | None
+) -> None:
+    """Refuse a loss or a metric by name whose numbers would mean nothing.
+
+    Raises:
+        InputError: it takes other targets, or other outputs for them.
+    """
+    taken = str(plugins.named(kind, name).facts.get("targets", ""))
+    if taken not in TAKEN:
+        return
+    if outputs is None or some is None:
+        suits = taken == "classes"
+    elif taken == "classes":
+        suits = targets.shares if targets.numbers else _fits(outputs, some)
+        suits = suits and (not targets.numbers or _alike(outputs, some))
+    else:
+        within = targets.lowest >= 0 and targets.highest <= 1
+        suits = _alike(outputs, some) and (taken == "numbers" or within)
+    if not suits:
+        sizes = "" if outputs is None else f", with outputs {tuple(outputs.shape[1:])}"
+        raise InputError(
+            f"`{kind}` {name} is for {TAKEN[taken]}; the targets are {targets.words()}{sizes}. "
+            "Choose another."
+        )
+
+
+def _alike(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether there is one target for each output."""
+    return len(outputs) == len(targets) and outputs.numel() == targets.numel()
+
+
 def _formed(loss: Loss, form: Form) -> Loss:
     return loss if loss.form == form else dataclasses.replace(loss, form=form)
 
@@ -163,11 +208,7 @@ def _outputs(problem: Problem, inputs: Any, targets: Tensor, spec: str) -> Tenso
 def _usual(spec: str, targets: Targets, outputs: Tensor, some: Tensor) -> str:
     """The name of the loss that suits the targets."""
     shapes = f"outputs {tuple(outputs.shape[1:])} and targets {tuple(some.shape[1:])} of a sample"
-    try:
-        like_outputs(some, outputs)
-        alike = True
-    except ValueError:
-        alike = False
+    alike = _alike(outputs, some)
     if not targets.numbers:
         if _fits(outputs, some):
             return "cross-entropy"

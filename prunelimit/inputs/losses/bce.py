@@ -9,6 +9,7 @@ from ..loss import Form, Loss, like_outputs
 NAME = "bce"
 ORDER = 3
 METRIC = "label-accuracy"
+TARGETS = "answers"
 SOURCE = "torch.nn.functional.binary_cross_entropy_with_logits"
 HELP = "Binary cross-entropy of logits, nats, mean over a sample's outputs."
 

@@ -9,6 +9,7 @@ from ..loss import Form, Loss
 NAME = "cross-entropy"
 ORDER = 1
 METRIC = "accuracy"
+TARGETS = "classes"
 SOURCE = "torch.nn.functional.cross_entropy"
 HELP = "Of logits and classes, nats: one per sample or position, or probabilities."
 

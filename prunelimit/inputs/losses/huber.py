@@ -9,6 +9,7 @@ from ..loss import Form, Loss, like_outputs
 NAME = "huber"
 ORDER = 4
 METRIC = "r2"
+TARGETS = "numbers"
 SOURCE = "Huber: Robust Estimation of a Location Parameter. 1964"
 HELP = "Half the squared error up to 1 and straight beyond, mean over a sample's outputs."
 

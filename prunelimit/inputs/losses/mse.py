@@ -12,6 +12,7 @@ from ..loss import Form, Loss, like_outputs
 NAME = "mse"
 ORDER = 2
 METRIC = "r2"
+TARGETS = "numbers"
 SOURCE = "torch.nn.functional.mse_loss"
 HELP = "Squared error, mean over a sample's outputs."
 

@@ -11,6 +11,7 @@ from ..metric import Metric
 NAME = "accuracy"
 ORDER = 1
 PERCENT = True
+TARGETS = "classes"
 SOURCE = "scikit-learn: accuracy_score"
 HELP = "Share of samples, or of each sample's positions, whose class is found."
 

@@ -12,6 +12,7 @@ NAME = "label-accuracy"
 ORDER = 3
 LABEL = "label accuracy"
 PERCENT = True
+TARGETS = "answers"
 SOURCE = "One minus the Hamming loss of scikit-learn"
 HELP = "Share of yes-or-no answers that are right: logits above 0 are yes."
 

@@ -12,6 +12,7 @@ NAME = "mean-iou"
 ORDER = 2
 LABEL = "mean IoU"
 PERCENT = True
+TARGETS = "classes"
 SOURCE = "Everingham et al.: The Pascal Visual Object Classes Challenge. 2010"
 HELP = "Intersection over union, mean over the classes in a sample's target or outputs."
 

@@ -11,6 +11,7 @@ from ..metric import Metric
 NAME = "negative-mse"
 ORDER = 5
 LABEL = "negative mse"
+TARGETS = "numbers"
 SOURCE = "scikit-learn: neg_mean_squared_error"
 HELP = "Minus the squared error, mean over a sample's outputs; has no points."
 

@@ -11,6 +11,7 @@ from ..metric import Metric
 
 NAME = "r2"
 ORDER = 4
+TARGETS = "numbers"
 SOURCE = "scikit-learn: r2_score"
 HELP = "Share of the targets' variance that is explained, mean over outputs."
 
