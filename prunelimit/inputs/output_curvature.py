@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .loss import Loss
 from ..randomness import generator
+from .loss import Loss
 
 __all__ = ["output_curvature"]
 
