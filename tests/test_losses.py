@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, hamming_loss, jaccard_score, r2_scor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+import prunelimit as pl
 from prunelimit import plugins
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
@@ -22,6 +23,7 @@ from prunelimit.inputs.loss import Form, Loss
 from prunelimit.inputs.output_curvature import output_curvature
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.pruning.criteria.obd import ggn_diagonal
+from prunelimit.pruning.criterion import Criterion
 
 COUNT = 23
 """Samples: batches of 6 leave a ragged last one."""
@@ -279,6 +281,31 @@ def test_the_ggns_diagonal_is_exact(case: str) -> None:
         torch.testing.assert_close(found.sum(), dense_ggn(whole).diagonal().sum(), rtol=0.3, atol=0)
         return
     torch.testing.assert_close(found, dense_ggn(whole).diagonal(), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("criterion", plugins.names("criterion"))
+@pytest.mark.parametrize("case", ["bags, padded", "bags, one by one", "tuple", "dict", "tokens"])
+def test_every_criterion_reads_such_inputs(case: str, criterion: str) -> None:
+    given = problem(case, embeddings=False)
+    kind: Criterion = plugins.find("criterion", criterion)
+    if (case, criterion) == ("tokens", "synflow"):  # ones are no codes
+        with pytest.raises(InputError, match="choose another"):
+            kind.scores(given, given.train, 0)
+        return
+    found = kind.scores(given, given.train, 0)
+    assert found.shape == (int(given.prunable_mask().sum()),)
+    assert bool(torch.isfinite(found).all())
+
+
+@pytest.mark.parametrize("survivors", ["layerwise", "compensated", "staged", "trained"])
+@pytest.mark.parametrize("case", ["bags, padded", "bags, one by one", "tokens", "logits"])
+def test_survivors_of_such_networks_move(case: str, survivors: str) -> None:
+    make, data, options, _, _ = CASES[case]
+    torch.manual_seed(1)
+    given = pl.Problem(make().double(), data(), data(), dtype="float64", **options)
+    found = pl.prune(given, amount=0.4, survivors=survivors, epsilon=0.05)
+    prunable = found.result.model.prunable
+    assert found.result.nonzero == prunable - round(0.4 * prunable)
 
 
 @pytest.mark.parametrize("name", plugins.names("loss"))
