@@ -2,7 +2,7 @@ r"""Bags of instances: one label for many images, of which each bag has another 
 
     python examples/multiple_instances.py bags.pt
     prunelimit predict bags.pt -m examples/multiple_instances.py:network \
-        -d examples/multiple_instances.py:data --tolerance 2pp
+        -d examples/multiple_instances.py:data --probes 1 --steps 20
     prunelimit prune bags.pt -m examples/multiple_instances.py:network \
         -d examples/multiple_instances.py:data --amount 0.3 -o bags.safetensors
     prunelimit measure bags.pt -m examples/multiple_instances.py:network \

@@ -2,7 +2,7 @@ r"""A segmentation network: the class of every pixel, some of which do not count
 
     python examples/segmentation.py masks.pt
     prunelimit predict masks.pt -m examples/segmentation.py:network \
-        -d examples/segmentation.py:data --metric mean-iou --probes 1 --steps 30
+        -d examples/segmentation.py:data --metric mean-iou --probes 1 --steps 20
     prunelimit prune masks.pt -m examples/segmentation.py:network \
         -d examples/segmentation.py:data --metric mean-iou --amount 0.5 -o masks.safetensors
     prunelimit measure masks.pt -m examples/segmentation.py:network \
@@ -21,28 +21,28 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-SIDE = 16
+SIDE = 12
 IGNORED = -100
 """Pixels at the edge of a digit, whose class is open; --ignore-index names another number."""
 
 
 def network() -> nn.Module:
-    """Images (n, 1, 16, 16) to logits (n, 4, 16, 16): background and the digits 0, 1 and 2."""
+    """Images (n, 1, 12, 12) to logits (n, 4, 12, 12): background and the digits 0, 1 and 2."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(8, 16, 3, padding=1),
+        nn.Conv2d(8, 8, 3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(16, 16, 3, padding=1),
+        nn.Conv2d(8, 8, 3, padding=1),
         nn.ReLU(),
         nn.Upsample(scale_factor=2),
-        nn.Conv2d(16, 4, 3, padding=1),
+        nn.Conv2d(8, 4, 3, padding=1),
     )
 
 
 def scenes(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images (count, 1, 16, 16) with one digit each at a random place, and their masks."""
+    """Images (count, 1, 12, 12) with one digit each at a random place, and their masks."""
     images, labels = load_digits(n_class=3, return_X_y=True)
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.zeros(count, 1, SIDE, SIDE)

@@ -2,7 +2,7 @@ r"""A regressor of a table, with a loss of its own.
 
     python examples/tabular_regression.py table.pt
     prunelimit predict table.pt -m examples/tabular_regression.py:network \
-        -d examples/tabular_regression.py:data --tolerance 2pp
+        -d examples/tabular_regression.py:data --probes 1 --steps 20
     prunelimit prune table.pt -m examples/tabular_regression.py:network \
         -d examples/tabular_regression.py:data --amount 0.5 -o table.safetensors
     prunelimit measure table.pt -m examples/tabular_regression.py:network \

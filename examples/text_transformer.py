@@ -2,7 +2,7 @@ r"""A transformer that predicts the next character of a text: a class at every p
 
     python examples/text_transformer.py text.pt
     prunelimit predict text.pt -m examples/text_transformer.py:network \
-        -d examples/text_transformer.py:data --probes 1 --steps 30
+        -d examples/text_transformer.py:data --probes 1 --steps 20
     prunelimit prune text.pt -m examples/text_transformer.py:network \
         -d examples/text_transformer.py:data --amount 0.3 -o text.safetensors
     prunelimit measure text.pt -m examples/text_transformer.py:network \

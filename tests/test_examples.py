@@ -119,7 +119,7 @@ def test_a_network_of_ones_own_is_predicted_with_its_own_data(said: Said) -> Non
     ("script", "prunable", "loss", "metric", "least"),
     [
         ("multiple_instances", 5_696, "cross-entropy", "accuracy", 0.8),
-        ("segmentation", 4_104, "cross-entropy", "mean-iou", 0.5),
+        ("segmentation", 1_512, "cross-entropy", "mean-iou", 0.5),
         ("tabular_regression", 848, "examples/tabular_regression.py:loss", "r2", 0.3),
         ("text_transformer", 5_304, "cross-entropy", "accuracy", 0.3),
     ],
