@@ -251,6 +251,25 @@ class DataConfig(Config):
         metavar="N",
         within="0 for all, or a positive number",
     )
+    loss: str | None = option(
+        None,
+        "Loss: a name, or FILE.py:ATTR for a function of outputs and targets that gives one loss "
+        "per sample (default: what suits the targets, or `loss` beside your own data).",
+        plugins="loss",
+        attributes=True,
+    )
+    metric: str | None = option(
+        None,
+        "Metric in the place of accuracy: a name, or FILE.py:ATTR for a function that gives one "
+        "score per sample (default: what belongs to the loss, or `metric` beside your own data).",
+        plugins="metric",
+        attributes=True,
+    )
+    ignore_index: int | None = option(
+        None,
+        "Class of positions that do not count (default: -100, as in torch).",
+        metavar="N",
+    )
     image_size: int | None = option(
         None,
         "Resize and centre-crop the images of folder:PATH to this many pixels.",

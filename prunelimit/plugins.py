@@ -122,6 +122,20 @@ KINDS = {
             "inputs.source:DataSource",
         ),
         Kind(
+            "loss",
+            "losses",
+            "inputs/losses",
+            "LOSS",
+            "inputs.loss:Loss",
+        ),
+        Kind(
+            "metric",
+            "metrics",
+            "inputs/metrics",
+            "METRIC",
+            "inputs.metric:Metric",
+        ),
+        Kind(
             "figure",
             "figures",
             "reports/figures",

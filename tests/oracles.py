@@ -32,8 +32,8 @@ def _loss_of(problem: Problem, inputs: Tensor, targets: Tensor, vector: Tensor) 
 
 def all_samples(problem: Problem) -> tuple[Tensor, Tensor]:
     """The training split as one batch."""
-    pieces = list(problem.train.batches(len(problem.train)))
-    return torch.cat([x for x, _ in pieces]), torch.cat([y for _, y in pieces])
+    (whole,) = problem.train.batches(len(problem.train))
+    return whole
 
 
 def dense_hessian(problem: Problem) -> Tensor:
@@ -53,14 +53,16 @@ def dense_ggn(problem: Problem) -> Tensor:
     jacobian = torch.func.jacrev(outputs)(problem.vector())
     at = outputs(problem.vector())
     total = torch.zeros(jacobian.shape[-1], jacobian.shape[-1], dtype=problem.dtype)
-    for sample in range(len(inputs)):
+    for sample in range(len(targets)):
         target = targets[sample : sample + 1]
-        curvature = torch.func.hessian(lambda z, y=target: problem.loss(z[None], y).sum())(
-            at[sample]
-        )
-        rows = jacobian[sample]
+
+        def loss(z: Tensor, y: Tensor = target, shape: torch.Size = at[sample].shape) -> Tensor:
+            return problem.loss(z.view(1, *shape), y).sum()
+
+        curvature = torch.func.hessian(loss)(at[sample].reshape(-1))
+        rows = jacobian[sample].flatten(0, -2)
         total += rows.T @ curvature @ rows
-    return total / len(inputs)
+    return total / len(targets)
 
 
 def kept(eigenvalues: np.ndarray, ridge: float) -> float:

@@ -16,8 +16,6 @@ from prunelimit.compensation.batch_norm import recalibrated, statistics
 from prunelimit.compensation.calibration import (
     Calibration,
     Windows,
-    divergence,
-    logit_distance,
     squared_distance,
 )
 from prunelimit.compensation.conjugate_gradients import natural_damping, solve
@@ -27,7 +25,7 @@ from prunelimit.compensation.state import State
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.problem import Problem
+from prunelimit.inputs.problem import Problem, cross_entropy
 from prunelimit.inputs.splits import TensorSplit
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
@@ -483,8 +481,10 @@ def test_divergences() -> None:
     expected = nn.functional.kl_div(
         first.log_softmax(-1), second.softmax(-1), reduction="none"
     ).sum(-1)
-    assert torch.allclose(divergence(first, second), expected)
-    assert torch.allclose(divergence(first, first), torch.zeros(5, dtype=torch.float64))
+    assert torch.allclose(cross_entropy.of_divergence(first, second), expected)
+    assert torch.allclose(
+        cross_entropy.of_divergence(first, first), torch.zeros(5, dtype=torch.float64)
+    )
     assert torch.allclose(squared_distance(first, second), squares(first, second))
 
 
@@ -492,9 +492,11 @@ def test_logit_distance_is_the_divergence_at_a_high_temperature() -> None:
     torch.manual_seed(0)
     first, second = torch.randn(2, 5, 4, dtype=torch.float64)
     hot = 1e4
-    expected = hot**2 * divergence(first / hot, second / hot)
-    assert torch.allclose(logit_distance(first, second), expected, rtol=1e-3)
-    assert torch.allclose(logit_distance(first + 3, second), logit_distance(first, second))
+    expected = hot**2 * cross_entropy.of_divergence(first / hot, second / hot)
+    assert torch.allclose(cross_entropy.of_distance(first, second), expected, rtol=1e-3)
+    assert torch.allclose(
+        cross_entropy.of_distance(first + 3, second), cross_entropy.of_distance(first, second)
+    )
 
 
 class TestWindows:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from prunelimit.cli.main import main
 from prunelimit.inputs.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -52,8 +56,9 @@ def run(command: list[str], folder: Path, **extra: str) -> subprocess.CompletedP
 
 
 def commands(script: Path) -> list[list[str]]:
-    """The indented lines of a script's docstring."""
+    """The indented lines of a script's docstring, those that end in a backslash joined."""
     text = ast.get_docstring(ast.parse((ROOT / script).read_text())) or ""
+    text = re.sub(r"\\\n\s*", "", text)
     return [shlex.split(line) for line in re.findall(r"(?m)^    (\S.*)$", text)]
 
 
@@ -63,16 +68,35 @@ def test_there_is_nothing_that_no_test_runs() -> None:
     assert SCRIPTS
 
 
+def here(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command in this process, which has loaded torch already; those of prunelimit with JSON."""
+    out, err, before, given = io.StringIO(), io.StringIO(), Path.cwd(), sys.argv
+    os.chdir(folder)
+    code = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            if command[0] == "prunelimit":
+                code = main([*command[1:], "--json"])
+            else:
+                sys.argv = command[1:]
+                runpy.run_path(command[1], run_name="__main__")
+    finally:
+        os.chdir(before)
+        sys.argv = given
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="module")
 def said(place: Path) -> Said:
-    """What the commands of every script left; each is run once, those of prunelimit with JSON."""
-    return {
-        script.stem: [
-            run([*command, *(["--json"] if command[0] == "prunelimit" else [])], place)
+    """What the commands of every script left; each is run once."""
+    found: Said = {}
+    for script in SCRIPTS:
+        own = script.stem in ("own_network", "live_module")
+        found[script.stem] = [
+            (run if own and command[0] == "python" else here)(command, place)
             for command in commands(script)
         ]
-        for script in SCRIPTS
-    }
+    return found
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
@@ -89,6 +113,36 @@ def test_a_network_of_ones_own_is_predicted_with_its_own_data(said: Said) -> Non
     assert document["model"]["prunable"] == sum(layers)
     assert document["model"]["parameters"] == sum(layers) + 64 + 32 + 2
     assert (document["data"]["samples"], document["data"]["classes"]) == (450, 2)
+
+
+@pytest.mark.parametrize(
+    ("script", "prunable", "loss", "metric", "least"),
+    [
+        ("multiple_instances", 5_696, "cross-entropy", "accuracy", 0.8),
+        ("segmentation", 1_512, "cross-entropy", "mean-iou", 0.5),
+        ("tabular_regression", 848, "examples/tabular_regression.py:loss", "r2", 0.3),
+        ("text_transformer", 5_304, "cross-entropy", "accuracy", 0.3),
+    ],
+)
+def test_data_of_another_kind_are_predicted_pruned_and_measured(
+    said: Said, place: Path, script: str, prunable: int, loss: str, metric: str, least: float
+) -> None:
+    _, *documents = said[script]
+    predicted, pruned, measured = (json.loads(each.stdout) for each in documents)
+    for each in (predicted, pruned, measured):
+        assert each["model"]["prunable"] == prunable
+        assert (each["data"]["loss"], each["data"]["metric"]) == (loss, metric)
+    dense = predicted["dense"]["accuracy"]
+    assert dense == pruned["accuracy_before"] == measured["dense"]["accuracy"]
+    assert dense > least
+    plain, limit = (predicted[name]["sparsity"] for name in ("one_shot", "limit"))
+    assert 0 < plain < limit <= 1
+    first, second = measured["curve"][-2:]
+    assert first["accuracy"] == pytest.approx(pruned["accuracy_after"])
+    assert first["nonzero"] == pruned["nonzero"] and second["loss"] > measured["dense"]["loss"]
+    written = read_checkpoint(place / pruned["artifact"]["path"])
+    zeros = sum(int((tensor == 0).sum()) for tensor in written.tensors.values())
+    assert zeros >= prunable - pruned["nonzero"]
 
 
 def test_a_live_module_ends_with_the_zeros_it_was_promised(said: Said) -> None:

@@ -22,7 +22,7 @@ from prunelimit.errors import InputError, UsageError
 from prunelimit.inputs.build import build_network
 from prunelimit.inputs.datasets import load_data
 from prunelimit.inputs.load import problem_from_module
-from prunelimit.inputs.problem import Problem
+from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.pruning.selection import Selection
 from prunelimit.reports.figure import draw
 from prunelimit.values import Method, Pattern
@@ -146,6 +146,48 @@ CURVATURE = CurvatureOperator(
     multiply=multiply,
 )
 ''',
+    "loss": '''
+"""The squared error, four times."""
+from prunelimit.inputs.loss import Loss
+from prunelimit.inputs.losses.mse import LOSS as MSE
+
+NAME = "fourfold"
+METRIC = "r2"
+SOURCE = "a test"
+HELP = "Four times the squared error."
+
+
+def loss(outputs, targets, form):
+    return 4 * MSE.function(outputs, targets, form)
+
+
+def root(outputs, targets, form, directions):
+    return 2 * MSE.root(outputs, targets, form, directions)
+
+
+def trace(outputs, targets, form):
+    return 4 * MSE.trace(outputs, targets, form)
+
+
+LOSS = Loss(
+    NAME, SOURCE, HELP, function=loss, root=root, trace=trace, divergence=loss, distance=loss
+)
+''',
+    "metric": '''
+"""The share of a sample's errors below one."""
+from prunelimit.inputs.metric import Metric
+
+NAME = "near"
+SOURCE = "a test"
+HELP = "Share of outputs that are off by less than one."
+
+
+def near(outputs, targets, form):
+    return ((outputs - targets).abs() < 1).double().flatten(1).mean(1)
+
+
+METRIC = Metric(NAME, SOURCE, HELP, function=near)
+''',
     "network": '''
 """One layer."""
 from torch import nn
@@ -218,6 +260,8 @@ NAMES = {
     "pattern": "columns",
     "formula": "half",
     "curvature": "twice",
+    "loss": "fourfold",
+    "metric": "near",
     "network": "onelayer",
     "data": "noise",
     "figure": "line",
@@ -358,6 +402,23 @@ class TestUse:
         assert (len(found.train), found.input_shape, found.classes) == (20, (1, 8, 8), 10)
         with pytest.raises(UsageError, match="did you mean noise:N"):
             load_data(DataConfig(data="noise"), RunConfig())
+
+    def test_a_loss_and_a_metric(self, added: Path) -> None:
+        generator = torch.Generator().manual_seed(0)
+        data = (torch.randn(40, 4, generator=generator), torch.randn(40, 2, generator=generator))
+        network = nn.Linear(4, 2)
+        ours, mine = (
+            problem_from_module(network, data, data, loss=loss, metric="near")
+            for loss in ("mse", "fourfold")
+        )
+        first, second = (evaluate(each, each.test, curvatures=True) for each in (ours, mine))
+        assert np.allclose(4 * first.losses, second.losses)
+        assert np.allclose(4 * first.curvatures, second.curvatures)
+        with torch.no_grad():
+            near = ((network(data[0]) - data[1]).abs() < 1).double().mean()
+        assert first.accuracy == second.accuracy == pytest.approx(float(near))
+        usual = problem_from_module(network, data, data, loss="fourfold").metric
+        assert usual.name == "r2"
 
     def test_a_figure(self, added: Path, tmp_path: Path) -> None:
         figure = draw("line", None, path=tmp_path / "line.png")

@@ -16,7 +16,7 @@ from ..commands.provenance import Recorder
 from ..config import Config, DataConfig, ModelConfig, RunConfig
 from ..errors import UsageError
 from ..inputs.load import Loaded, live, load, new, problem_from_module
-from ..inputs.problem import SampleLoss, cross_entropy
+from ..inputs.problem import SampleLoss
 from .options import configured, takes
 
 __all__ = [
@@ -38,16 +38,21 @@ class Problem:
 
     Args:
         model: A module that maps inputs (n, ...) to outputs (n, ...), for classification logits
-            (n, classes).
+            (n, classes). Of what else it gives, ``logits`` or the first are taken.
         train: The data it was trained on: a DataLoader, a map-style data set of (input, target)
-            pairs, or a pair of tensors, inputs (n, ...) and targets (n,). A loader is read in the
-            order of its data set, each sample once, with its own ``collate_fn``, whether it
-            shuffles or not.
+            pairs, or a pair of tensors, inputs (n, ...) and targets (n, ...). Inputs may be
+            several tensors in a tuple or a dict, which the module gets as its arguments. A loader
+            is read in the order of its data set, each sample once, with its own ``collate_fn``,
+            whether it shuffles or not.
         test: Data that it was not trained on, likewise.
-        loss: Maps outputs and targets to one loss per sample, shape (n,); cross-entropy in nats
-            where it is left out.
-        metric: Maps outputs and targets to one score from 0 to 1 per sample, shape (n,), which
-            takes the place of accuracy.
+        loss: A name, "cross-entropy", "mse", "bce" or "huber", or a function of outputs and targets
+            that gives one loss per sample, shape (n,). What is left out is chosen by the targets:
+            cross-entropy in nats for classes, of samples or of positions, and for probabilities;
+            bce for several answers of 0 or 1; mse for other numbers.
+        metric: A name, "accuracy", "mean-iou", "label-accuracy", "r2" or "negative-mse", or a
+            function of outputs and targets that gives one score per sample, shape (n,), more being
+            better. It takes the place of accuracy; what is left out belongs to the loss.
+        ignore_index: Class of positions that do not count; -100 where it is left out.
         exclude: Regular expressions; modules with such names are kept as trained, never pruned.
         name: What results call the network and the data.
         device: Device that everything is computed on, as torch names it.
@@ -78,8 +83,9 @@ class Problem:
         train: Any,
         test: Any,
         *,
-        loss: SampleLoss | None = None,
-        metric: SampleLoss | None = None,
+        loss: str | SampleLoss | None = DataConfig.loss,
+        metric: str | SampleLoss | None = DataConfig.metric,
+        ignore_index: int | None = DataConfig.ignore_index,
         exclude: Iterable[str] | str = ModelConfig.exclude,
         name: str = "module",
         device: str | torch.device = RunConfig.device,
@@ -105,8 +111,9 @@ class Problem:
             model,
             train,
             test,
-            loss=cross_entropy if loss is None else loss,
+            loss=loss,
             metric=metric,
+            ignore_index=ignore_index,
             exclude=held,
             batch_size=run.batch_size,
             workers=run.workers,

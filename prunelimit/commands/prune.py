@@ -22,7 +22,7 @@ from ..config import (
 from ..errors import UsageError
 from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import Loaded, load
-from ..inputs.problem import Problem, evaluate
+from ..inputs.problem import Evaluation, Problem, evaluate
 from ..limit.reliability import judge_one_shot
 from ..measurement.drop import paired_drop
 from ..measurement.networks import Networks, goal
@@ -32,6 +32,7 @@ from ..pruning.magnitude import layer_results, removal_count
 from ..pruning.selection import Selection
 from ..results.types import (
     CompensationResult,
+    DataInfo,
     LayerResult,
     PredictResult,
     PruneResult,
@@ -264,7 +265,7 @@ def pruned_result(
         calibration=pruned.selection.calibration,
         within=pruned.within,
         compensation=pruned.compensation,
-        warnings=_warnings(config, drop.mean, layers),
+        warnings=_warnings(config, drop.mean, before, loaded.data_info, layers),
     )
 
 
@@ -379,14 +380,25 @@ def _moved(
     return {**problem.layout.unflatten(weights), **buffers}
 
 
-def _warnings(config: PruneConfig, drop: float, layers: tuple[LayerResult, ...]) -> tuple[str, ...]:
+def _warnings(
+    config: PruneConfig,
+    drop: float,
+    before: Evaluation,
+    data: DataInfo,
+    layers: tuple[LayerResult, ...],
+) -> tuple[str, ...]:
     """What is to be known of the outcome, a sentence each."""
     found = []
-    if drop > COSTLY:
-        better = "`within` 0.5pp finds the sparsest network that keeps its accuracy"
+    name = data.metric.rpartition(":")[2]
+    if not before.points and drop > COSTLY * abs(before.accuracy):
+        found.append(
+            f"The {name} fell by {drop:.4g} from {before.accuracy:.4g}; give a smaller `amount`."
+        )
+    if before.points and drop > COSTLY:
+        better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
         if config.survivors == "fixed":
             better += ", and staged `survivors` reach further"
-        found.append(f"{100 * drop:.1f} points of accuracy are lost; {better}.")
+        found.append(f"{100 * drop:.1f} points of {name} are lost; {better}.")
     thin = [each for each in layers if 1 - each.sparsity < THIN]
     if thin:
         least = min(thin, key=lambda each: 1 - each.sparsity)

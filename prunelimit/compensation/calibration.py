@@ -1,8 +1,8 @@
 """What compensation is measured by: how far the outputs are from the dense network's.
 
-No labels. A network is judged, for cross-entropy, by the divergence of the outputs' distributions,
-whose Hessian at the dense network is the GGN of the loss, and for every other loss by half the
-squared distance of the outputs.
+No labels. A network is judged, for a built-in loss, by its divergence: for cross-entropy that of
+the outputs' distributions, whose Hessian at the dense network is the GGN of the loss. For a loss of
+the user's own it is half the squared distance of the outputs.
 
 It is fitted by the squared distance of the outputs in every case. For cross-entropy that is the
 divergence at a high temperature (Hinton, Vinyals and Dean 2015, section 2.1; Ba and Caruana 2014):
@@ -20,41 +20,23 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, UsageError
-from ..inputs.problem import Problem, SampleLoss, Split, cross_entropy
+from ..inputs.loss import Loss
+from ..inputs.problem import Problem, SampleLoss, Split
 from ..inputs.splits import SplitSubset
+from ..inputs.structure import Inputs, words_of_shape
 from ..randomness import generator
 
 __all__ = [
     "Calibration",
     "Windows",
-    "divergence",
-    "logit_distance",
     "own_losses",
     "squared_distance",
 ]
 
 
-def divergence(outputs: Tensor, dense: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from the dense network's distribution to that of ``outputs``,
-    nats, one per sample; both are logits (n, classes)."""
-    wanted = dense.log_softmax(-1)
-    return (wanted.exp() * (wanted - outputs.log_softmax(-1))).flatten(1).sum(1)
-
-
 def squared_distance(outputs: Tensor, dense: Tensor) -> Tensor:
     """Half the squared distance of the outputs, one per sample; both are (n, ...)."""
     return 0.5 * (outputs - dense).square().flatten(1).sum(1)
-
-
-def logit_distance(outputs: Tensor, dense: Tensor) -> Tensor:
-    """The limit of the divergence at temperature T, times T^2, for large T; nats, one per sample.
-
-    Half the mean over classes of the squared distance of logits (n, classes), each sample's
-    shifted to mean zero, which changes no distribution.
-    """
-    apart = outputs - dense
-    apart = apart - apart.mean(-1, keepdim=True)
-    return 0.5 * apart.square().mean(-1).reshape(len(apart), -1).sum(1)
 
 
 class Calibration:
@@ -67,6 +49,8 @@ class Calibration:
     def __init__(self, inputs: Split, dense: Tensor) -> None:
         self._inputs = inputs
         self.dense = dense
+        self.single = bool(getattr(inputs, "single", False))
+        self.ragged = bool(getattr(inputs, "ragged", False))
 
     @staticmethod
     def of(problem: Problem, split: Split, order: Tensor) -> Calibration:
@@ -83,12 +67,12 @@ class Calibration:
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """As :meth:`~prunelimit.inputs.problem.Split.batches`; targets are dense outputs."""
         chosen = torch.arange(len(self)) if order is None else order.cpu()
         begin = 0
-        for inputs, _ in self._inputs.batches(batch_size, order=chosen):
-            end = begin + len(inputs)
+        for inputs, targets in self._inputs.batches(batch_size, order=chosen):
+            end = begin + len(targets)
             yield inputs, self.dense[chosen[begin:end].to(self.dense.device)]
             begin = end
 
@@ -99,13 +83,17 @@ class Calibration:
 
     def problem(self, problem: Problem, model: nn.Module) -> Problem:
         """The problem by which ``model`` is judged on these samples."""
-        known = problem.loss is cross_entropy
-        return self._problem(problem, model, divergence if known else squared_distance)
+        loss = problem.loss
+        return self._problem(
+            problem, model, loss.of_divergence if isinstance(loss, Loss) else squared_distance
+        )
 
     def fit_problem(self, problem: Problem, model: nn.Module) -> Problem:
         """The problem by which ``model`` is fitted to these samples."""
-        known = problem.loss is cross_entropy
-        return self._problem(problem, model, logit_distance if known else squared_distance)
+        loss = problem.loss
+        return self._problem(
+            problem, model, loss.of_distance if isinstance(loss, Loss) else squared_distance
+        )
 
     def _problem(self, problem: Problem, model: nn.Module, loss: SampleLoss) -> Problem:
         size = min(problem.batch_size, len(self))
@@ -153,15 +141,17 @@ class Windows:
         return self._last[1]
 
 
-def own_losses(dense: Tensor, seed: int) -> Tensor:
-    """Cross-entropy of each of the dense outputs (n, classes) with a label drawn from them.
+def own_losses(dense: Tensor, seed: int, axis: int = 1) -> Tensor:
+    """Cross-entropy of each of the dense outputs, classes along ``axis``, with a label drawn from
+    them; of several positions, the mean.
 
     They stand for the losses that the tolerance is read from, and need no labels; (n,), float64.
     """
     draws = generator(seed, "labels")
-    logs = dense.double().log_softmax(-1).cpu()
-    drawn = torch.multinomial(logs.exp(), 1, generator=draws)
-    return -logs.gather(1, drawn)[:, 0]
+    logs = dense.double().log_softmax(axis).movedim(axis, -1).cpu()
+    rows = logs.flatten(0, -2)
+    drawn = torch.multinomial(rows.exp(), 1, generator=draws)
+    return -rows.gather(1, drawn).view(len(dense), -1).mean(1)
 
 
 def _dense_outputs(problem: Problem, split: Split) -> Tensor:
@@ -171,17 +161,22 @@ def _dense_outputs(problem: Problem, split: Split) -> Tensor:
             try:
                 found.append(problem.model(inputs))
             except Exception as error:
-                own = next(iter(problem.train.batches(1)))[0].shape[1:]
+                own, _ = next(iter(problem.train.batches(1)))
                 raise InputError(
-                    f"Calibration inputs of shape {tuple(inputs.shape[1:])} do not go through the "
-                    f"network; give inputs of shape {tuple(own)}, as in training."
+                    f"Calibration inputs of shape {words_of_shape(inputs)} do not go through the "
+                    f"network; give inputs of shape {words_of_shape(own)}, as in training."
                 ) from error
+    if len({each.shape[1:] for each in found}) > 1:
+        raise InputError(
+            "The network's outputs differ in shape from batch to batch, and `survivors` that are "
+            "moved to keep them need one shape; pad all samples to one length."
+        )
     return torch.cat(found)
 
 
 def _check_curved(problem: Problem) -> None:
     """Refuse a loss whose second derivative in the outputs is zero or absent: it has no GGN."""
-    if problem.loss is cross_entropy:
+    if isinstance(problem.loss, Loss):
         return
     inputs, targets = next(iter(problem.train.batches(min(8, len(problem.train)))))
     with torch.no_grad():

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..inputs.problem import Problem, Split, cross_entropy
+from ..inputs.loss import Loss, is_cross_entropy
+from ..inputs.problem import Problem, Split
 from ..limit.tolerance import loss_tolerance
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
@@ -380,8 +381,8 @@ class Compensator:
 
 def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) -> float:
     if isinstance(epsilon, EpsilonRule):
-        if problem.loss is cross_entropy:
-            losses = own_losses(dense, problem.seed).numpy()
+        if isinstance(problem.loss, Loss) and is_cross_entropy(problem.loss):
+            losses = own_losses(dense, problem.seed, problem.loss.form.axis).numpy()
             return loss_tolerance(losses, epsilon, problem.seed).value
         if epsilon.kind != "nats":
             raise UsageError(

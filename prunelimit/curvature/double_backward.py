@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..inputs.structure import Inputs
 from .operator import CurvatureOperator, Derivatives, Function
 
 __all__ = ["DoubleBackward"]
@@ -36,7 +37,7 @@ class DoubleBackward:
         self.operator = operator
         self._parameters = parameters
 
-    def prepare(self, inputs: Tensor, targets: Tensor) -> _Graph:
+    def prepare(self, inputs: Inputs, targets: Tensor) -> _Graph:
         """The differentiated graph of one batch.
 
         Raises:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..inputs.call import call
+from ..inputs.structure import Inputs
 
 __all__ = ["CLOSE", "Folded", "fold"]
 
@@ -60,7 +61,7 @@ class Folded:
         return found
 
 
-def fold(model: nn.Module, free: set[str], example: Tensor) -> Folded | None:
+def fold(model: nn.Module, free: set[str], example: Inputs) -> Folded | None:
     """``model`` (in eval mode) with every normalisation folded that can be; None where none can.
 
     ``free`` names the parameters that derivatives are taken in: a normalisation with one of them
@@ -154,7 +155,7 @@ def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     return scale.to(kind), shift.to(kind)
 
 
-def _same(model: nn.Module, folded: Folded, example: Tensor) -> bool:
+def _same(model: nn.Module, folded: Folded, example: Inputs) -> bool:
     with torch.no_grad():
         expected = model(example)
         given = {n: p.detach() for n, p in model.named_parameters()}

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..errors import InputError, UsageError
 from ..inputs.call import call
 from ..inputs.problem import Problem, SampleLoss, Split
+from ..inputs.structure import Inputs, equal, mapped
 from .folding import CLOSE, Folded, fold
 
 __all__ = ["NetworkFunction", "check_repeatable", "differentiable"]
@@ -44,7 +45,7 @@ def check_repeatable(problem: Problem, split: Split) -> None:
     """
     count = min(problem.batch_size, EXAMPLE)
     (first, labels), (second, others) = (next(iter(split.batches(count))) for _ in range(2))
-    if not torch.equal(first, second) or not torch.equal(labels, others):
+    if not equal(first, second) or not torch.equal(labels, others):
         raise InputError(
             "The data come out different when they are read again; give them in a fixed order and "
             "without random augmentation."
@@ -98,7 +99,7 @@ class NetworkFunction:
         example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
         leaves = {n: p.detach().requires_grad_() for n, p in problem.parameters().items()}
         with torch.enable_grad(), differentiable():
-            known = problem.outputs(example[:1], leaves).requires_grad
+            known = problem.outputs(mapped(lambda x: x[:1], example), leaves).requires_grad
         if not known:
             raise InputError(
                 "The network gives outputs without a gradient in eval mode; take no_grad, detach "
@@ -110,7 +111,7 @@ class NetworkFunction:
         )
 
     def rounded(
-        self, dtype: torch.dtype, parameters: Sequence[Tensor], inputs: Tensor
+        self, dtype: torch.dtype, parameters: Sequence[Tensor], inputs: Inputs
     ) -> NetworkFunction:
         """The same with the network in ``dtype``, tried with ``inputs``.
 
@@ -134,10 +135,14 @@ class NetworkFunction:
             ) from None
         return found
 
-    def in_channels_last(self, parameters: Sequence[Tensor], inputs: Tensor) -> NetworkFunction:
+    def in_channels_last(self, parameters: Sequence[Tensor], inputs: Inputs) -> NetworkFunction:
         """The same with channels last where the network's shapes allow it, tried with ``inputs``;
         itself where not."""
-        if inputs.ndim != 4 or not any(tensor.ndim == 4 for tensor in parameters):
+        if (
+            not isinstance(inputs, Tensor)
+            or inputs.ndim != 4
+            or not any(tensor.ndim == 4 for tensor in parameters)
+        ):
             return self
         found = dataclasses.replace(self, channels_last=True)
         try:
@@ -150,7 +155,7 @@ class NetworkFunction:
         slack = CLOSE * torch.finfo(kind).eps * float(expected.abs().max())
         return found if bool((outputs - expected).abs().max() <= slack) else self
 
-    def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
+    def outputs(self, free: Sequence[Tensor], inputs: Inputs) -> Tensor:
         """Outputs for ``inputs`` with the free parameters ``free``, in the order of ``names``."""
         model = self.model
         tensors = {**self.fixed, **dict(zip(self.names, free, strict=True))}
@@ -158,7 +163,7 @@ class NetworkFunction:
             model, tensors = self.folded.model, self.folded.tensors(tensors)
         tensors = {name: self._computed(tensor) for name, tensor in tensors.items()}
         with differentiable():
-            outputs = call(model, tensors, self._computed(inputs))
+            outputs = call(model, tensors, mapped(self._computed, inputs))
         return outputs if self.dtype is None else outputs.to(free[0].dtype)
 
     def _computed(self, tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import plugins
+from ..inputs.structure import Inputs
 from ..plugins import Plugin
 
 __all__ = ["CurvatureOperator", "Derivatives", "Function", "Reading", "operator_of"]
@@ -21,7 +22,7 @@ Reading = Callable[[np.ndarray], np.ndarray]
 class Function(Protocol):
     """What is differentiated, as :class:`.function.NetworkFunction` is."""
 
-    def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
+    def outputs(self, free: Sequence[Tensor], inputs: Inputs) -> Tensor:
         """Outputs for ``inputs`` with the free parameters ``free``."""
         ...
 
@@ -71,10 +72,10 @@ class CurvatureOperator(Plugin):
     """
 
     readings: Mapping[str, Reading]
-    differentiate: Callable[[Function, tuple[Tensor, ...], Tensor, Tensor], Derivatives]
+    differentiate: Callable[[Function, tuple[Tensor, ...], Inputs, Tensor], Derivatives]
     multiply: Callable[[Derivatives, Sequence[Tensor], bool], Sequence[Tensor]]
     forward: (
-        Callable[[Function, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
+        Callable[[Function, Sequence[Tensor], Sequence[Any], Sequence[Tensor]], Sequence[Tensor]]
         | None
     ) = None
     second_derivatives: bool = True

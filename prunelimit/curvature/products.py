@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.resolve import reason
+from ..inputs.structure import Inputs
 from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
@@ -60,7 +61,7 @@ class _Route(Protocol):
     What ``prepare`` makes of a batch tells its memory in ``bytes``.
     """
 
-    def prepare(self, inputs: Tensor, targets: Tensor) -> Any: ...
+    def prepare(self, inputs: Inputs, targets: Tensor) -> Any: ...
 
     def direction(self, pieces: Sequence[Tensor]) -> Any: ...
 
@@ -139,7 +140,9 @@ class CurvatureProduct:
             self._function = self._function.rounded(dtype, self._parameters(), few)
         self._route = DoubleBackward(self._function, self._parameters(), operator)
         self._kept: list[Any] = []
-        worth = per_sample * len(split) >= WORTH_RECORDING
+        # Every shape of a batch is recorded anew.
+        alike = not getattr(split, "ragged", False)
+        worth = alike and per_sample * len(split) >= WORTH_RECORDING
         if route == "recorded" or (route == "auto" and worth):
             try:
                 self._record()
@@ -267,7 +270,7 @@ class CurvatureProduct:
         size, apart = products[0].norm(), (products[1] - products[0]).norm()
         return float(apart / size) if bool(size > 0) else float(apart > 0)
 
-    def _few(self) -> tuple[Tensor, Tensor]:
+    def _few(self) -> tuple[Inputs, Tensor]:
         """As many samples as say what one of them takes."""
         chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
         return next(iter(self.split.batches(len(chosen), order=chosen)))
@@ -300,7 +303,7 @@ class CurvatureProduct:
         self._kept = self._keep(recorded)
         self._route = recorded
 
-    def _examples(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _examples(self) -> Iterator[tuple[Inputs, Tensor]]:
         """The first, the second and the last batch: every shape that there is."""
         size, count = self._batch_size, len(self.split)
         for start in sorted({0, min(size, (self._batches - 1) * size), (self._batches - 1) * size}):

@@ -24,7 +24,8 @@ class PyHessianProduct:
     """v -> H v by the PyHessian package, for the mean loss of ``split``.
 
     Raises:
-        UsageError: ``kind`` is not "hessian", the only matrix PyHessian knows.
+        UsageError: ``kind`` is not "hessian", the only matrix PyHessian knows, or inputs are
+            several tensors.
     """
 
     def __init__(self, problem: Problem, split: Split, kind: str = "hessian") -> None:
@@ -44,6 +45,11 @@ class PyHessianProduct:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in free)
         loader = list(split.batches(problem.batch_size))
+        if not isinstance(loader[0][0], Tensor):
+            raise UsageError(
+                "PyHessian passes a network one tensor, and the inputs are several; use `backend` "
+                "prunelimit, without `cross_check`."
+            )
         self._hessian = hessian(
             model,
             lambda outputs, targets: problem.loss(outputs, targets).mean(),

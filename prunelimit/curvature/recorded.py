@@ -10,12 +10,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..inputs.structure import Inputs, leaves, rebuilt
 from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
@@ -59,21 +59,22 @@ class Recorded:
         self.operator = operator
         self._parameters = [parameter.detach() for parameter in parameters]
         self._oracle = DoubleBackward(function, parameters, operator)
-        self._recordings: dict[tuple[torch.Size, torch.Size], Recording] = {}
+        self._recordings: dict[tuple[torch.Size, ...], Recording] = {}
         self._verified: dict[Recording, int] = {}
 
-    def prepare(self, inputs: Tensor, targets: Tensor) -> _Prepared:
+    def prepare(self, inputs: Inputs, targets: Tensor) -> _Prepared:
         """Do what of the products with this batch does not depend on the vector.
 
         Raises:
             Unrecordable: the network's derivatives cannot be replayed, or come out different.
         """
-        shape = (inputs.shape, targets.shape)
+        batch = (*leaves(inputs), targets)
+        shape = tuple(each.shape for each in batch)
         if shape not in self._recordings:
             self._recordings[shape] = self._record(inputs, targets)
         recording = self._recordings[shape]
-        values = recording.prepare(inputs, targets)
-        own = {t.untyped_storage().data_ptr() for t in (*self._parameters, inputs, targets)}
+        values = recording.prepare(*batch)
+        own = {t.untyped_storage().data_ptr() for t in (*self._parameters, *batch)}
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in values}
         size = sum(bytes for place, bytes in storages.items() if place not in own)
         prepared = _Prepared(recording, values, size)
@@ -93,25 +94,30 @@ class Recorded:
             direction.transformed[recording] = recording.transform(*direction.pieces)
         return recording.combine(*prepared.values, *direction.transformed[recording])
 
-    def _record(self, inputs: Tensor, targets: Tensor) -> Recording:
+    def _record(self, inputs: Inputs, targets: Tensor) -> Recording:
         forward = self.operator.forward
         if forward is None:
             raise Unrecordable(f"there is no forward mode of the curvature {self.operator.name}")
         direction = [torch.ones_like(parameter) for parameter in self._parameters]
+
+        def product(
+            free: Sequence[Tensor], batch: Sequence[Tensor], vector: Sequence[Tensor]
+        ) -> Sequence[Tensor]:
+            given = rebuilt(batch[:-1], inputs), batch[-1]
+            return forward(self.function, free, given, vector)
+
         with warnings.catch_warnings():
             # Forward mode has torch compile some of its formulas by means that it deprecates.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
-                return record(
-                    partial(forward, self.function), self._parameters, (inputs, targets), direction
-                )
+                return record(product, self._parameters, (*leaves(inputs), targets), direction)
             except Unrecordable:
                 raise
             except Exception as error:  # an operator, or a user's own, that has no forward mode
                 raise Unrecordable(str(error)) from error
 
-    def _verify(self, prepared: _Prepared, inputs: Tensor, targets: Tensor) -> None:
+    def _verify(self, prepared: _Prepared, inputs: Inputs, targets: Tensor) -> None:
         draws = generator(0, "verification")
         pieces = [
             torch.randn(p.shape, generator=draws, dtype=p.dtype).to(p.device)

@@ -132,7 +132,7 @@ class ShardedProduct:
             )
         return found
 
-    def _each_batch(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def _each_batch(self, first: int = 0) -> Iterator[tuple[Any, Tensor]]:
         """This process's batches from number ``first`` on."""
         own, count = self._own, self._batches
         for place in range(first, count):

@@ -9,7 +9,8 @@ from statistics import NormalDist
 import numpy as np
 
 from ..errors import UsageError
-from ..inputs.problem import Evaluation, Problem, cross_entropy, evaluate
+from ..inputs.loss import is_cross_entropy, name_of
+from ..inputs.problem import Evaluation, Problem, evaluate
 from ..limit.one_shot import COARSE, Rise
 from ..limit.tolerance import advice, loss_tolerance
 from ..progress import Progress, silent
@@ -64,7 +65,7 @@ def tolerance_of(
     if rule.kind == "accuracy":
         return _of_accuracy(problem, rule, train, progress)
     found = loss_tolerance(train.losses, rule, problem.seed)
-    if problem.loss is not cross_entropy:
+    if not is_cross_entropy(problem.loss) or not train.points:
         return found
     return advice(found, train.loss, train.accuracy)
 
@@ -72,6 +73,11 @@ def tolerance_of(
 def _of_accuracy(
     problem: Problem, rule: EpsilonRule, train: Evaluation, progress: Progress
 ) -> Epsilon:
+    if not train.points:
+        raise UsageError(
+            f"`epsilon` {rule} is in points, and the metric {name_of(problem.metric)} has none, as "
+            "it is not from 0 to 1; give batch-std, a number, or a percentage such as 5%."
+        )
     fall = rule.value
     path = _Path(problem, train, progress)
     _, crossed = path.first(fall, 0)

@@ -197,7 +197,12 @@ def _threshold(measured: MeasureResult, rule: str) -> Threshold:
         if threshold.rule == rule:
             return threshold
     raise InputError(
-        f"The measurement ({measured.method}) has no {rule} threshold; measure the network again."
+        f"The measurement ({measured.method}) has no {rule} threshold"
+        + (
+            f", as the metric {measured.data.metric} has no points; leave `rule` out."
+            if rule == "accuracy" and not measured.data.points
+            else "; measure the network again."
+        )
     )
 
 

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .structure import Inputs
+from .structure import leaves as tensors_of
+
 __all__ = ["samples_at_once"]
 
 MOST, LEAST = 500, 16
@@ -16,13 +19,13 @@ CACHED = 4 * 2**20
 a forward pass of ResNet-20 takes 1.6 times as long by batches of 500 as by 64."""
 
 
-def samples_at_once(model: nn.Module, inputs: Tensor) -> int:
+def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
     """Samples of a batch that ``model`` on its device is quick with; ``inputs`` (1, ...) is one.
 
     On a CPU as many as keep the largest output of a layer near caches, but enough that what layers
     compute outweighs reading their parameters.
     """
-    if inputs.device.type != "cpu":
+    if tensors_of(inputs)[0].device.type != "cpu":
         return MOST
     sizes = [1]
 

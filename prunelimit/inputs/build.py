@@ -83,6 +83,11 @@ def _built_in(
 ) -> nn.Module:
     if arguments:
         raise UsageError(f"The built-in network {name} takes no `model_arg`; leave it out.")
+    if not shape:
+        raise UsageError(
+            f"{name} takes one tensor of inputs of one shape, and the data give several, or of "
+            "differing size; give a network of your own."
+        )
     found = family(name)
     if found.smallest_side is None:
         return found.build(shape, classes)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .structure import Inputs, leaves
 
 __all__ = ["call", "outputs_of"]
 
@@ -16,7 +17,7 @@ OUTPUTS = ("logits", "out")
 """Names under which networks give their outputs beside other things."""
 
 
-def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
     """Outputs of ``model`` for ``inputs``, with ``tensors`` in place of parameters and buffers of
     the same name, wherever those are used; differentiable. The network is unchanged afterwards.
 
@@ -28,19 +29,24 @@ def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Ten
         InputError: the network writes to ``inputs``, which others read after it.
     """
     gradients = torch.is_grad_enabled()
-    version = None if inputs.is_inference() else inputs._version
+    versions = _versions(inputs)
     try:
         found = torch.func.functional_call(
             model, _by_place(model, tensors), (inputs,), tie_weights=False
         )
     finally:
         torch.set_grad_enabled(gradients)  # a network may leave it switched
-    if version is not None and inputs._version != version:
+    if versions != _versions(inputs):
         raise InputError(
             "The network writes to its inputs (as x -= 1 does); let it make new tensors "
             "(x = x - 1)."
         )
     return outputs_of(found)
+
+
+def _versions(inputs: Inputs) -> list[int | None]:
+    """How often each tensor was written to; None of inference tensors, which do not count it."""
+    return [None if each.is_inference() else each._version for each in leaves(inputs)]
 
 
 def outputs_of(found: Any) -> Tensor:

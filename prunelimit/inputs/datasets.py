@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from .. import plugins
 from ..config import DataConfig, RunConfig
@@ -16,24 +16,27 @@ from ..errors import InputError, UsageError
 from ..values import is_attribute
 from .arrays import tensors
 from .device import device_of, dtype_of
-from .loaders import map_style, split_of_dataset
+from .loaders import dataset_split, split_of_dataset
+from .loss import DEFAULT_FORM
 from .problem import Split
 from .resolve import did_you_mean, guarded, reason, resolve_attribute
 from .source import DataSource, Moments, Raw, Sets
-from .splits import DatasetSplit, TensorSplit, check_deterministic, check_type, labels_of
+from .splits import DatasetSplit, TensorSplit, check_deterministic, check_inputs
+from .structure import Inputs, leaves, mapped, shape_of
+from .targets import Targets, check_targets
 
 __all__ = ["Data", "load_data", "split_of"]
-
-MOST_CLASSES = 10_000
-"""Labels beyond this many, and beyond the number of samples, count no classes."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Both splits; ``input_shape`` is of one sample; ``mean`` and ``std`` as they were applied."""
+    """Both splits; ``input_shape`` is of one sample, () where it is several tensors or samples
+    differ in size; ``classes`` is 0 where ``targets`` are numbers; ``mean`` and ``std`` as they
+    were applied."""
 
     train: Split
     test: Split
+    targets: Targets
     classes: int
     input_shape: tuple[int, ...]
     spec: str
@@ -73,7 +76,8 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
             f"{spec} has inputs of shape {shapes[0]} for training but {shapes[1]} for test; make "
             "them the same."
         )
-    classes = _classes(spec, labels_of(whole), labels_of(test))
+    ignored = DEFAULT_FORM.ignored if config.ignore_index is None else config.ignore_index
+    targets = check_targets(spec, whole, test, ignored)
     train = whole.subset(config.train_samples or 0, run.seed)
     if run.batch_size is not None and run.batch_size > len(train):
         raise UsageError(
@@ -83,7 +87,8 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
     return Data(
         train=train,
         test=test,
-        classes=classes,
+        targets=targets,
+        classes=targets.classes,
         input_shape=shapes[0],
         spec=spec,
         mean=None if mean is None else tuple(mean),
@@ -125,31 +130,51 @@ def _in_memory(spec: str, found: Raw, options: dict[str, Any]) -> tuple[Split, S
     x_train, y_train, x_test, y_test = found
     _check_arrays(f"{spec} (train)", x_train, y_train)
     _check_arrays(f"{spec} (test)", x_test, y_test)
-    _check_channels(spec, options["mean"], tuple(x_train.shape[1:]))
-    _check_channels(spec, options["mean"], tuple(x_test.shape[1:]))
+    for each in (x_train, x_test):
+        _check_channels(spec, options["mean"], each)
     return (
         TensorSplit(x_train, y_train, **options),
         TensorSplit(x_test, y_test, **options),
-        (tuple(x_train.shape[1:]), tuple(x_test.shape[1:])),
+        (shape_of(x_train), shape_of(x_test)),
     )
 
 
 def _behind_datasets(
     spec: str, found: Sets, options: dict[str, Any], workers: int
 ) -> tuple[Split, Split, Shapes]:
-    splits = [DatasetSplit(each, workers=workers, **options) for each in found]
-    shapes = []
-    for name, split in zip(("train", "test"), splits, strict=True):
-        if not len(split):
+    for name, each in zip(("train", "test"), found, strict=True):
+        inner = each.dataset if isinstance(each, DataLoader) else each
+        if hasattr(inner, "__len__") and not len(inner):
             raise InputError(f"{spec} has an empty {name} split; give at least one sample.")
-        bare = DatasetSplit(split.dataset, device=options["device"], dtype=options["dtype"])
-        shapes.append(tuple(next(iter(bare.batches(1)))[0].shape[1:]))
-        _check_channels(spec, options["mean"], shapes[-1])
+    splits = [dataset_split(each, workers=workers, **options) for each in found]
+    shapes = []
+    for split in splits:
+        inputs, _ = next(iter(_unnormalised(split, options).batches(1)))
+        shapes.append(() if split.single or split.collate is not None else shape_of(inputs))
+        _check_channels(spec, options["mean"], inputs)
         check_deterministic(split, min(64, len(split)))
     return splits[0], splits[1], (shapes[0], shapes[1])
 
 
-def _check_channels(spec: str, mean: Sequence[float] | None, shape: tuple[int, ...]) -> None:
+def _unnormalised(split: DatasetSplit, options: dict[str, Any]) -> DatasetSplit:
+    return DatasetSplit(
+        split.dataset,
+        device=options["device"],
+        dtype=options["dtype"],
+        collate=split.collate,
+        single=split.single,
+    )
+
+
+def _check_channels(spec: str, mean: Sequence[float] | None, inputs: Inputs) -> None:
+    if mean is None:
+        return
+    if not isinstance(inputs, Tensor):
+        raise UsageError(
+            f"`mean` normalises one tensor of inputs, and those of {spec} are several; leave it "
+            "out."
+        )
+    shape = tuple(inputs.shape[1:])
     if mean is not None and len(mean) not in (1, *shape[:1]):
         raise UsageError(
             f"`mean` has {len(mean)} numbers, but inputs of {spec} have shape {shape}; give one "
@@ -157,49 +182,24 @@ def _check_channels(spec: str, mean: Sequence[float] | None, shape: tuple[int, .
         )
 
 
-def _check_arrays(where: str, inputs: Tensor, targets: Tensor) -> None:
-    if inputs.ndim < 2 or targets.ndim < 1:
-        raise InputError(
-            f"{where} has inputs of shape {tuple(inputs.shape)}; give one row per sample."
-        )
-    if len(inputs) != len(targets):
-        raise InputError(
-            f"{where} has {len(inputs)} inputs but {len(targets)} labels; give one label each."
-        )
-    check_type(f"The inputs of {where}", inputs)
-    if not inputs.numel():
-        raise InputError(f"{where} is empty; give at least one sample.")
+def _check_arrays(where: str, inputs: Inputs, targets: Tensor) -> None:
+    for each in leaves(inputs):
+        if each.ndim < 1 or (isinstance(inputs, Tensor) and each.ndim < 2) or targets.ndim < 1:
+            raise InputError(
+                f"{where} has inputs of shape {tuple(each.shape)}; give one row per sample."
+            )
+        if len(each) != len(targets):
+            raise InputError(
+                f"{where} has {len(each)} inputs but {len(targets)} labels; give one label each."
+            )
+        if not each.numel():
+            raise InputError(f"{where} is empty; give at least one sample.")
+    check_inputs(f"The inputs of {where}", inputs)
+    if not isinstance(inputs, Tensor):
+        return
     if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
         first = int((~torch.isfinite(inputs.flatten(1)).all(dim=1)).nonzero()[0])
         raise InputError(f"{where} has a NaN or infinity in sample {first}; remove it.")
-
-
-def _classes(spec: str, train: Tensor, test: Tensor) -> int:
-    """Number of classes, once the labels are known to make sense."""
-    for name, labels in (("train", train), ("test", test)):
-        if labels.is_floating_point() or labels.is_complex() or labels.ndim != 1:
-            raise InputError(
-                f"{spec} has {name} labels that are not integers, one per sample (their shape is "
-                f"{tuple(labels.shape)}); give class numbers from 0 of an integer type."
-            )
-        if int(labels.min()) < 0:
-            raise InputError(
-                f"{spec} has the label {int(labels.min())} in its {name} split; count classes "
-                "from 0."
-            )
-    if len(train.unique()) < 2:
-        raise InputError(f"{spec} has only one class in its train split; at least two are needed.")
-    classes = int(train.max()) + 1
-    if classes > max(MOST_CLASSES, len(train)):
-        raise InputError(
-            f"{spec} has the label {classes - 1} among {len(train)} samples; count classes from 0."
-        )
-    if int(test.max()) >= classes:
-        raise InputError(
-            f"{spec} has the label {int(test.max())} in its test split, but training labels end "
-            f"at {classes - 1}; make them the same classes."
-        )
-    return classes
 
 
 def _own(spec: str) -> Raw | Sets:
@@ -216,7 +216,7 @@ def _own(spec: str) -> Raw | Sets:
         if all(map(_is_pair, found)):
             return tensors(spec, [*found[0], *found[1]])
         sets = [_as_dataset(spec, each) for each in found]
-        if all(map(_is_dataset, sets)):
+        if all(isinstance(each, DataLoader) or _is_dataset(each) for each in sets):
             return sets[0], sets[1]
     raise InputError(
         f"{spec} gives a {type(found).__name__}; it should give (train, test), each a DataLoader, "
@@ -225,18 +225,30 @@ def _own(spec: str) -> Raw | Sets:
 
 
 def _as_dataset(spec: str, data: Any) -> Any:
-    """A map-style data set, where ``data`` is one, a DataLoader, or a pair of tensors."""
-    if isinstance(data, DataLoader):
-        return map_style(data)
+    """A DataLoader or a map-style data set, where ``data`` is one or a pair of tensors."""
     if _is_pair(data):
         inputs, targets, _, _ = tensors(spec, [*data, *data])
         _check_arrays(spec, inputs, targets)
-        return TensorDataset(inputs, targets)
+        return Rows(inputs, targets)
     return data
 
 
 def _is_pair(data: Any) -> bool:
-    return isinstance(data, (tuple, list)) and len(data) == 2 and not any(map(_is_sample, data))
+    """Whether ``data`` are inputs, one or several tensors, and targets, rather than two samples."""
+    return isinstance(data, (tuple, list)) and len(data) == 2 and not _is_sample(data[1])
+
+
+class Rows(Dataset[Any]):
+    """Samples of inputs, one or several tensors, and of targets."""
+
+    def __init__(self, inputs: Inputs, targets: Tensor) -> None:
+        self._inputs, self._targets = inputs, targets
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, index: int) -> tuple[Inputs, Tensor]:
+        return mapped(lambda x: x[index], self._inputs), self._targets[index]
 
 
 def _is_sample(each: Any) -> bool:
@@ -263,13 +275,13 @@ def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: in
         if isinstance(data, DatasetSplit):
             return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        inputs, targets = (torch.as_tensor(each).detach() for each in data)
+        inputs, targets, _, _ = tensors("The data", [*data, *data])
         _check_arrays("The data", inputs, targets)
         return TensorSplit(inputs, targets, device=device, dtype=dtype)
     if _is_dataset(data):
         if not len(data):
             raise InputError("A data set is empty; give at least one sample.")
-        split = DatasetSplit(data, device=device, dtype=dtype, workers=workers)
+        split = dataset_split(data, device=device, dtype=dtype, workers=workers)
         check_deterministic(split, min(64, len(split)))
         return split
     raise InputError(

@@ -15,13 +15,17 @@ from typing import Any, TypeVar
 from .. import plugins
 from ..config import DataConfig, ModelConfig
 from ..errors import InputError, UsageError, shown
+from ..values import is_attribute
 from .checkpoint import Checkpoint
 from .datasets import Data
 
 __all__ = ["complete", "describe", "kept_description", "known_classes"]
 
 MODEL_FIELDS = ("model", "model_arg")
-DATA_FIELDS = ("data", "data_dir", "mean", "std", "train_samples", "image_size")
+DATA_FIELDS = (
+    *("data", "data_dir", "mean", "std", "train_samples", "image_size"),
+    *("loss", "metric", "ignore_index"),
+)
 OF_THE_NETWORK = ("mean", "std")
 """Data fields that belong to how the network was trained, and hold for other data too."""
 
@@ -87,6 +91,13 @@ def complete(
                 f"{checkpoint.path} names your own code as its data; give "
                 f"-d {_quoted(completed_data.data)} to run it."
             )
+        for kind in ("loss", "metric"):
+            spec = getattr(completed_data, kind)
+            if getattr(data, kind) is None and spec is not None and is_attribute(spec):
+                raise UsageError(
+                    f"{checkpoint.path} names your own code as its {kind}; give `{kind}` "
+                    f"{_quoted(spec)} to run it."
+                )
     return completed_model, completed_data
 
 

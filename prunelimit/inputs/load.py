@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import plugins
 from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError, one_line, shown
 from ..results.types import DataInfo, ModelInfo
@@ -23,18 +24,25 @@ from .datasets import Data, load_data, split_of
 from .description import complete, describe, kept_description, known_classes
 from .device import device_of, dtype_of, placed
 from .fitting import Fitted, fit, head_of, listed
+from .loss import name_of
+from .metric import Metric
+from .objective import judged, named
 from .plain import copied, fold_network
 from .prepared import prepared
 from .problem import Layout, Problem, SampleLoss, cross_entropy
 from .prunable import NORMS, dense_matrices, dense_notice, prunable_weights, zeros_of
 from .resolve import parse_arguments
-from .splits import labels_of
 from .states import State, choose, strip_prefixes
+from .structure import cloned
+from .targets import scan
 from .trust import check_network, check_plausible
 
 __all__ = ["Loaded", "held_parameters", "load", "model_info", "new", "problem_from_module"]
 
 log = logging.getLogger(__name__)
+
+JUDGED = 64
+"""Samples that say whether a metric of the user's own is from 0 to 1."""
 
 TOLD = 0.01
 """Share of zeros among the prunable weights of a file from which on they are said."""
@@ -63,16 +71,38 @@ def live(problem: Problem, name: str, exclude: Iterable[str] = ()) -> Loaded:
     return Loaded(
         problem=problem,
         model_info=model_info(problem, name, None, exclude),
-        data_info=DataInfo(
-            spec=name,
-            split="train",
-            samples=len(problem.train),
-            classes=problem.classes,
-            test_samples=len(problem.test),
-        ),
+        data_info=data_info(problem, name),
         checkpoint=None,
         description={},
     )
+
+
+def data_info(problem: Problem, spec: str, names: Mapping[str, str] | None = None) -> DataInfo:
+    """What every result states of the data; ``names`` are those of a loss and a metric of the
+    user's own."""
+    names = names or {}
+    metric = problem.metric
+    points = metric.points if isinstance(metric, Metric) else _in_points(problem)
+    return DataInfo(
+        spec=spec,
+        split="train",
+        samples=len(problem.train),
+        classes=problem.classes,
+        test_samples=len(problem.test),
+        loss=names.get("loss", name_of(problem.loss)),
+        metric=names.get("metric", "accuracy" if metric is None else name_of(metric)),
+        points=points,
+    )
+
+
+def _in_points(problem: Problem) -> bool:
+    """Whether a metric of the user's own is from 0 to 1, as far as a few samples say."""
+    if problem.metric is None:
+        return True
+    inputs, targets = next(iter(problem.test.batches(min(JUDGED, len(problem.test)))))
+    with torch.no_grad():
+        scores = torch.as_tensor(problem.metric(problem.outputs(inputs), targets))
+    return bool(((scores >= 0) & (scores <= 1)).all())
 
 
 def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
@@ -100,7 +130,7 @@ def load(checkpoint: Path | str, model: ModelConfig, data: DataConfig, run: RunC
             f"The label {found.classes - 1} of {found.spec} is out of range: the network of "
             f"{read.path} knows {classes} classes; check `data`."
         )
-    network = _network(model, found, run, classes or found.classes)
+    network = _network(model, found, run, classes or found.targets.outputs)
     if classes is None and library(model.model) is not None:
         classes = head_of(network, read, found.classes, model.key)
         if classes is not None and classes > found.classes:
@@ -138,7 +168,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
         raise UsageError("No network is named; give `model`, for example -m lenet-300-100.")
     data, notices = _normalised(model.model, data)
     found = load_data(data, run)
-    network = _network(model, found, run, found.classes)
+    network = _network(model, found, run, found.targets.outputs)
     return _loaded(network, model, data, found, run, None, notices)
 
 
@@ -160,22 +190,24 @@ def problem_from_module(
     train: Any,
     test: Any,
     *,
-    loss: SampleLoss = cross_entropy,
+    loss: str | SampleLoss | None = None,
     exclude: Iterable[str] = (),
     batch_size: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "float32",
     workers: int = 0,
-    metric: SampleLoss | None = None,
+    metric: str | SampleLoss | None = None,
     embeddings: bool = False,
+    ignore_index: int | None = None,
 ) -> Problem:
     """The problem of a live module; the module itself is copied, not changed.
 
     ``train`` and ``test`` are (inputs, targets), map-style data sets, DataLoaders or splits;
-    ``loss`` gives one loss per sample, ``metric`` one score from 0 to 1 in the place of accuracy;
-    ``exclude`` are regular expressions of module names held as trained; ``embeddings`` makes their
-    tables prunable too.
+    ``loss`` gives one loss per sample, ``metric`` one score in the place of accuracy, each a name
+    or a function; what is left out is chosen by the targets, of which those equal to
+    ``ignore_index`` do not count; ``exclude`` are regular expressions of module names held as
+    trained; ``embeddings`` makes their tables prunable too.
 
     Raises:
         UsageError: an expression is malformed, or a type or device is unknown.
@@ -191,23 +223,26 @@ def problem_from_module(
     _check_finite(network, "the network")
     held = held_parameters(network, exclude)
     layout, prunable = _free(network, held, embeddings=embeddings)
-    labels = labels_of(splits[0])
+    wanted = named(loss, metric, ignore_index)
+    targets = scan(splits[0], "The training data", wanted.ignored)
     problem = Problem(
         model=network,
-        loss=loss,
+        loss=cross_entropy,
         train=splits[0],
         test=splits[1],
         layout=layout,
         prunable=prunable,
-        classes=0 if labels.is_floating_point() else int(labels.max()) + 1,
+        classes=targets.classes,
         device=where,
         dtype=kind,
         batch_size=1,
         seed=seed,
-        metric=metric,
         dense=dense_matrices(network, prunable, held),
     )
+    problem, said = judged(problem, "The network", targets, wanted)
     check_network(problem, "The network")
+    for notice in said:
+        log.warning("%s", one_line(notice))
     return _batched(problem, batch_size)
 
 
@@ -342,26 +377,32 @@ def _loaded(
         seed=run.seed,
         dense=dense_matrices(network, prunable, held),
     )
+    wanted = named(data.loss, data.metric, data.ignore_index, _own_files(model, data))
+    problem, chosen = judged(problem, model.model, found.targets, wanted)
     check_network(problem, model.model)
     problem = _batched(problem, run.batch_size)
-    said = (*notices, *_notices(problem, checkpoint))
+    said = (*notices, *chosen, *_notices(problem, checkpoint))
     for notice in said:
         log.warning("%s", one_line(notice))
     sha256 = None if checkpoint is None else checkpoint.sha256
     return Loaded(
         problem=problem,
         model_info=model_info(problem, model.model, sha256, model.exclude),
-        data_info=DataInfo(
-            spec=found.spec,
-            split="train",
-            samples=len(found.train),
-            classes=found.classes,
-            test_samples=len(found.test),
-        ),
+        data_info=data_info(problem, found.spec, wanted.names),
         checkpoint=checkpoint,
         description={**kept_description(checkpoint), **describe(model, data, found)},
         notices=said,
     )
+
+
+def _own_files(model: ModelConfig, data: DataConfig) -> list[str]:
+    """Specs of the user's own code that data and network come of."""
+    found = []
+    if data.data is not None and plugins.written("data", data.data) is None:
+        found.append(data.data)
+    if model.model is not None and (model.model.rpartition(":")[0].endswith(".py")):
+        found.append(model.model)
+    return found
 
 
 def _notices(problem: Problem, checkpoint: Checkpoint | None) -> list[str]:
@@ -387,5 +428,5 @@ def _batched(problem: Problem, batch_size: int | None) -> Problem:
     """``problem`` with the batch size that was asked for, or one that its network is quick with."""
     if batch_size is None:
         inputs, _ = next(iter(problem.train.batches(1)))
-        batch_size = samples_at_once(problem.model, inputs.clone())
-    return dataclasses.replace(problem, batch_size=min(batch_size, len(problem.train)))
+        batch_size = samples_at_once(problem.model, cloned(inputs))
+    return dataclasses.replace(problem, batch_size=problem.batch(batch_size))

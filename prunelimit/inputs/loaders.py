@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch.utils.data import (
 from ..errors import InputError
 from .splits import SCAN_BATCH, DatasetSplit, check_deterministic
 
-__all__ = ["map_style", "split_of_dataset"]
+__all__ = ["dataset_split", "split_of_dataset"]
 
 REMEDY = "give its data set, or tensors"
 
@@ -52,47 +52,58 @@ def split_of_dataset(
         InputError: there is no order, a loader does not give every sample once, or two readings
             differ, as random augmentation makes them.
     """
-    if isinstance(data, IterableDataset):
-        raise InputError(f"{_named(data)} is a stream, which has no order; {REMEDY}.")
-    collate = None
-    if isinstance(data, DataLoader):
-        workers = workers or data.num_workers
-        collate = None if data.collate_fn is default_collate else data.collate_fn
-        data = _in_order(data)
-    known = _tensors(data) if collate is None else None
-    if known is not None:
-        return known
-    if not len(data):  # type: ignore[arg-type]
-        raise InputError(f"{_named(data)} is empty; give at least one sample.")
-    split = DatasetSplit(data, device=device, dtype=dtype, workers=workers, collate=collate)
+    plain = not isinstance(data, DataLoader) or data.collate_fn is default_collate
+    if plain and not isinstance(data, IterableDataset):
+        known = _tensors(_in_order(data) if isinstance(data, DataLoader) else data)
+        if known is not None:
+            return known
+    split = dataset_split(data, device=device, dtype=dtype, workers=workers)
     check_deterministic(split, min(64, len(split)))
     return _read(split) or split
 
 
-class _Collated(Dataset[Any]):
-    """Samples of a data set as a loader's own ``collate_fn`` gives them."""
+def dataset_split(
+    data: Dataset[Any] | DataLoader[Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    workers: int = 0,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> DatasetSplit:
+    """The samples of a data set, or of what a loader reads, as they are needed.
 
-    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any]) -> None:
-        self._dataset, self._collate = dataset, collate
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        inputs, targets = self._collate([self._dataset[index]])
-        return inputs[0], targets[0]
-
-
-def map_style(loader: DataLoader[Any]) -> Dataset[Any]:
-    """What ``loader`` reads as a map-style data set, whether it shuffles or not.
+    A loader of batch size 1 whose samples differ in size gives them one by one.
 
     Raises:
-        InputError: there is no order, or it does not give every sample once.
+        InputError: there is no order, a loader does not give every sample once, or there are none.
     """
-    dataset = _in_order(loader)
-    if loader.collate_fn is default_collate:
-        return dataset
-    return _Collated(dataset, loader.collate_fn)
+    if isinstance(data, IterableDataset):
+        raise InputError(f"{_named(data)} is a stream, which has no order; {REMEDY}.")
+    collate, alone = None, False
+    if isinstance(data, DataLoader):
+        workers = workers or data.num_workers
+        collate = None if data.collate_fn is default_collate else data.collate_fn
+        alone = data.batch_size == 1
+        data = _in_order(data)
+    if not len(data):  # type: ignore[arg-type]
+        raise InputError(f"{_named(data)} is empty; give at least one sample.")
+    options: dict[str, Any] = {
+        "device": device, "dtype": dtype, "mean": mean, "std": std, "workers": workers,
+        "collate": collate,
+    }  # fmt: skip
+    split = DatasetSplit(data, **options)
+    return DatasetSplit(data, **options, single=True) if alone and _differs(split) else split
+
+
+def _differs(split: DatasetSplit) -> bool:
+    """Whether samples cannot be put into batches."""
+    try:
+        for _ in split.batches(SCAN_BATCH):
+            pass
+    except InputError:
+        return True
+    return False
 
 
 def _in_order(loader: DataLoader[Any]) -> Dataset[Any]:
@@ -135,12 +146,15 @@ def _tensors(dataset: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def _read(split: DatasetSplit) -> tuple[Tensor, Tensor] | None:
-    """All samples of ``split``, read once; None where they take too much or differ in shape."""
+    """All samples of ``split``, read once; None where they take too much, differ in shape, or are
+    several tensors."""
     first, _ = next(iter(split.batches(1)))
+    if not isinstance(first, Tensor) or split.single:
+        return None
     if first.nbytes * len(split) > HELD_BYTES:
         return None
     batches = list(split.batches(SCAN_BATCH))
-    if len({inputs.shape[1:] for inputs, _ in batches}) > 1:
+    if len({(inputs.shape[1:], each.shape[1:]) for inputs, each in batches}) > 1:
         return None
     return torch.cat([inputs for inputs, _ in batches]), torch.cat([each for _, each in batches])
 

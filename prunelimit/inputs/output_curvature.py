@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..randomness import generator
+from .loss import Loss
 
 __all__ = ["output_curvature"]
 
@@ -27,10 +28,13 @@ def output_curvature(
 ) -> Tensor:
     """Trace of the second derivative of each sample's loss in its outputs; (n,) float64, >= 0.
 
-    For cross-entropy this is 1 - sum p^2, whatever the labels. ``loss`` gives one loss per sample;
-    a negative trace, of a loss that is not convex, counts as zero. Samples must not depend on each
-    other in ``loss``. Where it has no second derivative, the result is zero.
+    For cross-entropy this is 1 - sum p^2, whatever the labels. Losses that are built in know it; of
+    another, ``loss`` gives one number per sample; a negative trace, of a loss that is not convex,
+    counts as zero. Samples must not depend on each other in ``loss``. Where it has no second
+    derivative, the result is zero.
     """
+    if isinstance(loss, Loss):
+        return loss.trace(outputs.detach().to(torch.float64), targets, loss.form)
     leaf = outputs.detach().to(torch.float64).requires_grad_()
     if targets.is_floating_point():
         targets = targets.to(torch.float64)
@@ -47,11 +51,12 @@ def output_curvature(
 
 
 def _directions(like: Tensor) -> list[Tensor]:
-    """One vector per output, or a few of random signs that count less each."""
+    """One vector per output, or a few of random signs, the same for every sample, that count less
+    each."""
     size = like[0].numel()
     if size <= MOST_EXACT:
         eye = torch.eye(size, dtype=like.dtype, device=like.device)
         return [row.view_as(like[0]).expand_as(like) for row in eye]
     draws = generator(0, "output signs")
-    signs = torch.randint(0, 2, (PROBES, *like.shape), generator=draws, dtype=torch.int8)
-    return list((2 * signs - 1).to(like) / PROBES**0.5)
+    signs = torch.randint(0, 2, (PROBES, *like[0].shape), generator=draws, dtype=torch.int8)
+    return [each.expand_as(like) for each in (2 * signs - 1).to(like) / PROBES**0.5]

@@ -15,6 +15,7 @@ from .device import placed
 from .plain import unwrapped
 from .problem import Split
 from .resolve import guarded, reason
+from .structure import Spread, cloned, mapped, words_of_shape
 
 __all__ = ["prepared"]
 
@@ -43,16 +44,18 @@ def prepared(
             "that it was scripted from."
         )
     network.eval()
+    network.register_forward_pre_hook(Spread.of(network), with_kwargs=True)
     if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
         inputs, _ = next(iter(split.batches(1)))
-        given = inputs.cpu().to(_kind(network)) if inputs.is_floating_point() else inputs.cpu()
+        kind = _kind(network)
+        given = mapped(lambda x: x.cpu().to(kind) if x.is_floating_point() else x.cpu(), inputs)
         try:
             with guarded(), torch.no_grad():
-                network(given.clone())
+                network(cloned(given))
         except Exception as error:
             raise InputError(
                 f"The lazy layers of {spec} cannot be given shapes by a sample of "
-                f"{tuple(inputs.shape[1:])} ({reason(error)}); check `model` and `data`."
+                f"{words_of_shape(inputs)} ({reason(error)}); check `model` and `data`."
             ) from error
     _leave_inference_mode(network)
     network.register_forward_hook(_only_outputs)

@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from ..distributed import Group, ShardSpec
 from ..errors import InputError, NumericalError
 from .call import call
+from .losses.cross_entropy import LOSS as cross_entropy
+from .metric import Metric
 from .output_curvature import output_curvature
 from .prunable import DenseMatrix
+from .structure import Inputs
 
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
+WORST = 1e30
+"""What a score counts as, with a minus, that is no number, of a metric that may be negative."""
+
 SampleLoss = Callable[[Tensor, Tensor], Tensor]
 """Maps outputs (n, ...) and targets (n, ...) to one loss per sample, shape (n,)."""
-
-
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats, one per sample."""
-    return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
 
 class Split(Protocol):
@@ -35,11 +36,12 @@ class Split(Protocol):
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets, on the problem's device and of its dtype.
 
         Every sample comes exactly once, in index order or in ``order`` (int64 indices, which may
-        also name a subset); the last batch may be smaller.
+        also name a subset); the last batch may be smaller. Inputs are one tensor (n, ...), or
+        several in a tuple or a dict.
         """
         ...
 
@@ -84,8 +86,8 @@ class Problem:
     ``model`` is in eval mode, with finite parameters, on ``device``. ``layout`` holds the free
     parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
     may be pruned: the weights of convolutions, linear and recurrent layers and of attention.
-    ``dense`` are the matrices that stay whole, and why. ``metric`` gives a score from 0 to 1 per
-    sample in the place of correctness.
+    ``dense`` are the matrices that stay whole, and why. ``metric`` gives a score per sample in the
+    place of correctness. ``classes`` is 0 where targets are numbers.
     """
 
     model: nn.Module
@@ -99,7 +101,7 @@ class Problem:
     dtype: torch.dtype
     batch_size: int
     seed: int
-    metric: SampleLoss | None = None
+    metric: Metric | SampleLoss | None = None
     dense: tuple[DenseMatrix, ...] = ()
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -129,7 +131,12 @@ class Problem:
         """``weights`` (D,) by name of the free parameters, as :meth:`outputs` takes them."""
         return self.layout.unflatten(weights)
 
-    def outputs(self, inputs: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
+    def batch(self, most: int) -> int:
+        """Samples of a batch of at most ``most``: one where samples differ in size and are not
+        padded."""
+        return 1 if getattr(self.train, "single", False) else min(most, len(self.train))
+
+    def outputs(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
         """The network's outputs for ``inputs``, with ``tensors`` in place of parameters of the
         same name; differentiable."""
         return call(self.model, tensors or {}, inputs)
@@ -141,12 +148,13 @@ class Evaluation:
     of shape (n,), in order.
 
     ``curvatures`` (n,) float64 are the samples' :func:`output_curvature`, where they were asked
-    for.
+    for. ``points`` says that the metric of a perfect network is 1, so that it falls by points.
     """
 
     losses: np.ndarray
     correct: np.ndarray
     curvatures: np.ndarray | None = None
+    points: bool = True
 
     @property
     def loss(self) -> float:
@@ -155,7 +163,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of samples classified correctly, or the mean of the metric."""
+        """Share of samples classified correctly, or the metric."""
         return float(self.correct.mean())
 
 
@@ -163,19 +171,34 @@ def _scores(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
     """Whether each sample is classified correctly, or the metric's score of it, on the CPU.
 
     Raises:
-        InputError: the metric does not give one number from 0 to 1 per sample.
+        InputError: the metric does not give one number per sample.
     """
     if problem.metric is None:
         return (outputs.argmax(dim=-1) == targets).cpu()
     scores = torch.as_tensor(problem.metric(outputs, targets)).detach().cpu()
-    # A pruned network may give no number at all; it then scores nothing.
-    scores = scores if scores.dtype == torch.bool else scores.to(torch.float64).nan_to_num(nan=0.0)
-    if scores.shape != (len(targets),) or not bool(((scores >= 0) & (scores <= 1)).all()):
+    if not isinstance(problem.metric, Metric) and scores.shape != (len(targets),):
         raise InputError(
-            f"`metric` gives {tuple(scores.shape)} for {len(targets)} samples, or not numbers from "
-            "0 to 1; let it give one such number per sample."
+            f"`metric` gives {tuple(scores.shape)} for {len(targets)} samples; let it give one "
+            "number per sample."
         )
-    return scores
+    return scores if scores.dtype == torch.bool else scores.to(torch.float64)
+
+
+def _settled(problem: Problem, found: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, bool]:
+    """The scores of all samples, none of them NaN or infinite, and whether they go by points."""
+    scores, metric = torch.cat(found), problem.metric
+    if scores.dtype == torch.bool:
+        return scores, True
+    if isinstance(metric, Metric):
+        # A pruned network may give no number at all; it then scores the worst.
+        worst = metric.worst
+        scores = torch.where(torch.isfinite(scores), scores, worst)
+        if metric.whole is not None:
+            scores = metric.whole(scores, torch.cat(targets).to(torch.float64))
+        return scores, metric.points
+    known = scores[torch.isfinite(scores)]
+    points = bool(((known >= 0) & (known <= 1)).all())
+    return torch.where(torch.isfinite(scores), scores, 0.0 if points else -WORST), points
 
 
 def evaluate(
@@ -199,12 +222,16 @@ def evaluate(
     losses: list[Tensor] = []
     correct: list[Tensor] = []
     bent: list[Tensor] = []
+    wanted: list[Tensor] = []
+    keeps = isinstance(problem.metric, Metric) and problem.metric.whole is not None
     done = 0
     with torch.no_grad():
         for inputs, targets in split.batches(problem.batch_size):
             outputs = problem.outputs(inputs, tensors)
             losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
             correct.append(_scores(problem, outputs, targets))
+            if keeps:
+                wanted.append(targets.cpu())
             if curvatures:
                 bent.append(output_curvature(problem.loss, outputs, targets).cpu())
             done += len(targets)
@@ -218,4 +245,5 @@ def evaluate(
             "check that sample and the network's weights."
         )
     found = torch.cat(bent).numpy() if curvatures else None
-    return Evaluation(per_sample, torch.cat(correct).numpy(), found)
+    scores, points = _settled(problem, correct, wanted)
+    return Evaluation(per_sample, scores.numpy(), found, points)

@@ -18,11 +18,13 @@ import torch
 
 from .. import plugins
 from ..errors import InputError, UsageError, shown
+from ..values import is_attribute
 
 __all__ = [
     "did_you_mean",
     "guarded",
     "imported",
+    "module_of",
     "module_of_file",
     "parse_arguments",
     "reason",
@@ -106,7 +108,8 @@ def resolve_attribute(spec: str) -> Any:
         InputError: the file or module cannot be imported, or lacks the attribute.
     """
     where, _, attribute = spec.rpartition(":")
-    module = module_of_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    module = module_of(spec)
+    assert module is not None
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise InputError(
@@ -130,6 +133,18 @@ def resolve_again(name: str, where: str) -> None:
         module_of_file(Path(where))
     else:
         _from_package(name, Path(where))
+
+
+def module_of(spec: str | None) -> ModuleType | None:
+    """The file or module of ``spec``, imported; None where it names no code of a user.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
+    if spec is None or not is_attribute(spec):
+        return None
+    where = spec.rpartition(":")[0]
+    return module_of_file(Path(where)) if where.endswith(".py") else _from_package(where)
 
 
 def module_of_file(path: Path) -> ModuleType:

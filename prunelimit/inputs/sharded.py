@@ -26,6 +26,7 @@ from ..errors import InputError, UsageError
 from .call import call
 from .device import device_of
 from .problem import Layout, Problem, Split
+from .structure import Inputs, mapped
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -124,9 +125,9 @@ class _Moved:
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         for inputs, targets in self._split.batches(batch_size, order=order):
-            yield inputs.to(self._device), targets.to(self._device)
+            yield mapped(lambda x: x.to(self._device), inputs), targets.to(self._device)
 
     def subset(self, count: int, seed: int) -> Split:
         return _Moved(self._split.subset(count, seed), self._device)
@@ -173,7 +174,7 @@ class ShardedProblem(Problem):
             start += own * width
         return found
 
-    def outputs(self, inputs: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
+    def outputs(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
         """The network's outputs for ``inputs``, with ``tensors`` in place of parameters of the
         same name; differentiable.
 

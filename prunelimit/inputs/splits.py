@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,16 +15,18 @@ from ..randomness import generator
 from .portable import PortableCall, PortableDataset
 from .problem import Split
 from .resolve import reason
+from .structure import Inputs, equal, leaves, mapped, plain
 
 __all__ = [
     "DatasetSplit",
     "SplitSubset",
     "TensorSplit",
     "check_deterministic",
+    "check_inputs",
     "check_type",
     "draw",
     "fingerprint",
-    "labels_of",
+    "target_batches",
 ]
 
 FLOAT_BYTES = 2**29
@@ -48,6 +50,26 @@ def draw(length: int, count: int, seed: int) -> Tensor:
     return order[:count].sort().values
 
 
+def check_inputs(what: str, inputs: Inputs) -> None:
+    """Refuse inputs of types that would lose something; masks (bool) may stand beside others.
+
+    Raises:
+        InputError: a tensor holds neither numbers nor codes, or bytes, which are images only where
+            they are the only inputs.
+    """
+    if isinstance(inputs, Tensor):
+        check_type(what, inputs)
+        return
+    for each in leaves(inputs):
+        if each.dtype == torch.uint8:
+            raise InputError(
+                f"{what} hold a tensor of uint8 among several; give images as floating-point "
+                "numbers, codes of a signed integer type, and masks as bool."
+            )
+        if each.dtype != torch.bool:
+            check_type(what, each)
+
+
 def check_type(what: str, inputs: Tensor) -> None:
     """Refuse inputs of a type that would lose something.
 
@@ -62,19 +84,32 @@ def check_type(what: str, inputs: Tensor) -> None:
         )
 
 
+def _targets(targets: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Targets as losses take them: classes are int64, numbers and answers (bool) ``dtype``."""
+    answers = targets.dtype == torch.bool and targets.ndim > 1
+    if targets.is_complex():
+        return targets.to(device)
+    return targets.to(device, dtype if targets.is_floating_point() or answers else torch.int64)
+
+
 def _convert(
-    inputs: Tensor,
+    inputs: Inputs,
     dtype: torch.dtype,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-) -> Tensor:
+) -> Inputs:
     """Inputs (n, channels, ...) as ``dtype``: bytes divided by 255, channels normalised. Other
-    integers, which are codes, become int64 and stay as they are.
+    integers, which are codes, become int64 and stay as they are. So does each of several tensors,
+    without normalisation; masks stay bool.
 
     Raises:
         InputError: they are of a type that would lose something.
     """
-    check_type("The inputs", inputs)
+    check_inputs("The inputs", inputs)
+    if not isinstance(inputs, Tensor):
+        return mapped(
+            lambda x: x if x.dtype == torch.bool else _convert(x, dtype, None, None), inputs
+        )
     if inputs.dtype in CODES:
         return inputs.to(torch.int64)
     scaled = inputs.to(dtype)
@@ -93,13 +128,14 @@ class TensorSplit:
 
     ``inputs`` (n, ...) is floating point, or uint8 images (n, channels, ...) that are divided by
     255; ``mean`` and ``std`` (channels,) normalise both. Signed integers are codes and stay
-    integers. Large sets of bytes stay bytes, converted batch by batch. ``targets`` is (n,) int64,
-    or floating point for regression.
+    integers. Large sets of bytes stay bytes, converted batch by batch. Several tensors come in a
+    tuple or a dict. ``targets`` (n, ...) are int64 classes, or floating-point numbers; several
+    answers of type bool become those.
     """
 
     def __init__(
         self,
-        inputs: Tensor,
+        inputs: Inputs,
         targets: Tensor,
         *,
         device: torch.device,
@@ -109,29 +145,33 @@ class TensorSplit:
     ) -> None:
         self._device, self._dtype = device, dtype
         self._mean, self._std = mean, std
-        size = inputs.numel() * torch.finfo(dtype).bits // 8
-        if inputs.dtype != torch.uint8 or size <= FLOAT_BYTES:
+        inputs = plain(inputs, len(targets))
+        size = sum(each.numel() for each in leaves(inputs)) * torch.finfo(dtype).bits // 8
+        self._bytes = isinstance(inputs, Tensor) and inputs.dtype == torch.uint8
+        if not self._bytes or size <= FLOAT_BYTES:
             inputs = _convert(inputs, dtype, mean, std)
             self._mean = self._std = None
-        self._inputs = inputs.to(device)
-        self.targets = targets.to(device, dtype if targets.is_floating_point() else torch.int64)
+            self._bytes = False
+        self._inputs = mapped(lambda x: x.to(device), inputs)
+        self.targets = _targets(targets, device, dtype)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """See :class:`~prunelimit.inputs.problem.Split`."""
         order = None if order is None else order.to(self._device)
         for begin in range(0, len(self) if order is None else len(order), batch_size):
             end = begin + batch_size
             if order is None:
-                inputs, targets = self._inputs[begin:end], self.targets[begin:end]
+                inputs = _rows(self._inputs, begin, end)
+                targets = self.targets[begin:end]
             else:
-                inputs = self._inputs.index_select(0, order[begin:end])
+                inputs = _chosen(self._inputs, order[begin:end])
                 targets = self.targets.index_select(0, order[begin:end])
-            if inputs.dtype == torch.uint8:
+            if self._bytes:
                 inputs = _convert(inputs, self._dtype, self._mean, self._std)
             yield inputs, targets
 
@@ -141,7 +181,7 @@ class TensorSplit:
             return self
         chosen = draw(len(self), count, seed).to(self._device)
         return TensorSplit(
-            self._inputs[chosen],
+            _chosen(self._inputs, chosen),
             self.targets[chosen],
             device=self._device,
             dtype=self._dtype,
@@ -150,11 +190,21 @@ class TensorSplit:
         )
 
 
+def _rows(inputs: Inputs, begin: int, end: int) -> Inputs:
+    return mapped(lambda x: x[begin:end], inputs)
+
+
+def _chosen(inputs: Inputs, order: Tensor) -> Inputs:
+    return mapped(lambda x: x.index_select(0, order), inputs)
+
+
 class DatasetSplit:
     """Samples of a map-style data set of (input, target) pairs, loaded as they are needed.
 
-    Inputs are converted as in :class:`TensorSplit`. ``workers`` processes load them; ``collate``
-    makes a batch of a list of samples, as torch does where it is None.
+    Inputs are converted as in :class:`TensorSplit`; a batch that is a dict with ``labels`` has
+    those for targets. ``workers`` processes load them; ``collate`` makes a batch of a list of
+    samples, as torch does where it is None. ``single`` is for samples that differ in size: every
+    batch then has one. ``ragged`` says that batches may differ in shape.
     """
 
     def __init__(
@@ -167,8 +217,10 @@ class DatasetSplit:
         std: Sequence[float] | None = None,
         workers: int = 0,
         collate: Callable[[list[Any]], Any] | None = None,
+        single: bool = False,
     ) -> None:
-        self.dataset, self.collate = dataset, collate
+        self.dataset, self.collate, self.single = dataset, collate, single
+        self.ragged = single or collate is not None
         self._device, self._dtype, self._workers = device, dtype, workers
         self._mean, self._std = mean, std
 
@@ -177,7 +229,7 @@ class DatasetSplit:
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """See :class:`~prunelimit.inputs.problem.Split`.
 
         Raises:
@@ -191,7 +243,7 @@ class DatasetSplit:
         # A loader without a generator of its own draws from the global one.
         loader: DataLoader[Any] = DataLoader(
             dataset,
-            batch_size=batch_size,
+            batch_size=1 if self.single else batch_size,
             num_workers=self._workers,
             collate_fn=collate,
             generator=torch.Generator().manual_seed(0),
@@ -203,17 +255,23 @@ class DatasetSplit:
                 batch = next(batches, None)
                 if batch is None:
                     return
-                inputs, targets = (torch.as_tensor(piece) for piece in batch)
+                inputs, targets = _pair(batch)
             except InputError:
                 raise
             except Exception as error:
+                padding = ""
+                if "equal size" in str(error):
+                    padding = (
+                        ": where samples differ in size, give a DataLoader whose `collate_fn` pads "
+                        "them and adds a mask, or one of batch size 1"
+                    )
                 raise InputError(
                     f"A {type(self.dataset).__name__} does not give (input, target) pairs of "
-                    f"tensors ({reason(error)}); correct it."
+                    f"tensors ({reason(error)}); correct it{padding}."
                 ) from error
-            kind = self._dtype if targets.is_floating_point() else torch.int64
-            converted = _convert(inputs.to(self._device), self._dtype, self._mean, self._std)
-            yield converted, targets.to(self._device, kind)
+            there = mapped(lambda x: x.to(self._device), inputs)
+            converted = _convert(there, self._dtype, self._mean, self._std)
+            yield converted, _targets(targets, self._device, self._dtype)
 
     def subset(self, count: int, seed: int) -> DatasetSplit:
         """See :class:`~prunelimit.inputs.problem.Split`."""
@@ -227,7 +285,20 @@ class DatasetSplit:
             std=self._std,
             workers=self._workers,
             collate=self.collate,
+            single=self.single,
         )
+
+
+def _pair(batch: Any) -> tuple[Inputs, Tensor]:
+    """Inputs and targets of a collated batch."""
+    if isinstance(batch, Mapping) and "labels" in batch:
+        rest = {name: each for name, each in batch.items() if name != "labels"}
+        batch = rest, batch["labels"]
+    given, targets = batch
+    targets = torch.as_tensor(targets)
+    if targets.ndim < 1:
+        raise ValueError("the targets have no row per sample")
+    return plain(given, len(targets)), targets
 
 
 class SplitSubset:
@@ -236,13 +307,15 @@ class SplitSubset:
     def __init__(self, split: Split, indices: Tensor) -> None:
         self._split = split
         self._indices = indices
+        self.single = bool(getattr(split, "single", False))
+        self.ragged = bool(getattr(split, "ragged", False))
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def batches(
         self, batch_size: int, *, order: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """See :class:`~prunelimit.inputs.problem.Split`."""
         chosen = self._indices if order is None else self._indices[order]
         return self._split.batches(batch_size, order=chosen)
@@ -254,15 +327,19 @@ class SplitSubset:
         return SplitSubset(self._split, self._indices[draw(len(self), count, seed)])
 
 
-def labels_of(split: Split) -> Tensor:
-    """All targets of ``split``, in order; without reading the inputs where that can be."""
+def target_batches(split: Split) -> Iterator[Tensor]:
+    """All targets of ``split``, in order, in one piece or by batches; without reading the inputs
+    where that can be."""
     if isinstance(split, TensorSplit):
-        return split.targets
+        yield split.targets
+        return
     if isinstance(split, DatasetSplit) and split.collate is None:
         known = getattr(split.dataset, "targets", None)
         if isinstance(known, (list, Tensor)) and len(known) == len(split) and _plain(split.dataset):
-            return torch.as_tensor(known)
-    return torch.cat([targets for _, targets in split.batches(SCAN_BATCH)])
+            yield torch.as_tensor(known)
+            return
+    for _, targets in split.batches(SCAN_BATCH):
+        yield targets
 
 
 def _plain(dataset: Any) -> bool:
@@ -280,13 +357,13 @@ def fingerprint(split: Split) -> str:
     split.
     """
     found = hashlib.blake2b(digest_size=16)
-    labels = labels_of(split)
     if isinstance(split, TensorSplit):
         batches = split.batches(SCAN_BATCH)
     else:
         step = max(1, len(split) // SPREAD)
         batches = split.batches(SPREAD, order=torch.arange(0, len(split), step))
-    for piece in (labels, *(inputs for inputs, _ in batches)):
+    pieces = (each for inputs, _ in batches for each in leaves(inputs))
+    for piece in (*target_batches(split), *pieces):
         found.update(f"{piece.dtype} {tuple(piece.shape)}".encode())
         found.update(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return found.hexdigest()
@@ -300,9 +377,10 @@ def check_deterministic(split: Split, batch_size: int) -> None:
     """
     first = next(iter(split.batches(batch_size)))
     again = next(iter(split.batches(batch_size)))
-    if not bool(torch.isfinite(first[0]).all()):
+    numbers = [each for each in leaves(first[0]) if each.is_floating_point()]
+    if isinstance(first[0], Tensor) and not all(bool(torch.isfinite(x).all()) for x in numbers):
         raise InputError("The data hold a NaN or infinity; remove it.")
-    if not all(torch.equal(a, b) for a, b in zip(first, again, strict=True)):
+    if not all(map(equal, first, again)):
         raise InputError(
             "The training data differ between two readings; remove random augmentation from the "
             "data set, since curvature needs one fixed loss."

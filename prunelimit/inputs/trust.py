@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError, NumericalError, shown
 from .call import call
-from .problem import Problem, cross_entropy
+from .loss import is_cross_entropy, name_of
+from .problem import Problem
 from .resolve import reason
+from .structure import Inputs, cloned, leaves, mapped, words_of_shape
 
-__all__ = ["check_network", "check_plausible"]
+__all__ = ["check_network", "check_plausible", "passed"]
 
 COMPANY = 16
 """Samples that are passed together."""
@@ -48,10 +50,10 @@ def check_network(problem: Problem, spec: str) -> None:
     """
     count = min(COMPANY, len(problem.train))
     inputs, targets = next(iter(problem.train.batches(count)))
-    before = inputs.clone()
+    before = cloned(inputs)
     kept = _buffers(problem.model, persistent=True)
     outputs = _passed(problem, inputs, spec)
-    if not _equal(inputs, before):
+    if not all(map(_equal, leaves(inputs), leaves(before))):
         raise InputError(
             f"{spec} writes to its inputs (as x -= 1 does); let it make new tensors (x = x - 1)."
         )
@@ -68,14 +70,36 @@ def check_network(problem: Problem, spec: str) -> None:
             "mode deterministic (is a dropout left on, or a running mean moved?)."
         )
     _check_alone(problem, inputs, outputs, spec)
-    if problem.loss is cross_entropy and _are_probabilities(outputs):
+    if is_cross_entropy(problem.loss) and _are_probabilities(outputs):
         raise InputError(
             f"{spec} ends in probabilities, and cross-entropy takes logits; leave out the softmax "
             "at its end, or end it in log_softmax."
         )
+    if name_of(problem.loss) == "bce" and _are_chances(outputs):
+        raise InputError(
+            f"{spec} ends in probabilities, and bce takes logits; leave out the sigmoid at its end."
+        )
 
 
-def _passed(problem: Problem, inputs: Tensor, spec: str) -> Tensor:
+def passed(problem: Problem, inputs: Inputs, spec: str) -> Tensor:
+    """Outputs of the network ``spec`` for ``inputs``.
+
+    Raises:
+        InputError: it fails, or gives no floating-point numbers.
+    """
+    found: Any = _passed(problem, cloned(inputs), spec)
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"{spec} gives a {type(found).__name__}; let it return a tensor of outputs, or "
+            "something with .logits."
+        )
+    if not found.is_floating_point():
+        kind = str(found.dtype).removeprefix("torch.")
+        raise InputError(f"{spec} gives {kind} outputs; let it return floating-point logits.")
+    return found
+
+
+def _passed(problem: Problem, inputs: Inputs, spec: str) -> Tensor:
     try:
         with torch.no_grad():
             return problem.outputs(inputs)
@@ -88,11 +112,13 @@ def _passed(problem: Problem, inputs: Tensor, spec: str) -> Tensor:
         ) from error
     except Exception as error:
         hint = ""
-        if not inputs.is_floating_point() and "dtype" in str(error).lower():
+        every = leaves(inputs)
+        codes = any(not each.is_floating_point() for each in every)
+        if codes and "dtype" in str(error).lower():
             hint = ", or give inputs as floating-point numbers where they are no codes"
-        kind = str(inputs.dtype).removeprefix("torch.")
+        kind = ", ".join(str(each.dtype).removeprefix("torch.") for each in every)
         raise InputError(
-            f"{spec} cannot take inputs of shape {tuple(inputs.shape[1:])}, {kind} "
+            f"{spec} cannot take inputs of shape {words_of_shape(inputs)}, {kind} "
             f"({reason(error)}); check `model` and `data`{hint}."
         ) from error
 
@@ -110,8 +136,8 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
         raise InputError(
             f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; give one each."
         )
-    if problem.loss is not cross_entropy:
-        _check_loss(problem, outputs, targets)
+    if not is_cross_entropy(problem.loss) or targets.ndim > 1 or targets.is_floating_point():
+        _check_loss(problem, outputs, targets, spec)
         return
     if outputs.ndim != targets.ndim + 1:
         raise InputError(
@@ -125,15 +151,15 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
         )
 
 
-def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor) -> None:
-    """A loss of the user's own gives one number per sample."""
+def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor, spec: str) -> None:
+    """A loss gives one number per sample, and a metric can be taken."""
     try:
         with torch.no_grad():
             losses: Any = problem.loss(outputs, targets)
     except Exception as error:
         raise InputError(
-            f"`loss` fails on outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} "
-            f"({reason(error)}); check `model` and `loss`."
+            f"`loss` fails on outputs {tuple(outputs.shape)} of {spec} and targets "
+            f"{tuple(targets.shape)} ({reason(error)}); check `model` and `loss`."
         ) from error
     if not isinstance(losses, Tensor) or losses.shape != (len(outputs),):
         shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -141,6 +167,16 @@ def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor) -> None:
             f"`loss` gives {shape} for {len(outputs)} samples; let it give one number per sample, "
             "as torch's do with reduction='none'."
         )
+    if problem.metric is None:
+        return
+    try:
+        with torch.no_grad():
+            problem.metric(outputs, targets)
+    except Exception as error:
+        raise InputError(
+            f"`metric` fails on outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} "
+            f"({reason(error)}); check `metric`."
+        ) from error
 
 
 def _buffers(model: nn.Module, *, persistent: bool) -> dict[str, Tensor]:
@@ -183,48 +219,93 @@ def _differ(left: Tensor, right: Tensor, slack: float | None = None) -> bool:
     return bool(apart.any())
 
 
-def _check_alone(problem: Problem, inputs: Tensor, together: Tensor, spec: str) -> None:
-    if len(inputs) < 2:
+def _check_alone(problem: Problem, inputs: Inputs, together: Tensor, spec: str) -> None:
+    if len(together) < 2:
         return
-    places = [round(k * (len(inputs) - 1) / max(1, ALONE - 1)) for k in range(ALONE)]
-    chosen = sorted({place for place in places if place < len(inputs)})
-    alone = torch.cat([_passed(problem, inputs[place : place + 1], spec) for place in chosen])
-    if not _differ(together[chosen], alone):
+    count = len(together)
+    places = [round(k * (count - 1) / max(1, ALONE - 1)) for k in range(ALONE)]
+    chosen = sorted({place for place in places if place < count})
+    # As the data give it alone: where samples are padded, without what company adds.
+    alone = [next(iter(problem.train.batches(1, order=torch.tensor([place])))) for place in chosen]
+    outputs = [_passed(problem, each, spec) for each, _ in alone]
+    if all(each.shape[1:] == together.shape[1:] for each in outputs):
+        if not _differ(together[chosen], torch.cat(outputs)):
+            return
+    else:
+        # Of other lengths: what counts are the losses, which leave padding out.
+        _check_lengths(problem, together, alone, outputs, chosen, spec)
         return
     # Kernels for other sizes round otherwise, and a deep network makes more of it: in float64
     # what is left of that is nothing beside what mixing of samples does.
-    exact = _in_float64(problem, inputs, chosen)
+    exact = _in_float64(problem, inputs, [each for each, _ in alone], chosen)
     if exact is not None and not _differ(*exact, slack=1e-7):
         return
-    if exact is None and not _differ(together[chosen], alone, slack=1e-2):
+    if exact is None and not _differ(together[chosen], torch.cat(outputs), slack=1e-2):
         return
     raise InputError(
         f"{spec} gives a sample other outputs alone than among others; let it use no statistics of "
-        "the batch in eval mode (is a normalisation without running statistics in it?)."
+        "the batch in eval mode (is a normalisation without running statistics in it?), and leave "
+        "out what samples are padded with."
     )
 
 
+def _check_lengths(
+    problem: Problem,
+    together: Tensor,
+    alone: list[tuple[Inputs, Tensor]],
+    outputs: list[Tensor],
+    chosen: list[int],
+    spec: str,
+) -> None:
+    """Compare the losses of samples that are padded in company and not alone."""
+    count = len(together)
+    _, targets = next(iter(problem.train.batches(count)))
+    with torch.no_grad():
+        mine = problem.loss(together, targets)[chosen]
+        theirs = torch.cat(
+            [problem.loss(each, one) for each, (_, one) in zip(outputs, alone, strict=True)]
+        )
+    if _differ(mine, theirs, slack=1e-3):
+        raise InputError(
+            f"{spec} gives a sample another loss alone than padded among others; leave out what it "
+            "is padded with, in the network by a mask and in the targets by `ignore_index`."
+        )
+
+
 def _in_float64(
-    problem: Problem, inputs: Tensor, chosen: list[int]
+    problem: Problem, inputs: Inputs, alone: list[Inputs], chosen: list[int]
 ) -> tuple[Tensor, Tensor] | None:
     """Outputs of the chosen samples in company and alone; None where the network has no float64."""
+
+    def wide(inputs: Inputs) -> Inputs:
+        return mapped(lambda x: x.to(torch.float64) if x.is_floating_point() else x, inputs)
+
     try:
         twin = copy.deepcopy(problem.model).to(torch.float64)
-        wide = inputs.to(torch.float64) if inputs.is_floating_point() else inputs
         with torch.no_grad():
-            together = call(twin, {}, wide)[chosen]
-            alone = [call(twin, {}, wide[place : place + 1]) for place in chosen]
+            together = call(twin, {}, wide(inputs))[chosen]
+            each = torch.cat([call(twin, {}, wide(one)) for one in alone])
     except Exception:  # whatever a network raises whose types are fixed
         return None
-    return together, torch.cat(alone)
+    return together, each
 
 
 def _are_probabilities(outputs: Tensor) -> bool:
     """Whether every row is of numbers from 0 to 1 that sum to one."""
     if outputs.ndim < 2 or outputs.shape[1] < 2 or len(outputs) < 2:
         return False
-    whole = (outputs.sum(1) - 1).abs().max() <= PROBABILITIES
-    return bool((outputs >= 0).all() and (outputs <= 1).all() and whole)
+    axes = (1,) if outputs.ndim == 2 else (1, outputs.ndim - 1)
+    whole = any(
+        bool((outputs.sum(axis) - 1).abs().max() <= PROBABILITIES)
+        for axis in axes
+        if outputs.shape[axis] > 1
+    )
+    return bool((outputs >= 0).all() and (outputs <= 1).all()) and whole
+
+
+def _are_chances(outputs: Tensor) -> bool:
+    """Whether all of many outputs are numbers from 0 to 1."""
+    return outputs.numel() >= COMPANY and bool(((outputs >= 0) & (outputs <= 1)).all())
 
 
 def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[str]:
@@ -232,7 +313,7 @@ def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[
 
     ``claimed`` is the accuracy, from 0 to 1, that the file at ``path`` says it has.
     """
-    if problem.loss is not cross_entropy or problem.classes < 2:
+    if not is_cross_entropy(problem.loss) or problem.classes < 2:
         return []
     losses: list[Tensor] = []
     correct: list[Tensor] = []
@@ -240,7 +321,7 @@ def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[
     with torch.no_grad():
         for inputs, targets in some.batches(min(problem.batch_size, 64)):
             outputs = problem.outputs(inputs)
-            if outputs.ndim != 2:
+            if outputs.ndim != 2 or targets.ndim != 1:
                 return []
             losses.append(problem.loss(outputs, targets).double().cpu())
             correct.append((outputs.argmax(1) == targets).cpu())

@@ -14,6 +14,7 @@ from ..compensation.stages import Compensator
 from ..compensation.state import State
 from ..config import PruneConfig, SurvivorConfig
 from ..estimation.epsilon import tolerance_of
+from ..inputs.loss import is_cross_entropy
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
 from ..pruning.magnitude import pruned_weights
@@ -54,14 +55,21 @@ def goal(
     """``epsilon`` and ``target_loss`` (nats) of :class:`Networks`.
 
     The training loss is evaluated only where the method needs it: to be reached by survivors that
-    are trained, or for a rule of accuracy, which compensation has no labels for.
+    are trained, or for a rule that compensation has no labels for: one of accuracy, and with
+    another loss than cross-entropy each that is no number.
     """
     method = config.method
-    if method.survivors != "trained" and not (method.moves and epsilon.kind == "accuracy"):
+    if method.survivors != "trained" and not (method.moves and needs_losses(problem, epsilon)):
         return epsilon, 0.0
     train = evaluate(problem, problem.train)
     value = tolerance_of(problem, epsilon, train, progress=progress).value
     return value, train.loss + value
+
+
+def needs_losses(problem: Problem, epsilon: EpsilonRule) -> bool:
+    """Whether the tolerance takes losses that compensation, without labels, does not have."""
+    known = is_cross_entropy(problem.loss)
+    return epsilon.kind == "accuracy" or (not known and epsilon.kind != "nats")
 
 
 class Networks:

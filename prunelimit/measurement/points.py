@@ -15,7 +15,7 @@ from ..inputs.problem import Problem, evaluate
 from ..progress import Progress
 from ..results.types import Cost, Dense
 from .drop import paired_drop
-from .networks import Networks
+from .networks import Networks, needs_losses
 
 __all__ = ["Point", "Points"]
 
@@ -60,12 +60,11 @@ class Points:
         self.dense = Dense(loss=train.loss, accuracy=self._test.accuracy)
         self.epsilon = tolerance_of(problem, config.epsilon, train, progress=progress)
         self._target = self.dense.loss + self.epsilon.value
-        of_accuracy = config.epsilon.kind == "accuracy"  # which needs labels
         self.networks = Networks(
             problem,
             self.method,
             config,
-            epsilon=self.epsilon.value if of_accuracy else config.epsilon,
+            epsilon=self.epsilon.value if needs_losses(problem, config.epsilon) else config.epsilon,
             target_loss=self._target,
             progress=progress,
         )
@@ -74,6 +73,11 @@ class Points:
         self.planned = 0
 
     # -- what they took --------------------------------------------------------------------
+
+    @property
+    def points(self) -> bool:
+        """Whether the metric falls by points, so that tolerances in points mean something."""
+        return self._test.points
 
     @property
     def top(self) -> int:

@@ -34,14 +34,14 @@ _Rule = Callable[[Point], bool]
 
 class Search:
     """Thresholds of ``points`` at the accuracy ``tolerances`` (fractions), to the resolution of
-    ``config``."""
+    ``config``; those of accuracy only where the metric falls by points."""
 
     def __init__(
         self, points: Points, config: MeasureConfig, tolerances: tuple[float, ...]
     ) -> None:
         self.points = points
         self.config = config
-        self.tolerances = tolerances
+        self.tolerances = tolerances if points.points else ()
         self.prunable = points.prunable
         self._refits = points.method.survivors == "trained"
         self._step = max(1, math.floor(config.resolution * self.prunable))

@@ -10,6 +10,7 @@ import torch
 
 from ..config import PruneConfig
 from ..errors import UsageError
+from ..inputs.loss import name_of
 from ..inputs.problem import Evaluation, Problem, evaluate
 from ..inputs.splits import SplitSubset
 from ..progress import Progress, silent
@@ -86,6 +87,11 @@ def sparsest(
     """
     rest, judging = held_out(problem)
     dense = evaluate(problem, judging)
+    if not dense.points:
+        raise UsageError(
+            f"`within` is in points, and the metric {name_of(problem.metric)} has none, as it is "
+            "not from 0 to 1; give an `amount`."
+        )
     rule, target = goal(rest, config, epsilon)
     networks = Networks(
         rest,

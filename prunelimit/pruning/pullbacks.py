@@ -11,6 +11,7 @@ from torch.func import vjp, vmap
 
 from ..curvature.function import NetworkFunction
 from ..inputs.problem import Problem, Split
+from ..inputs.structure import Inputs, mapped
 
 __all__ = ["CHUNK_BYTES", "batches", "pullbacks"]
 
@@ -19,20 +20,20 @@ CHUNK_BYTES = 2**24
 
 
 def pullbacks(
-    problem: Problem, function: NetworkFunction, inputs: Tensor, cotangents: Tensor
+    problem: Problem, function: NetworkFunction, inputs: Inputs, cotangents: Tensor
 ) -> Iterator[tuple[int, Tensor]]:
     """J_i^T c for every sample i and each of its k cotangents, some samples at a time.
 
-    ``inputs`` is (n, ...), ``cotangents`` (n, k, ...) in the shape of the outputs. Yields the index
-    of a first sample and (b, k, D) of the next b, in the problem's dtype.
+    ``inputs`` are of n samples, ``cotangents`` (n, k, ...) in the shape of the outputs. Yields the
+    index of a first sample and (b, k, D) of the next b, in the problem's dtype.
     """
     leaves = tuple(p.detach() for p in problem.parameters().values())
     each = cotangents.shape[1] * problem.layout.size * problem.dtype.itemsize
     chunk = max(1, CHUNK_BYTES // each)
 
-    def of_one(sample: Tensor, directions: Tensor) -> Tensor:
+    def of_one(sample: Inputs, directions: Tensor) -> Tensor:
         def outputs(*free: Tensor) -> Tensor:
-            return function.outputs(free, sample[None])[0]
+            return function.outputs(free, mapped(lambda x: x[None], sample))[0]
 
         pull: Any = vjp(outputs, *leaves)[1]
 
@@ -43,22 +44,30 @@ def pullbacks(
         return found
 
     together: Any = vmap(of_one)
-    for start in range(0, len(inputs), chunk):
-        some = inputs[start : start + chunk], cotangents[start : start + chunk]
+    for start in range(0, len(cotangents), chunk):
+        few, directions = _rows(inputs, start, chunk), cotangents[start : start + chunk]
         try:
-            found = together(*some)
+            found = together(few, directions)
         except (RuntimeError, NotImplementedError):  # an operator that vmap does not know
             found = torch.stack(
-                [_one_by_one(function, leaves, x, c) for x, c in zip(*some, strict=True)]
+                [
+                    _one_by_one(function, leaves, _rows(few, place, 1), each)
+                    for place, each in enumerate(directions)
+                ]
             )
         yield start, found
 
 
+def _rows(inputs: Inputs, start: int, count: int) -> Inputs:
+    return mapped(lambda x: x[start : start + count], inputs)
+
+
 def _one_by_one(
-    function: NetworkFunction, leaves: tuple[Tensor, ...], sample: Tensor, cotangents: Tensor
+    function: NetworkFunction, leaves: tuple[Tensor, ...], sample: Inputs, cotangents: Tensor
 ) -> Tensor:
+    """J^T c of one sample, inputs (1, ...), for each of its ``cotangents``."""
     free = [leaf.detach().requires_grad_() for leaf in leaves]
-    outputs = function.outputs(free, sample[None])[0]
+    outputs = function.outputs(free, sample)[0]
     rows = []
     for direction in cotangents:
         pieces = torch.autograd.grad(
@@ -70,7 +79,7 @@ def _one_by_one(
 
 def batches(
     problem: Problem, function: NetworkFunction, split: Split
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
     """Inputs, targets and outputs (detached) of every batch of ``split``."""
     leaves = [p.detach() for p in problem.parameters().values()]
     for inputs, targets in split.batches(problem.batch_size):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy.stats import binomtest
 
 from ..errors import shown
+from ..results.types import DataInfo
 from ..storage.files import writing
 from .paper import paper
+from .words import in_percent, metric
 
 __all__ = [
     "BLACK",
@@ -37,12 +39,13 @@ __all__ = [
     "RED",
     "WHITE",
     "Look",
-    "accuracy_axis",
     "canvas",
     "error_bars",
     "key",
     "looks",
     "plain",
+    "score_axis",
+    "score_place",
     "sparsity_axis",
     "thinned",
     "titled",
@@ -175,7 +178,7 @@ def _ticks(floor: float, inches: float, points: float) -> list[float]:
     return [t for t in TICKS if 1 - t >= floor and _decades(1 - t) in places]
 
 
-def accuracy_axis(axes: Axes, fewest: float, inches: float = 2.0) -> None:
+def _errors_axis(axes: Axes, fewest: float, inches: float = 2.0) -> None:
     """Share of errors on a logarithmic axis that grows downwards, labelled with the accuracy."""
     axes.set_yscale("log")
     axes.set_ylim(1.0, fewest / 1.2)
@@ -183,9 +186,29 @@ def accuracy_axis(axes: Axes, fewest: float, inches: float = 2.0) -> None:
     axes.yaxis.set_major_locator(FixedLocator([1 - t for t in ticks]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - y):.3g}"))
-    axes.set_ylabel(
-        "test accuracy, %\n(log of errors)" if inches < 2.4 else "test accuracy, % (log of errors)"
-    )
+
+
+def score_place(data: DataInfo, scores: Sequence[float]) -> Callable[[float], float]:
+    """Where a value of the metric stands on its axis: of one in percent its errors, none below half
+    of the fewest; of another as it is."""
+    if not in_percent(data):
+        return float
+    least = _fewest(scores) / 2
+    return lambda value: max(1 - value, least)
+
+
+def score_axis(axes: Axes, data: DataInfo, scores: Sequence[float], inches: float = 2.0) -> None:
+    """The axis of the metric: of one in percent logarithmic in the errors, of another as it is."""
+    if not in_percent(data):
+        axes.set_ylabel(f"test {metric(data)}")
+        return
+    _errors_axis(axes, _fewest(scores) / 2, inches)
+    name = f"test {metric(data)}, %"
+    axes.set_ylabel(f"{name}\n(log of errors)" if inches < 2.4 else f"{name} (log of errors)")
+
+
+def _fewest(scores: Sequence[float]) -> float:
+    return min([1 - each for each in scores if each < 1] or [0.01])
 
 
 def sparsity_axis(axes: Axes, floor: float) -> None:

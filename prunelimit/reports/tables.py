@@ -20,6 +20,7 @@ from ..results.types import (
     Cost,
     CrossCheck,
     CurvatureSummary,
+    DataInfo,
     Dense,
     Epsilon,
     LayerResult,
@@ -36,17 +37,20 @@ from ..results.types import (
 )
 from .command import problem_line
 from .words import (
-    accuracy,
     basis,
     count,
     digits,
+    fall,
     interval,
     matrix,
+    metric,
     modelled,
     percent,
     predicted,
     rule,
+    score,
     span,
+    unit,
 )
 
 __all__ = [
@@ -120,7 +124,7 @@ def _reliability(reliability: Reliability) -> Group:
         )
     places = digits(point.sparsity for point in reliability.path)
     path = _grid(
-        "Loss rise along the pruning path, nats",
+        "Loss rise along the pruning path",
         ("sparsity", "actual", "quadratic part", "linear part"),
         (
             (
@@ -142,20 +146,22 @@ def _point(text: str) -> RenderableType:
     return row
 
 
-def _dense(dense: Dense) -> tuple[str, str]:
-    return "dense network", f"loss {dense.loss:.4g}, test accuracy {accuracy(dense.accuracy)}"
+def _dense(dense: Dense, data: DataInfo) -> tuple[str, str]:
+    scored = f"test {metric(data)} {score(dense.accuracy, data)}"
+    return "dense network", f"loss {dense.loss:.4g}, {scored}"
 
 
-def _tolerance(epsilon: Epsilon) -> list[tuple[str, str]]:
+def _tolerance(epsilon: Epsilon, data: DataInfo) -> list[tuple[str, str]]:
     """With where it comes from, and what is to be said of it."""
-    rows = [("loss tolerance", f"{epsilon.value:.4g} nats ({epsilon.rule})")]
+    rows = [("loss tolerance", f"{epsilon.value:.4g}{unit(data)} ({epsilon.rule})")]
     if epsilon.interval is not None and epsilon.sparsity is not None:
         low, high = epsilon.interval
         rows.append(
             (
                 "",
                 f"{low:.4g} to {high:.4g}: what one-shot pruning to {percent(epsilon.sparsity, 2)} "
-                f"adds, where accuracy on {epsilon.held_out:,} training samples has fallen so far",
+                f"adds, where {metric(data)} on {epsilon.held_out:,} training samples has "
+                "fallen so far",
             )
         )
     if epsilon.note is not None:
@@ -240,8 +246,8 @@ def train_table(result: TrainResult) -> RenderableType:
     return _pairs(
         f"{result.model.spec} trained on {result.data.spec}",
         [
-            ("test accuracy", accuracy(result.dense.accuracy)),
-            ("training loss", f"{result.dense.loss:.4g} nats"),
+            (f"test {metric(result.data)}", score(result.dense.accuracy, result.data)),
+            ("training loss", f"{result.dense.loss:.4g}{unit(result.data)}"),
             ("parameters", f"{result.model.parameters:,}"),
             ("prunable weights", f"{result.model.prunable:,}"),
             *_written(result.artifact),
@@ -333,8 +339,8 @@ def predict_table(
         f"Sparsity of {result.model.spec} on {result.data.spec}, of prunable weights",
         [
             *_headlines(result, more, spell),
-            *_tolerance(result.epsilon),
-            _dense(result.dense),
+            *_tolerance(result.epsilon, result.data),
+            _dense(result.dense, result.data),
             ("cost", _products(result.curvature)),
             *_rounded(result.curvature),
             *_checked(result.curvature.cross_check),
@@ -406,11 +412,14 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
         plain = percent(result.one_shot.sparsity)
         rows.append((f"{prune} -o pruned.pt", f"plain, {plain}"))
     about = f"about {span(staged)}"
+    if result.data.points:
+        rows.append(
+            (
+                f"{prune} --within 0.5pp --survivors staged -o pruned.pt",
+                f"sparsest within half a point of {metric(result.data)}, {about} or more",
+            )
+        )
     rows += [
-        (
-            f"{prune} --within 0.5pp --survivors staged -o pruned.pt",
-            f"sparsest within half a point of accuracy, {about} or more",
-        ),
         (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}"),
         (f"{measure} --survivors trained", "tests the limit"),
     ]
@@ -431,10 +440,10 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
                 f"{result.nonzero:,} of {result.model.prunable:,} not zero",
             ),
             (
-                "test accuracy",
-                f"{accuracy(result.accuracy_before)} before, "
-                f"{accuracy(result.accuracy_after)} after "
-                f"({0.0 - 100 * result.drop:+.2f} pp, +- {100 * result.standard_error:.2f})",
+                f"test {metric(result.data)}",
+                f"{score(result.accuracy_before, result.data)} before, "
+                f"{score(result.accuracy_after, result.data)} after "
+                f"({fall(result.drop, result.standard_error, result.data)})",
             ),
             *_held_out(result.within),
             *_shared(result.allocation, result.calibration),
@@ -507,7 +516,7 @@ def _compensation(found: CompensationResult) -> list[RenderableType]:
 
 def measure_table(result: MeasureResult) -> RenderableType:
     """The thresholds, then the curve."""
-    facts = [_dense(result.dense), *_tolerance(result.epsilon)]
+    facts = [_dense(result.dense, result.data), *_tolerance(result.epsilon, result.data)]
     facts += _shared(result.allocation, result.calibration)
     if result.witness is not None:
         facts += _witness(result.witness)
@@ -520,15 +529,18 @@ def measure_table(result: MeasureResult) -> RenderableType:
     thresholds = _grid(
         "Thresholds, of prunable weights",
         ("largest sparsity with", "sparsity"),
-        ((rule(each), interval(each.sparsity, each.interval)) for each in result.thresholds),
+        (
+            (rule(each, result.data), interval(each.sparsity, each.interval))
+            for each in result.thresholds
+        ),
     )
     curve = _grid(
         "Curve",
-        ("sparsity", "test accuracy", "training loss", "weights not zero"),
+        ("sparsity", f"test {metric(result.data)}", "training loss", "weights not zero"),
         (
             (
                 percent(point.sparsity, 2),
-                accuracy(point.accuracy),
+                score(point.accuracy, result.data),
                 f"{point.loss:.4g}",
                 f"{point.nonzero:,}",
             )
@@ -562,8 +574,8 @@ def compare_table(result: CompareResult) -> RenderableType:
         [
             ("limit", f"{interval(limit.sparsity, limit.interval)} of prunable weights"),
             ("reliable", "yes" if result.reliability.ok else "NO"),
-            _dense(result.dense),
-            *_tolerance(result.epsilon),
+            _dense(result.dense, result.data),
+            *_tolerance(result.epsilon, result.data),
         ],
     )
     columns: dict[tuple[str, float], str] = {}

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .. import plugins
-from ..results.types import OneShot, Threshold
+from ..results.types import DataInfo, OneShot, Threshold
 
 __all__ = [
-    "accuracy",
     "basis",
     "count",
     "digits",
+    "fall",
+    "in_percent",
     "interval",
     "matrix",
+    "metric",
     "modelled",
     "percent",
     "predicted",
     "rule",
+    "score",
     "span",
+    "unit",
 ]
 
 
@@ -33,9 +37,32 @@ def percent(fraction: float, places: int | None = None) -> str:
     return f"{100 * fraction:.{digits([fraction]) if places is None else places}f}%"
 
 
-def accuracy(fraction: float) -> str:
-    """An accuracy: two decimals, as on test sets of ten thousand."""
-    return f"{100 * fraction:.2f}%"
+def metric(data: DataInfo) -> str:
+    """What people call the metric: that of a user's own by the name of its function."""
+    return plugins.label("metric", data.metric).rpartition(":")[2]
+
+
+def in_percent(data: DataInfo) -> bool:
+    """Whether the metric is read in percent."""
+    known = (each for each in plugins.describe("metric") if each.name == data.metric)
+    return any(each.facts.get("percent", False) for each in known)
+
+
+def score(value: float, data: DataInfo) -> str:
+    """A value of the metric; an accuracy with two decimals, as on test sets of ten thousand."""
+    return f"{100 * value:.2f}%" if in_percent(data) else f"{value:.4f}"
+
+
+def fall(drop: float, error: float, data: DataInfo) -> str:
+    """What the metric lost, with its standard error."""
+    if in_percent(data):
+        return f"{0.0 - 100 * drop:+.2f} pp, +- {100 * error:.2f}"
+    return f"{0.0 - drop:+.4f}, +- {error:.4f}"
+
+
+def unit(data: DataInfo) -> str:
+    """Of the loss, with a space before it: nats of a logarithm of probabilities, else none."""
+    return " nats" if data.loss in ("cross-entropy", "bce") else ""
 
 
 def interval(fraction: float, bounds: tuple[float, float]) -> str:
@@ -55,12 +82,12 @@ def matrix(kind: str) -> str:
     return plugins.label("curvature", kind)
 
 
-def rule(threshold: Threshold) -> str:
+def rule(threshold: Threshold, data: DataInfo) -> str:
     """What a threshold holds, in words."""
     if threshold.rule == "accuracy":
-        return f"accuracy within {100 * threshold.tolerance:g} pp of dense"
+        return f"{metric(data)} within {100 * threshold.tolerance:g} pp of dense"
     return {
-        "dense-accuracy": "accuracy at least dense",
+        "dense-accuracy": f"{metric(data)} at least dense",
         "loss": f"loss within epsilon ({threshold.tolerance:.3g})",
         "feasibility": f"survivors trained to loss within epsilon ({threshold.tolerance:.3g})",
     }.get(threshold.rule, threshold.rule)

@@ -67,13 +67,21 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """The data the numbers belong to; ``samples`` counts those used of ``split``."""
+    """The data the numbers belong to, and what a network is judged by on them.
+
+    ``samples`` counts those used of ``split``; ``classes`` is 0 where targets are numbers. ``loss``
+    and ``metric`` are names, or FILE.py:ATTR; what results call accuracy is that metric. It has
+    ``points`` where 1 is perfect, so that tolerances can be hundredths of that.
+    """
 
     spec: str
     split: str
     samples: int
     classes: int
     test_samples: int
+    loss: str = "cross-entropy"
+    metric: str = "accuracy"
+    points: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +101,8 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
-    """The unpruned network: mean training loss (nats) and test accuracy (fraction)."""
+    """The unpruned network: mean training loss and test accuracy (fraction), or the metric
+    that the data name."""
 
     loss: float
     accuracy: float

@@ -181,7 +181,7 @@ def _epoch(
     # Every epoch has its own seeds, so a resumed one needs no generator's state.
     order_seed, dropout_seed = np.random.SeedSequence((seed, epoch)).generate_state(2)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(int(order_seed)))
-    batch = min(config.train_batch_size, samples)
+    batch = problem.batch(config.train_batch_size)
     if batch > 1 and samples % batch == 1:
         order = order[:-1]  # batch norm has no statistics of a single sample
     torch.manual_seed(int(dropout_seed))
@@ -201,7 +201,7 @@ def _epoch(
                 _add_sign(penalised, config.l1)
             optimizer.step()
             losses.append(loss.detach())
-            counts.append(len(inputs))
+            counts.append(len(targets))
     finally:
         model.eval()
     mean = float(np.average(torch.stack(losses).cpu().double().numpy(), weights=counts))

@@ -225,7 +225,7 @@ def _minibatches(survivors: _Survivors, passes: int, lr: float, batch_size: int,
     finite or the end of the budget is reached."""
     problem = survivors.problem
     samples = len(problem.train)
-    batch = min(batch_size, samples)
+    batch = problem.batch(batch_size)
     steps = passes * math.ceil(samples / batch)
     weights = survivors.best.clone().requires_grad_()
     optimizer = torch.optim.Adam([weights], lr)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...inputs.structure import Inputs
 from ..operator import CurvatureOperator, Derivatives, Function
 
 NAME = "ggn"
@@ -31,7 +32,7 @@ def _clipped(values: np.ndarray) -> np.ndarray:
 
 
 def _pulled_back(
-    function: Function, leaves: tuple[Tensor, ...], inputs: Tensor, targets: Tensor
+    function: Function, leaves: tuple[Tensor, ...], inputs: Inputs, targets: Tensor
 ) -> Derivatives:
     """J^T u as a function of the dummy ``cotangent`` u, the network's ``outputs``, and the gradient
     of the loss in the ``detached`` outputs."""
@@ -72,7 +73,7 @@ def _product(graph: Derivatives, direction: Sequence[Tensor], keep: bool) -> Seq
 def _forward(
     function: Function,
     free: Sequence[Tensor],
-    batch: Sequence[Tensor],
+    batch: Sequence[Any],
     direction: Sequence[Tensor],
 ) -> Sequence[Tensor]:
     """J^T B J v with J v by forward mode and J^T by backward."""

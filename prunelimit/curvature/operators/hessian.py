@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...inputs.structure import Inputs
 from ..operator import CurvatureOperator, Derivatives, Function
 
 NAME = "hessian"
@@ -29,7 +30,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _gradient(
-    function: Function, leaves: tuple[Tensor, ...], inputs: Tensor, targets: Tensor
+    function: Function, leaves: tuple[Tensor, ...], inputs: Inputs, targets: Tensor
 ) -> Derivatives:
     """The gradient of the batch's share of the mean loss."""
     share = function.share(function.outputs(leaves, inputs), targets)
@@ -51,7 +52,7 @@ def _product(graph: Derivatives, direction: Sequence[Tensor], keep: bool) -> Seq
 def _forward(
     function: Function,
     free: Sequence[Tensor],
-    batch: Sequence[Tensor],
+    batch: Sequence[Any],
     direction: Sequence[Tensor],
 ) -> Sequence[Tensor]:
     """The derivative of the gradient along ``direction``."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from ...curvature.function import NetworkFunction
-from ...inputs.problem import Problem, Split, cross_entropy
+from ...errors import UsageError
+from ...inputs.loss import Loss
+from ...inputs.problem import Problem, Split
 from ...progress import Progress, silent
 from ...randomness import generator
 from ..criterion import Criterion, Scores
@@ -25,6 +27,9 @@ EXACT_OUTPUTS = 32
 DRAWS = 8
 """Random sign vectors per sample beyond."""
 
+MOST_OUTPUTS = 512
+"""Outputs of a sample up to which the Hessian of a loss of the user's own is factored."""
+
 
 def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress = silent) -> Tensor:
     """Diagonal of the GGN of the mean loss over ``split``; float64, (D,), none negative.
@@ -40,28 +45,54 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
     total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
     done = 0
     for inputs, targets, outputs in batches(problem, function, split):
-        roots = _roots(problem, outputs, targets)
-        if outputs[0].numel() > EXACT_OUTPUTS:
-            shape = (len(outputs), outputs[0].numel(), DRAWS)
-            signs = torch.randint(0, 2, shape, generator=draws) * 2 - 1
-            roots = roots @ signs.to(roots) / DRAWS**0.5
-        columns = roots.transpose(1, 2).reshape(len(outputs), -1, *outputs.shape[1:])
+        columns = _columns(problem, outputs, targets, _directions(outputs, draws))
         for start, found in pullbacks(problem, function, inputs, columns):
             progress("diagonal", done + start + len(found), len(split))
             # A chunk has few terms, none negative, so its own sum needs no float64.
             total += found.square_().sum(dim=(0, 1))
-        done += len(inputs)
+        done += len(targets)
     return total / len(split)
 
 
+def _directions(outputs: Tensor, draws: torch.Generator) -> Tensor:
+    """(k, n, ...): every unit vector of a sample's outputs, or a few sign vectors that count less
+    each."""
+    count, size = len(outputs), outputs[0].numel()
+    if size <= EXACT_OUTPUTS:
+        eye = torch.eye(size, dtype=outputs.dtype, device=outputs.device)
+        return eye.view(size, 1, *outputs.shape[1:]).expand(size, *outputs.shape)
+    signs = torch.randint(0, 2, (count, size, DRAWS), generator=draws) * 2 - 1
+    scaled: Tensor = signs.to(outputs) / DRAWS**0.5
+    return scaled.permute(2, 0, 1).reshape(DRAWS, *outputs.shape)
+
+
+def _columns(problem: Problem, outputs: Tensor, targets: Tensor, directions: Tensor) -> Tensor:
+    """A d for ``directions`` (k, n, ...), with A A^T the Hessian of each sample's loss in its
+    outputs; (n, k, ...)."""
+    loss = problem.loss
+    if isinstance(loss, Loss):
+        found = [loss.root(outputs, targets, loss.form, each) for each in directions]
+        return torch.stack(found, 1)
+    roots = _roots(problem, outputs, targets)
+    flat = directions.reshape(*directions.shape[:2], -1).permute(1, 2, 0)
+    columns: Tensor = (roots @ flat).transpose(1, 2)
+    return columns.reshape(len(outputs), -1, *outputs.shape[1:])
+
+
 def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
-    """A with A A^T the Hessian of each sample's loss in its C outputs; (n, C, C)."""
-    if problem.loss is cross_entropy and outputs.ndim == 2:
-        # diag(p) - p p^T = A A^T with A = diag(q) - p q^T, q the square root of p.
-        shares = outputs.softmax(dim=1)
-        root = shares.sqrt()
-        return torch.diag_embed(root) - shares[:, :, None] * root[:, None, :]
+    """A with A A^T the Hessian of each sample's loss, one of the user's own, in its C outputs;
+    (n, C, C).
+
+    Raises:
+        UsageError: there are too many outputs for that.
+    """
     size = outputs[0].numel()
+    if size > MOST_OUTPUTS:
+        raise UsageError(
+            f"`criterion` obd factors the loss's Hessian in the outputs, and with a loss of your "
+            f"own {size:,} outputs a sample are too many; give a built-in `loss`, or another "
+            "`criterion`."
+        )
     hessians = []
     for output, target in zip(outputs, targets, strict=True):
 

@@ -74,7 +74,7 @@ def sample_gradients(problem: Problem, split: Split, progress: Progress = silent
         for start, found in pullbacks(problem, function, inputs, slope[:, None]):
             gradients[done + start : done + start + len(found)] = found[:, 0]
             progress("gradients of samples", done + start + len(found), count)
-        done += len(inputs)
+        done += len(targets)
     return gradients
 
 

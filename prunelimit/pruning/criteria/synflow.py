@@ -17,6 +17,7 @@ from ...errors import InputError
 from ...inputs.call import call
 from ...inputs.problem import Problem, Split
 from ...inputs.resolve import reason
+from ...inputs.structure import mapped
 from ...progress import Progress
 from ..criterion import Criterion, Scores
 from ..layers import prunable_part
@@ -97,12 +98,17 @@ def linear_twin(model: nn.Module) -> nn.Module:
     return twin
 
 
+def _ones(like: Tensor) -> Tensor:
+    """Ones in the place of numbers; of a mask, that all counts."""
+    return torch.ones_like(like, dtype=None if like.dtype == torch.bool else torch.float64)
+
+
 class _Flow:
     def __init__(self, problem: Problem, split: Split) -> None:
         self.problem = problem
         self.twin = linear_twin(problem.model)
         inputs, _ = next(iter(split.batches(1)))
-        self.inputs = torch.ones_like(inputs, dtype=torch.float64)
+        self.inputs = mapped(_ones, inputs)
         self.magnitudes = problem.vector().abs().to(torch.float64)
         # The twin lost its norms, but the free parameters are none of theirs.
         self.names = set(dict(self.twin.named_parameters()))

@@ -12,11 +12,12 @@ from ...results.types import CompareResult, OneShot, PredictResult
 from ..drawing import (
     GREY,
     ORANGE,
-    accuracy_axis,
     canvas,
     key,
     looks,
     plain,
+    score_axis,
+    score_place,
     sparsity_axis,
     titled,
 )
@@ -48,7 +49,7 @@ def plot_compare(
     points = [p for m in result.methods for p in m.curve if p.sparsity < 1]
     floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
     accuracies = [result.dense.accuracy, *(p.accuracy for p in points)]
-    fewest = min([1 - each for each in accuracies if each < 1] or [0.01])
+    place = score_place(result.data, accuracies)
     limit, stroke = result.limit, paper().stroke
     styles = looks(method.method for method in result.methods)
     with canvas(path, height=5.2) as (figure, axes):
@@ -65,17 +66,17 @@ def plot_compare(
                 label="predicted one-shot threshold "
                 f"{interval(one_shot.sparsity, one_shot.interval)}",
             )  # fmt: skip
-        axes.axhline(max(1 - result.dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
+        axes.axhline(place(result.dense.accuracy), color=GREY, linewidth=0.8)
         for method in result.methods:
             look = styles[method.method]
             shown = [p for p in method.curve if 1 - p.sparsity >= floor]
             axes.plot(
                 [1 - p.sparsity for p in shown],
-                [max(1 - p.accuracy, fewest / 2) for p in shown],
+                [place(p.accuracy) for p in shown],
                 color=look.colour, marker=look.marker, linestyle=look.line,
                 linewidth=1.3 * stroke, markersize=4.5 * stroke, label=plain(method.method),
             )  # fmt: skip
-        accuracy_axis(axes, fewest / 2, 0.6 * paper().height(5.2))
+        score_axis(axes, result.data, accuracies, 0.6 * paper().height(5.2))
         sparsity_axis(axes, floor)
         titled(axes, f"Methods on {plain(result.model.spec)}, {plain(result.data.spec)}")
         key(figure, axes, 3)

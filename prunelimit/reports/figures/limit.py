@@ -15,7 +15,7 @@ from ...results.types import Limit, PredictResult
 from ..drawing import BLACK, BLUE, GREEN, GREY, ORANGE, RED, canvas, key, plain, titled
 from ..figure import ReportFigure
 from ..paper import paper
-from ..words import percent
+from ..words import percent, unit
 
 NAME = "limit"
 ORDER = 1
@@ -82,7 +82,7 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         titled(
             axes,
             f"Pruning limit of {plain(result.model.spec)} on {plain(result.data.spec)}\n"
-            f"loss tolerance epsilon {result.epsilon.value:.3g} nats",
+            f"loss tolerance epsilon {result.epsilon.value:.3g}{unit(result.data)}",
         )
         key(figure, axes)
     return figure

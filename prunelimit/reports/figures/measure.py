@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,20 @@ from ..drawing import (
     GREY,
     ORANGE,
     Look,
-    accuracy_axis,
     canvas,
     error_bars,
     key,
     looks,
     plain,
+    score_axis,
+    score_place,
     sparsity_axis,
     titled,
     wrapped,
 )
 from ..figure import ReportFigure
 from ..paper import paper
-from ..words import interval, percent
+from ..words import interval, metric, percent, unit
 
 NAME = "measure"
 ORDER = 2
@@ -54,31 +55,34 @@ def plot_measure(
     target = dense.loss + results[0].epsilon.value
     curves = [p for r in results for p in r.curve if p.sparsity < 1]
     floor = max(min((1 - p.sparsity for p in curves), default=0.01) / 1.3, 1e-4)
-    fewest = min([1 - p.accuracy for p in curves if p.accuracy < 1] or [0.01])
+    data, scores = results[0].data, [p.accuracy for p in curves]
+    place = score_place(data, scores)
     styles = looks(result.method for result in results)
     stroke = paper().stroke
+    # Only a share of samples has the sampling error that the bars show.
+    shares = data.metric == "accuracy" and data.test_samples > 0
     with canvas(path, 2, 6.8, sharex=True) as (figure, (upper, lower)):
         for result in results:
             look = styles[result.method]
             points = [p for p in result.curve if 1 - p.sparsity >= floor]
             kept = [1 - p.sparsity for p in points]
-            errors = [max(1 - p.accuracy, fewest / 2) for p in points]
+            errors = [place(p.accuracy) for p in points]
             style: dict[str, Any] = {
                 "color": look.colour, "marker": look.marker, "linestyle": look.line,
                 "linewidth": 1.3 * stroke, "markersize": 3.5 * stroke,
             }  # fmt: skip
             upper.plot(kept, errors, label=f"measured, {plain(result.method)}", **style)
             lower.plot(kept, [p.loss for p in points], **style)
-            if result.data.test_samples > 0 and points:
+            if shares and points:
                 upper.errorbar(
                     kept, errors, fmt="none", ecolor=look.colour, elinewidth=0.8 * stroke,
                     yerr=error_bars(
                         [p.accuracy for p in points], result.data.test_samples,
-                        _confidence(result), fewest / 2,
+                        _confidence(result), place(1.0),
                     ),
                 )  # fmt: skip
-        _thresholds(results, styles, upper, lower, floor, fewest)
-        upper.axhline(max(1 - dense.accuracy, fewest / 2), color=GREY, linewidth=0.8)
+        _thresholds(results, styles, upper, lower, floor, place)
+        upper.axhline(place(dense.accuracy), color=GREY, linewidth=0.8)
         lower.axhline(target, color=GREY, linewidth=0.8)
         lower.annotate(
             "dense loss + epsilon", (1, target), xytext=(2, 3), textcoords="offset points",
@@ -86,13 +90,15 @@ def plot_measure(
         )  # fmt: skip
         if predicted is not None:
             _predictions(predicted, upper, lower, floor)
-        if results[0].data.test_samples > 0:
+        if shares:
             level = f"{100 * _confidence(results[0]):g}%"
             samples = f"{results[0].data.test_samples:,}"
             upper.plot([], [], " ", label=f"bars: {level} sampling error of {samples} test samples")
         tall = paper().height(6.8) / 2.6
-        accuracy_axis(upper, fewest / 2, tall)
-        lower.set_ylabel(wrapped("mean training loss, nats (log)", tall / paper().width))
+        score_axis(upper, data, scores, tall)
+        of = unit(data)
+        label = "mean training loss" + (f",{of}" if of else "") + " (log)"
+        lower.set_ylabel(wrapped(label, tall / paper().width))
         lower.set_yscale("log")
         sparsity_axis(lower, floor)
         titled(
@@ -131,7 +137,7 @@ def _thresholds(
     upper: Axes,
     lower: Axes,
     floor: float,
-    fewest: float,
+    place: Callable[[float], float],
 ) -> None:
     """Mark the first accuracy threshold and the loss threshold of every method, with intervals."""
     stroke = paper().stroke
@@ -142,10 +148,10 @@ def _thresholds(
             upper.axvline(
                 max(1 - accuracy.sparsity, floor), color=colour, linestyle="--",
                 linewidth=1.2 * stroke,
-                label=f"accuracy within {100 * accuracy.tolerance:g} pp to "
+                label=f"{metric(result.data)} within {100 * accuracy.tolerance:g} pp to "
                 f"{percent(accuracy.sparsity)}",
             )  # fmt: skip
-            level = max(1 - result.dense.accuracy + accuracy.tolerance, fewest / 2)
+            level = place(result.dense.accuracy - accuracy.tolerance)
             _span(upper, accuracy, level, colour, floor)
         loss = next((t for t in result.thresholds if t.rule in ("loss", "feasibility")), None)
         if loss is not None:
