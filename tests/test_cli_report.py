@@ -230,7 +230,8 @@ class TestCheck:
         assert 'download="refit.json"' in text and "Passed." in text
         outcome = prunelimit(*given, "--report", "page.html")
         assert outcome.code == 2 and "page.html exists" in outcome.stderr
-        outcome = prunelimit(*given, "--tolerance", "0pp", "--report", "failed.md", "-q")
+        floor = ("--min-sparsity", "0.9999")
+        outcome = prunelimit(*given, *floor, "--report", "failed.md", "-q")
         assert outcome.code == 1 and "**FAILED**" in Path("failed.md").read_text()
         outcome = prunelimit(*given, "--report", "predict.json", "--force")
         assert outcome.code == 2 and "is an input" in outcome.stderr

@@ -75,7 +75,7 @@ def test_a_sparsity_fails_only_where_its_whole_interval_is_below(
 @pytest.mark.parametrize(
     ("floor", "passed", "said"),
     [
-        ("0.9=0.97", True, "at 90.00% is 97.00%"),
+        ("0.9=0.97", True, "The accuracy at 90.00% is 97.00%"),
         ("0.9=0.973", True, "no failure"),
         ("0.9=0.974", False, "97.40%"),
         ("0.6=0.96", True, "at 90.00%, the next sparsity measured,"),

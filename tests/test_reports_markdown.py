@@ -79,7 +79,9 @@ def _close(found: list[Token], begin: int) -> int:
 def test_reasons_are_not_hidden() -> None:
     given = [("p.json", both(reliability=UNRELIABLE)), ("c.json", verdict(False))]
     head = shown(markdown(collect(given)).partition("<details>")[0])
-    for reason in (*UNRELIABLE.reasons, *verdict(False).reasons):
+    failed = verdict(False).agreement
+    assert failed is not None
+    for reason in (*UNRELIABLE.reasons, *failed.reasons):
         assert reason in head
     assert "FAILED" in head
 

@@ -324,7 +324,13 @@ def check(
 
 
 def _judged(given: PredictResult | MeasureResult | str | Path) -> PredictResult | MeasureResult:
-    return read_judged(Path(given)) if isinstance(given, (str, Path)) else given
+    if isinstance(given, (str, Path)):
+        return read_judged(Path(given))
+    if not isinstance(given, (PredictResult, MeasureResult)):
+        raise UsageError(
+            f"A result of predict or measure is needed, or its file, not a {type(given).__name__}."
+        )
+    return given
 
 
 @takes(CurvatureConfig)

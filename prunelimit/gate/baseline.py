@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..results.types import Gate, MeasureResult, PredictResult
-from .floors import accuracy_interval
+from .floors import score_interval
 
 __all__ = ["against_baseline"]
 
@@ -98,16 +98,17 @@ def _numbers(result: Judged) -> dict[str, _Number]:
             found["plain"] = _Number(result.one_shot.sparsity, result.one_shot.interval)
         return found
     found = {
-        f"sparsity within {100 * each.tolerance:g} pp of accuracy": _Number(
+        f"sparsity within {100 * each.tolerance:g} pp of {result.data.metric}": _Number(
             each.sparsity, each.interval
         )
         for each in result.thresholds
         if each.rule == "accuracy"
     }
-    samples = result.data.test_samples
-    for point in result.curve:
-        interval = accuracy_interval(point.accuracy, samples)
-        found[f"accuracy at {100 * point.sparsity:.2f}%"] = _Number(point.accuracy, interval)
+    for point in result.curve if result.data.points else ():
+        interval = score_interval(point.accuracy, result.data)
+        found[f"{result.data.metric} at {100 * point.sparsity:.2f}%"] = _Number(
+            point.accuracy, interval
+        )
     return found
 
 

@@ -7,10 +7,10 @@ from statistics import NormalDist
 
 from ..errors import InputError
 from ..pruning.magnitude import removal_count
-from ..results.types import Gate, MeasurePoint, MeasureResult, Threshold
+from ..results.types import DataInfo, Gate, MeasurePoint, MeasureResult, Threshold
 from ..values import AccuracyFloor, SparsityFloor
 
-__all__ = ["accuracy_interval", "min_accuracy", "min_sparsity"]
+__all__ = ["accuracy_interval", "min_accuracy", "min_sparsity", "require_points", "score_interval"]
 
 CONFIDENCE = 0.95
 """Level of the intervals that are made here."""
@@ -25,7 +25,7 @@ def min_sparsity(measured: MeasureResult, floor: SparsityFloor) -> Gate:
         InputError: the measurement has no accuracy threshold at that tolerance.
     """
     threshold = _threshold(measured, floor.tolerance)
-    what = f"Accuracy stays within {100 * threshold.tolerance:g} pp"
+    what = f"The {measured.data.metric} stays within {100 * threshold.tolerance:g} pp"
     value, interval = threshold.sparsity, threshold.interval
     passed = max(value, interval[1]) >= floor.sparsity
     reason = f"{what} up to {_percent(value)} ({_percent(interval[0])} to {_percent(interval[1])})"
@@ -52,8 +52,9 @@ def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
     Raises:
         InputError: the measurement does not say, as it has no point there.
     """
+    require_points(measured.data)
     point, exact = _point(measured, floor.sparsity)
-    interval = accuracy_interval(point.accuracy, measured.data.test_samples)
+    interval = score_interval(point.accuracy, measured.data)
     passed = max(point.accuracy, interval[1]) >= floor.accuracy
     if not exact and not passed:
         raise InputError(
@@ -62,7 +63,7 @@ def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
             f"measure that one too, with `sparsities`."
         )
     where = _percent(point.sparsity) + ("" if exact else ", the next sparsity measured,")
-    reason = f"The accuracy at {where} is {_percent(point.accuracy)}"
+    reason = f"The {measured.data.metric} at {where} is {_percent(point.accuracy)}"
     reason += f" ({_percent(interval[0])} to {_percent(interval[1])})"
     reason += f"; at least {_percent(floor.accuracy)} is asked for"
     if passed and point.accuracy < floor.accuracy:
@@ -76,6 +77,26 @@ def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
         bound=floor.accuracy,
         reason=f"{reason}.",
     )
+
+
+def score_interval(score: float, data: DataInfo) -> tuple[float, float]:
+    """The sampling interval of a value of the metric: of a share of samples by
+    :func:`accuracy_interval`, of another metric nothing is known."""
+    shares = data.metric == "accuracy"
+    return accuracy_interval(score, data.test_samples) if shares else (score, score)
+
+
+def require_points(data: DataInfo) -> None:
+    """Refuse a metric that no floor in points can be put under.
+
+    Raises:
+        InputError: the metric is not one where 1 is perfect.
+    """
+    if not data.points:
+        raise InputError(
+            f"The metric {data.metric} has no points, as it is not from 0 to 1; give a gate on "
+            "sparsity or loss."
+        )
 
 
 def accuracy_interval(accuracy: float, samples: int) -> tuple[float, float]:
