@@ -47,7 +47,7 @@ FIRST = """\
 How sparse can a trained network be made, and was the prediction right?
 
 Type one of these:
-  prunelimit demo            the whole story on data that come along, in a minute
+  prunelimit demo            the whole story in a minute, on data inside
   prunelimit inspect CKPT    what a checkpoint holds; nothing in it is run
   prunelimit predict CKPT    how sparse that network can be made
   prunelimit --help          all commands"""

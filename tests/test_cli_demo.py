@@ -66,7 +66,7 @@ def test_its_files_are_those_of_the_commands(prunelimit: Run) -> None:
     assert cut["sparsity"] == predicted["one_shot"]["sparsity"]
     again = prunelimit("check", "there/predict.json", "there/measure-refit.json", "--json", "-q")
     verdict = json.loads(Path("there/check.json").read_text())
-    assert again.document["difference_pp"] == verdict["agreement"]["difference_pp"]
+    assert again.document["agreement"]["difference_pp"] == verdict["agreement"]["difference_pp"]
     assert again.code == (0 if verdict["passed"] else 1)
 
 

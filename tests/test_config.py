@@ -61,6 +61,7 @@ COMMAND = {
     "TrainConfig": "train",
     "PlotConfig": "plot",
     "ReportConfig": "report",
+    "ExportConfig": "export",
 }
 
 

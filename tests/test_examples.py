@@ -64,7 +64,9 @@ def commands(script: Path) -> list[list[str]]:
 
 def test_there_is_nothing_that_no_test_runs() -> None:
     others = {path for path in EXAMPLES if path not in SCRIPTS}
-    assert others == {GATE / name for name in ("gate.sh", "lenet.safetensors", "prune-gate.yml")}
+    run_elsewhere = {GATE / "gitlab.yml"}  # by test_ci
+    names = ("gate.sh", "lenet.safetensors", "prune-gate.yml")
+    assert others - run_elsewhere == {GATE / name for name in names}
     assert SCRIPTS
 
 
