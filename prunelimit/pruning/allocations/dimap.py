@@ -44,8 +44,9 @@ def module_of(name: str) -> str:
 def module_scores(magnitudes: Tensor) -> Tensor:
     """w_p^2 / (sum of w_i^2 over all i that are not after p in descending order); float64, (n,).
 
-    He and Zhou 2024, the importance by information distortion, of all weights of one module. It is
-    monotone in the magnitude, ties by index, and 1 for the largest. Zero where all of them are.
+    He and Zhou 2024, Imp, the importance by information distortion, of all weights of one module;
+    the order is read as descending. It is monotone in the magnitude, ties by index, and 1 for the
+    largest. Zero where all of them are.
     """
     squares = magnitudes.to(torch.float64).square()
     order = torch.argsort(squares, stable=True)

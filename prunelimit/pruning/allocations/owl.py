@@ -31,7 +31,8 @@ def outlier_shares(ranking: Ranking) -> list[float]:
     """Share of the entries of A = |W| times the norm of their inputs that pass M mean(A), of each
     layer.
 
-    Yin et al. 2024, equation 1, the layerwise outlier distribution. Reads inputs.
+    Yin et al. 2024, the layerwise outlier distribution (LOD): D_l is the mean over i, j of
+    1[A_ij > M mean(A)]. Reads inputs.
     """
     problem = ranking.problem
     norms = input_norms(problem, ranking.split, "owl", "allocation")
