@@ -265,8 +265,13 @@ def line(task: Task, work: Path) -> str | None:
     def thresholds(stage: str, *rules: str) -> str:
         if stage not in found:
             return ""
-        by_rule = {each["rule"]: 100 * each["sparsity"] for each in found[stage]["thresholds"]}
-        return " / ".join(f"{by_rule[rule]:.1f}" if rule in by_rule else "-" for rule in rules)
+        cells = {}
+        for each in found[stage]["thresholds"]:
+            low, high = 100 * each["sparsity"], 100 * each["interval"][1]
+            # Trained survivors are searched by their loss: what holds and what does not.
+            between = f"{low:.1f}-{high:.1f}"
+            cells[each["rule"]] = between if stage == "converged" else f"{low:.1f}"
+        return " / ".join(cells.get(rule, "-") for rule in rules)
 
     dense = [each["dense"]["accuracy"] for each in found.values() if "dense" in each]
     formula = found.get("published")
@@ -275,6 +280,7 @@ def line(task: Task, work: Path) -> str | None:
         limit = found["predict"]["limit"]
         low, high = (100 * bound for bound in limit["interval"])
         headline = f"{100 * limit['sparsity']:.1f} ({low:.1f}-{high:.1f})"
+        headline += "" if found["predict"]["reliability"]["ok"] else ", not reliable"
     baselines = "; ".join(
         f"{name} " + ", ".join(f"{100 * a:.1f} at {100 * float(s):g}" for s, a in each.items())
         for name, each in found.get("tickets", {}).items()
