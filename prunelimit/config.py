@@ -438,8 +438,9 @@ class MethodConfig(Config):
     )
     pattern: Pattern | None = option(
         None,
-        "Which masks are allowed: N highest scores of every M inputs in a row, such as 2:4. This "
-        "decides the amount; inputs that make no whole group are kept.",
+        "Which masks are allowed: N highest scores of every M inputs in a row, such as 2:4, which "
+        "decides the amount (inputs that make no whole group are kept); or tiles of R rows and C "
+        "columns that go whole, such as block:4x4, to any amount.",
         plugins="pattern",
         parse=_pattern,
     )

@@ -94,6 +94,11 @@ class Pattern:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def decides(self) -> bool:
+        """Whether it says how many weights go, so that neither an amount nor an allocation can."""
+        return not plugins.named("pattern", self.kind).facts.get("any_amount", False)
+
     @classmethod
     def parse(cls, text: str) -> Pattern:
         """``"2:4"`` -> two of every four, see :mod:`prunelimit.pruning.patterns.n_m`.
@@ -131,11 +136,27 @@ class Method:
         if self.allocation is not None:
             plugin("allocation", self.allocation)
         choice("setting of survivors", self.survivors, SURVIVORS)
-        if self.pattern is not None and self.allocation is not None:
+        if self.decided and self.allocation is not None:
             raise UsageError(
                 f"`pattern` {self.pattern} decides how many weights every layer keeps; leave out "
                 "`allocation`."
             )
+        if self.pattern is not None and self._allocation_chooses:
+            raise UsageError(
+                f"`allocation` {self.allocation} chooses single weights, so `pattern` "
+                f"{self.pattern} does not go with it; give another `allocation`."
+            )
+
+    @property
+    def _allocation_chooses(self) -> bool:
+        """Whether the allocation says which weights of a layer go, not only how many."""
+        facts = plugins.named("allocation", self.allocation).facts if self.allocation else {}
+        return bool(facts.get("chooses", False))
+
+    @property
+    def decided(self) -> bool:
+        """Whether the pattern says how many weights go."""
+        return self.pattern is not None and self.pattern.decides
 
     @property
     def name(self) -> str:

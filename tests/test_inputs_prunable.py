@@ -22,7 +22,7 @@ from prunelimit.errors import InputError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.inputs.prunable import dense_matrices, dense_notice, is_transposed
-from prunelimit.pruning.criteria.wanda import input_norms
+from prunelimit.pruning.input_norms import input_norms
 from prunelimit.pruning.layers import prunable_layers
 
 Run = Callable[..., Outcome]

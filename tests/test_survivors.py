@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prunelimit import plugins
-from prunelimit.commands.prune import prune
+from prunelimit.commands.prune import prune, prune_problem
 from prunelimit.config import (
     CurvatureConfig,
     DataConfig,
@@ -20,7 +20,7 @@ from prunelimit.config import (
     RunConfig,
 )
 from prunelimit.inputs.checkpoint import read_checkpoint
-from prunelimit.inputs.load import problem_from_module
+from prunelimit.inputs.load import live, problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.measurement import measure
 from prunelimit.values import SURVIVORS
@@ -131,3 +131,19 @@ def test_measure(criterion: str, survivors: str, pattern: str | None, place: Pat
     assert wanted <= {each.rule for each in found.thresholds}
     assert (found.witness is not None) is (survivors == "trained")
     assert (found.cost.products > 0) >= (survivors in ("compensated", "staged"))
+
+
+@pytest.mark.parametrize("survivors", SURVIVORS)
+def test_tiles_go_whole_to_any_amount(survivors: str, place: Path) -> None:
+    """90 of 144 weights are five tiles of 4 by 4 and ten weights of another."""
+    few = {key: value for key, value in FEW.items() if key != "epsilon"}
+    config = PruneConfig(pattern="block:4x4", survivors=survivors, amount=0.625, **few)
+    loaded = live(tiny(place), "tiny")
+    pruned = prune_problem(loaded, config, 0.625, LimitConfig(epsilon="0.05"))
+    assert int((~pruned.mask).sum()) == 90
+    partial = 0
+    for name, mask in loaded.problem.layout.unflatten(pruned.mask).items():
+        if name.endswith("weight"):
+            tiles = mask.unfold(0, 4, 4).unfold(1, 4, 4).double().mean((2, 3))
+            partial += int(((tiles > 0) & (tiles < 1)).sum())
+    assert partial == 1

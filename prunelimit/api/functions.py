@@ -155,7 +155,7 @@ def prune(
     record = recorder("prune", problem, curvature, rule, config)
     loaded, remove, reliability = problem.loaded, config.amount, None
     with reporting(progress) as told:
-        if isinstance(remove, str) and config.pattern is None and config.within is None:
+        if isinstance(remove, str) and not config.method.decided and config.within is None:
             if limit is None:
                 predicted = _predicted(problem, rule, curvature, told)
             else:

@@ -114,7 +114,7 @@ def prune(
         claim_or_discard(state, "pruning", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
     amount, reliability = config.amount, None
-    if isinstance(amount, str) and config.pattern is None and config.within is None:
+    if isinstance(amount, str) and not config.method.decided and config.within is None:
         inner = Recorder("predict", run, model, data, curvature, limit)
         predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
         amount, reliability = predicted_amount(predicted, config)
@@ -151,12 +151,12 @@ def check_prune(config: PruneConfig) -> None:
     """What can be told to be wrong before anything is read."""
     if config.within is not None and config.amount != "auto":
         raise UsageError("`within` finds the amount itself; leave out `amount`.")
-    if config.pattern is not None and config.within is None and config.amount != "auto":
+    if config.method.decided and config.within is None and config.amount != "auto":
         raise UsageError(
             f"`pattern` {config.pattern} decides how many weights every layer keeps; leave out "
             "`amount`."
         )
-    if config.pattern is not None and config.min_keep.kind != "auto":
+    if config.method.decided and config.min_keep.kind != "auto":
         raise UsageError(
             f"`pattern` {config.pattern} decides how many weights every layer keeps; leave out "
             "`min_keep`."
@@ -216,7 +216,7 @@ def describe_pruning(loaded: Loaded, pruned: Pruned, config: PruneConfig) -> dic
         "pruning": {
             "method": config.method.name,
             "amount": str(config.amount),
-            "allocation": None if config.pattern else pruned.selection.allocation,
+            "allocation": None if config.method.decided else pruned.selection.allocation,
             "calibration": pruned.selection.calibration,
             "sparsity": removed / int(loaded.problem.prunable_mask().sum()),
             "removed": removed,
@@ -261,7 +261,7 @@ def pruned_result(
         drop=drop.mean,
         standard_error=drop.standard_error,
         reliability=reliability,
-        allocation=None if config.pattern else pruned.selection.allocation,
+        allocation=None if config.method.decided else pruned.selection.allocation,
         calibration=pruned.selection.calibration,
         within=pruned.within,
         compensation=pruned.compensation,
@@ -272,7 +272,7 @@ def pruned_result(
 def _amount(config: PruneConfig) -> str:
     if config.within is not None:
         return f"within {100 * config.within:g}pp"
-    return str(config.pattern or config.amount)
+    return str(config.pattern if config.method.decided else config.amount)
 
 
 def prune_problem(
@@ -365,7 +365,7 @@ def _compensated(
 
 def _count(selection: Selection, config: PruneConfig, amount: float, predicted: bool) -> int:
     """How many weights go."""
-    if config.pattern is not None:
+    if config.method.decided:
         return selection.removable
     remove = removal_count(amount, int(selection.problem.prunable_mask().sum()))
     return min(remove, selection.removable) if predicted else remove

@@ -99,7 +99,7 @@ class Points:
         return Cost(
             products=products,
             samples=samples if products else 0,
-            epochs=round(self.networks.passes),
+            epochs=round(self.networks.passes + selection.passes),
             seconds=time.perf_counter() - self._begin,
         )
 

@@ -57,12 +57,15 @@ class Allocation(Plugin):
 
     ``function`` makes :data:`Counts` of a ranking. ``choose(layer, scores, remove)`` says which
     weights of a layer stay, bool, (size,), where they are not those of the highest ``scores``
-    (size,). ``reads`` says which data it needs: "weights" (none), "inputs" or "labels".
+    (size,); the literal ``CHOOSES = True`` at the top of the file says so too. ``reads`` says which
+    data it needs: "weights" (none), "inputs" or "labels". ``of_network`` is True where it looks at
+    the network itself, not at scores and sizes alone.
     """
 
     function: Callable[[Ranking], Counts]
     choose: Callable[[PrunableLayer, Tensor, int], Tensor] | None = None
     reads: str = "weights"
+    of_network: bool = False
 
 
 def apportion(

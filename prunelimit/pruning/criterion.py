@@ -26,12 +26,14 @@ class Scores:
     ``scores`` (P,), float64, has one finite number per prunable weight in the order of the flat
     vector; the highest are kept. ``update`` maps a mask (bool, (D,)) to the free parameters (D,) as
     the criterion's own method leaves them, exactly zero where the mask is False; None where
-    survivors stay as they are. ``products`` counts the curvature products spent.
+    survivors stay as they are. ``products`` counts the curvature products spent, ``passes`` the
+    passes over the samples that training took.
     """
 
     scores: Tensor
     update: Callable[[Tensor], Tensor] | None = None
     products: int = 0
+    passes: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

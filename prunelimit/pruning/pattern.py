@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a pattern's text is read before torch is needed
 
     from ..inputs.problem import Problem
 
-__all__ = ["MaskPattern", "pattern_kept"]
+__all__ = ["MaskPattern", "pattern_kept", "pattern_order"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +24,22 @@ class MaskPattern(Plugin):
     """A kind of masks that are allowed: the object PATTERN of a file in ``patterns``.
 
     ``parse`` makes a value of the text that asks for it, or raises
-    :class:`~prunelimit.errors.UsageError`. ``function(problem, scores, value)`` has the scores
-    (P,) of a criterion and says which weights stay when as many go as the pattern wants, bool,
-    (P,); it raises ``UsageError`` where none can go. A literal ``FORM`` at the top of the file is
-    the regular expression of such texts (default: the name, or NAME:ANYTHING), ``METAVAR`` what
-    stands for it in a command's help and ``LABEL`` what to give, in words.
+    :class:`~prunelimit.errors.UsageError`. One of two functions has the scores (P,) of a criterion:
+
+    - ``function(problem, scores, value)`` says which weights stay when as many go as the pattern
+      wants, bool, (P,); it raises ``UsageError`` where none can go. The pattern decides the amount.
+    - ``order(problem, scores, value)`` gives scores (P,), float64, finite, whose smallest can go to
+      any amount. Weights of score -inf are gone already, and have to come first. The literal
+      ``ANY_AMOUNT = True`` at the top of the file says so.
+
+    A literal ``FORM`` at the top of the file is the regular expression of the texts (default: the
+    name, or NAME:ANYTHING), ``METAVAR`` what stands for it in a command's help and ``LABEL`` what
+    to give, in words.
     """
 
     parse: Callable[[str], Any]
-    function: Callable[[Problem, Tensor, Any], Tensor]
+    function: Callable[[Problem, Tensor, Any], Tensor] | None = None
+    order: Callable[[Problem, Tensor, Any], Tensor] | None = None
 
 
 def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
@@ -43,6 +50,8 @@ def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
         InputError: the pattern gives no such mask.
     """
     found: MaskPattern = plugins.find("pattern", pattern.kind)
+    if found.function is None:
+        raise InputError(f"The pattern {pattern} has no `function`; correct its file.")
     kept = found.function(problem, scores, pattern.value)
     if kept.shape != scores.shape or str(kept.dtype) != "torch.bool":
         raise InputError(
@@ -50,3 +59,19 @@ def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
             f"it should have one boolean for each of {len(scores)} weights."
         )
     return kept
+
+
+def pattern_order(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
+    """Scores (P,) whose smallest go first, so that any amount keeps to ``pattern``; float64.
+
+    Raises:
+        InputError: the pattern gives no such scores.
+    """
+    found: MaskPattern = plugins.find("pattern", pattern.kind)
+    order = None if found.order is None else found.order(problem, scores, pattern.value)
+    if order is None or order.shape != scores.shape or not bool(order.isfinite().all()):
+        raise InputError(
+            f"The pattern {pattern} gives no finite number for each of {len(scores)} weights; "
+            "correct its file."
+        )
+    return order

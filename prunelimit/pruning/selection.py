@@ -19,7 +19,7 @@ from .criterion import Criterion, Scores
 from .custom import find_criterion
 from .layers import flat_mask, prunable_layers, prunable_part
 from .magnitude import pruned_weights
-from .pattern import pattern_kept
+from .pattern import pattern_kept, pattern_order
 
 __all__ = ["NO_GUARD", "Selection"]
 
@@ -53,6 +53,9 @@ class Selection:
         self.method = Method() if method is None else method
         self.criterion = find_criterion(self.method.criterion) if criterion is None else criterion
         self.allocation = self.method.allocation or self.criterion.allocation
+        tiled = self.method.pattern is not None and not self.method.decided
+        if tiled and plugins.named("allocation", self.allocation).facts.get("chooses", False):
+            self.allocation = "uniform"  # the criterion's own, without its choice of weights
         reading = OBS if self.method.survivors == "obs" else self.criterion
         count = reading.samples(problem) if calibration is None else calibration
         self.split: Split = problem.train.subset(count, problem.seed)
@@ -60,6 +63,8 @@ class Selection:
         self.progress = progress
         self.products = 0
         """Curvature products that the criterion spent, each over the samples read."""
+        self.passes = 0.0
+        """Passes over the samples read that a criterion which trains took."""
         self._judged: tuple[Tensor, Scores] | None = None
 
     @property
@@ -74,20 +79,18 @@ class Selection:
     @cached_property
     def scored(self) -> Scores:
         """What the criterion makes of the network."""
-        found = self.criterion.judge(self.problem, self.split, self.problem.seed, self.progress)
-        self.products += found.products
-        return found
+        return self._counted(self.problem)
 
     @cached_property
     def allocator(self) -> Allocator:
-        """The allocation of its scores."""
-        return self._allocator(self.problem, self.scored.scores)
+        """The allocation of its scores, or of the order that a pattern makes of them."""
+        return self._allocator(self.problem, self._ordered(self.problem, self.scored.scores))
 
     @cached_property
     def removable(self) -> int:
         """How many weights can go: all that the pattern lets go, or that the guard of every layer
         does."""
-        if self.method.pattern is not None:
+        if self.method.pattern is not None and self.method.decided:
             kept = pattern_kept(self.problem, self.scored.scores, self.method.pattern)
             return int((~kept).sum())
         sizes = [layer.size for layer in prunable_layers(self.problem)]
@@ -120,15 +123,15 @@ class Selection:
         if bool(kept.all()):
             return self.mask(remove)
         plain = self.criterion.name == "magnitude"
-        # Those allocations look at more than scores.
-        now = self.problem if plain and self.allocation not in ("lamp", "rd") else network()
+        looks = plugins.find("allocation", self.allocation).of_network
+        now = self.problem if plain and not looks else network()
         if plain:
             scores = prunable_part(now, weights.to(torch.float64).abs())
         else:
             scores = self._scored(weights, now)
         left = prunable_part(self.problem, kept)
         # What is gone goes first, whatever a criterion makes of zeros.
-        scores = torch.where(left, scores, -torch.inf)
+        scores = self._ordered(now, torch.where(left, scores, -torch.inf))
         found = self._kept(now, scores, remove, lambda: self._allocator(now, scores))
         revived = found & ~left
         if bool(revived.any()):
@@ -156,26 +159,36 @@ class Selection:
     def _allocator(self, problem: Problem, scores: Tensor) -> Allocator:
         return Allocator(problem, scores, self.allocation, self.split, progress=self.progress)
 
+    def _ordered(self, problem: Problem, scores: Tensor) -> Tensor:
+        """``scores``, or those that a pattern of any amount makes of them."""
+        if self.method.pattern is None or self.method.decided:
+            return scores
+        return pattern_order(problem, scores, self.method.pattern)
+
     def _scored(self, weights: Tensor, problem: Problem) -> Tensor:
         """Scores of the network with ``weights``; the last are kept, for a cut that is tried
         shorter."""
         if self._judged is None or self._judged[0] is not weights:
-            found = self.criterion.judge(problem, self.split, self.problem.seed, self.progress)
-            self.products += found.products
-            self._judged = weights, found
+            self._judged = weights, self._counted(problem)
         return self._judged[1].scores
+
+    def _counted(self, problem: Problem) -> Scores:
+        found = self.criterion.judge(problem, self.split, self.problem.seed, self.progress)
+        self.products += found.products
+        self.passes += found.passes
+        return found
 
     def _kept(
         self, problem: Problem, scores: Tensor, remove: int, allocator: Callable[[], Allocator]
     ) -> Tensor:
         """True where a prunable weight stays; bool, (P,), ``remove`` of them False."""
         if not 0 <= remove <= self.removable:
-            guard = "pattern" if self.method.pattern is not None else "min_keep"
+            guard = "pattern" if self.method.decided else "min_keep"
             raise UsageError(
                 f"{remove} weights cannot be removed, only 0 to {self.removable}; give a smaller "
                 f"`amount`, or another `{guard}`."
             )
-        if self.method.pattern is not None:
+        if self.method.pattern is not None and self.method.decided:
             allowed = pattern_kept(problem, scores, self.method.pattern)
             order = torch.where(allowed, torch.inf, scores).argsort(stable=True)
             kept = torch.ones_like(allowed)

@@ -44,4 +44,4 @@ def _removable(ranking: Ranking, caps: Sequence[int]) -> list[Tensor]:
     ]
 
 
-ALLOCATION = Allocation(NAME, SOURCE, HELP, function=in_one_order(_removable))
+ALLOCATION = Allocation(NAME, SOURCE, HELP, function=in_one_order(_removable), of_network=True)

@@ -37,4 +37,4 @@ def _least(ranking: Ranking) -> Counts:
     return counts
 
 
-ALLOCATION = Allocation(NAME, SOURCE, HELP, function=_least, reads="inputs")
+ALLOCATION = Allocation(NAME, SOURCE, HELP, function=_least, reads="inputs", of_network=True)

@@ -16,6 +16,7 @@ SOURCE = (
     "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models. "
     "ICLR 2024"
 )
+CHOOSES = True
 HELP = "The same share of every row of every layer, a row being what makes one output."
 
 __all__ = ["ALLOCATION", "even_rows"]

@@ -7,7 +7,6 @@ score is |w| dR/d|w|; the scores of every layer that all paths pass sum to R.
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from ...inputs.structure import mapped
 from ...progress import Progress
 from ..criterion import Criterion, Scores
 from ..layers import prunable_part
+from ..rounds import removal_order
 
 NAME = "synflow"
 ORDER = 5
@@ -149,31 +149,16 @@ def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> S
     """
     flow = _Flow(problem, split)
     prunable = problem.prunable_mask()
-    count = int(prunable.sum())
-    mask = torch.ones_like(prunable)
-    left = torch.arange(count, device=problem.device)
-    places = torch.zeros(count, dtype=torch.float64, device=problem.device)
-    done = 0
-    while len(left):
-        scores = flow.scores(mask)[left]
-        if not bool(torch.isfinite(scores).all()):
-            places.fill_(math.nan)
-            break
-        order = left[torch.argsort(scores, stable=True)]
-        # Once every score is zero there are no paths left, and the rest goes by index.
-        dead = not bool((scores > 0).any())
-        removed = len(left) if dead else max(1, len(left) - int(KEPT_PER_ROUND * len(left)))
-        gone = order[:removed]
-        places[gone] = torch.arange(
-            done, done + removed, dtype=torch.float64, device=problem.device
-        )
-        done += removed
-        progress("following the flow", done, count)
-        left = order[removed:].sort().values
-        kept = torch.zeros(count, dtype=torch.bool, device=problem.device)
-        kept[left] = True
+
+    def judge(kept: Tensor) -> Tensor:
+        mask = torch.ones_like(prunable)
         mask[prunable] = kept
-    return Scores(places)
+        return flow.scores(mask)
+
+    # Once every score is zero there are no paths left, and the rest goes by index.
+    every = torch.ones(int(prunable.sum()), dtype=torch.bool, device=problem.device)
+    told = "following the flow"
+    return Scores(removal_order(judge, every, KEPT_PER_ROUND, told=told, progress=progress))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_synflow)

@@ -1,0 +1,91 @@
+"""The size of what every weight reads, layer by layer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..inputs.problem import Problem, Split
+from ..inputs.prunable import is_transposed_linear
+from .layers import prunable_layers
+
+__all__ = ["input_norms"]
+
+KINDS = (nn.Linear, nn.modules.conv._ConvNd)
+"""Layers whose inputs are those that their weight multiplies."""
+
+
+def _linear(module: nn.Module) -> Any:
+    """A copy of ``module`` without bias, whose weight's derivative is taken."""
+    twin = copy.deepcopy(module)
+    twin.register_parameter("bias", None)
+    return twin.requires_grad_()
+
+
+def _squared_inputs(twin: Any, inputs: Tensor) -> Tensor:
+    """Sum of the squares of the inputs that every weight multiplies; float64, its shape.
+
+    That sum is the derivative of sum(twin(inputs^2)) in the weight, whatever the weight is: so
+    strides, padding, dilation and groups are the module's own.
+    """
+    if is_transposed_linear(twin):
+        features = inputs.to(torch.float64).square().flatten(0, -2).sum(0)
+        return features[:, None].expand(twin.weight.shape)
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(twin(inputs.square()).sum(), twin.weight)
+    total: Tensor = found.to(torch.float64)
+    return total
+
+
+def input_norms(
+    problem: Problem, split: Split, reader: str = "wanda", choice: str = "criterion"
+) -> Tensor:
+    """l2 norm, over ``split`` and all positions, of the inputs of every prunable weight.
+
+    Float64, (P,). For a linear layer it is the norm of the weight's input feature. ``reader`` is
+    what asks for them and ``choice`` the field that another would be given in, for errors.
+
+    Raises:
+        InputError: a prunable layer is never called as a module, or is of a kind whose inputs are
+            not those of its weight.
+    """
+    layers = prunable_layers(problem)
+    for layer in layers:
+        for module in layer.modules:
+            if not isinstance(module, KINDS) and not is_transposed_linear(module):
+                raise InputError(
+                    f"{reader} does not see what {layer.name} of a {type(module).__name__} "
+                    "multiplies; give `exclude` for it, or another `{choice}`."
+                )
+    totals: dict[str, Tensor] = {}
+    handles = []
+
+    def watch(name: str, module: nn.Module) -> Any:
+        twin = _linear(module)
+
+        def note(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            found = _squared_inputs(twin, arguments[0].detach())
+            totals[name] = totals[name] + found if name in totals else found
+
+        return module.register_forward_pre_hook(note)
+
+    try:
+        for layer in layers:
+            handles += [watch(layer.name, module) for module in layer.modules]
+        with torch.no_grad():
+            for inputs, _ in split.batches(problem.batch_size):
+                problem.model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    unseen = [layer.name for layer in layers if layer.name not in totals]
+    if unseen:
+        raise InputError(
+            f"{reader} sees no inputs of {unseen[0]}, which the network never calls as a module; "
+            f"give `exclude` for it, or another `{choice}`."
+        )
+    return torch.cat([totals[layer.name].reshape(-1) for layer in layers]).sqrt()

@@ -1,0 +1,90 @@
+"""Blocks: tiles of a matrix go whole, as block-sparse products want it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError
+from ..pattern import MaskPattern
+
+if TYPE_CHECKING:  # a pattern's text is read before torch is needed
+    from torch import Tensor
+
+    from ...inputs.problem import Problem
+
+NAME = "block"
+ORDER = 2
+SOURCE = (
+    "Xu, Wang, Chen, Geng, Lin, Yang, Wu, Li, Lin: LPViT: Low-Power Semi-structured Pruning for "
+    "Vision Transformers. ECCV 2024"
+)
+HELP = "Tiles of R rows and C columns go whole, such as block:4x4, to any amount."
+FORM = r"block:.*"
+METAVAR = "block:RxC"
+LABEL = "block:RxC (block:4x4)"
+ANY_AMOUNT = True
+
+__all__ = ["PATTERN", "block_order", "parse"]
+
+
+def parse(text: str) -> tuple[int, int]:
+    """``"block:4x16"`` -> (4, 16): rows and columns of a tile.
+
+    Raises:
+        UsageError: it is not of the form block:RxC with positive numbers, one of them above 1.
+    """
+    match = re.fullmatch(r"block:(\d{1,4})x(\d{1,4})", text)
+    shape = (0, 0) if match is None else (int(match[1]), int(match[2]))
+    if min(shape) < 1 or max(shape) < 2:
+        raise UsageError(f"`pattern` is {text}; give {LABEL}.")
+    return shape
+
+
+def block_order(problem: Problem, scores: Tensor, value: tuple[int, int]) -> Tensor:
+    """The place of every weight in the order of removal, tile after tile; float64, (P,).
+
+    Xu et al. 2024 decide the mask by tiles of linear layers, each judged by what the criterion says
+    of its weights together. Here a tile has the mean of their ``scores`` (P,), so that those
+    at the ends of a matrix, which may be smaller, compare with the others; the paper's own score is
+    a second-order Taylor term, which the criteria obd and obs are. A convolution is a matrix of
+    outputs by all else. Its learning objective, which weighs tiles by the power that they take, is
+    not part of this. Tiles go in ascending order, ties by index; the last one that an amount
+    reaches goes weight by weight, smallest first, so that counts are exact.
+
+    Weights of score -inf are gone already: they come first, and then the rest of their tiles.
+    """
+    import torch
+
+    from ..layers import prunable_layers
+
+    gone = torch.isneginf(scores)
+    owners = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
+    tiles = 0
+    for layer in prunable_layers(problem):
+        rows = layer.shape[0]
+        columns = layer.size // rows
+        down, across = (
+            torch.arange(length, device=scores.device) // side
+            for length, side in zip((rows, columns), value, strict=True)
+        )
+        wide = -(-columns // value[1])
+        layer.part(owners)[:] = (tiles + down[:, None] * wide + across).reshape(-1)
+        tiles += wide * -(-rows // value[0])
+    left = (~gone).to(torch.float64)
+    counts = torch.zeros(tiles, dtype=torch.float64, device=scores.device)
+    sums = torch.zeros_like(counts)
+    counts.index_add_(0, owners, left)
+    sums.index_add_(0, owners, torch.where(gone, 0.0, scores.to(torch.float64)))
+    means = sums / counts.clamp_min(1)
+    begun = torch.zeros(tiles, dtype=torch.bool, device=scores.device)
+    begun[owners[gone]] = True
+    order = torch.argsort(scores, stable=True)
+    for key in (owners, means[owners], ~begun[owners], ~gone):  # the last decides first
+        order = order[torch.argsort(key[order].to(torch.float64), stable=True)]
+    places = torch.empty(len(scores), dtype=torch.float64, device=scores.device)
+    places[order] = torch.arange(len(scores), dtype=torch.float64, device=scores.device)
+    return places
+
+
+PATTERN = MaskPattern(NAME, SOURCE, HELP, parse=parse, order=block_order)
