@@ -27,6 +27,7 @@ from prunelimit.config import (
     PruneConfig,
     ReportConfig,
     RunConfig,
+    SharpnessConfig,
     TrainConfig,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "REPORT",
     "RESULTS",
     "RUN",
+    "SHARPNESS",
     "TRAIN",
     "Section",
     "build",
@@ -71,7 +73,7 @@ EVERYDAY = frozenset(
     {
         *("checkpoint", "files", "directory", "model", "data", "data_dir", "seed", "device"),
         *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
-        *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
+        *("epsilon", "samples", "max_seconds", "curvature", "alpha", "sparsities", "tolerance"),
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
         *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
         *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
@@ -105,6 +107,7 @@ NETWORK = Section("Network", ModelConfig)
 DATA = Section("Data", DataConfig)
 RUN = Section("Computation", RunConfig)
 CURVATURE = Section("Curvature", CurvatureConfig)
+SHARPNESS = Section("Sharpness", SharpnessConfig)
 LIMIT = Section("Limit", LimitConfig)
 PRUNE = Section("Pruning", PruneConfig)
 MEASURE = Section("Measurement", MeasureConfig)

@@ -20,6 +20,7 @@ from .values import (
     choice,
     inches,
     methods,
+    orders,
     plugin,
     points,
     sparsities,
@@ -41,6 +42,7 @@ __all__ = [
     "PruneConfig",
     "ReportConfig",
     "RunConfig",
+    "SharpnessConfig",
     "SurvivorConfig",
     "TrainConfig",
     "option",
@@ -364,6 +366,32 @@ class CurvatureConfig(Config):
     )
     cross_check: bool = option(
         False, "Compare largest eigenvalue and trace of the Hessian with PyHessian's own."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessConfig(Config):
+    """Which measures of sharpness are taken of a spectrum."""
+
+    alpha: tuple[float, ...] = option(
+        ("0.5", "1", "2"),
+        "Order of the Renyi sharpness, greater than 0: 1 is Shannon's entropy; larger ones look at "
+        "the largest eigenvalues, smaller ones at the bulk.",
+        metavar="A",
+        parse=orders,
+        source="Zhang, Sun, Zhang et al. 2025",
+    )
+    by_layer: bool = option(
+        False,
+        "Give the Renyi sharpness of every prunable weight tensor's block too, which rescaling of "
+        "layers does not change, at as many products each.",
+    )
+    epsilon: EpsilonRule = option(
+        "batch-std",
+        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
+        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        metavar="RULE",
+        parse=_epsilon,
     )
 
 

@@ -52,7 +52,7 @@ ELSEWHERE = {
 
 CONFIGS: dict[str, tuple[type[config.Config], ...]] = {
     "train": (config.TrainConfig,),
-    "spectrum": (config.CurvatureConfig,),
+    "spectrum": (config.CurvatureConfig, config.SharpnessConfig),
     "predict": (config.LimitConfig, config.CurvatureConfig),
     "prune": (config.PruneConfig, config.LimitConfig, config.CurvatureConfig),
     "measure": (config.MeasureConfig,),
@@ -143,7 +143,10 @@ FEW = ("--samples", "100", "--steps", "10", "--probes", "1")
 FEW_HERE: dict[str, Any] = {"samples": 100, "steps": 10, "probes": 1}
 
 SAME: dict[str, tuple[tuple[str, ...], Callable[[pl.Problem], Any]]] = {
-    "spectrum": (FEW, lambda problem: pl.spectrum(problem, **FEW_HERE)),
+    "spectrum": (
+        (*FEW, "--alpha", "1.5", "--alpha", "2", "--by-layer"),
+        lambda problem: pl.spectrum(problem, alpha=(1.5, 2), by_layer=True, **FEW_HERE),
+    ),
     "predict": (
         (*FEW, "--epsilon", "5%", "--confidence", "0.9"),
         lambda problem: pl.predict(problem, epsilon="5%", confidence=0.9, **FEW_HERE),

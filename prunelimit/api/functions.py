@@ -28,6 +28,7 @@ from ..config import (
     LimitConfig,
     MeasureConfig,
     PruneConfig,
+    SharpnessConfig,
     TrainConfig,
 )
 from ..errors import UsageError
@@ -333,7 +334,7 @@ def _judged(given: PredictResult | MeasureResult | str | Path) -> PredictResult 
     return given
 
 
-@takes(CurvatureConfig)
+@takes(CurvatureConfig, SharpnessConfig)
 def spectrum(
     problem: Problem, *, progress: bool | Progress = False, seed: int | None = None, **options: Any
 ) -> SpectrumResult:
@@ -349,6 +350,7 @@ def spectrum(
     Returns:
         ``ritz_values`` and ``quadrature_weights``, one row per probe, and in ``curvature`` the
         extreme eigenvalues, the trace with its standard error and the share of negative ones.
+        ``sharpness.measures`` has each measure of sharpness with its interval.
 
     Raises:
         UsageError: a value makes no sense.
@@ -363,12 +365,15 @@ def spectrum(
     >>> found = pl.spectrum(problem, samples=100, steps=10, probes=1)
     >>> len(found.ritz_values[0]), found.curvature.lambda_max > 0
     (10, True)
+    >>> [each.name for each in found.sharpness.measures][:2]
+    ['largest eigenvalue', 'trace']
     """
     curvature = configured(CurvatureConfig, options)
+    sharpness = configured(SharpnessConfig, options)
     problem = seeded(problem, seed)
     with reporting(progress) as told:
-        record = recorder("spectrum", problem, curvature)
-        return spectrum_loaded(problem.loaded, curvature, record, progress=told)
+        record = recorder("spectrum", problem, curvature, sharpness)
+        return spectrum_loaded(problem.loaded, curvature, sharpness, record, progress=told)
 
 
 @takes(TrainConfig)

@@ -121,7 +121,10 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
         "curve": lambda result: _of_methods(result, "curve"),
     },
     CheckResult: {"gates": _gates},
-    SpectrumResult: {"quadrature": _quadrature},
+    SpectrumResult: {
+        "quadrature": _quadrature,
+        "sharpness": lambda result: _rows(result.sharpness.measures) if result.sharpness else [],
+    },
     ExportResult: {"packings": lambda result: _rows(result.packings)},
     TrainResult: {"history": lambda result: [dict(each) for each in result.history]},
 }

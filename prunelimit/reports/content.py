@@ -17,7 +17,7 @@ from ..limit.reliability import judge_one_shot
 from ..results.types import Agreement
 from .command import CONFIGS, command_line
 from .sources import Collection, Source
-from .words import digits, matrix, predicted
+from .words import digits, matrix, measure_name, percent, predicted
 
 __all__ = [
     "Bullets",
@@ -535,8 +535,29 @@ def _spectrum(found: Collection) -> Section | None:
         (
             *(picture if source.command == "spectrum" else []),
             _table("The spectrum in a few numbers", ("", "value"), rows, 1, source),
+            *_sharpness(source),
         ),
     )
+
+
+def _sharpness(source: Source) -> list[Any]:
+    """Measures of sharpness with their intervals, where there are some."""
+    sharp = getattr(source.result, "sharpness", None)
+    if sharp is None:
+        return []
+    of, rows = Of(source), []
+    for place, each in enumerate(sharp.measures):
+        where = f"sharpness.measures.{place}"
+        ends = [of.number(f"{where}.interval.{side}", "short") for side in (0, 1)]
+        rows.append(
+            [
+                (measure_name(each),),
+                (of.number(f"{where}.value", "short"),),
+                (ends[0], " to ", ends[1]),
+            ]
+        )
+    head = ("measure", "value", percent(sharp.confidence, 0))
+    return [_table("Sharpness", head, rows, 2, source)]
 
 
 def _layers(found: Collection) -> Section | None:

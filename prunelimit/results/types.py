@@ -41,6 +41,8 @@ __all__ = [
     "Provenance",
     "PruneResult",
     "Reliability",
+    "SharpnessMeasure",
+    "SharpnessSummary",
     "SpectrumResult",
     "StageResult",
     "StateInfo",
@@ -316,8 +318,42 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharpnessMeasure:
+    """One measure of sharpness and its interval.
+
+    ``name`` is "largest eigenvalue", "trace", "Frobenius norm", "effective dimension" (at the
+    ridge ``parameter``) or "Renyi sharpness" (of order ``parameter``). ``layer`` names the weight
+    tensor whose block alone it is of; "all layers" is the sum over them.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    parameter: float | None = None
+    layer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessSummary:
+    """All measures of sharpness. Their intervals cover, at ``confidence``, the choice of probes
+    and the Lanczos depth, not that of samples.
+
+    ``reading`` says what effective dimension and Renyi sharpness take negative eigenvalues for:
+    "ggn" (there are none), "absolute" (their magnitude) or another of the operator's; trace and
+    largest eigenvalue keep their signs. ``ridge`` is where the isotropic limit lies; None where
+    there is none, and ``note`` says why.
+    """
+
+    measures: tuple[SharpnessMeasure, ...]
+    confidence: float
+    reading: str
+    ridge: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpectrumResult(Result):
-    """The spectrum: Ritz values and quadrature weights, one row per probe."""
+    """The spectrum: Ritz values and quadrature weights, one row per probe; and its sharpness."""
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.spectrum/1"
     provenance: Provenance
@@ -327,6 +363,7 @@ class SpectrumResult(Result):
     ritz_values: tuple[tuple[float, ...], ...]
     quadrature_weights: tuple[tuple[float, ...], ...]
     outcomes: tuple[str, ...]
+    sharpness: SharpnessSummary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
