@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import UsageError
 from .values import (
+    SHARPNESS,
     SURVIVORS,
     AccuracyFloor,
     EpsilonRule,
@@ -742,3 +743,27 @@ class TrainConfig(Config):
         0.9, "Momentum of SGD.", metavar="M", within="0 or more and less than 1"
     )
     train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N", within="1 or more")
+    sharpness: str = option(
+        "none",
+        "Keep the minimum flat: sam takes the gradient where the loss is worst within --rho, at "
+        "twice the time; rsam adds --rho times the Renyi sharpness of order 2 to the loss, at "
+        "about six times.",
+        choices=SHARPNESS,
+        source="Foret et al. 2021; Zhang, Sun, Zhang et al. 2025",
+    )
+    rho: float | None = option(
+        None,
+        "Radius of sam (default: 0.05), or weight of the Renyi sharpness in rsam (default: 0.01). "
+        "0 is plain training.",
+        metavar="RHO",
+        within="0 or more",
+        source="Foret et al. 2021: 0.05",
+    )
+    keep_zeros: bool = option(
+        False, "Prunable weights that are zero at the start stay zero: trains what pruning left."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rho is not None and self.sharpness == "none":
+            raise UsageError("`rho` belongs to `sharpness` sam or rsam; give one of them too.")

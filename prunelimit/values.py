@@ -16,6 +16,7 @@ from .errors import UsageError
 
 __all__ = [
     "AMOUNTS",
+    "SHARPNESS",
     "SURVIVORS",
     "AccuracyFloor",
     "EpsilonRule",
@@ -28,6 +29,7 @@ __all__ = [
     "inches",
     "is_attribute",
     "methods",
+    "orders",
     "plugin",
     "points",
     "sparsities",
@@ -36,6 +38,9 @@ __all__ = [
 
 SURVIVORS = ("fixed", "layerwise", "compensated", "staged", "trained", "obs")
 """What becomes of the weights that stay."""
+
+SHARPNESS = ("none", "sam", "rsam")
+"""What training does towards a flat minimum."""
 
 AMOUNTS = ("auto", "one-shot", "limit")
 """Amounts that are predicted."""

@@ -46,6 +46,7 @@ ELSEWHERE = {
     "code_quality": "a file for continuous integration",
     "no_agreement": "either result may be left out",
     "report": "a function of its own",
+    "start": "the problem's own network is where it starts",
     "dry_run": "prints what it would take",
 }
 """Options of a command that its function does not have, and why."""

@@ -382,9 +382,10 @@ def train(
 ) -> TrainedNetwork:
     """Train a copy of the network with l1, from the weights that it has.
 
-    SGD with momentum and a cosine schedule.
+    SGD with momentum and a cosine schedule. ``sharpness`` keeps the minimum flat, ``keep_zeros``
+    the zeros of a pruned network.
 
-    Source: Zhang et al. 2024, section 7 of their settings.
+    Source: Zhang et al. 2024, section 7 of their settings; Foret et al. 2021 for sam.
 
     Args:
         problem: The network and its data; they are not changed.

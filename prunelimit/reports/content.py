@@ -17,7 +17,7 @@ from ..limit.reliability import judge_one_shot
 from ..results.types import Agreement
 from .command import CONFIGS, command_line
 from .sources import Collection, Source
-from .words import digits, matrix, measure_name, percent, predicted
+from .words import digits, matrix, predicted
 
 __all__ = [
     "Bullets",
@@ -549,15 +549,14 @@ def _sharpness(source: Source) -> list[Any]:
     for place, each in enumerate(sharp.measures):
         where = f"sharpness.measures.{place}"
         ends = [of.number(f"{where}.interval.{side}", "short") for side in (0, 1)]
-        rows.append(
-            [
-                (measure_name(each),),
-                (of.number(f"{where}.value", "short"),),
-                (ends[0], " to ", ends[1]),
-            ]
-        )
-    head = ("measure", "value", percent(sharp.confidence, 0))
-    return [_table("Sharpness", head, rows, 2, source)]
+        name: list[Any] = [of.said(f"{where}.name")]
+        if each.layer is not None:
+            name += [", ", of.said(f"{where}.layer")]
+        at = () if each.parameter is None else (of.number(f"{where}.parameter", "short"),)
+        value = of.number(f"{where}.value", "short")
+        rows.append([tuple(name), at, (value,), (ends[0], " to ", ends[1])])
+    head = ("measure", "order or ridge", "value", "interval")
+    return [_table("Sharpness", head, rows, 1, source, folded=len(rows) > 12)]
 
 
 def _layers(found: Collection) -> Section | None:
