@@ -3,10 +3,10 @@
     python benchmarks/sharpness.py --work bench [--mnist DIR]
     python benchmarks/sharpness.py --work bench --training
 
-The first trains 36 perceptrons that differ in width, mini-batch, rate and weight decay and prints the
-Kendall rank correlation of every measure of ``prunelimit spectrum``, and of the predicted limit, with
-the generalisation gap. The second trains with l1, weight decay and both, by plain SGD, SAM and
-Renyi-regularised, and prints accuracy, sharpness, limit and measured threshold. What a network gave
+The first trains 36 perceptrons that differ in width, mini-batch, rate and weight decay. It prints
+the Kendall rank correlation of every measure of ``prunelimit spectrum``, and of the limit, with the
+generalisation gap. The second trains with l1, weight decay and both, by plain SGD, SAM and
+Renyi-regularised. It prints accuracy, sharpness, limit and measured threshold. What a network gave
 is kept under ``--work``, so that either can be interrupted.
 """
 

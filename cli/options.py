@@ -25,6 +25,7 @@ from prunelimit.config import (
     ModelConfig,
     PlotConfig,
     PruneConfig,
+    RegimeConfig,
     ReportConfig,
     RunConfig,
     SharpnessConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "OTHER_TOLERANCE",
     "PLOT",
     "PRUNE",
+    "REGIME",
     "REPORT",
     "RESULTS",
     "RUN",
@@ -74,17 +76,8 @@ EVERYDAY = frozenset(
         *("checkpoint", "files", "directory", "model", "data", "data_dir", "seed", "device"),
         *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
         *("epsilon", "samples", "max_seconds", "curvature", "alpha", "sparsities", "tolerance"),
-        *(
-            "methods",
-            "predicted",
-            "l1",
-            "weight_decay",
-            "sharpness",
-            "rho",
-            "start",
-            "epochs",
-            "lr",
-        ),
+        *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
+        *("sharpness", "rho", "start", "barrier", "similar"),
         *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
         *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
         *("min_sparsity", "min_accuracy_at", "baseline", "max_drop"),
@@ -120,6 +113,7 @@ CURVATURE = Section("Curvature", CurvatureConfig)
 SHARPNESS = Section("Sharpness", SharpnessConfig)
 LIMIT = Section("Limit", LimitConfig)
 PRUNE = Section("Pruning", PruneConfig)
+REGIME = Section("Regime", RegimeConfig)
 MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
 COMPARE = Section("Comparison", CompareConfig)

@@ -41,6 +41,7 @@ __all__ = [
     "ModelConfig",
     "PlotConfig",
     "PruneConfig",
+    "RegimeConfig",
     "ReportConfig",
     "RunConfig",
     "SharpnessConfig",
@@ -133,7 +134,7 @@ class Config:
         """The value of the field ``name`` as the command line has it, once per repetition."""
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
-        if parse in (points, _within, _max_drop):
+        if parse in (points, _within, _max_drop, _barrier):
             return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
             return tuple(f"{100 * each:.12g}pp" for each in value)
@@ -185,6 +186,10 @@ def _max_drop(given: str | float) -> float:
 
 def _within(given: str | float) -> float:
     return points(given, "within")
+
+
+def _barrier(given: str | float) -> float:
+    return points(given, "barrier")
 
 
 def _tolerances(given: str | float | tuple[str | float, ...]) -> tuple[float, ...]:
@@ -676,6 +681,30 @@ class CompareConfig(Config):
         None,
         "Take the limit from this JSON of predict; default: predict it.",
         metavar="PREDICT.json",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeConfig(Config):
+    """What the regime of pruned networks is read from, and where its bounds lie."""
+
+    samples: int = option(
+        2000,
+        "Training samples that errors and outputs are of, drawn by seed; 0 for all.",
+        metavar="N",
+        within="0 or more",
+    )
+    barrier: float = option(
+        "1pp",
+        "Networks are connected where the error between them is no worse than theirs by more.",
+        metavar="Npp",
+        parse=_barrier,
+    )
+    similar: float = option(
+        0.9,
+        "Networks are alike where the CKA of their outputs is at least so much.",
+        metavar="CKA",
+        within="a number between 0 and 1",
     )
 
 

@@ -30,12 +30,13 @@ OF_A_COMMAND = {
         "npz",
         "csv_path",
     ),
-    *("config", "help", "checkpoint", "files"),
+    *("config", "help", "checkpoint", "checkpoints", "files"),
 }
 """Options about files and terminals."""
 
 OF_A_FUNCTION = {
-    *("problem", "progress", "method", "limit", "measured", "results", "path", "source", "force")
+    *("problem", "problems", "progress", "method", "limit", "measured", "results"),
+    *("path", "source", "force"),
 }
 """Arguments that are live objects, or names that stand for several options."""
 
@@ -54,6 +55,7 @@ ELSEWHERE = {
 CONFIGS: dict[str, tuple[type[config.Config], ...]] = {
     "train": (config.TrainConfig,),
     "spectrum": (config.CurvatureConfig, config.SharpnessConfig),
+    "regime": (config.RegimeConfig,),
     "predict": (config.LimitConfig, config.CurvatureConfig),
     "prune": (config.PruneConfig, config.LimitConfig, config.CurvatureConfig),
     "measure": (config.MeasureConfig,),
