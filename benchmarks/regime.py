@@ -1,6 +1,6 @@
 """The three regimes of pruning on a grid of small networks: temperature against load.
 
-    python benchmarks/regime.py --work bench
+    python benchmarks/regime.py --work bench [--rate 0.1]
 
 For every mini-batch a dense perceptron is trained on the digits, pruned by magnitude to every
 density, and trained again from two seeds with its zeros kept. A row is a mini-batch, from hot to
@@ -21,14 +21,16 @@ import prunelimit as pl
 BATCHES = (8, 32, 128, 512)
 DENSITIES = (0.4, 0.2, 0.1, 0.05, 0.03)
 EPOCHS = 40
-AGAIN: dict[str, Any] = {"epochs": 40, "lr": 0.05, "l1": 0.0, "train_batch_size": 64}
+AGAIN: dict[str, Any] = {"epochs": 40, "l1": 0.0, "train_batch_size": 32}
 NAMES = ("I", "II-A", "II-B")
 
 
-def cell(dense: pl.Problem, data: Any, density: float) -> dict[str, float]:
+def cell(dense: pl.Problem, data: Any, density: float, rate: float) -> dict[str, float]:
     """One pair of networks; the regime as its place in NAMES."""
     pruned = pl.Problem(pl.prune(dense, 1 - density).model, *data)
-    pair = [pl.train(pruned, keep_zeros=True, seed=seed, **AGAIN).problem for seed in (1, 2)]
+    pair = [
+        pl.train(pruned, keep_zeros=True, seed=seed, lr=rate, **AGAIN).problem for seed in (1, 2)
+    ]
     found = pl.regime(pair, samples=0)
     accuracies = [each.accuracy for each in found.networks]
     return {
@@ -43,6 +45,7 @@ def main() -> None:
     """Print the grid."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="where results are kept")
+    parser.add_argument("--rate", type=float, default=0.1, help="of training again")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     data = splits("digits", None)
@@ -54,8 +57,8 @@ def main() -> None:
         for density in DENSITIES:
             found = kept(
                 options.work,
-                f"regime batch {batch} density {density}",
-                lambda dense=dense, density=density: cell(dense, data, density),  # type: ignore[misc]
+                f"regime rate {options.rate} batch {batch} density {density}",
+                lambda dense=dense, density=density: cell(dense, data, density, options.rate),  # type: ignore[misc]
             )
             name = NAMES[round(found["regime"])]
             row.append(

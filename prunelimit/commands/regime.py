@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..config import DataConfig, ModelConfig, RegimeConfig, RunConfig
 from ..errors import InputError, UsageError
@@ -127,7 +128,7 @@ def regime_loaded(
         networks=networks,
         pairs=tuple(found),
         advice=ADVICE[name],
-        notes=_notes(loaded, networks),
+        notes=(*_constant(outputs, names), *_notes(loaded, networks)),
     )
 
 
@@ -192,6 +193,15 @@ def _temperature(description: Mapping[str, Any]) -> Temperature | None:
         batch_size=int(values["train_batch_size"]),  # type: ignore[arg-type]
         epochs=int(values["epochs"]),  # type: ignore[arg-type]
         noise=float(noise),
+    )
+
+
+def _constant(outputs: Sequence[Tensor], names: Sequence[str]) -> tuple[str, ...]:
+    """Which networks have nothing to say."""
+    return tuple(
+        f"{name} answers alike whatever it is shown: its regime says nothing; remove less."
+        for each, name in zip(outputs, names, strict=True)
+        if len(each.argmax(1).unique()) == 1 and each.shape[1] > 1
     )
 
 
