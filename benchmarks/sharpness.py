@@ -36,6 +36,9 @@ EPOCHS = {"digits": 60, "mnist": 6}
 SAMPLES = {"digits": 0, "mnist": 2000}
 """Samples that the spectrum is read from, 0 for all."""
 
+LEARNED = 0.9
+"""Training accuracy below which a network is left out: its rate was too high for it."""
+
 PENALTIES: dict[str, dict[str, float]] = {
     "plain": {"l1": 0.0},
     "weight decay 1e-3": {"l1": 0.0, "weight_decay": 1e-3},
@@ -159,8 +162,13 @@ def first(work: Path, name: str, folder: Path | None) -> None:
     for case in itertools.product(WIDTHS, BATCHES, RATES, DECAYS):
         title = f"{name} width {case[0]} batch {case[1]} rate {case[2]} decay {case[3]}"
         rows.append(kept(work, title, lambda case=case: generalising(data, name, case)))  # type: ignore[misc]
+    count = len(rows)
+    rows = [row for row in rows if row["training accuracy"] >= LEARNED]
     gaps = [row["loss gap"] for row in rows]
-    print(f"\n{name}: {len(rows)} networks, gap of the loss {min(gaps):.3f} to {max(gaps):.3f}\n")
+    print(
+        f"\n{name}: {len(rows)} of {count} networks learned, gap of the loss {min(gaps):.3f} to "
+        f"{max(gaps):.3f}\n"
+    )
     print("\n".join(correlations(rows)), flush=True)
 
 

@@ -165,7 +165,7 @@ def test_networks_that_say_nothing_are_told() -> None:
     flat = network()
     with torch.no_grad():
         flat[2].weight.zero_()
-    found = pl.regime([problem(1), pl.Problem(flat, DATA, DATA, name="flat")])
+    found = pl.regime([problem(1), pl.Problem(flat, DATA, DATA)])
     assert [note for note in found.notes if "whatever it is shown" in note] == [
         "network 2 answers alike whatever it is shown: its regime says nothing; remove less."
     ]
