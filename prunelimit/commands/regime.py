@@ -37,10 +37,13 @@ ADVICE = {
     "larger `lr`, a smaller `train_batch_size`, fewer `epochs`. Or remove less.",
     "II-A": "The networks lie in one valley but answer differently. Train the dense network cooler "
     "before pruning: train longer, with a smaller `lr` or a larger `train_batch_size`.",
-    "II-B": "The networks lie in one valley and answer alike. The training suits this sparsity; "
-    "more can be removed.",
+    "II-B": "The networks lie in one valley and answer alike. As far as this "
+    "model goes, the training suits this sparsity.",
 }
 """What to change, by regime: the transitions that Zhou et al. 2023 found to help."""
+
+MUCH = 0.1
+"""Training error beyond which a line between networks says little."""
 
 SAME_TRAINING = ("lr", "momentum", "train_batch_size", "epochs", "weight_decay", "l1")
 
@@ -128,7 +131,7 @@ def regime_loaded(
         networks=networks,
         pairs=tuple(found),
         advice=ADVICE[name],
-        notes=(*_constant(outputs, names), *_notes(loaded, networks)),
+        notes=(*_constant(outputs, names), *_wrong(found), *_notes(loaded, networks)),
     )
 
 
@@ -202,6 +205,18 @@ def _constant(outputs: Sequence[Tensor], names: Sequence[str]) -> tuple[str, ...
         f"{name} answers alike whatever it is shown: its regime says nothing; remove less."
         for each, name in zip(outputs, names, strict=True)
         if len(each.argmax(1).unique()) == 1 and each.shape[1] > 1
+    )
+
+
+def _wrong(pairs: Sequence[RegimePair]) -> tuple[str, ...]:
+    """Whether the networks are too bad for a line between them to mean much."""
+    ends = [place.error for pair in pairs for place in (pair.line[0], pair.line[-1])]
+    error = sum(ends) / len(ends)
+    if error <= MUCH:
+        return ()
+    return (
+        f"The networks get {100 * error:.0f}% of the training samples wrong, so that the line says "
+        "little; remove less, or train again for longer.",
     )
 
 
