@@ -34,6 +34,7 @@ COMMANDS = (
     "export",
     "densify",
     "measure",
+    "regime",
     "check",
     "compare",
     "plot",

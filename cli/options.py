@@ -25,8 +25,10 @@ from prunelimit.config import (
     ModelConfig,
     PlotConfig,
     PruneConfig,
+    RegimeConfig,
     ReportConfig,
     RunConfig,
+    SharpnessConfig,
     TrainConfig,
 )
 
@@ -48,9 +50,11 @@ __all__ = [
     "OTHER_TOLERANCE",
     "PLOT",
     "PRUNE",
+    "REGIME",
     "REPORT",
     "RESULTS",
     "RUN",
+    "SHARPNESS",
     "TRAIN",
     "Section",
     "build",
@@ -71,8 +75,9 @@ EVERYDAY = frozenset(
     {
         *("checkpoint", "files", "directory", "model", "data", "data_dir", "seed", "device"),
         *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
-        *("epsilon", "samples", "max_seconds", "curvature", "sparsities", "tolerance"),
+        *("epsilon", "samples", "max_seconds", "curvature", "alpha", "sparsities", "tolerance"),
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
+        *("sharpness", "rho", "start", "barrier", "similar"),
         *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
         *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
         *("min_sparsity", "min_accuracy_at", "baseline", "max_drop"),
@@ -105,8 +110,10 @@ NETWORK = Section("Network", ModelConfig)
 DATA = Section("Data", DataConfig)
 RUN = Section("Computation", RunConfig)
 CURVATURE = Section("Curvature", CurvatureConfig)
+SHARPNESS = Section("Sharpness", SharpnessConfig)
 LIMIT = Section("Limit", LimitConfig)
 PRUNE = Section("Pruning", PruneConfig)
+REGIME = Section("Regime", RegimeConfig)
 MEASURE = Section("Measurement", MeasureConfig)
 CHECK = Section("Gate", CheckConfig)
 COMPARE = Section("Comparison", CompareConfig)

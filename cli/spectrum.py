@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prunelimit.config import CurvatureConfig, DataConfig, ModelConfig, RunConfig
+from prunelimit.config import CurvatureConfig, DataConfig, ModelConfig, RunConfig, SharpnessConfig
 
 from .options import (
     CHECKPOINT,
@@ -13,6 +13,7 @@ from .options import (
     DATA,
     NETWORK,
     RUN,
+    SHARPNESS,
     build,
     cli_command,
     document_options,
@@ -33,19 +34,21 @@ NPZ = path_option(
     NETWORK,
     DATA,
     CURVATURE,
+    SHARPNESS,
     RUN,
     document_options(figures_of="spectrum"),
     NPZ,
     general_options(),
     examples=(
         "prunelimit spectrum lenet.safetensors --plot density.pdf",
-        "prunelimit spectrum lenet.safetensors --curvature hessian --cross-check",
+        "prunelimit spectrum lenet.safetensors --alpha 2 --by-layer",
     ),
 )
 def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     """Estimate the spectrum of the curvature of the training loss.
 
-    Gives the extreme eigenvalues, the trace and the share of negative ones, each with its error.
+    Gives the extreme eigenvalues, the share of negative ones, and a table of measures of sharpness,
+    each with its error.
     CKPT is a checkpoint; one written by prunelimit names its own network and data.
     """
     outputs = Outputs.of(given, npz, inputs=(checkpoint,))
@@ -61,6 +64,7 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
             build(DataConfig, given),
             build(RunConfig, given),
             build(CurvatureConfig, given),
+            build(SharpnessConfig, given),
             progress=progress,
         )
     outputs.draw(result)

@@ -18,17 +18,22 @@ from .options import (
     cli_command,
     flag,
     general_options,
+    path_option,
 )
 from .outputs import Outputs
 from .spelling import spelled_result
 
 NETWORK = Section("Network", ModelConfig, without=("trust_pickle", "key"))
+START = path_option(
+    "Network", ["--start"], "CKPT", "Start at the weights of this checkpoint, such as a pruned one."
+)
 RESUME = flag("Training", "--resume", "Go on with an interrupted training, if there is one.")
 
 
 @cli_command(
     "train",
     NETWORK,
+    START,
     DATA,
     TRAIN,
     RESUME,
@@ -37,16 +42,16 @@ RESUME = flag("Training", "--resume", "Go on with an interrupted training, if th
     general_options(),
     examples=(
         "prunelimit train -m lenet-300-100 -d digits --l1 3e-4 -o lenet.safetensors",
-        "prunelimit train -m resnet20 -d cifar10 --download --epochs 60 -o resnet20.safetensors",
+        "prunelimit train --start pruned.safetensors --keep-zeros --seed 1 -o again.safetensors",
     ),
 )
-def command(output: Path, resume: bool, **given: Any) -> None:
-    """Train a network with l1, for those without a checkpoint.
+def command(output: Path, start: Path | None, resume: bool, **given: Any) -> None:
+    """Train a network with l1, towards a flat minimum if asked, for those without a checkpoint.
 
     SGD with momentum and a cosine schedule; the checkpoint names its own network and data, so that
     every other command needs nothing but its path.
     """
-    outputs = Outputs.of(given, output)
+    outputs = Outputs.of(given, output, inputs=() if start is None else (start,))
     from prunelimit.commands.train import train
     from prunelimit.reports.tables import train_table
     from prunelimit.storage.files import resume_path
@@ -62,6 +67,7 @@ def command(output: Path, resume: bool, **given: Any) -> None:
             build(RunConfig, given),
             build(TrainConfig, given),
             output,
+            start=start,
             force=outputs.force,
             resume=resume,
             progress=progress,

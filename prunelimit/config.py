@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import UsageError
 from .values import (
+    SHARPNESS,
     SURVIVORS,
     AccuracyFloor,
     EpsilonRule,
@@ -20,6 +21,7 @@ from .values import (
     choice,
     inches,
     methods,
+    orders,
     plugin,
     points,
     sparsities,
@@ -39,8 +41,10 @@ __all__ = [
     "ModelConfig",
     "PlotConfig",
     "PruneConfig",
+    "RegimeConfig",
     "ReportConfig",
     "RunConfig",
+    "SharpnessConfig",
     "SurvivorConfig",
     "TrainConfig",
     "option",
@@ -130,7 +134,7 @@ class Config:
         """The value of the field ``name`` as the command line has it, once per repetition."""
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
-        if parse in (points, _within, _max_drop):
+        if parse in (points, _within, _max_drop, _barrier):
             return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
             return tuple(f"{100 * each:.12g}pp" for each in value)
@@ -182,6 +186,10 @@ def _max_drop(given: str | float) -> float:
 
 def _within(given: str | float) -> float:
     return points(given, "within")
+
+
+def _barrier(given: str | float) -> float:
+    return points(given, "barrier")
 
 
 def _tolerances(given: str | float | tuple[str | float, ...]) -> tuple[float, ...]:
@@ -364,6 +372,32 @@ class CurvatureConfig(Config):
     )
     cross_check: bool = option(
         False, "Compare largest eigenvalue and trace of the Hessian with PyHessian's own."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessConfig(Config):
+    """Which measures of sharpness are taken of a spectrum."""
+
+    alpha: tuple[float, ...] = option(
+        ("0.5", "1", "2"),
+        "Order of the Renyi sharpness, greater than 0: 1 is Shannon's entropy; larger ones look at "
+        "the largest eigenvalues, smaller ones at the bulk.",
+        metavar="A",
+        parse=orders,
+        source="Zhang, Sun, Zhang et al. 2025",
+    )
+    by_layer: bool = option(
+        False,
+        "Give the Renyi sharpness of every prunable weight tensor's block too, which rescaling of "
+        "layers does not change, at as many products each.",
+    )
+    epsilon: EpsilonRule = option(
+        "batch-std",
+        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
+        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        metavar="RULE",
+        parse=_epsilon,
     )
 
 
@@ -652,6 +686,30 @@ class CompareConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegimeConfig(Config):
+    """What the regime of pruned networks is read from, and where its bounds lie."""
+
+    samples: int = option(
+        2000,
+        "Training samples that errors and outputs are of, drawn by seed; 0 for all.",
+        metavar="N",
+        within="0 or more",
+    )
+    barrier: float = option(
+        "1pp",
+        "Networks are connected where the error between them is no worse than theirs by more.",
+        metavar="Npp",
+        parse=_barrier,
+    )
+    similar: float = option(
+        0.9,
+        "Networks are alike where the CKA of their outputs is at least so much.",
+        metavar="CKA",
+        within="a number between 0 and 1",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlotConfig(Config):
     """Which figure is drawn of results, and on what."""
 
@@ -715,3 +773,27 @@ class TrainConfig(Config):
         0.9, "Momentum of SGD.", metavar="M", within="0 or more and less than 1"
     )
     train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N", within="1 or more")
+    sharpness: str = option(
+        "none",
+        "Keep the minimum flat: sam takes the gradient where the loss is worst within --rho, at "
+        "twice the time; rsam adds --rho times the Renyi sharpness of order 2 to the loss, at "
+        "about six times.",
+        choices=SHARPNESS,
+        source="Foret et al. 2021; Zhang, Sun, Zhang et al. 2025",
+    )
+    rho: float | None = option(
+        None,
+        "Radius of sam (default: 0.05), or weight of the Renyi sharpness in rsam (default: 0.01). "
+        "0 is plain training.",
+        metavar="RHO",
+        within="0 or more",
+        source="Foret et al. 2021: 0.05",
+    )
+    keep_zeros: bool = option(
+        False, "Prunable weights that are zero at the start stay zero: trains what pruning left."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rho is not None and self.sharpness == "none":
+            raise UsageError("`rho` belongs to `sharpness` sam or rsam; give one of them too.")

@@ -16,6 +16,7 @@ from .errors import UsageError
 
 __all__ = [
     "AMOUNTS",
+    "SHARPNESS",
     "SURVIVORS",
     "AccuracyFloor",
     "EpsilonRule",
@@ -28,6 +29,7 @@ __all__ = [
     "inches",
     "is_attribute",
     "methods",
+    "orders",
     "plugin",
     "points",
     "sparsities",
@@ -36,6 +38,9 @@ __all__ = [
 
 SURVIVORS = ("fixed", "layerwise", "compensated", "staged", "trained", "obs")
 """What becomes of the weights that stay."""
+
+SHARPNESS = ("none", "sam", "rsam")
+"""What training does towards a flat minimum."""
 
 AMOUNTS = ("auto", "one-shot", "limit")
 """Amounts that are predicted."""
@@ -431,6 +436,31 @@ def amount(given: str | float) -> str | float:
             "1, such as 0.9."
         )
     return value
+
+
+def orders(given: str | float | Iterable[str | float]) -> tuple[float, ...]:
+    """``"0.5"``, ``2`` or several of them as orders of a Renyi entropy, each once.
+
+    >>> orders(("0.5", 2))
+    (0.5, 2.0)
+
+    Raises:
+        UsageError: one is no finite number greater than 0, or there is none.
+    """
+    found = []
+    for each in [given] if isinstance(given, (str, float, int)) else list(given):
+        try:
+            value = float(each)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise UsageError(
+                f"`alpha` is {each}; give a finite number greater than 0, such as 0.5, 1 or 2."
+            )
+        found.append(value)
+    if not found:
+        raise UsageError("No `alpha` is given; give one such as 2.")
+    return tuple(dict.fromkeys(found))
 
 
 def stages(given: str | int) -> int | None:

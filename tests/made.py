@@ -34,6 +34,8 @@ from prunelimit.results.types import (
     Provenance,
     PruneResult,
     Reliability,
+    SharpnessMeasure,
+    SharpnessSummary,
     SpectrumResult,
     Threshold,
     TrainResult,
@@ -205,6 +207,19 @@ def compared(methods: tuple[str, ...] = METHODS) -> CompareResult:
     )  # fmt: skip
 
 
+SHARPNESS = SharpnessSummary(
+    measures=(
+        SharpnessMeasure(name="trace", value=40.0, interval=(39.5, 40.5)),
+        SharpnessMeasure(
+            name="Renyi sharpness", value=-3.25, interval=(-3.5, -3.0), parameter=2.0, layer="fc1"
+        ),
+    ),
+    confidence=0.95,
+    reading="absolute",
+    note="`epsilon` batch-std needs more samples.",
+)
+
+
 def spectrum(probes: int = 2) -> SpectrumResult:
     """Bulk at zero, two outliers, a negative side; every probe finds the same."""
     nodes = (-0.25, -1e-3, 1e-9, 2e-3, 0.1, 3.0, 12.5)
@@ -215,6 +230,7 @@ def spectrum(probes: int = 2) -> SpectrumResult:
         ritz_values=(nodes,) * probes,
         quadrature_weights=(weights,) * probes,
         outcomes=("complete",) * probes,
+        sharpness=SHARPNESS,
     )
 
 

@@ -606,7 +606,10 @@ COLUMNS: dict[str, dict[str | None, tuple[str, ...]]] = {
         None: ("method", "rule", "tolerance", "sparsity", "distance_pp", "low", "high"),
         "curve": ("method", "sparsity", "accuracy", "loss", "nonzero", "passes", "outcome"),
     },
-    "spectrum": {None: ("probe", "ritz_value", "weight")},
+    "spectrum": {
+        None: ("probe", "ritz_value", "weight"),
+        "sharpness": ("name", "value", "parameter", "layer", "low", "high"),
+    },
     "prune": {None: ("name", "shape", "kept", "sparsity")},
     "check": {
         None: (

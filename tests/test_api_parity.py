@@ -30,12 +30,13 @@ OF_A_COMMAND = {
         "npz",
         "csv_path",
     ),
-    *("config", "help", "checkpoint", "files"),
+    *("config", "help", "checkpoint", "checkpoints", "files"),
 }
 """Options about files and terminals."""
 
 OF_A_FUNCTION = {
-    *("problem", "progress", "method", "limit", "measured", "results", "path", "source", "force")
+    *("problem", "problems", "progress", "method", "limit", "measured", "results"),
+    *("path", "source", "force"),
 }
 """Arguments that are live objects, or names that stand for several options."""
 
@@ -46,13 +47,15 @@ ELSEWHERE = {
     "code_quality": "a file for continuous integration",
     "no_agreement": "either result may be left out",
     "report": "a function of its own",
+    "start": "the problem's own network is where it starts",
     "dry_run": "prints what it would take",
 }
 """Options of a command that its function does not have, and why."""
 
 CONFIGS: dict[str, tuple[type[config.Config], ...]] = {
     "train": (config.TrainConfig,),
-    "spectrum": (config.CurvatureConfig,),
+    "spectrum": (config.CurvatureConfig, config.SharpnessConfig),
+    "regime": (config.RegimeConfig,),
     "predict": (config.LimitConfig, config.CurvatureConfig),
     "prune": (config.PruneConfig, config.LimitConfig, config.CurvatureConfig),
     "measure": (config.MeasureConfig,),
@@ -143,7 +146,10 @@ FEW = ("--samples", "100", "--steps", "10", "--probes", "1")
 FEW_HERE: dict[str, Any] = {"samples": 100, "steps": 10, "probes": 1}
 
 SAME: dict[str, tuple[tuple[str, ...], Callable[[pl.Problem], Any]]] = {
-    "spectrum": (FEW, lambda problem: pl.spectrum(problem, **FEW_HERE)),
+    "spectrum": (
+        (*FEW, "--alpha", "1.5", "--alpha", "2", "--by-layer"),
+        lambda problem: pl.spectrum(problem, alpha=(1.5, 2), by_layer=True, **FEW_HERE),
+    ),
     "predict": (
         (*FEW, "--epsilon", "5%", "--confidence", "0.9"),
         lambda problem: pl.predict(problem, epsilon="5%", confidence=0.9, **FEW_HERE),

@@ -18,7 +18,7 @@ from prunelimit.values import EpsilonRule
 SECTIONS = {
     "export": ("ModelConfig", "DataConfig", "RunConfig", "ExportConfig"),
     "train": ("ModelConfig", "DataConfig", "RunConfig", "TrainConfig"),
-    "spectrum": ("ModelConfig", "DataConfig", "RunConfig", "CurvatureConfig"),
+    "spectrum": ("ModelConfig", "DataConfig", "RunConfig", "CurvatureConfig", "SharpnessConfig"),
     "predict": (
         "ModelConfig",
         "DataConfig",

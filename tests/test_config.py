@@ -62,6 +62,8 @@ COMMAND = {
     "PlotConfig": "plot",
     "ReportConfig": "report",
     "ExportConfig": "export",
+    "SharpnessConfig": "spectrum",
+    "RegimeConfig": "regime",
 }
 
 

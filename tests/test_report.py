@@ -53,6 +53,7 @@ from prunelimit.config import (
     ModelConfig,
     PruneConfig,
     RunConfig,
+    SharpnessConfig,
     stage_of,
 )
 from prunelimit.errors import InputError, OutputError
@@ -573,6 +574,7 @@ EVERYTHING: dict[type[Any], dict[str, Any]] = {
     DataConfig: {"download": True, "mean": "0.1,-0.2", "train_samples": 10},
     RunConfig: {"seed": 3, "batch_size": 7, "dtype": "float64", "workers": 1},
     CurvatureConfig: {"samples": 0, "curvature": "hessian", "steps": 7},
+    SharpnessConfig: {"alpha": ("0.25", "3"), "by_layer": True, "epsilon": "5%"},
     LimitConfig: {"epsilon": "5%", "tolerance": "0.123456789pp", "max_seconds": 2.5},
     MeasureConfig: {
         "survivors": "staged", "pattern": "2:4", "stages": "3", "tolerance": ("1pp", "2pp"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from ..commands.prune import (
     pruned_result,
     pruned_tensors,
 )
+from ..commands.regime import FEWEST, regime_loaded
 from ..commands.saved import load_result
 from ..commands.spectrum import spectrum_loaded
 from ..commands.train import train_loaded
@@ -28,6 +29,8 @@ from ..config import (
     LimitConfig,
     MeasureConfig,
     PruneConfig,
+    RegimeConfig,
+    SharpnessConfig,
     TrainConfig,
 )
 from ..errors import UsageError
@@ -39,6 +42,7 @@ from ..results.types import (
     CompareResult,
     MeasureResult,
     PredictResult,
+    RegimeResult,
     SpectrumResult,
 )
 from ..values import Method
@@ -47,7 +51,17 @@ from .options import METHOD, configured, takes, with_method
 from .problem import Problem, described, network_of, recorder, seeded, tensors_of, to_train
 from .progress import reporting
 
-__all__ = ["check", "compare", "load", "measure", "predict", "prune", "spectrum", "train"]
+__all__ = [
+    "check",
+    "compare",
+    "load",
+    "measure",
+    "predict",
+    "prune",
+    "regime",
+    "spectrum",
+    "train",
+]
 
 R = TypeVar("R", bound=Result)
 
@@ -333,7 +347,7 @@ def _judged(given: PredictResult | MeasureResult | str | Path) -> PredictResult 
     return given
 
 
-@takes(CurvatureConfig)
+@takes(CurvatureConfig, SharpnessConfig)
 def spectrum(
     problem: Problem, *, progress: bool | Progress = False, seed: int | None = None, **options: Any
 ) -> SpectrumResult:
@@ -349,6 +363,7 @@ def spectrum(
     Returns:
         ``ritz_values`` and ``quadrature_weights``, one row per probe, and in ``curvature`` the
         extreme eigenvalues, the trace with its standard error and the share of negative ones.
+        ``sharpness.measures`` has each measure of sharpness with its interval.
 
     Raises:
         UsageError: a value makes no sense.
@@ -363,12 +378,66 @@ def spectrum(
     >>> found = pl.spectrum(problem, samples=100, steps=10, probes=1)
     >>> len(found.ritz_values[0]), found.curvature.lambda_max > 0
     (10, True)
+    >>> [each.name for each in found.sharpness.measures][:2]
+    ['largest eigenvalue', 'trace']
     """
     curvature = configured(CurvatureConfig, options)
+    sharpness = configured(SharpnessConfig, options)
     problem = seeded(problem, seed)
     with reporting(progress) as told:
-        record = recorder("spectrum", problem, curvature)
-        return spectrum_loaded(problem.loaded, curvature, record, progress=told)
+        record = recorder("spectrum", problem, curvature, sharpness)
+        return spectrum_loaded(problem.loaded, curvature, sharpness, record, progress=told)
+
+
+@takes(RegimeConfig)
+def regime(
+    problems: Sequence[Problem],
+    *,
+    progress: bool | Progress = False,
+    seed: int | None = None,
+    **options: Any,
+) -> RegimeResult:
+    """Say in which regime of pruning networks are, and whether to train hotter or cooler.
+
+    Whether the straight line between two networks crosses a barrier, and how alike they answer,
+    names the regime: "I" (poorly connected), "II-A" (connected but unlike) or "II-B" (connected and
+    alike).
+
+    Source: Zhou, Yang, Chang and Mahoney 2023, the three-regime model of pruning.
+
+    Args:
+        problems: Two or more networks of one architecture, with one mask, trained again from
+            different seeds.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of the samples drawn; the first problem's where it is left out.
+
+    Raises:
+        UsageError: a value makes no sense, or there are fewer than two networks.
+        InputError: they are not of one architecture and one data set, or two are the same network.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> fresh = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> start = pl.train(fresh, epochs=8, l1=1e-4).problem
+    >>> seeds = [pl.train(start, epochs=2, lr=0.01, seed=seed).problem for seed in (1, 2)]
+    >>> pl.regime(seeds).regime in ("I", "II-A", "II-B")
+    True
+    """
+    config = configured(RegimeConfig, options)
+    if not isinstance(problems, (list, tuple)):
+        raise UsageError(
+            f"`problems` is a {type(problems).__name__}; give a list of two or more networks."
+        )
+    if len(problems) < 2:
+        raise UsageError(FEWEST)
+    each = [seeded(problem, seed) for problem in problems]
+    record = recorder("regime", each[0], config)
+    names = [f"network {place + 1}" for place in range(len(each))]
+    with reporting(progress) as told:
+        loaded = [one.loaded for one in each]
+        return regime_loaded(loaded, names, config, record, progress=told)
 
 
 @takes(TrainConfig)
@@ -377,9 +446,10 @@ def train(
 ) -> TrainedNetwork:
     """Train a copy of the network with l1, from the weights that it has.
 
-    SGD with momentum and a cosine schedule.
+    SGD with momentum and a cosine schedule. ``sharpness`` keeps the minimum flat, ``keep_zeros``
+    the zeros of a pruned network.
 
-    Source: Zhang et al. 2024, section 7 of their settings.
+    Source: Zhang et al. 2024, section 7 of their settings; Foret et al. 2021 for sam.
 
     Args:
         problem: The network and its data; they are not changed.

@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..reports.exported import export_table
 from ..reports.figure import choose
 from ..reports.paper import Paper
+from ..reports.regime import regime_table
 from ..reports.svg import inline_svg
 from ..reports.tables import (
     check_table,
@@ -38,6 +39,7 @@ from ..results.types import (
     MeasureResult,
     PredictResult,
     PruneResult,
+    RegimeResult,
     SpectrumResult,
     TrainResult,
 )
@@ -68,6 +70,7 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     CheckResult: lambda result, verbose: check_table(result),
     SpectrumResult: lambda result, verbose: spectrum_table(result),
     TrainResult: lambda result, verbose: train_table(result),
+    RegimeResult: lambda result, verbose: regime_table(result),
     ExportResult: lambda result, verbose: export_table(result),
 }
 """The table of each command."""
@@ -121,7 +124,24 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
         "curve": lambda result: _of_methods(result, "curve"),
     },
     CheckResult: {"gates": _gates},
-    SpectrumResult: {"quadrature": _quadrature},
+    SpectrumResult: {
+        "quadrature": _quadrature,
+        "sharpness": lambda result: _rows(result.sharpness.measures) if result.sharpness else [],
+    },
+    RegimeResult: {
+        "pairs": lambda result: [
+            {
+                name: getattr(each, name)
+                for name in ("first", "second", "connectivity", "similarity")
+            }
+            for each in result.pairs
+        ],
+        "lines": lambda result: [
+            {"first": each.first, "second": each.second, **dataclasses.asdict(place)}
+            for each in result.pairs
+            for place in each.line
+        ],
+    },
     ExportResult: {"packings": lambda result: _rows(result.packings)},
     TrainResult: {"history": lambda result: [dict(each) for each in result.history]},
 }

@@ -23,6 +23,7 @@ from ..config import (
     PruneConfig,
     ReportConfig,
     RunConfig,
+    SharpnessConfig,
     TrainConfig,
 )
 from ..errors import OutputError
@@ -75,7 +76,7 @@ def _tell(
     dense = folder / "lenet.safetensors"
     trained = train(MODEL, DATA, run, TRAIN, dense, progress=progress)
     own = (ModelConfig(), DataConfig())
-    curvature = spectrum(dense, *own, run, CURVATURE, progress=progress)
+    curvature = spectrum(dense, *own, run, CURVATURE, SharpnessConfig(), progress=progress)
     loaded = load(dense, *own, run)
 
     def recording(command: str, *configs: Any) -> Recorder:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..inputs.formats import check_suffix, write_network
-from ..inputs.load import Loaded, new
+from ..inputs.load import Loaded, load, new
 from ..progress import Progress, silent
 from ..results.types import Dense, TrainResult
 from ..storage.files import check_writable, resume_path
@@ -26,11 +26,12 @@ def train(
     config: TrainConfig,
     output: Path,
     *,
+    start: Path | None = None,
     force: bool = False,
     resume: bool = False,
     progress: Progress = silent,
 ) -> TrainResult:
-    """Train a fresh network and write it to ``output``.
+    """Train a fresh network, or that of the checkpoint ``start``, and write it to ``output``.
 
     The state after every epoch lies at :func:`resume_path` until ``output`` is written; ``resume``
     goes on from it when there is one.
@@ -45,7 +46,7 @@ def train(
     check_writable(output, force=force)
     state = resume_path(output)
     claim_or_discard(state, "training", resume=resume, force=force)
-    loaded = new(model, data, run)
+    loaded = new(model, data, run) if start is None else load(start, model, data, run)
     loaded, result = train_loaded(loaded, config, recorder, state=state, progress=progress)
     artifact = write_network(
         output, loaded.problem.model.state_dict(), loaded.description, force=force
@@ -77,6 +78,8 @@ def train_loaded(
         **loaded.description,
         "training": {**dataclasses.asdict(config), "seed": seed},
     }
+    if "training" in loaded.description:  # the first one is what made the dense network
+        description.setdefault("start", loaded.description["training"])
     result = TrainResult(
         provenance=recorder.finish(),
         model=loaded.model_info,

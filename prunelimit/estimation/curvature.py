@@ -64,7 +64,8 @@ class Curvature:
     """The curvature of a problem on ``split``: its products, and Lanczos processes from probes.
 
     ``gradient`` (D,) is that of the mean loss of ``split``; ``gradient_seconds`` what it took.
-    ``label`` tells ``split`` from others as large; a product counts as ``share`` of one.
+    ``label`` tells ``split`` from others as large; a product counts as ``share`` of one. Where it
+    is that of some parameters alone, ``mask`` (bool, (D,)) says of which.
     """
 
     problem: Problem
@@ -77,6 +78,7 @@ class Curvature:
     probes: list[LanczosProcess] = dataclasses.field(default_factory=list)
     label: str = ""
     share: float = 1.0
+    mask: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._generator = generator(self.problem.seed, "probes")
@@ -111,11 +113,15 @@ class Curvature:
 
     def of_prunable(self) -> Curvature:
         """The same on the same samples for the prunable weights alone, with no probe yet."""
-        mask = self.problem.prunable_mask()
+        return self.of_some(self.problem.prunable_mask(), "prunable weights")
+
+    def of_some(self, mask: Tensor, name: str) -> Curvature:
+        """The same on the same samples for the parameters of ``mask`` (bool, (D,)) alone, which are
+        called ``name``, with no probe yet."""
         keep = self._parts.part(mask.to(self.gradient))
         product = RestrictedProduct(self.product, keep, int(mask.sum()))
-        label = f"prunable weights alone, {self.label or len(self.split)}"
-        return dataclasses.replace(self, product=product, probes=[], label=label)
+        label = f"{name} alone, {self.label or len(self.split)}"
+        return dataclasses.replace(self, product=product, probes=[], label=label, mask=mask)
 
     def gradient_of(self, split: Split) -> Tensor:
         """The gradient (D,) of the mean loss of ``split``, which the processes share."""
@@ -128,8 +134,8 @@ class Curvature:
     def add_probe(self, steps: int) -> None:
         """One more random probe; the first are the same however many there are."""
         start = rademacher(self.problem.layout.size, self._generator, self.gradient)
-        if isinstance(self.product, RestrictedProduct):
-            start *= self.problem.prunable_mask()
+        if self.mask is not None:
+            start *= self.mask
         self.probes.append(self.begin(f"probe {len(self.probes) + 1}", start))
         self.probes[-1].grow(steps)
 

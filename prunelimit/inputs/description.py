@@ -47,9 +47,10 @@ def describe(model: ModelConfig, data: DataConfig, found: Data) -> dict[str, Any
 
 
 def kept_description(checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """The history (training, pruning) that a checkpoint made from ``checkpoint`` carries on."""
+    """The history (training, pruning, how the network was trained that this began with) that a
+    checkpoint made from ``checkpoint`` carries on."""
     described = {} if checkpoint is None else checkpoint.description or {}
-    return {key: described[key] for key in ("training", "pruning") if key in described}
+    return {key: described[key] for key in ("training", "pruning", "start") if key in described}
 
 
 def known_classes(checkpoint: Checkpoint) -> int | None:

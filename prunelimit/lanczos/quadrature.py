@@ -121,6 +121,16 @@ class LanczosRun:
         return Quadrature(values, rule.weights)
 
     @cached_property
+    def top_residual(self) -> float:
+        """Within so much of the largest Ritz value lies an eigenvalue: the norm of its residual
+        (Parlett 1998, section 13.2)."""
+        last = self.num_steps - 1
+        _, vector = eigh_tridiagonal(
+            self.alpha, self.beta[:last], select="i", select_range=(last, last)
+        )
+        return abs(float(self.beta[last] * vector[-1, 0]))
+
+    @cached_property
     def bracket(self) -> Bracket:
         """Both rules, averaged over the last depths; equal where the Krylov space is exhausted."""
         if self.outcome is Outcome.INVARIANT:

@@ -14,6 +14,7 @@ from ..config import (
     ModelConfig,
     PruneConfig,
     RunConfig,
+    SharpnessConfig,
     stage_of,
 )
 from ..results.types import Provenance
@@ -22,7 +23,7 @@ __all__ = ["command_line", "problem_line"]
 
 PROBLEM: tuple[type[Any], ...] = (ModelConfig, DataConfig, RunConfig)
 CONFIGS = {
-    "spectrum": (*PROBLEM, CurvatureConfig),
+    "spectrum": (*PROBLEM, CurvatureConfig, SharpnessConfig),
     "predict": (*PROBLEM, CurvatureConfig, LimitConfig),
     "prune": (*PROBLEM, CurvatureConfig, LimitConfig, PruneConfig),
     "measure": (*PROBLEM, MeasureConfig),

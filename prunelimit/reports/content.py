@@ -535,8 +535,28 @@ def _spectrum(found: Collection) -> Section | None:
         (
             *(picture if source.command == "spectrum" else []),
             _table("The spectrum in a few numbers", ("", "value"), rows, 1, source),
+            *_sharpness(source),
         ),
     )
+
+
+def _sharpness(source: Source) -> list[Any]:
+    """Measures of sharpness with their intervals, where there are some."""
+    sharp = getattr(source.result, "sharpness", None)
+    if sharp is None:
+        return []
+    of, rows = Of(source), []
+    for place, each in enumerate(sharp.measures):
+        where = f"sharpness.measures.{place}"
+        ends = [of.number(f"{where}.interval.{side}", "short") for side in (0, 1)]
+        name: list[Any] = [of.said(f"{where}.name")]
+        if each.layer is not None:
+            name += [", ", of.said(f"{where}.layer")]
+        at = () if each.parameter is None else (of.number(f"{where}.parameter", "short"),)
+        value = of.number(f"{where}.value", "short")
+        rows.append([tuple(name), at, (value,), (ends[0], " to ", ends[1])])
+    head = ("measure", "order or ridge", "value", "interval")
+    return [_table("Sharpness", head, rows, 1, source, folded=len(rows) > 12)]
 
 
 def _layers(found: Collection) -> Section | None:

@@ -29,6 +29,7 @@ from ..results.types import (
     PredictResult,
     PruneResult,
     Reliability,
+    SharpnessSummary,
     SpectrumResult,
     Threshold,
     TrainResult,
@@ -43,6 +44,7 @@ from .words import (
     fall,
     interval,
     matrix,
+    measure_name,
     metric,
     modelled,
     percent,
@@ -60,6 +62,7 @@ __all__ = [
     "plan_table",
     "predict_table",
     "prune_table",
+    "sharpness_table",
     "spectrum_table",
     "train_table",
     "verdict",
@@ -269,7 +272,7 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
     found = result.curvature
     # One probe says nothing of its own error.
     error = f" +- {found.trace_standard_error:.2g} (one sd)" if found.probes > 1 else ""
-    return _pairs(
+    table = _pairs(
         f"Spectrum of the {matrix(found.kind)} of {result.model.spec} on {result.data.spec}",
         [
             ("free parameters", f"{result.model.free:,}"),
@@ -285,6 +288,29 @@ def spectrum_table(result: SpectrumResult) -> RenderableType:
             *_checked(found.cross_check),
         ],
     )
+    sharp = result.sharpness
+    return table if sharp is None else Group(table, BLANK, sharpness_table(sharp))
+
+
+READ = {
+    "ggn": "The matrix has no negative eigenvalues.",
+    "absolute": "Negative eigenvalues: with their sign in the first two, squared in the third, by "
+    "magnitude in the others.",
+}
+"""How negative eigenvalues are read."""
+
+
+def sharpness_table(found: SharpnessSummary) -> RenderableType:
+    """Every measure of sharpness with its interval."""
+    rows = [
+        (name, f"{each.value:.5g}", "{:.5g} to {:.5g}".format(*each.interval))
+        for each, name in ((each, measure_name(each)) for each in found.measures)
+    ]
+    grid = _grid("Sharpness", ("measure", "value", f"{percent(found.confidence, 0)}"), rows)
+    said = [READ.get(found.reading, f"Negative eigenvalues are read as {found.reading}.")]
+    if found.note is not None:
+        said.append(f"No effective dimension: {found.note}")
+    return Group(grid, *(_point(each) for each in said))
 
 
 def _expected(limit: Limit) -> list[tuple[str, str]]:

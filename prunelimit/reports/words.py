@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .. import plugins
-from ..results.types import DataInfo, OneShot, Threshold
+from ..results.types import DataInfo, OneShot, SharpnessMeasure, Threshold
 
 __all__ = [
     "basis",
@@ -15,6 +15,7 @@ __all__ = [
     "in_percent",
     "interval",
     "matrix",
+    "measure_name",
     "metric",
     "modelled",
     "percent",
@@ -35,6 +36,15 @@ def digits(fractions: Iterable[float]) -> int:
 def percent(fraction: float, places: int | None = None) -> str:
     """A fraction as a percentage with ``places`` decimals; by default, what it needs alone."""
     return f"{100 * fraction:.{digits([fraction]) if places is None else places}f}%"
+
+
+def measure_name(measure: SharpnessMeasure) -> str:
+    """What people call a measure of sharpness."""
+    name = measure.name
+    if measure.parameter is not None:
+        order = name.startswith("Renyi")
+        name += f" of order {measure.parameter:g}" if order else f" at {measure.parameter:.3g}"
+    return name if measure.layer is None else f"{name}, {measure.layer}"
 
 
 def metric(data: DataInfo) -> str:

@@ -18,6 +18,7 @@ from .types import (
     PredictResult,
     Provenance,
     PruneResult,
+    RegimeResult,
     SpectrumResult,
     TrainResult,
 )
@@ -33,6 +34,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "measure": MeasureResult,
     "predict": PredictResult,
     "prune": PruneResult,
+    "regime": RegimeResult,
     "spectrum": SpectrumResult,
     "train": TrainResult,
 }

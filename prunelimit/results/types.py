@@ -31,6 +31,7 @@ __all__ = [
     "InspectResult",
     "LayerResult",
     "Limit",
+    "LinePoint",
     "MeasurePoint",
     "MeasureResult",
     "MethodResult",
@@ -40,11 +41,17 @@ __all__ = [
     "PredictResult",
     "Provenance",
     "PruneResult",
+    "RegimeNetwork",
+    "RegimePair",
+    "RegimeResult",
     "Reliability",
+    "SharpnessMeasure",
+    "SharpnessSummary",
     "SpectrumResult",
     "StageResult",
     "StateInfo",
     "Target",
+    "Temperature",
     "TensorInfo",
     "Threshold",
     "TrainResult",
@@ -316,8 +323,42 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharpnessMeasure:
+    """One measure of sharpness and its interval.
+
+    ``name`` is "largest eigenvalue", "trace", "Frobenius norm", "effective dimension" (at the
+    ridge ``parameter``) or "Renyi sharpness" (of order ``parameter``). ``layer`` names the weight
+    tensor whose block alone it is of; "all layers" is the sum over them.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    parameter: float | None = None
+    layer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessSummary:
+    """All measures of sharpness. Their intervals cover, at ``confidence``, the choice of probes
+    and the Lanczos depth, not that of samples.
+
+    ``reading`` says what effective dimension and Renyi sharpness take negative eigenvalues for:
+    "ggn" (there are none), "absolute" (their magnitude) or another of the operator's; trace and
+    largest eigenvalue keep their signs. ``ridge`` is where the isotropic limit lies; None where
+    there is none, and ``note`` says why.
+    """
+
+    measures: tuple[SharpnessMeasure, ...]
+    confidence: float
+    reading: str
+    ridge: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpectrumResult(Result):
-    """The spectrum: Ritz values and quadrature weights, one row per probe."""
+    """The spectrum: Ritz values and quadrature weights, one row per probe; and its sharpness."""
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.spectrum/1"
     provenance: Provenance
@@ -327,6 +368,7 @@ class SpectrumResult(Result):
     ritz_values: tuple[tuple[float, ...], ...]
     quadrature_weights: tuple[tuple[float, ...], ...]
     outcomes: tuple[str, ...]
+    sharpness: SharpnessSummary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -661,6 +703,70 @@ class TrainResult(Result):
     dense: Dense
     artifact: Artifact | None
     history: tuple[dict[str, float], ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temperature:
+    """What made the training of a dense network hot or cool. ``noise`` is the scale of SGD's noise,
+    lr / (batch_size (1 - momentum)); more epochs are cooler."""
+
+    lr: float
+    batch_size: int
+    epochs: int
+    noise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeNetwork:
+    """One of the networks: ``density`` is the share of prunable weights that are not zero, the
+    load; ``accuracy`` that of the test split; ``temperature`` is None where nothing says it."""
+
+    name: str
+    density: float
+    accuracy: float
+    temperature: Temperature | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinePoint:
+    """A network between two: ``at`` is 0 at the first and 1 at the second; training loss, and
+    training error as a fraction."""
+
+    at: float
+    loss: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimePair:
+    """Two networks. ``connectivity`` is the mean error of both minus the error on the line that is
+    farthest from it, a fraction: negative where a barrier lies between. ``similarity`` is the
+    linear CKA of their outputs, 0 to 1."""
+
+    first: str
+    second: str
+    connectivity: float
+    similarity: float
+    line: tuple[LinePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeResult(Result):
+    """The regime of pruning: "I" (poorly connected), "II-A" (connected but unlike) or "II-B"
+    (connected and alike), by the means over pairs; ``advice`` says what to change."""
+
+    SCHEMA: typing.ClassVar[str] = "prunelimit.regime/1"
+    provenance: Provenance
+    model: ModelInfo
+    data: DataInfo
+    regime: str
+    connectivity: float
+    similarity: float
+    density: float
+    networks: tuple[RegimeNetwork, ...]
+    pairs: tuple[RegimePair, ...]
+    advice: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""l1 training: the way to a network that the limit describes, for those without a checkpoint.
+"""Training, with l1: the way to a network that the limit describes, for those without a checkpoint.
 
 Source: Zhang et al. 2024, section 7 of their settings (SGD, momentum 0.9, l1 1e-5 to 1e-4).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from ..errors import NumericalError, UsageError
 from ..inputs.problem import Problem, evaluate
 from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
+from ..randomness import generator
 from ..storage.resume import Resumable
+from .sharpness import Flatness, flatness_of
 
 __all__ = ["Training", "train"]
 
@@ -55,6 +58,9 @@ def train(
     torch's SGD, ``weight_decay`` acts on every trained parameter, biases and norm layers too.
     Excluded modules are trained like the others, but not drawn to zero by l1: being excluded is
     about what may be pruned. The network trains in train mode (batch statistics, dropout).
+    ``config.sharpness`` changes the gradient of the loss towards flat minima (:mod:`.sharpness`);
+    l1 and weight decay act on the weights themselves. With ``config.keep_zeros`` prunable weights
+    that are zero at the start stay exactly zero.
 
     With ``resume_path`` the state after every epoch lies there, to be removed by the caller once
     the network is written; if a state is there at the start, training goes on from it and reaches
@@ -71,10 +77,12 @@ def train(
         raise UsageError("The network has no trainable parameters; give one that has.")
     penalised = [p for n, p in problem.parameters().items() if n in problem.prunable]
     optimizer = _sgd(parameters, config)
+    survivors = _survivors(penalised) if config.keep_zeros else []
     history: list[dict[str, float]] = []
     resumable = None
     if resume_path is not None:
-        resumable = Resumable(resume_path, "training", _configuration(problem, config, seed))
+        owner = _configuration(problem, config, seed, survivors)
+        resumable = Resumable(resume_path, "training", owner)
 
         def put_back(state: dict[str, Any]) -> list[dict[str, float]]:
             history = [dict(entry) for entry in state["history"]]
@@ -90,10 +98,18 @@ def train(
 
         history = resumable.restored(put_back, problem.device) or []
     devices = [problem.device] if problem.device.type == "cuda" else []
+    hooks = [
+        parameter.register_hook(lambda slope, kept=kept: slope * kept)
+        for parameter, kept in zip(penalised, survivors, strict=False)
+    ]
     try:
         with torch.random.fork_rng(devices=devices):
             for epoch in range(len(history), config.epochs):
-                loss = _epoch(problem, config, optimizer, parameters, penalised, seed, epoch)
+                draws = generator(seed, "training probes", epoch)
+                flatness = flatness_of(config, problem, parameters, draws)
+                loss = _epoch(
+                    problem, config, optimizer, parameters, penalised, seed, epoch, flatness
+                )
                 accuracy = evaluate(problem, problem.test).accuracy
                 history.append({"epoch": epoch + 1, "loss": loss, "accuracy": accuracy})
                 if resumable is not None:
@@ -108,6 +124,8 @@ def train(
                 progress("training", epoch + 1, config.epochs, note)
     finally:
         model.eval()
+        for hook in hooks:
+            hook.remove()
         for parameter in parameters:
             parameter.grad = None
     return Training(
@@ -174,6 +192,7 @@ def _epoch(
     penalised: list[nn.Parameter],
     seed: int,
     epoch: int,
+    flatness: Flatness | None,
 ) -> float:
     """One pass; the mean loss over it. Leaves the network in eval mode."""
     model = problem.model
@@ -197,6 +216,8 @@ def _epoch(
             optimizer.zero_grad(set_to_none=True)
             loss = problem.loss(model(inputs), targets).mean()
             loss.backward()
+            if flatness is not None:
+                flatness(inputs, targets)
             if config.l1:
                 _add_sign(penalised, config.l1)
             optimizer.step()
@@ -220,7 +241,14 @@ def _add_sign(penalised: list[nn.Parameter], l1: float) -> None:
                 parameter.grad.add_(parameter.sign(), alpha=l1)
 
 
-def _configuration(problem: Problem, config: TrainConfig, seed: int) -> dict[str, Any]:
+def _survivors(prunable: list[nn.Parameter]) -> list[Tensor]:
+    """Where each is not zero, as 1 and 0."""
+    return [(each.detach() != 0).to(each) for each in prunable]
+
+
+def _configuration(
+    problem: Problem, config: TrainConfig, seed: int, survivors: list[Tensor]
+) -> dict[str, Any]:
     """What must be the same for a state to be gone on with; plain JSON."""
     shapes = {n: list(p.shape) for n, p in problem.model.named_parameters() if p.requires_grad}
     return {
@@ -231,4 +259,5 @@ def _configuration(problem: Problem, config: TrainConfig, seed: int) -> dict[str
         "training data": fingerprint(problem.train),
         "network": shapes,
         "prunable": list(problem.prunable),
+        "zeros": zlib.crc32(b"".join(each.bool().cpu().numpy().tobytes() for each in survivors)),
     }
