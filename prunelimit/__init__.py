@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api import presentation as presentation
     from .api.exports import densify, export
-    from .api.functions import check, compare, load, measure, predict, prune, spectrum, train
+    from .api.functions import (
+        check,
+        compare,
+        load,
+        measure,
+        predict,
+        prune,
+        sensitivity,
+        spectrum,
+        train,
+    )
     from .api.problem import Problem
     from .api.showing import plot, report
     from .errors import PruneLimitError
@@ -40,6 +50,7 @@ __all__ = [
     "predict",
     "prune",
     "report",
+    "sensitivity",
     "spectrum",
     "train",
 ]
@@ -52,7 +63,10 @@ _HOMES = {
     "PruneLimitError": "errors",
     **dict.fromkeys(("densify", "export"), "api.exports"),
     **dict.fromkeys(
-        ("check", "compare", "load", "measure", "predict", "prune", "spectrum", "train"),
+        (
+            *("check", "compare", "load", "measure", "predict"),
+            *("prune", "sensitivity", "spectrum", "train"),
+        ),
         "api.functions",
     ),
     **dict.fromkeys(("plot", "report"), "api.showing"),

@@ -41,6 +41,7 @@ __all__ = [
     "PruneConfig",
     "ReportConfig",
     "RunConfig",
+    "SensitivityConfig",
     "SurvivorConfig",
     "TrainConfig",
     "option",
@@ -130,7 +131,7 @@ class Config:
         """The value of the field ``name`` as the command line has it, once per repetition."""
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
-        if parse in (points, _within, _max_drop):
+        if parse in (points, _within, _max_drop, _one_tolerance):
             return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
             return tuple(f"{100 * each:.12g}pp" for each in value)
@@ -182,6 +183,11 @@ def _max_drop(given: str | float) -> float:
 
 def _within(given: str | float) -> float:
     return points(given, "within")
+
+
+def _one_tolerance(given: str | float | tuple[str | float, ...]) -> float:
+    """The first, where several are given."""
+    return _tolerances(given)[0]
 
 
 def _tolerances(given: str | float | tuple[str | float, ...]) -> tuple[float, ...]:
@@ -578,6 +584,44 @@ class MeasureConfig(MethodConfig, SurvivorConfig):
         "Spacing of sparsities, as a fraction, to which thresholds are found.",
         metavar="F",
         within="a number between 0 and 1",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityConfig(Config):
+    """How each layer is measured alone."""
+
+    sparsities: tuple[float, ...] | None = option(
+        None,
+        "Sparsities of a layer to measure, as 0,0.5,0.9 or START:STOP:STEP (default: 0.5, 0.7, "
+        "0.8, 0.9, 0.95, 0.98, 0.99).",
+        metavar="LIST",
+        parse=sparsities,
+    )
+    criterion: str = option(
+        "magnitude",
+        "Which weights go: those of least score by this criterion, or by a function of your own.",
+        plugins="criterion",
+        attributes=True,
+    )
+    tolerance: float = option(
+        "0.5pp",
+        "Accuracy that a layer alone may lose, in percentage points.",
+        metavar="Npp",
+        parse=_one_tolerance,
+    )
+    epsilon: EpsilonRule = option(
+        "batch-std",
+        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
+        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        metavar="RULE",
+        parse=_epsilon,
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that are read for scores, 0 for all (default: 1000).",
+        metavar="N",
+        within="0 for all, or a positive number",
     )
 
 

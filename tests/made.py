@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prunelimit.gate.judge import agreement_gate
+from prunelimit.results.sensitivity import LayerCurve, LayerPoint, SensitivityResult
 from prunelimit.results.types import (
     Agreement,
     Artifact,
@@ -255,3 +256,41 @@ PRUNED = PruneResult(
     drop=0.0088, standard_error=0.004,
 )  # fmt: skip
 TRAINED = TrainResult(**HEAD, dense=DENSE, artifact=ARTIFACT)
+
+
+def sensitivity(count: int = 3) -> SensitivityResult:
+    """Layers of which each loses more than the last, and one that is zero from the start."""
+    places = (0.5, 0.8, 0.9, 0.95, 0.99)
+    layers = []
+    for number in range(count):
+        falls = [(0.01 + 0.05 * number) * x**4 for x in places]
+        curve = tuple(
+            LayerPoint(
+                sparsity=x,
+                changed=round(100 * x),
+                accuracy=0.95 - fall,
+                drop=fall,
+                standard_error=0.005,
+                loss=0.01 + 2 * fall,
+                rise=2 * fall,
+            )
+            for x, fall in zip(places, falls, strict=True)
+        )
+        layers.append(
+            LayerCurve(
+                name=f"block{number}.weight",
+                shape=(10, 10),
+                weights=100,
+                zeros=0,
+                curve=curve,
+                holds=0.8,
+            )
+        )
+    dead = LayerCurve(
+        name="dead.weight", shape=(5, 4), weights=20, zeros=20, curve=(), holds=None,
+        why="zero already",
+    )  # fmt: skip
+    return SensitivityResult(
+        **HEAD, criterion="magnitude", dense=DENSE, epsilon=EPSILON, tolerance=0.005,
+        layers=(*layers, dead),
+    )  # fmt: skip

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "no_agreement": "either result may be left out",
     "report": "a function of its own",
     "dry_run": "prints what it would take",
+    "per_layer": "a function of its own, sensitivity",
 }
 """Options of a command that its function does not have, and why."""
 

@@ -56,6 +56,7 @@ COMMAND = {
     "SurvivorConfig": "measure",
     "PruneConfig": "prune",
     "MeasureConfig": "measure",
+    "SensitivityConfig": "measure",
     "CheckConfig": "check",
     "CompareConfig": "compare",
     "TrainConfig": "train",

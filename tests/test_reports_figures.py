@@ -20,6 +20,7 @@ from made import (
     compared,
     measured,
     predicted,
+    sensitivity,
     spectrum,
     verdict,
 )
@@ -42,6 +43,7 @@ SETS: dict[str, tuple[Any, ...]] = {
     "measure": (measured(), measured(TRAINING), both()),
     "compare": (compared(MANY), both()),
     "spectrum": (spectrum(),),
+    "sensitivity": (sensitivity(10),),
     "layers": (both(),),
     "path": (both(),),
     "verdict": (verdict(), verdict(False)),

@@ -18,6 +18,7 @@ from ..config import PlotConfig
 from ..errors import UsageError
 from ..reports.exported import export_table
 from ..reports.figure import choose
+from ..reports.layers import sensitivity_table
 from ..reports.paper import Paper
 from ..reports.svg import inline_svg
 from ..reports.tables import (
@@ -30,6 +31,7 @@ from ..reports.tables import (
     train_table,
 )
 from ..results.methods import Result
+from ..results.sensitivity import SensitivityResult
 from ..results.serialization import to_json
 from ..results.types import (
     CheckResult,
@@ -65,6 +67,7 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     PruneResult: lambda result, verbose: prune_table(result, verbose=verbose),
     MeasureResult: lambda result, verbose: measure_table(result),
     CompareResult: lambda result, verbose: compare_table(result),
+    SensitivityResult: lambda result, verbose: sensitivity_table(result),
     CheckResult: lambda result, verbose: check_table(result),
     SpectrumResult: lambda result, verbose: spectrum_table(result),
     TrainResult: lambda result, verbose: train_table(result),
@@ -104,6 +107,11 @@ def _gates(result: CheckResult) -> Rows:
     return [{name: getattr(gate, name) for name in names} for gate in result.gates]
 
 
+def _alone(result: SensitivityResult) -> Rows:
+    names = ("name", "weights", "zeros", "holds", "mean_rise", "mean_drop", "why")
+    return [{name: getattr(each, name) for name in names} for each in result.layers]
+
+
 FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
     PredictResult: {
         "curve": lambda result: _rows(result.curve),
@@ -119,6 +127,12 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
     CompareResult: {
         "thresholds": lambda result: _of_methods(result, "thresholds"),
         "curve": lambda result: _of_methods(result, "curve"),
+    },
+    SensitivityResult: {
+        "curves": lambda result: [
+            row for each in result.layers for row in _rows(each.curve, layer=each.name)
+        ],
+        "layers": _alone,
     },
     CheckResult: {"gates": _gates},
     SpectrumResult: {"quadrature": _quadrature},

@@ -8,6 +8,7 @@ import typing
 from typing import Any
 
 from ..errors import UsageError
+from .sensitivity import SensitivityResult
 from .types import (
     CheckResult,
     CompareResult,
@@ -33,6 +34,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "measure": MeasureResult,
     "predict": PredictResult,
     "prune": PruneResult,
+    "sensitivity": SensitivityResult,
     "spectrum": SpectrumResult,
     "train": TrainResult,
 }
