@@ -6,10 +6,11 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from prunelimit.results.history import HistoryResult
 from prunelimit.results.sensitivity import SensitivityResult
 from prunelimit.results.types import CompareResult, MeasurePoint, MeasureResult, SpectrumResult
 
-__all__ = ["write_csv", "write_curves", "write_layers", "write_npz"]
+__all__ = ["write_csv", "write_curves", "write_history", "write_layers", "write_npz"]
 
 POINT = ("sparsity", "accuracy", "loss", "nonzero")
 
@@ -56,6 +57,13 @@ def write_layers(result: SensitivityResult, path: Path, *, force: bool) -> None:
         for point in layer.curve
     )
     _write(("layer", *names), rows, path, force)
+
+
+def write_history(result: HistoryResult, path: Path, *, force: bool) -> None:
+    """One line per checkpoint."""
+    names = ("name", "epoch", "step", "accuracy", "loss", "plain", "limit", "reliable")
+    rows = ([getattr(point, name) for name in names] for point in result.points)
+    _write(names, rows, path, force)
 
 
 def _cells(point: MeasurePoint) -> list[object]:

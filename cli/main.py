@@ -36,6 +36,7 @@ COMMANDS = (
     "measure",
     "check",
     "compare",
+    "history",
     "plot",
     "report",
     "schema",

@@ -75,7 +75,7 @@ EVERYDAY = frozenset(
         *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
         *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
         *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
-        *("min_sparsity", "min_accuracy_at", "baseline", "max_drop", "per_layer"),
+        *("min_sparsity", "min_accuracy_at", "baseline", "max_drop", "per_layer", "keep"),
     }
 )
 """Options that --help shows; --help-all shows the rest too."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         spectrum,
         train,
     )
+    from .api.history import history
     from .api.problem import Problem
     from .api.showing import plot, report
     from .errors import PruneLimitError
@@ -44,6 +45,7 @@ __all__ = [
     "compare",
     "densify",
     "export",
+    "history",
     "load",
     "measure",
     "plot",
@@ -60,6 +62,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Method": "values",
     "Problem": "api.problem",
+    "history": "api.history",
     "PruneLimitError": "errors",
     **dict.fromkeys(("densify", "export"), "api.exports"),
     **dict.fromkeys(

@@ -33,6 +33,7 @@ __all__ = [
     "CurvatureConfig",
     "DataConfig",
     "ExportConfig",
+    "HistoryConfig",
     "LimitConfig",
     "MeasureConfig",
     "MethodConfig",
@@ -673,6 +674,17 @@ class CheckConfig(Config):
     )
     report: str | None = option(
         None, "Write a page about prediction, measurement and verdict too.", metavar="FILE.html"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryConfig(Config):
+    """What is left of a folder's predictions."""
+
+    keep: bool = option(
+        False,
+        "Leave each prediction beside its checkpoint as NAME.predict.json: the same command then "
+        "goes on where it was interrupted, and makes only those that are new.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prunelimit.gate.judge import agreement_gate
+from prunelimit.results.history import HistoryPoint, HistoryResult
 from prunelimit.results.sensitivity import LayerCurve, LayerPoint, SensitivityResult
 from prunelimit.results.types import (
     Agreement,
@@ -294,3 +295,27 @@ def sensitivity(count: int = 3) -> SensitivityResult:
         **HEAD, criterion="magnitude", dense=DENSE, epsilon=EPSILON, tolerance=0.005,
         layers=(*layers, dead),
     )  # fmt: skip
+
+
+def history(count: int = 6) -> HistoryResult:
+    """Checkpoints that become sparser; the first is not reliable."""
+    points = tuple(
+        HistoryPoint(
+            name=f"epoch={number}.ckpt",
+            epoch=number,
+            step=None,
+            sha256=f"{number:064d}",
+            accuracy=0.5 + 0.07 * number,
+            loss=1 / number,
+            epsilon=0.01,
+            plain=0.1 * number,
+            plain_interval=(0.1 * number - 0.02, 0.1 * number + 0.02),
+            limit=0.6 + 0.05 * number,
+            limit_interval=(0.58 + 0.05 * number, 0.61 + 0.05 * number),
+            reliable=number > 1,
+            reason=None if number > 1 else "The spectrum is not resolved.",
+            kept=False,
+        )
+        for number in range(1, count + 1)
+    )
+    return HistoryResult(**HEAD, directory="run", order="epoch", points=points)

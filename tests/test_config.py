@@ -57,6 +57,7 @@ COMMAND = {
     "PruneConfig": "prune",
     "MeasureConfig": "measure",
     "SensitivityConfig": "measure",
+    "HistoryConfig": "history",
     "CheckConfig": "check",
     "CompareConfig": "compare",
     "TrainConfig": "train",

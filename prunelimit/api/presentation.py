@@ -18,6 +18,7 @@ from ..config import PlotConfig
 from ..errors import UsageError
 from ..reports.exported import export_table
 from ..reports.figure import choose
+from ..reports.history import history_table
 from ..reports.layers import sensitivity_table
 from ..reports.paper import Paper
 from ..reports.svg import inline_svg
@@ -30,6 +31,7 @@ from ..reports.tables import (
     spectrum_table,
     train_table,
 )
+from ..results.history import HistoryPoint, HistoryResult
 from ..results.methods import Result
 from ..results.sensitivity import SensitivityResult
 from ..results.serialization import to_json
@@ -68,6 +70,7 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     MeasureResult: lambda result, verbose: measure_table(result),
     CompareResult: lambda result, verbose: compare_table(result),
     SensitivityResult: lambda result, verbose: sensitivity_table(result),
+    HistoryResult: lambda result, verbose: history_table(result),
     CheckResult: lambda result, verbose: check_table(result),
     SpectrumResult: lambda result, verbose: spectrum_table(result),
     TrainResult: lambda result, verbose: train_table(result),
@@ -112,6 +115,15 @@ def _alone(result: SensitivityResult) -> Rows:
     return [{name: getattr(each, name) for name in names} for each in result.layers]
 
 
+def _without_intervals(point: HistoryPoint) -> dict[str, Any]:
+    """A checkpoint with each interval in two columns."""
+    row = dataclasses.asdict(point)
+    for name in ("plain", "limit"):
+        low, high = row.pop(f"{name}_interval") or (None, None)
+        row |= {f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
 FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
     PredictResult: {
         "curve": lambda result: _rows(result.curve),
@@ -134,6 +146,7 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
         ],
         "layers": _alone,
     },
+    HistoryResult: {"points": lambda result: [_without_intervals(each) for each in result.points]},
     CheckResult: {"gates": _gates},
     SpectrumResult: {"quadrature": _quadrature},
     ExportResult: {"packings": lambda result: _rows(result.packings)},

@@ -8,6 +8,7 @@ import typing
 from typing import Any
 
 from ..errors import UsageError
+from .history import HistoryResult
 from .sensitivity import SensitivityResult
 from .types import (
     CheckResult,
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "compare": CompareResult,
     "demo": DemoResult,
     "export": ExportResult,
+    "history": HistoryResult,
     "inspect": InspectResult,
     "measure": MeasureResult,
     "predict": PredictResult,
