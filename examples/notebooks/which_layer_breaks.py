@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Which layer breaks first?
 #
-# Pruned by size alone, a network breaks where its most sensitive layer does. Prune each layer alone,
-# see what it costs, and share what goes by that.
+# Pruned by size alone, a network breaks where its most sensitive layer does. Prune each layer
+# alone, see what it costs, and share what goes by that.
 
 # %%
 """Each layer alone, and what is gained by sharing what is removed by it.
@@ -27,9 +27,7 @@ layers
 
 # %%
 for layer in layers.top(3):
-    print(
-        f"{layer.name}: within half a point to {layer.holds:.0%} of its {layer.weights:,} weights"
-    )
+    print(f"{layer.name} of {layer.weights:,} weights: within half a point to {layer.holds:.0%}")
 
 # %% [markdown]
 # ## Sparsities that add least to the loss
