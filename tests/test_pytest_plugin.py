@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import sys
 import warnings
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,11 @@ from prunelimit.errors import UsageError
 from prunelimit.pytest_plugin import PrunabilityWarning, Verdict, assert_prunable
 
 pytest_plugins = ("pytester",)
+
+MODULE = "prunelimit.pytest_plugin"
+FOUND = MODULE in {each.value for each in entry_points(group="pytest11")}
+NAMED = () if FOUND else ("-p", MODULE)
+"""What makes pytest load it where it was installed before there was such an entry point."""
 
 SETTING = """
     import torch
@@ -41,8 +48,7 @@ def run(pytester: pytest.Pytester, body: str) -> pytest.RunResult:
     """A test file with a network of which half of the weights are next to nothing."""
     lines = [line.removeprefix("    ") for line in SETTING.splitlines()]
     pytester.makepyfile("\n".join([*lines, *body.splitlines()]))
-    # Installed it is there by its entry point; named, it is there in any case.
-    return pytester.runpytest_subprocess("-p", "prunelimit.pytest_plugin", "-p", "no:cacheprovider")
+    return pytester.runpytest_subprocess(*NAMED, "-p", "no:cacheprovider")
 
 
 def test_what_keeps_its_accuracy_passes(pytester: pytest.Pytester) -> None:
@@ -144,7 +150,7 @@ def test_nothing_heavy_is_loaded_before_it_is_used(tmp_path: Path) -> None:
         "    assert callable(prunelimit.assert_prunable)\n"
         "    assert not {'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "prunelimit.pytest_plugin", "--rootdir"]
+    command = [sys.executable, "-m", "pytest", "-q", *NAMED, "--rootdir"]
     done = subprocess.run(
         [*command, str(tmp_path), str(tmp_path), "-p", "no:cacheprovider", "-p", "no:xdist"],
         capture_output=True,
@@ -152,3 +158,9 @@ def test_nothing_heavy_is_loaded_before_it_is_used(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_is_an_entry_point_of_pytest() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg")
+    assert f"prunelimit = {MODULE}" in setup["options.entry_points"]["pytest11"]

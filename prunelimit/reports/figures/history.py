@@ -48,7 +48,7 @@ def plot_history(result: HistoryResult, path: Path | None = None) -> Figure:
         if unsure:
             upper.plot(
                 [places[i] for i in unsure], [limits[i] for i in unsure], "s", color=ORANGE,
-                markerfacecolor="white", markersize=4 * stroke, linestyle="none",
+                zorder=5, markerfacecolor="white", markersize=4 * stroke, linestyle="none",
                 label="limit, not reliable",
             )  # fmt: skip
         shown = [i for i, each in enumerate(points) if each.plain is not None]
