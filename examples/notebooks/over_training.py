@@ -7,7 +7,9 @@
 # %%
 """How sparse a network could be made, over its training.
 
-python examples/notebooks/over_training.py
+    python examples/notebooks/over_training.py
+
+The file is plain Python; Jupyter (by jupytext) and VS Code open it as a notebook.
 """
 
 import tempfile

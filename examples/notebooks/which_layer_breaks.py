@@ -7,7 +7,9 @@
 # %%
 """Each layer alone, and what is gained by sharing what is removed by it.
 
-python examples/notebooks/which_layer_breaks.py
+    python examples/notebooks/which_layer_breaks.py
+
+The file is plain Python; Jupyter (by jupytext) and VS Code open it as a notebook.
 """
 
 import tempfile
