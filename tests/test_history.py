@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 import torch
@@ -16,6 +18,7 @@ from conftest import Outcome
 from made import both, history
 
 import prunelimit as pl
+from prunelimit.cli.main import group
 from prunelimit.errors import InputError, OutputError
 from prunelimit.results.schema import schema
 from prunelimit.storage.checkpoints import in_order, numbered
@@ -168,3 +171,16 @@ def test_frames_and_json_hold_every_point() -> None:
     assert {"plain_low", "limit_high"} <= set(frame.columns)
     assert json.loads(json.dumps(found.to_dict()))["points"][0]["epoch"] == 1
     assert "* not reliable" in found.summary()
+
+
+def test_command_and_function_have_the_same_options() -> None:
+    parent = click.Context(group, info_name="prunelimit")
+    command = group.get_command(parent, "history")
+    assert command is not None
+    theirs = command.make_context("history", ["run"], parent=parent).params
+    ours = inspect.signature(pl.history).parameters
+    of_files = {*("output", "json", "plot", "figure", "csv_path", "quiet", "verbose")}
+    assert set(theirs) - set(ours) <= of_files
+    assert set(ours) - set(theirs) == {"progress"}
+    for name in set(ours) & set(theirs) - {"directory"}:
+        assert ours[name].default == theirs[name], name
