@@ -6,9 +6,11 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from prunelimit.results.history import HistoryResult
+from prunelimit.results.sensitivity import SensitivityResult
 from prunelimit.results.types import CompareResult, MeasurePoint, MeasureResult, SpectrumResult
 
-__all__ = ["write_csv", "write_curves", "write_npz"]
+__all__ = ["write_csv", "write_curves", "write_history", "write_layers", "write_npz"]
 
 POINT = ("sparsity", "accuracy", "loss", "nonzero")
 
@@ -44,6 +46,24 @@ def write_curves(result: CompareResult, path: Path, *, force: bool) -> None:
     """The curves of all methods, one line per method and sparsity."""
     rows = ([each.method, *_cells(point)] for each in result.methods for point in each.curve)
     _write(("method", *POINT), rows, path, force)
+
+
+def write_layers(result: SensitivityResult, path: Path, *, force: bool) -> None:
+    """The curves of all layers, one line per layer and sparsity."""
+    names = ("sparsity", "changed", "accuracy", "drop", "standard_error", "loss", "rise")
+    rows = (
+        [layer.name, *(getattr(point, name) for name in names)]
+        for layer in result.layers
+        for point in layer.curve
+    )
+    _write(("layer", *names), rows, path, force)
+
+
+def write_history(result: HistoryResult, path: Path, *, force: bool) -> None:
+    """One line per checkpoint."""
+    names = ("name", "epoch", "step", "accuracy", "loss", "plain", "limit", "reliable")
+    rows = ([getattr(point, name) for name in names] for point in result.points)
+    _write(names, rows, path, force)
 
 
 def _cells(point: MeasurePoint) -> list[object]:

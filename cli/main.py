@@ -37,6 +37,7 @@ COMMANDS = (
     "regime",
     "check",
     "compare",
+    "history",
     "plot",
     "report",
     "schema",

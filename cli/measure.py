@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from prunelimit.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
+from prunelimit.config import DataConfig, MeasureConfig, ModelConfig, RunConfig, SensitivityConfig
+from prunelimit.errors import UsageError
 
 from .options import (
     CHECKPOINT,
@@ -17,6 +19,7 @@ from .options import (
     build,
     cli_command,
     document_options,
+    flag,
     general_options,
 )
 from .outputs import Outputs
@@ -29,6 +32,12 @@ from .spelling import spelled_result
     NETWORK,
     DATA,
     MEASURE,
+    flag(
+        "Measurement",
+        "--per-layer",
+        "Measure every layer alone, with nothing else pruned. Written with -o, its curves are an "
+        "allocation: targets:FILE.json.",
+    ),
     RUN,
     document_options(figures_of="measure"),
     CURVE_CSV,
@@ -36,13 +45,17 @@ from .spelling import spelled_result
     examples=(
         "prunelimit measure lenet.safetensors --plot curve.pdf",
         "prunelimit measure lenet.safetensors --survivors trained -o measure.json",
+        "prunelimit measure lenet.safetensors --per-layer -o layers.json",
     ),
 )
-def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
+def command(checkpoint: Path, csv_path: Path | None, per_layer: bool, **given: Any) -> None:
     """Measure accuracy and loss against sparsity, and the thresholds.
 
     CKPT is a checkpoint; one written by prunelimit names its own network and data.
     """
+    if per_layer:
+        _layers(checkpoint, csv_path, given)
+        return
     outputs = Outputs.of(given, csv_path, inputs=(checkpoint,))
     from prunelimit.commands.measure import measure
     from prunelimit.reports.tables import measure_table
@@ -63,3 +76,38 @@ def command(checkpoint: Path, csv_path: Path | None, **given: Any) -> None:
         write_csv(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
     outputs.show(measure_table(spelled_result(result)))
+
+
+def _layers(checkpoint: Path, csv_path: Path | None, given: dict[str, Any]) -> None:
+    """Every layer alone."""
+    used = {field.name for field in dataclasses.fields(SensitivityConfig)}
+    asked = build(MeasureConfig, given)
+    for field in dataclasses.fields(MeasureConfig):
+        if field.name not in used and getattr(asked, field.name) != getattr(
+            MeasureConfig(), field.name
+        ):
+            raise UsageError(
+                f"A layer alone is pruned by a criterion, with nothing moved; leave out "
+                f"`{field.name}`."
+            )
+    config = build(SensitivityConfig, given)
+    outputs = Outputs.of({**given, "figure": "sensitivity"}, csv_path, inputs=(checkpoint,))
+    from prunelimit.commands.sensitivity import sensitivity
+    from prunelimit.reports.layers import sensitivity_table
+
+    from .exports import write_layers
+
+    with outputs.progress() as progress:
+        result = sensitivity(
+            checkpoint,
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            config,
+            progress=progress,
+        )
+    outputs.draw(result)
+    if csv_path is not None:
+        write_layers(result, csv_path, force=outputs.force)
+    outputs.document(result, outputs.output)
+    outputs.show(sensitivity_table(spelled_result(result)))

@@ -80,7 +80,7 @@ EVERYDAY = frozenset(
         *("sharpness", "rho", "start", "barrier", "similar"),
         *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
         *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
-        *("min_sparsity", "min_accuracy_at", "baseline", "max_drop"),
+        *("min_sparsity", "min_accuracy_at", "baseline", "max_drop", "per_layer", "keep"),
     }
 )
 """Options that --help shows; --help-all shows the rest too."""
@@ -152,7 +152,7 @@ class _Name(_Choice):
         return plugins.names(self.kind)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in self.choices or (self.attributes and isinstance(value, str) and ":" in value):
+        if value in self.choices or (isinstance(value, str) and self._written(value)):
             return value
         try:
             return super().convert(value, param, ctx)
@@ -163,8 +163,14 @@ class _Name(_Choice):
                 f"{error.message.rstrip('.')}, or FILE.py:ATTR.", ctx=ctx, param=param
             ) from None
 
+    def _written(self, value: str) -> bool:
+        """Whether it is FILE.py:ATTR, or NAME:ARGUMENT of a name that takes one."""
+        return (self.attributes and ":" in value) or plugins.split(self.kind, value)[1] is not None
+
     def get_metavar(self, *arguments: Any, **keywords: Any) -> str:
-        return f"[{'|'.join((*self.choices, *(['FILE.py:ATTR'] if self.attributes else [])))}]"
+        takes = {each.name: each.facts.get("argument") for each in plugins.describe(self.kind)}
+        known = (name + (f":{takes[name]}" if takes[name] else "") for name in self.choices)
+        return f"[{'|'.join((*known, *(['FILE.py:ATTR'] if self.attributes else [])))}]"
 
 
 class _Figure(_Name):

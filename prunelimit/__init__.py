@@ -27,9 +27,11 @@ if TYPE_CHECKING:
         predict,
         prune,
         regime,
+        sensitivity,
         spectrum,
         train,
     )
+    from .api.history import history
     from .api.problem import Problem
     from .api.showing import plot, report
     from .errors import PruneLimitError
@@ -44,6 +46,7 @@ __all__ = [
     "compare",
     "densify",
     "export",
+    "history",
     "load",
     "measure",
     "plot",
@@ -51,6 +54,7 @@ __all__ = [
     "prune",
     "regime",
     "report",
+    "sensitivity",
     "spectrum",
     "train",
 ]
@@ -60,10 +64,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Method": "values",
     "Problem": "api.problem",
+    "history": "api.history",
     "PruneLimitError": "errors",
     **dict.fromkeys(("densify", "export"), "api.exports"),
     **dict.fromkeys(
-        ("check", "compare", "load", "measure", "predict", "prune", "regime", "spectrum", "train"),
+        (
+            *("check", "compare", "load", "measure", "predict", "prune"),
+            *("regime", "sensitivity", "spectrum", "train"),
+        ),
         "api.functions",
     ),
     **dict.fromkeys(("plot", "report"), "api.showing"),

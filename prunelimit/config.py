@@ -35,6 +35,7 @@ __all__ = [
     "CurvatureConfig",
     "DataConfig",
     "ExportConfig",
+    "HistoryConfig",
     "LimitConfig",
     "MeasureConfig",
     "MethodConfig",
@@ -44,6 +45,7 @@ __all__ = [
     "RegimeConfig",
     "ReportConfig",
     "RunConfig",
+    "SensitivityConfig",
     "SharpnessConfig",
     "SurvivorConfig",
     "TrainConfig",
@@ -134,7 +136,7 @@ class Config:
         """The value of the field ``name`` as the command line has it, once per repetition."""
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
-        if parse in (points, _within, _max_drop, _barrier):
+        if parse in (points, _within, _max_drop, _barrier, _one_tolerance):
             return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
             return tuple(f"{100 * each:.12g}pp" for each in value)
@@ -190,6 +192,11 @@ def _within(given: str | float) -> float:
 
 def _barrier(given: str | float) -> float:
     return points(given, "barrier")
+
+
+def _one_tolerance(given: str | float | tuple[str | float, ...]) -> float:
+    """The first, where several are given."""
+    return _tolerances(given)[0]
 
 
 def _tolerances(given: str | float | tuple[str | float, ...]) -> tuple[float, ...]:
@@ -617,6 +624,44 @@ class MeasureConfig(MethodConfig, SurvivorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SensitivityConfig(Config):
+    """How each layer is measured alone."""
+
+    sparsities: tuple[float, ...] | None = option(
+        None,
+        "Sparsities of a layer to measure, as 0,0.5,0.9 or START:STOP:STEP (default: 0.5, 0.7, "
+        "0.8, 0.9, 0.95, 0.98, 0.99).",
+        metavar="LIST",
+        parse=sparsities,
+    )
+    criterion: str = option(
+        "magnitude",
+        "Which weights go: those of least score by this criterion, or by a function of your own.",
+        plugins="criterion",
+        attributes=True,
+    )
+    tolerance: float = option(
+        "0.5pp",
+        "Accuracy that a layer alone may lose, in percentage points.",
+        metavar="Npp",
+        parse=_one_tolerance,
+    )
+    epsilon: EpsilonRule = option(
+        "batch-std",
+        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
+        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        metavar="RULE",
+        parse=_epsilon,
+    )
+    calibration: int | None = option(
+        None,
+        "Training samples that are read for scores, 0 for all (default: 1000).",
+        metavar="N",
+        within="0 for all, or a positive number",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckConfig(Config):
     """The gate between predicted and measured."""
 
@@ -664,6 +709,17 @@ class CheckConfig(Config):
     )
     report: str | None = option(
         None, "Write a page about prediction, measurement and verdict too.", metavar="FILE.html"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryConfig(Config):
+    """What is left of a folder's predictions."""
+
+    keep: bool = option(
+        False,
+        "Leave each prediction beside its checkpoint as NAME.predict.json: the same command then "
+        "goes on where it was interrupted, and makes only those that are new.",
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "label",
     "named",
     "names",
+    "split",
     "suggestion",
     "written",
 ]
@@ -207,6 +208,7 @@ def named(kind: str, name: str) -> Description:
     Raises:
         UsageError: there is none, or two packages each have one.
     """
+    name, _ = split(kind, name)
     found = [each for each in describe(kind) if each.name == name]
     if not found:
         raise UsageError(f"There is no {kind} {name!r}; {suggestion(name, names(kind))}")
@@ -232,6 +234,18 @@ def written(kind: str, text: str) -> str | None:
     return None
 
 
+def split(kind: str, text: str) -> tuple[str, str | None]:
+    """``NAME:ARGUMENT`` in two, where the file of NAME says what its ``ARGUMENT`` is; else the
+    text and None."""
+    name, colon, argument = text.partition(":")
+    takes = (
+        colon
+        and argument
+        and any(each.name == name and "argument" in each.facts for each in describe(kind))
+    )
+    return (name, argument) if takes else (text, None)
+
+
 def label(kind: str, name: str) -> str:
     """What people read for ``name``, which need not be known here."""
     return next((each.label for each in describe(kind) if each.name == name), name)
@@ -241,18 +255,29 @@ def check(kind: str, name: str) -> str:
     """``name``, if there is one of that name, and of two packages only one has it.
 
     Raises:
-        UsageError: see :func:`named`.
+        UsageError: see :func:`named`, or it takes an argument that is not there.
     """
-    return named(kind, name).name
+    found = named(kind, name)
+    takes = found.facts.get("argument")
+    if takes is not None and split(kind, name)[1] is None:
+        raise UsageError(f"The {kind} {name} needs a file: give {name}:{takes}.")
+    return name
 
 
 def find(kind: str, name: str) -> Any:
-    """The object called ``name``; its module is imported now.
+    """The object called ``name``; its module is imported now. Of NAME:ARGUMENT it is what
+    ``given(ARGUMENT)`` of the object is.
 
     Raises:
         UsageError: there is none, or two packages each have one.
         InputError: it cannot be imported, or is not what its kind is.
     """
+    name, argument = split(kind, name)
+    found = _imported(kind, name)
+    return found if argument is None else found.given(argument)
+
+
+def _imported(kind: str, name: str) -> Any:
     found = named(kind, name)
     module_name, _, attribute = found.where.partition(":")
     if found.package == "prunelimit":

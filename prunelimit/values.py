@@ -80,7 +80,8 @@ def plugin(kind: str, value: str, *, attributes: bool = False) -> str:
     Raises:
         UsageError: there is none of that name, or two packages each have one.
     """
-    choice(kind, value, plugins.names(kind), attributes=attributes)
+    name, _ = plugins.split(kind, value)
+    choice(kind, name, plugins.names(kind), attributes=attributes)
     return value if attributes and is_attribute(value) else plugins.check(kind, value)
 
 
@@ -191,8 +192,9 @@ class Method:
         what, plus, survivors = text.strip().rpartition("+")
         if not plus or "/" in survivors or ":" in survivors:
             what, survivors = text.strip(), "fixed"
+        what, allocation = _with_file(what)
         parts = what.split("/")
-        allocation = pattern = None
+        pattern = None
         while len(parts) > 1:
             last = parts[-1]
             if pattern is None and plugins.written("pattern", last):
@@ -208,6 +210,16 @@ class Method:
                 )
             parts.pop()
         return cls("/".join(parts), allocation, pattern, survivors)
+
+
+def _with_file(text: str) -> tuple[str, str | None]:
+    """A method without the allocation that ends it, and that, where it names a file, in whose name
+    there may be slashes."""
+    for each in plugins.describe("allocation"):
+        before, found, file = text.partition(f"/{each.name}:")
+        if found and "argument" in each.facts:
+            return before, plugin("allocation", f"{each.name}:{file}")
+    return text, None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from prunelimit.gate.judge import agreement_gate
+from prunelimit.results.history import HistoryPoint, HistoryResult
+from prunelimit.results.sensitivity import LayerCurve, LayerPoint, SensitivityResult
 from prunelimit.results.types import (
     Agreement,
     Artifact,
@@ -271,3 +273,65 @@ PRUNED = PruneResult(
     drop=0.0088, standard_error=0.004,
 )  # fmt: skip
 TRAINED = TrainResult(**HEAD, dense=DENSE, artifact=ARTIFACT)
+
+
+def sensitivity(count: int = 3) -> SensitivityResult:
+    """Layers of which each loses more than the last, and one that is zero from the start."""
+    places = (0.5, 0.8, 0.9, 0.95, 0.99)
+    layers = []
+    for number in range(count):
+        falls = [(0.01 + 0.05 * number) * x**4 for x in places]
+        curve = tuple(
+            LayerPoint(
+                sparsity=x,
+                changed=round(100 * x),
+                accuracy=0.95 - fall,
+                drop=fall,
+                standard_error=0.005,
+                loss=0.01 + 2 * fall,
+                rise=2 * fall,
+            )
+            for x, fall in zip(places, falls, strict=True)
+        )
+        layers.append(
+            LayerCurve(
+                name=f"block{number}.weight",
+                shape=(10, 10),
+                weights=100,
+                zeros=0,
+                curve=curve,
+                holds=0.8,
+            )
+        )
+    dead = LayerCurve(
+        name="dead.weight", shape=(5, 4), weights=20, zeros=20, curve=(), holds=None,
+        why="zero already",
+    )  # fmt: skip
+    return SensitivityResult(
+        **HEAD, criterion="magnitude", dense=DENSE, epsilon=EPSILON, tolerance=0.005,
+        layers=(*layers, dead),
+    )  # fmt: skip
+
+
+def history(count: int = 6) -> HistoryResult:
+    """Checkpoints that become sparser; the first is not reliable."""
+    points = tuple(
+        HistoryPoint(
+            name=f"epoch={number}.ckpt",
+            epoch=number,
+            step=None,
+            sha256=f"{number:064d}",
+            accuracy=0.5 + 0.07 * number,
+            loss=1 / number,
+            epsilon=0.01,
+            plain=0.1 * number,
+            plain_interval=(0.1 * number - 0.02, 0.1 * number + 0.02),
+            limit=0.6 + 0.05 * number,
+            limit_interval=(0.58 + 0.05 * number, 0.61 + 0.05 * number),
+            reliable=number > 1,
+            reason=None if number > 1 else "The spectrum is not resolved.",
+            kept=False,
+        )
+        for number in range(1, count + 1)
+    )
+    return HistoryResult(**HEAD, directory="run", order="epoch", points=points)

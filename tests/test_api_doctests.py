@@ -15,6 +15,7 @@ MODULES = (
     "prunelimit.api.problem",
     "prunelimit.api.functions",
     "prunelimit.api.showing",
+    "prunelimit.api.history",
     "prunelimit.api.exports",
 )
 

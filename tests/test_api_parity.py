@@ -49,6 +49,7 @@ ELSEWHERE = {
     "report": "a function of its own",
     "start": "the problem's own network is where it starts",
     "dry_run": "prints what it would take",
+    "per_layer": "a function of its own, sensitivity",
 }
 """Options of a command that its function does not have, and why."""
 

@@ -56,6 +56,8 @@ COMMAND = {
     "SurvivorConfig": "measure",
     "PruneConfig": "prune",
     "MeasureConfig": "measure",
+    "SensitivityConfig": "measure",
+    "HistoryConfig": "history",
     "CheckConfig": "check",
     "CompareConfig": "compare",
     "TrainConfig": "train",

@@ -147,6 +147,31 @@ def test_data_of_another_kind_are_predicted_pruned_and_measured(
     assert zeros >= prunable - pruned["nonzero"]
 
 
+def test_the_papers_story_is_told_and_comes_true(said: Said) -> None:
+    printed = said["paper_on_digits"][0].stdout
+    (plain, limit) = map(float, re.findall(r"plain ([\d.]+)%, limit ([\d.]+)%", printed)[0])
+    (holds,) = map(float, re.findall(r"nothing moved: the loss holds to ([\d.]+)%", printed))
+    assert abs(holds - plain) <= 2
+    ((low, high),) = re.findall(
+        r"trained: the loss holds to ([\d.]+)% and not to ([\d.]+)%", printed
+    )
+    assert plain < float(low) < float(high)
+    assert abs(float(low) - limit) <= 2 and "within 2 points: True" in printed
+
+
+def test_layers_alone_say_which_breaks_first(said: Said) -> None:
+    printed = said["which_layer_breaks"][0].stdout
+    right = dict(re.findall(r"(\w+) at 90%: ([\d.]+)% right", printed))
+    assert set(right) == {"uniform", "global", "targets"}
+    assert float(right["targets"]) >= float(right["uniform"])
+
+
+def test_prunability_is_followed_over_training(said: Said) -> None:
+    printed = said["over_training"][0].stdout
+    assert re.findall(r"(?m)^epoch (\d+): plain", printed) == ["5", "10", "15", "20"]
+    assert re.findall(r"(?m)^  epoch (\d+) ", printed) == ["2", "6", "12"]
+
+
 def test_a_live_module_ends_with_the_zeros_it_was_promised(said: Said) -> None:
     printed = said["live_module"][0].stdout
     (limit,) = re.findall(r"limit: ([\d.]+)%", printed)

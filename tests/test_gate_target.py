@@ -17,7 +17,7 @@ from prunelimit.values import SURVIVORS, Method, Pattern
 
 MADE: Any = filled(Limit)
 CRITERIA = plugins.names("criterion")
-ALLOCATIONS = plugins.names("allocation")
+ALLOCATIONS = tuple(n for n in plugins.names("allocation") if n != "targets")  # needs a file
 LIMIT = dataclasses.replace(MADE, sparsity=0.95, interval=(0.93, 0.96))
 MADE = filled(OneShot)
 ONE_SHOT = dataclasses.replace(MADE, sparsity=0.80, interval=(0.78, 0.83))

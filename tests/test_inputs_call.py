@@ -212,6 +212,7 @@ USES: dict[str, Callable[[Problem], object]] = {
             found, Method(allocation=name)
         ).mask(5)
         for name in plugins.names("allocation")
+        if name != "targets"  # needs a file
     },
 }
 

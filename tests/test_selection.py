@@ -18,7 +18,7 @@ from prunelimit.pruning.selection import Selection
 from prunelimit.values import KeepRule, Method, Pattern
 
 CRITERIA = plugins.names("criterion")
-ALLOCATIONS = plugins.names("allocation")
+ALLOCATIONS = tuple(n for n in plugins.names("allocation") if n != "targets")  # needs a file
 PATTERN = Pattern.parse("2:4")
 METHODS = [
     *(Method(name, allocation) for name in CRITERIA for allocation in ALLOCATIONS),

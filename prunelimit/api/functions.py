@@ -20,6 +20,7 @@ from ..commands.prune import (
 )
 from ..commands.regime import FEWEST, regime_loaded
 from ..commands.saved import load_result
+from ..commands.sensitivity import sensitivity_loaded
 from ..commands.spectrum import spectrum_loaded
 from ..commands.train import train_loaded
 from ..config import (
@@ -30,6 +31,7 @@ from ..config import (
     MeasureConfig,
     PruneConfig,
     RegimeConfig,
+    SensitivityConfig,
     SharpnessConfig,
     TrainConfig,
 )
@@ -37,6 +39,7 @@ from ..errors import UsageError
 from ..gate import require_same
 from ..progress import Progress
 from ..results.methods import Result
+from ..results.sensitivity import SensitivityResult
 from ..results.types import (
     CheckResult,
     CompareResult,
@@ -59,6 +62,7 @@ __all__ = [
     "predict",
     "prune",
     "regime",
+    "sensitivity",
     "spectrum",
     "train",
 ]
@@ -233,6 +237,46 @@ def measure(
     with reporting(progress) as told:
         record = recorder("measure", problem, config)
         return measure_loaded(problem.loaded, config, record, progress=told)
+
+
+@takes(SensitivityConfig)
+def sensitivity(
+    problem: Problem, *, progress: bool | Progress = False, seed: int | None = None, **options: Any
+) -> SensitivityResult:
+    """Measure accuracy and loss where one layer alone is pruned, layer by layer.
+
+    A layer of which nothing was learnt is not called robust: one whose weights are zero already, or
+    that is not pruned at all, says so in ``why``.
+
+    Args:
+        problem: The network and its data.
+        progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
+        seed: Seed of everything random; the problem's where it is left out.
+
+    Returns:
+        ``layers`` with the curve of each; ``top()`` has the most sensitive, ``targets(sparsity)`` a
+        sparsity for each that adds least to the loss. Once it is saved, the allocation
+        "targets:FILE.json" shares by it.
+
+    Raises:
+        UsageError: a value makes no sense.
+        NumericalError: the loss is not finite.
+        TypeError: there is no such argument.
+
+    Example:
+
+    >>> import prunelimit as pl
+    >>> problem = pl.Problem.new(model="lenet-300-100", data="digits")
+    >>> problem = pl.train(problem, epochs=8, l1=1e-4).problem
+    >>> found = pl.sensitivity(problem, sparsities=[0.5, 0.9])
+    >>> len(found.top(2)), sorted(found.targets(0.8))
+    (2, ['layers.0.weight', 'layers.1.weight', 'layers.2.weight'])
+    """
+    config = configured(SensitivityConfig, options)
+    problem = seeded(problem, seed)
+    with reporting(progress) as told:
+        record = recorder("sensitivity", problem, config)
+        return sensitivity_loaded(problem.loaded, config, record, progress=told)
 
 
 @takes(

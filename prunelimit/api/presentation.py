@@ -18,6 +18,8 @@ from ..config import PlotConfig
 from ..errors import UsageError
 from ..reports.exported import export_table
 from ..reports.figure import choose
+from ..reports.history import history_table
+from ..reports.layers import sensitivity_table
 from ..reports.paper import Paper
 from ..reports.regime import regime_table
 from ..reports.svg import inline_svg
@@ -30,7 +32,9 @@ from ..reports.tables import (
     spectrum_table,
     train_table,
 )
+from ..results.history import HistoryPoint, HistoryResult
 from ..results.methods import Result
+from ..results.sensitivity import SensitivityResult
 from ..results.serialization import to_json
 from ..results.types import (
     CheckResult,
@@ -67,6 +71,8 @@ TABLES: dict[type[Any], Callable[[Any, bool], RenderableType]] = {
     PruneResult: lambda result, verbose: prune_table(result, verbose=verbose),
     MeasureResult: lambda result, verbose: measure_table(result),
     CompareResult: lambda result, verbose: compare_table(result),
+    SensitivityResult: lambda result, verbose: sensitivity_table(result),
+    HistoryResult: lambda result, verbose: history_table(result),
     CheckResult: lambda result, verbose: check_table(result),
     SpectrumResult: lambda result, verbose: spectrum_table(result),
     TrainResult: lambda result, verbose: train_table(result),
@@ -107,6 +113,20 @@ def _gates(result: CheckResult) -> Rows:
     return [{name: getattr(gate, name) for name in names} for gate in result.gates]
 
 
+def _alone(result: SensitivityResult) -> Rows:
+    names = ("name", "weights", "zeros", "holds", "mean_rise", "mean_drop", "why")
+    return [{name: getattr(each, name) for name in names} for each in result.layers]
+
+
+def _without_intervals(point: HistoryPoint) -> dict[str, Any]:
+    """A checkpoint with each interval in two columns."""
+    row = dataclasses.asdict(point)
+    for name in ("plain", "limit"):
+        low, high = row.pop(f"{name}_interval") or (None, None)
+        row |= {f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
 FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
     PredictResult: {
         "curve": lambda result: _rows(result.curve),
@@ -123,6 +143,13 @@ FRAMES: dict[type[Any], dict[str, Callable[[Any], Rows]]] = {
         "thresholds": lambda result: _of_methods(result, "thresholds"),
         "curve": lambda result: _of_methods(result, "curve"),
     },
+    SensitivityResult: {
+        "curves": lambda result: [
+            row for each in result.layers for row in _rows(each.curve, layer=each.name)
+        ],
+        "layers": _alone,
+    },
+    HistoryResult: {"points": lambda result: [_without_intervals(each) for each in result.points]},
     CheckResult: {"gates": _gates},
     SpectrumResult: {
         "quadrature": _quadrature,

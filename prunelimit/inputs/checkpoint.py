@@ -39,6 +39,7 @@ __all__ = [
     "METADATA_KEY",
     "Checkpoint",
     "as_tensors",
+    "digest",
     "read_checkpoint",
     "weight_files",
     "write_checkpoint",
@@ -188,6 +189,18 @@ def weight_files(path: Path) -> list[Path]:
     if path.name.endswith(".index.json"):
         return _indexed(path)
     return [path]
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a checkpoint, or of the files that it leads to, as results name it.
+
+    Raises:
+        InputError: there is no such file, or it is known to be something else.
+    """
+    try:
+        return _sha256(weight_files(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _indexed(path: Path) -> list[Path]:

@@ -8,6 +8,8 @@ import typing
 from typing import Any
 
 from ..errors import UsageError
+from .history import HistoryResult
+from .sensitivity import SensitivityResult
 from .types import (
     CheckResult,
     CompareResult,
@@ -30,11 +32,13 @@ SCHEMAS: dict[str, type[Any]] = {
     "compare": CompareResult,
     "demo": DemoResult,
     "export": ExportResult,
+    "history": HistoryResult,
     "inspect": InspectResult,
     "measure": MeasureResult,
     "predict": PredictResult,
     "prune": PruneResult,
     "regime": RegimeResult,
+    "sensitivity": SensitivityResult,
     "spectrum": SpectrumResult,
     "train": TrainResult,
 }

@@ -1,0 +1,89 @@
+"""``prunelimit history``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunelimit.config import (
+    CurvatureConfig,
+    DataConfig,
+    HistoryConfig,
+    LimitConfig,
+    ModelConfig,
+    RunConfig,
+)
+
+from .command import keep_on_interrupt
+from .options import (
+    CURVATURE,
+    CURVE_CSV,
+    DATA,
+    LIMIT,
+    NETWORK,
+    RUN,
+    Section,
+    build,
+    cli_command,
+    document_options,
+    general_options,
+)
+from .outputs import Outputs
+from .spelling import spelled_result
+
+DIRECTORY = click.Argument(["directory"], metavar="DIR", type=click.Path(path_type=Path))
+
+
+@cli_command(
+    "history",
+    DIRECTORY,
+    Section("History", HistoryConfig),
+    NETWORK,
+    DATA,
+    LIMIT,
+    CURVATURE,
+    RUN,
+    document_options(figures_of="history"),
+    CURVE_CSV,
+    general_options(),
+    examples=(
+        "prunelimit history checkpoints --keep --plot history.pdf",
+        "prunelimit history lightning_logs/version_0/checkpoints -m net.py:network -d net.py:data",
+    ),
+)
+def command(directory: Path, csv_path: Path | None, **given: Any) -> None:
+    """Show how sparse a network could be made, checkpoint by checkpoint.
+
+    DIR is a folder of checkpoints of one network, of predictions that were saved as JSON, or of
+    both. The order is that of the epoch or step in their names, or of the files' times. For each:
+    dense accuracy, plain and limit. A prediction that is there, by the same options, is not made
+    again.
+    """
+    outputs = Outputs.of(given, csv_path)
+    from prunelimit.commands.history import history
+    from prunelimit.reports.history import history_table
+
+    from .exports import write_history
+
+    config = build(HistoryConfig, given)
+    if config.keep:
+        keep_on_interrupt(directory, "the predictions done are kept; run the same command to go on")
+    with outputs.progress() as progress:
+        result = history(
+            directory,
+            build(ModelConfig, given),
+            build(DataConfig, given),
+            build(RunConfig, given),
+            build(CurvatureConfig, given),
+            build(LimitConfig, given),
+            config,
+            force=outputs.force,
+            progress=progress,
+        )
+    outputs.draw(result)
+    if csv_path is not None:
+        write_history(result, csv_path, force=outputs.force)
+    outputs.document(result, outputs.output)
+    outputs.show(history_table(spelled_result(result)))

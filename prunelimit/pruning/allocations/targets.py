@@ -1,0 +1,140 @@
+"""A sparsity for every layer, from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError, shown
+from ...results.sensitivity import SensitivityResult, SharedCurve, shared
+from ...results.serialization import from_json
+from ...storage.files import read_json
+from ..allocation import Allocation, Counts, Ranking, apportion
+from ..layers import PrunableLayer
+
+NAME = "targets"
+ORDER = 20
+ARGUMENT = "FILE.json"
+SOURCE = "prunelimit"
+HELP = (
+    "What a file says: the curves of single layers that `measure --per-layer -o` wrote, or a "
+    "sparsity for every layer by its name."
+)
+
+__all__ = ["ALLOCATION"]
+
+LEAST = 1e-9
+"""Stands for nothing where a positive number is needed."""
+
+Keep = Callable[[int], Sequence[float]]
+"""``keep(remove)``: about how much each layer keeps where so many weights go in all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Targets(Allocation):
+    """The allocation once it has its file."""
+
+    def given(self, file: str) -> Allocation:
+        """That of the file, which is read when a network is pruned."""
+
+        def begin(ranking: Ranking) -> Counts:
+            return _counts(ranking.layers, _read(file, ranking.layers))
+
+        return dataclasses.replace(self, name=f"{NAME}:{file}", function=begin)
+
+
+def _counts(layers: Sequence[PrunableLayer], keep: Keep) -> Counts:
+    """Whole numbers near what is to be kept."""
+    sizes = [layer.size for layer in layers]
+
+    def counts(caps: Sequence[int], remove: int) -> list[int]:
+        lower = [size - cap for size, cap in zip(sizes, caps, strict=True)]
+        wanted = [max(each, LEAST) for each in keep(remove)]
+        kept = apportion(wanted, lower, sizes, sum(sizes) - remove)
+        return [size - count for size, count in zip(sizes, kept, strict=True)]
+
+    return counts
+
+
+def _read(file: str, layers: Sequence[PrunableLayer]) -> Keep:
+    document = read_json(Path(file))
+    if document.get("schema") == SensitivityResult.SCHEMA:
+        return _measured(file, from_json(SensitivityResult, document, file), layers)
+    return _named(file, document.get("layers", document), layers)
+
+
+def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLayer]) -> Keep:
+    """The least sum of the layers' own loss rises; beyond what was measured, every layer loses the
+    same share of what it has left. A layer of which nothing was learnt goes with the others."""
+    known = {each.name: each for each in found.layers}
+    for layer in layers:
+        if layer.name not in known or known[layer.name].shape != tuple(layer.shape):
+            raise InputError(
+                f"{file} has no curve of {layer.name} with shape "
+                f"{'x'.join(map(str, layer.shape))}: it is about another network, so measure this "
+                "one per layer."
+            )
+    curves = [SharedCurve.of(known[layer.name]) for layer in layers]
+    sizes = [layer.size for layer in layers]
+    learnt = [known[layer.name].measured for layer in layers]
+
+    def keep(remove: int) -> list[float]:
+        # What nothing was learnt of loses the average share.
+        share = remove / max(1, sum(sizes))
+        unknown = [0.0 if ok else share * size for ok, size in zip(learnt, sizes, strict=True)]
+        counts = shared(curves, total=remove - math.fsum(unknown))
+        counts = [a + b for a, b in zip(counts, unknown, strict=True)]
+        return [size - each for size, each in zip(sizes, counts, strict=True)]
+
+    return keep
+
+
+def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
+    """Just the sparsities of the file where they add up to what is asked for. Else the logarithm of
+    what every layer keeps is larger or smaller by one factor."""
+    if not isinstance(targets, Mapping):
+        raise InputError(f"{file} has no sparsity by a layer's name; give an object of them.")
+    names = [layer.name for layer in layers]
+    for name in (*targets, *names):
+        if name not in targets:
+            raise InputError(f"{file} has no sparsity for {name}; give one for every layer.")
+        if name not in names and name != "schema":
+            raise InputError(
+                f"{file} names {shown(str(name))}, which is no prunable layer; remove it."
+            )
+    for name in names:
+        value = targets[name]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1:
+            raise InputError(
+                f"{file} gives {name} {shown(repr(value))[:40]}; give a fraction from 0 to 1."
+            )
+    pairs = [(layer.size, 1 - targets[layer.name]) for layer in layers]
+    whole = sum(size for size, _ in pairs)
+
+    def kept(factor: float) -> list[float]:
+        return [size * share**factor for size, share in pairs]
+
+    def keep(remove: int) -> list[float]:
+        if remove == 0:
+            return [float(size) for size, _ in pairs]
+        low, high = 1e-9, 1e4
+        for _ in range(100):
+            middle = math.sqrt(low * high)
+            if math.fsum(kept(middle)) > whole - remove:
+                low = middle
+            else:
+                high = middle
+        return kept(high)
+
+    return keep
+
+
+def _without(ranking: Ranking) -> Counts:
+    raise InputError(f"The allocation {NAME} needs a file; give {NAME}:{ARGUMENT}.")
+
+
+ALLOCATION = _Targets(NAME, SOURCE, HELP, function=_without)
