@@ -139,6 +139,7 @@ def test_sharing_stops_where_the_rises_add_up() -> None:
 
 def test_a_dent_above_the_chord_is_not_believed() -> None:
     assert SharedCurve.through([(5, 3.0), (10, 1.0)]).removed == (0.0, 10)
+    assert SharedCurve.through([(5, 3.0), (5, 2.0)]).rises == (0.0, 2.0)
 
 
 class TestTargets:
@@ -202,6 +203,16 @@ class TestTargets:
         sensitivity().save(tmp_path / "layers.json")
         with pytest.raises(InputError, match="another network"):
             pl.prune(problem(), 0.5, allocation=f"targets:{tmp_path}/layers.json")
+
+    @pytest.mark.parametrize("change", [{"rise": None}, {"sparsity": 7.0}, {"sparsity": None}])
+    def test_a_damaged_curve_is_refused(self, change: dict[str, Any], tmp_path: Path) -> None:
+        given = problem()
+        document = pl.sensitivity(given, sparsities=[0.5, 0.99]).to_dict()
+        document["layers"][0]["curve"][0] |= change
+        file = tmp_path / "layers.json"
+        file.write_text(json.dumps(document))
+        with pytest.raises(InputError, match="makes no sense"):
+            pl.prune(given, 0.5, allocation=f"targets:{file}")
 
     def test_the_name_alone_asks_for_a_file(self) -> None:
         for call in (

@@ -151,7 +151,11 @@ class SharedCurve:
     def through(cls, points: Sequence[tuple[float, float]]) -> SharedCurve:
         """That of points (weights removed, loss rise)."""
         hull: list[tuple[float, float]] = []
-        for x, y in sorted({(0.0, 0.0), *((a, b) for a, b in points if a > 0)}):
+        least: dict[float, float] = {0.0: 0.0}
+        for x, y in points:
+            if x > 0:
+                least[x] = min(y, least.get(x, y))
+        for x, y in sorted(least.items()):
             while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], (x, y)):
                 hull.pop()
             hull.append((x, y))

@@ -77,6 +77,12 @@ def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLaye
                 f"{'x'.join(map(str, layer.shape))}: it is about another network, so measure this "
                 "one per layer."
             )
+        for point in known[layer.name].curve:
+            if not (math.isfinite(point.rise) and 0 <= point.sparsity <= 1):
+                raise InputError(
+                    f"{file} holds a sparsity or a loss of {layer.name} that makes no sense; "
+                    "measure the network per layer again."
+                )
     curves = [SharedCurve.of(known[layer.name]) for layer in layers]
     sizes = [layer.size for layer in layers]
     learnt = [known[layer.name].measured for layer in layers]
