@@ -1,4 +1,4 @@
-"""Results in the formats of other programs: numpy arrays and comma-separated values."""
+"""Results in the formats of other programs: numpy arrays and tables."""
 
 from __future__ import annotations
 
@@ -73,7 +73,29 @@ def _cells(point: MeasurePoint) -> list[object]:
 def _write(head: Sequence[str], rows: Iterable[list[object]], path: Path, force: bool) -> None:
     from prunelimit.storage.files import writing
 
+    if path.suffix.lower() == ".parquet":
+        _write_parquet(head, rows, path, force)
+        return
     with writing(path, force=force) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)
+
+
+def _write_parquet(
+    head: Sequence[str], rows: Iterable[list[object]], path: Path, force: bool
+) -> None:
+    from prunelimit.errors import UsageError
+    from prunelimit.storage.files import writing
+
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError(
+            f"{path.name} needs pyarrow; pip install 'prunelimit[parquet]', or write .csv."
+        ) from None
+    columns = list(zip(*rows, strict=True)) or [()] * len(head)
+    table = pyarrow.table({name: list(each) for name, each in zip(head, columns, strict=True)})
+    with writing(path, force=force) as temporary:
+        parquet.write_table(table, temporary)

@@ -265,20 +265,27 @@ def path_option(title: str, declarations: list[str], metavar: str, help: str) ->
     return titled(title, declarations, metavar=metavar, help=help, type=click.Path(path_type=Path))
 
 
-def _comma_separated(
-    ctx: click.Context, parameter: click.Parameter, path: Path | None
-) -> Path | None:
-    if path is not None and path.suffix.lower() != ".csv":
+TABLES = (".csv", ".parquet")
+"""What curves are written as, by the file's suffix."""
+
+
+def _table(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in TABLES:
         raise click.BadParameter(
-            f"{path.name} does not end with .csv, which is what is written.", ctx, parameter
+            f"{path.name} ends with neither {' nor '.join(TABLES)}, which is what is written.",
+            ctx,
+            parameter,
         )
     return path
 
 
 CURVE_CSV = path_option(
-    "Output", ["csv_path", "--csv"], "FILE.csv", "Write the measured curve here."
+    "Output",
+    ["csv_path", "--csv", "--parquet"],
+    "FILE",
+    "Write the measured curve here; the suffix says whether as .csv or .parquet.",
 )
-CURVE_CSV.callback = _comma_separated
+CURVE_CSV.callback = _table
 
 
 def flag(title: str, declaration: str, help: str) -> click.Option:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,10 +241,27 @@ class TestCheck:
 
 
 @pytest.mark.parametrize("command", ["measure", "compare"])
-@pytest.mark.parametrize("name", ["a.parquet", "a.txt", "a"])
-def test_a_curve_is_written_as_csv_or_not_at_all(
+@pytest.mark.parametrize("name", ["a.feather", "a.txt", "a"])
+def test_a_curve_is_written_as_its_suffix_says_or_not_at_all(
     command: str, name: str, trained: Path, prunelimit: Run
 ) -> None:
     outcome = prunelimit(command, trained, "--csv", name)
-    assert outcome.code == 2 and "does not end with .csv" in outcome.stderr
+    assert outcome.code == 2 and "ends with neither .csv nor .parquet" in outcome.stderr
     assert not Path(name).exists()
+
+
+def test_a_curve_is_written_as_parquet_where_that_can_be(
+    trained: Path, prunelimit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("measure", trained, "--sparsities", "0,0.5", "-q", "--parquet", "m.parquet")
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "pyarrow", None)
+        outcome = prunelimit(*given)
+    assert outcome.code == 2 and "pip install 'prunelimit[parquet]'" in outcome.stderr
+    assert not Path("m.parquet").exists()
+    pytest.importorskip("pyarrow")
+    assert prunelimit(*given, "-o", "m.json").code == 0
+    curve = json.loads(Path("m.json").read_text())["curve"]
+    frame = pytest.importorskip("pandas").read_parquet("m.parquet")
+    assert list(frame["accuracy"]) == [point["accuracy"] for point in curve]
+    assert list(frame["nonzero"]) == [point["nonzero"] for point in curve]

@@ -41,6 +41,15 @@ def test_junit_has_a_case_per_gate_and_counts_failures(tmp_path: Path) -> None:
     assert [each.get("message") for each in failures] == ["Too far <apart> & wide."]
 
 
+@pytest.mark.parametrize("reason", ["Too far.", HOSTILE])
+@pytest.mark.parametrize("passed", [True, False])
+def test_junit_is_what_its_schema_asks_for(tmp_path: Path, passed: bool, reason: str) -> None:
+    xmlschema = pytest.importorskip("xmlschema")
+    path = tmp_path / "junit.xml"
+    write_junit(verdict(passed, reason), path, force=False)
+    xmlschema.XMLSchema(Path(__file__).parent / "junit.xsd").validate(path)
+
+
 def test_junit_of_passed_gates_has_no_failure(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     write_junit(verdict(True), path, force=False)
