@@ -19,7 +19,7 @@ from prunelimit.config import (
     ReportConfig,
     RunConfig,
 )
-from prunelimit.errors import UsageError
+from prunelimit.errors import UnreliableError, UsageError
 
 from .options import (
     CHECK,
@@ -117,7 +117,11 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
         append_summary(told, Path(summary))
     if not result.passed:
         return GATE_FAILED
-    outputs.demand(None if result.agreement is None else result.agreement.reliability)
+    if result.agreement is not None:
+        outputs.demand(result.agreement.reliability)
+    doubted = [gate for gate in result.gates if not gate.reliable]
+    if outputs.strict and doubted:
+        raise UnreliableError(f"A number that was compared is not reliable: {doubted[0].reason}")
     return 0
 
 

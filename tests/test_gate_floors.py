@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import UNRELIABLE, measured
 from made import both as predicted
-from made import measured
 from scipy.stats import binomtest
 
 from prunelimit.config import CheckConfig
@@ -165,7 +165,7 @@ def test_a_drop_fails_where_it_is_more_than_accepted_and_than_the_intervals_expl
     assert by(0.01).passed and by(-0.05).passed
     explained = math.hypot(0.02, 0.01)
     assert by(explained - 1e-6).passed and "no failure" in by(explained - 1e-6).reason
-    assert not by(explained + 1e-6).passed and "dropped by" in by(0.03).reason
+    assert not by(explained + 1e-6).passed and "fell by" in by(0.03).reason
 
 
 def test_every_number_that_is_in_both_is_a_gate() -> None:
@@ -178,7 +178,7 @@ def test_every_number_that_is_in_both_is_a_gate() -> None:
     ]
     before = dataclasses.replace(predicted(), model=RETRAINED)
     _, gates = judge(predicted(), None, CheckConfig(), (before,))
-    assert [gate.name for gate in gates] == ["baseline limit", "baseline plain"]
+    assert [gate.name for gate in gates] == ["baseline limit", "baseline plain threshold"]
     lower = dataclasses.replace(before.limit, sparsity=0.99, interval=(0.99, 0.99))
     _, gates = judge(predicted(), None, CheckConfig(), (dataclasses.replace(before, limit=lower),))
     assert not gates[0].passed and gates[1].passed
@@ -203,6 +203,23 @@ def test_baselines_of_something_else_are_refused() -> None:
             judged(baselines=[dataclasses.replace(before, **change)])
     with pytest.raises(InputError, match="shares no number"):
         judged(baselines=[predicted()])
+
+
+def test_where_the_baseline_is_broken_it_says_nothing() -> None:
+    lost = dataclasses.replace(measurement().dense, accuracy=0.99)
+    before = dataclasses.replace(measurement(accuracy=0.93), model=RETRAINED, dense=lost)
+    now = dataclasses.replace(measurement(accuracy=0.3), dense=lost)
+    names = [gate.name for gate in judged(now, [before])]
+    assert "baseline accuracy at 50.00%" in names and "baseline accuracy at 90.00%" not in names
+
+
+def test_a_number_that_is_not_reliable_is_told_by_its_gate() -> None:
+    doubted = predicted(reliability=UNRELIABLE)
+    before = dataclasses.replace(predicted(), model=RETRAINED)
+    _, gates = judge(doubted, None, CheckConfig(), (before,))
+    assert not gates[0].reliable and "not reliable" in gates[0].reason
+    _, gates = judge(predicted(), None, CheckConfig(), (before,))
+    assert gates[0].reliable and "not reliable" not in gates[0].reason
 
 
 class TestCommand:
@@ -253,3 +270,14 @@ class TestCommand:
         ):
             outcome = prunelimit("check", *arguments)
             assert outcome.code == code and said in outcome.stderr
+
+    def test_strict_needs_reliable_numbers(
+        self, prunelimit: Any, results: tuple[Path, Path]
+    ) -> None:
+        document = json.loads(results[0].read_text())
+        document["reliability"]["ok"] = False
+        document["reliability"]["reasons"] = ["The spectrum is not resolved."]
+        Path("p.json").write_text(json.dumps(document))
+        given = ("check", "p.json", "--baseline", results[0], "-q")
+        assert prunelimit(*given).code == 0
+        assert prunelimit(*given, "--strict").code == 4

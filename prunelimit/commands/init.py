@@ -45,21 +45,16 @@ def data() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     return (inputs[:300], targets[:300]), (inputs[300:], targets[300:])
 
 
-# Optional: a loss and a metric other than cross-entropy in nats and accuracy. From Python:
+# Optional: a loss and a metric other than those that suit the targets. Take the marks away.
 #
-#     import prunelimit as pl
-#     problem = pl.Problem(network(), *data(), loss=loss, metric=metric)
-#     print(pl.predict(problem).summary())
-
-
-def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """One loss per sample, shape (n,): the one that the network was trained with."""
-    return nn.functional.cross_entropy(outputs, targets, reduction="none")
-
-
-def metric(outputs: Tensor, targets: Tensor) -> Tensor:
-    """One score from 0 to 1 per sample, shape (n,), higher is better."""
-    return (outputs.argmax(dim=1) == targets).float()
+# def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+#     """One loss per sample, shape (n,): the one that the network was trained with."""
+#     return nn.functional.cross_entropy(outputs, targets, reduction="none")
+#
+#
+# def metric(outputs: Tensor, targets: Tensor) -> Tensor:
+#     """One score from 0 to 1 per sample, shape (n,), higher is better."""
+#     return (outputs.argmax(dim=1) == targets).float()
 '''
 """Complete: it can be trained and predicted as it is."""
 

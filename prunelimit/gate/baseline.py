@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..limit.reliability import judge_one_shot
 from ..results.types import Gate, MeasureResult, PredictResult
 from .floors import score_interval
 
 __all__ = ["against_baseline"]
 
 Judged = PredictResult | MeasureResult
+
+USABLE = 0.05
+"""Accuracy (fraction) that a pruned network may have lost to be a baseline: how bad a broken
+network is depends on little."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,14 @@ class _Number:
 
     value: float
     interval: tuple[float, float]
+    reliable: bool = True
 
 
 def against_baseline(
     results: tuple[Judged, ...], baselines: tuple[Judged, ...], max_drop: float
 ) -> tuple[Gate, ...]:
-    """Every number that is in both: limit, plain, accuracy thresholds, accuracy at a sparsity.
+    """Every number that is in both: limit, plain, accuracy thresholds, and the accuracy at every
+    sparsity where the baseline had lost no more than :data:`USABLE`.
 
     A drop of more than ``max_drop`` (fraction) fails where it is also more than the two intervals
     together explain: the root of the sum of squares of the half-widths that face one another.
@@ -55,15 +62,17 @@ def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool
     drop = before.value - now.value
     error = math.hypot(before.value - before.interval[0], now.interval[1] - now.value)
     passed = drop <= most + 1e-12 or drop <= error
-    word = "dropped" if drop > 0 else "rose"
+    word = "fell" if drop > 0 else "rose"
     reason = (
         f"The {name} {word} by {abs(100 * drop):.2f} pp, from {100 * before.value:.2f}% to "
-        f"{100 * now.value:.2f}%; {100 * most:g} pp are accepted"
+        f"{100 * now.value:.2f}%; no more than {100 * most:g} pp is accepted"
         if drop
         else f"The {name} is {100 * now.value:.2f}%, as it was"
     )
     if passed and drop > most + 1e-12:
         reason += f", and the intervals together explain {100 * error:.2f} pp: no failure"
+    if not now.reliable:
+        reason += "; the number is itself not reliable"
     if itself:
         reason += "; this is a self-check, as the baseline is what is checked"
     return Gate(
@@ -75,11 +84,12 @@ def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool
         bound=before.value - most,
         reason=f"{reason}.",
         self_check=itself,
+        reliable=now.reliable,
     )
 
 
 def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number]]:
-    first, second = _numbers(now), _numbers(before)
+    first, second = _numbers(now), _numbers(before, USABLE)
     for name, number in first.items():
         if name in second:
             for each in (number, second[name]):
@@ -91,11 +101,14 @@ def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number
             yield name, number, second[name]
 
 
-def _numbers(result: Judged) -> dict[str, _Number]:
+def _numbers(result: Judged, lost: float = math.inf) -> dict[str, _Number]:
+    """The numbers of a result by name, those of networks that lost more than ``lost`` left out."""
     if isinstance(result, PredictResult):
-        found = {"limit": _Number(result.limit.sparsity, result.limit.interval)}
-        if result.one_shot is not None:
-            found["plain"] = _Number(result.one_shot.sparsity, result.one_shot.interval)
+        limit, one_shot = result.limit, result.one_shot
+        found = {"limit": _Number(limit.sparsity, limit.interval, reliable=result.reliability.ok)}
+        if one_shot is not None:
+            sure = judge_one_shot(one_shot, result.reliability.path).ok
+            found["plain threshold"] = _Number(one_shot.sparsity, one_shot.interval, reliable=sure)
         return found
     found = {
         f"sparsity within {100 * each.tolerance:g} pp of {result.data.metric}": _Number(
@@ -105,6 +118,8 @@ def _numbers(result: Judged) -> dict[str, _Number]:
         if each.rule == "accuracy"
     }
     for point in result.curve if result.data.points else ():
+        if result.dense.accuracy - point.accuracy > lost:
+            continue
         interval = score_interval(point.accuracy, result.data)
         found[f"{result.data.metric} at {100 * point.sparsity:.2f}%"] = _Number(
             point.accuracy, interval

@@ -70,6 +70,7 @@ def agreement_gate(found: Agreement) -> Gate:
         bound=tolerance,
         reason=reason,
         self_check=found.self_check,
+        reliable=found.reliability.ok,
     )
 
 

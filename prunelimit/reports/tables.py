@@ -445,10 +445,11 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
                 f"sparsest within half a point of {metric(result.data)}, {about} or more",
             )
         )
-    rows += [
-        (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}"),
-        (f"{measure} --survivors trained", "tests the limit"),
-    ]
+    if result.reliability.ok and result.limit.kept > 0:
+        rows.append(
+            (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}")
+        )
+    rows.append((f"{measure} --survivors trained", "tests the limit"))
     lines: list[RenderableType] = [Text("Next", style="bold")]
     for command, what in rows:
         lines += [Text(f"  {what}:"), Text(f"    {command}", overflow="ignore", no_wrap=True)]
@@ -659,6 +660,10 @@ def _cost(cost: Cost) -> tuple[str, str, str, str]:
     )
 
 
+FEW_REASONS = 3
+"""Gates that failed whose reasons stand in one line."""
+
+
 def verdict(result: CheckResult) -> str:
     """The verdict in one line: of a single gate what it found, else how many failed and why."""
     if len(result.gates) == 1:
@@ -666,8 +671,10 @@ def verdict(result: CheckResult) -> str:
         return f"{'PASSED' if gate.passed else 'FAILED'}: {gate.reason}"
     if result.passed:
         return f"PASSED: all {len(result.gates)} gates"
-    reasons = " ".join(gate.reason for gate in result.failed)
-    return f"FAILED: {len(result.failed)} of {len(result.gates)} gates: {reasons}"
+    reasons = " ".join(gate.reason for gate in result.failed[:FEW_REASONS])
+    rest = len(result.failed) - FEW_REASONS
+    more = f" And {rest} more." if rest > 0 else ""
+    return f"FAILED: {len(result.failed)} of {len(result.gates)} gates: {reasons}{more}"
 
 
 def check_table(result: CheckResult) -> RenderableType:

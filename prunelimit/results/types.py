@@ -658,7 +658,8 @@ class Gate:
     ``kind`` is "agreement" (the value is the difference of predicted and measured, the bound its
     tolerance), "min-sparsity", "min-accuracy" or "baseline" (the value must be at least the bound).
     ``interval`` is that of the value at 95%. ``reason`` is a sentence, passed or not.
-    ``self_check`` says that the gate compares a number with itself.
+    ``self_check`` says that the gate compares a number with itself, ``reliable`` whether what was
+    predicted of it can be trusted.
     """
 
     name: str
@@ -669,6 +670,7 @@ class Gate:
     bound: float
     reason: str
     self_check: bool = False
+    reliable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,11 @@ def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
     what every layer keeps is larger or smaller by one factor."""
     if not isinstance(targets, Mapping):
         raise InputError(f"{file} has no sparsity by a layer's name; give an object of them.")
+    if "schema" in targets:
+        raise InputError(
+            f"{file} holds {shown(str(targets['schema']))}, which has no curves of single layers; "
+            "give what measure writes when every layer is measured alone."
+        )
     names = [layer.name for layer in layers]
     for name in (*targets, *names):
         if name not in targets:
