@@ -36,10 +36,9 @@ def test_its_loss_and_metric_are_the_usual_ones(prunelimit: Run) -> None:
     assert prunelimit("init", "-q").code == 0
     names: dict[str, object] = {"__name__": "net"}
     text = Path("net.py").read_text()
-    plain, mark, optional = text.partition("# Optional:")
-    shown = "\n".join(
-        line.removeprefix("# ").removeprefix("#") for line in optional.split("\n")[1:]
-    )
+    plain, _, optional = text.partition("# Optional:")
+    marked = optional.split("\n")[1:]
+    shown = "\n".join(line.removeprefix("# ").removeprefix("#") for line in marked)
     exec(compile(plain + shown, "net.py", "exec"), names)
     network, data = names["network"](), names["data"]()  # type: ignore[operator]
     own = pl.Problem(network, *data, loss=names["loss"], metric=names["metric"])  # type: ignore[arg-type]
