@@ -86,13 +86,14 @@ def write_code_quality(result: CheckResult, path: Path, *, force: bool) -> None:
 
 
 def _issue(result: CheckResult, gate: Gate) -> dict[str, Any]:
-    known = f"prunelimit {result.model.spec} {gate.name}".encode()
+    spec = _printable(result.model.spec)
+    known = f"prunelimit {spec} {gate.name}".encode()
     return {
-        "description": f"{gate.name}: {gate.reason}",
+        "description": _printable(f"{gate.name}: {gate.reason}"),
         "check_name": f"prunelimit/{gate.kind}",
         "fingerprint": hashlib.sha256(known).hexdigest(),
         "severity": "major",
-        "location": {"path": result.model.spec, "lines": {"begin": 1}},
+        "location": {"path": spec, "lines": {"begin": 1}},
     }
 
 

@@ -45,6 +45,9 @@ SHARPNESS = ("none", "sam", "rsam")
 AMOUNTS = ("auto", "one-shot", "limit")
 """Amounts that are predicted."""
 
+MOST_ALPHA = 1000.0
+"""Orders of an entropy beyond this are the largest eigenvalue's, but for rounding."""
+
 MOST_KEPT = 0.01
 """Share of a layer that is guarded by default, at most."""
 
@@ -465,9 +468,10 @@ def orders(given: str | float | Iterable[str | float]) -> tuple[float, ...]:
             value = float(each)
         except (TypeError, ValueError):
             value = math.nan
-        if not 0 < value < math.inf:
+        if not 0 < value <= MOST_ALPHA:
             raise UsageError(
-                f"`alpha` is {each}; give a finite number greater than 0, such as 0.5, 1 or 2."
+                f"`alpha` is {each}; give a number greater than 0 and at most {MOST_ALPHA:g}, such "
+                "as 0.5, 1 or 2."
             )
         found.append(value)
     if not found:

@@ -118,13 +118,11 @@ def test_what_is_no_fraction_never_passes(broken: float) -> None:
     ):
         with pytest.raises(InputError, match="no fraction"):
             judged(dataclasses.replace(found, **changes), **options)
-    for now, before in (
-        (found, threshold),
-        (dataclasses.replace(found, thresholds=(threshold,)), None),
-    ):
-        other = found if before is None else dataclasses.replace(found, thresholds=(before,))
+    others = found.thresholds[1:]
+    worse = dataclasses.replace(found, thresholds=(threshold, *others))
+    for now, before in ((found, worse), (worse, found)):
         with pytest.raises(InputError, match="no fraction"):
-            judged(now, [dataclasses.replace(other, model=RETRAINED)])
+            judged(now, [dataclasses.replace(before, model=RETRAINED)])
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.5", "-0.1", "nan", "0.8@", "0.8@1", "0.8@-1pp"])
@@ -220,6 +218,24 @@ def test_a_number_that_is_not_reliable_is_told_by_its_gate() -> None:
     assert not gates[0].reliable and "not reliable" in gates[0].reason
     _, gates = judge(predicted(), None, CheckConfig(), (before,))
     assert gates[0].reliable and "not reliable" not in gates[0].reason
+
+
+def test_what_a_measurement_says_twice_or_of_no_samples_is_refused() -> None:
+    found = measurement()
+    twice = dataclasses.replace(found, curve=(*found.curve, found.curve[0]))
+    for options in ({"min_accuracy_at": ("0.5=0.1",)}, {"baselines": [found]}):
+        with pytest.raises(InputError, match="a sparsity twice"):
+            judged(twice, **options)
+    for samples in (0, -5):
+        data = dataclasses.replace(found.data, test_samples=samples)
+        with pytest.raises(InputError, match="test samples"):
+            judged(dataclasses.replace(found, data=data), min_accuracy_at=("0.9=0.1",))
+
+
+def test_a_threshold_that_only_the_baseline_has_is_told() -> None:
+    fewer = dataclasses.replace(measurement(), thresholds=measurement().thresholds[:1])
+    with pytest.raises(InputError, match="within 1 pp of accuracy and what is checked has none"):
+        judged(fewer, [dataclasses.replace(measurement(), model=RETRAINED)])
 
 
 class TestCommand:

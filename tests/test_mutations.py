@@ -164,8 +164,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
     torch.save({"state_dict": STATE, "epoch": 3, "best_prec1": 91.5}, folder / "run.pt")
     torch.save(STATE, folder / "older.pt", _use_new_zipfile_serialization=False)
-    torch.save({"w": Payload(folder / "made"), **STATE}, folder / "evil.pt")
-    torch.save(Payload(folder / "made"), folder / "worse.pt", _use_new_zipfile_serialization=False)
+    torch.save({"w": Payload(folder / "made-by-mutant"), **STATE}, folder / "evil.pt")
+    torch.save(
+        Payload(folder / "made-by-mutant"),
+        folder / "worse.pt",
+        _use_new_zipfile_serialization=False,
+    )
     save_file(STATE, folder / "plain.safetensors")
     write_checkpoint(folder / "ours.safetensors", {**STATE, "a._extra_state": {"x": 1}}, {
         "model": {"model": "lenet5", "classes": 10}, "data": {"data": "digits"},
@@ -202,7 +206,7 @@ class TestCheckpoints:
             path.write_bytes(content)
             held(read_or_refused(lambda path=path: read_checkpoint(path)), content)
             path.unlink()
-        assert not list(tmp_path.parent.glob("**/made"))
+        assert not list(tmp_path.parent.glob("**/made-by-mutant"))
 
     @pytest.mark.parametrize("seed", range(4))
     def test_parts_of_archives(self, tmp_path: Path, files: dict[str, bytes], seed: int) -> None:
@@ -216,7 +220,7 @@ class TestCheckpoints:
                 case 0:
                     del inside[part]
                 case 1:
-                    inside[part] = pickle.dumps(Payload(tmp_path / "made"))
+                    inside[part] = pickle.dumps(Payload(tmp_path / "made-by-mutant"))
                 case 2:
                     inside[draw.choice(("data.pkl", "x/data.pkl", "../x", part * 3))] = inside[part]
                 case _:
@@ -225,7 +229,7 @@ class TestCheckpoints:
             path = tmp_path / f"{number}.pt"
             path.write_bytes(content)
             held(read_or_refused(lambda path=path: read_checkpoint(path)), content)
-        assert not (tmp_path / "made").exists()
+        assert not (tmp_path / "made-by-mutant").exists()
 
     @pytest.mark.parametrize("seed", range(4))
     def test_headers_of_safetensors(

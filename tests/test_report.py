@@ -604,3 +604,12 @@ def test_a_result_names_the_command_that_makes_it(
     if command == "prune":
         tokens += ["-o", "pruned.pt"]
     assert parsed(tokens[1:], monkeypatch, command) == configs
+
+
+def test_what_files_say_cannot_begin_a_line_or_move_the_cursor() -> None:
+    hostile = "net\x1b[2J\n::error::forged"
+    made = verdict()
+    model = dataclasses.replace(made.model, spec=hostile)
+    shown = text(tables.check_table(dataclasses.replace(made, model=model)))
+    assert "\x1b[2J" not in shown
+    assert not any(line.startswith("::error") for line in shown.splitlines())

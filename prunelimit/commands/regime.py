@@ -42,6 +42,9 @@ ADVICE = {
 }
 """What to change, by regime: the transitions that Zhou et al. 2023 found to help."""
 
+FEWEST_SAMPLES = 20
+"""Outputs that a similarity can be read from."""
+
 MUCH = 0.1
 """Training error beyond which a line between networks says little."""
 
@@ -89,6 +92,12 @@ def regime_loaded(
         )
         for each in loaded
     ]
+    count = len(problems[0].train)
+    if count < FEWEST_SAMPLES:
+        raise UsageError(
+            f"The regime is read from {FEWEST_SAMPLES} training samples or more, and there are "
+            f"{count}; raise `samples`."
+        )
     dense = [evaluate(problem, problem.train) for problem in problems]
     if not all(each.points for each in dense):
         raise UsageError(

@@ -90,6 +90,12 @@ def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool
 
 def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number]]:
     first, second = _numbers(now), _numbers(before, USABLE)
+    lacking = [name for name in second if name.startswith("sparsity") and name not in first]
+    if lacking:
+        raise InputError(
+            f"The baseline has a {lacking[0]} and what is checked has none; measure it with the "
+            "same `tolerance`."
+        )
     for name, number in first.items():
         if name in second:
             for each in (number, second[name]):
@@ -117,6 +123,9 @@ def _numbers(result: Judged, lost: float = math.inf) -> dict[str, _Number]:
         for each in result.thresholds
         if each.rule == "accuracy"
     }
+    places = [point.sparsity for point in result.curve]
+    if len(set(places)) < len(places):
+        raise InputError("A measurement has a sparsity twice; run measure again.")
     for point in result.curve if result.data.points else ():
         if result.dense.accuracy - point.accuracy > lost:
             continue

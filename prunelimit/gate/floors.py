@@ -83,6 +83,10 @@ def score_interval(score: float, data: DataInfo) -> tuple[float, float]:
     """The sampling interval of a value of the metric: of a share of samples by
     :func:`accuracy_interval`, of another metric nothing is known."""
     shares = data.metric == "accuracy"
+    if shares and data.test_samples < 1:
+        raise InputError(
+            f"The measurement says that it has {data.test_samples} test samples; run measure again."
+        )
     return accuracy_interval(score, data.test_samples) if shares else (score, score)
 
 
@@ -132,6 +136,9 @@ def _point(measured: MeasureResult, sparsity: float) -> tuple[MeasurePoint, bool
     """The measured point at a sparsity, or the next larger one, and whether it is the very one."""
     count = measured.model.prunable
     wanted = removal_count(sparsity, count)
+    places = [point.sparsity for point in measured.curve]
+    if len(set(places)) < len(places):
+        raise InputError("The measurement has a sparsity twice; run measure again.")
     for point in sorted(measured.curve, key=lambda each: each.sparsity):
         removed = round(point.sparsity * count)
         if removed >= wanted:

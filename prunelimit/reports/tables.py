@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import one_line
 from ..estimation.plan import Plan
 from ..inputs.formats import loading_line
 from ..limit.reliability import judge_one_shot
@@ -79,8 +80,8 @@ def _titled(title: str, table: Table) -> Group:
 def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> Group:
     table = Table(show_header=False, box=None, padding=(0, 2))
     for name, value in rows:
-        table.add_row(Text(name), Text(value))
-    return _titled(title, table)
+        table.add_row(Text(one_line(name)), Text(one_line(value)))
+    return _titled(one_line(title), table)
 
 
 def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:

@@ -85,4 +85,4 @@ def _is_checkpoint(path: Path) -> bool:
         return False
     if path.is_dir():
         return (path / "config.json").is_file()
-    return path.name.endswith(SUFFIXES)
+    return path.name.endswith(SUFFIXES) and path.is_file()

@@ -21,8 +21,8 @@ __all__ = ["METRIC"]
 
 def _mean_iou(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
     classes = outputs.shape[form.axis]
-    found = outputs.argmax(form.axis).flatten(1)
-    wanted = targets.flatten(1)
+    found = outputs.argmax(form.axis).reshape(len(outputs), -1)
+    wanted = targets.reshape(len(outputs), -1)
     counted = wanted != form.ignored
     rows = torch.arange(len(outputs), device=outputs.device)[:, None] * classes
 

@@ -70,12 +70,18 @@ def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLaye
     """The least sum of the layers' own loss rises; beyond what was measured, every layer loses the
     same share of what it has left. A layer of which nothing was learnt goes with the others."""
     known = {each.name: each for each in found.layers}
+    if len(known) < len(found.layers):
+        raise InputError(f"{file} names a layer twice; measure the network per layer again.")
     for layer in layers:
         if layer.name not in known or known[layer.name].shape != tuple(layer.shape):
             raise InputError(
                 f"{file} has no curve of {layer.name} with shape "
                 f"{'x'.join(map(str, layer.shape))}: it is about another network, so measure this "
                 "one per layer."
+            )
+        if known[layer.name].measured and not known[layer.name].curve:
+            raise InputError(
+                f"{file} has no point of {layer.name}; measure the network per layer again."
             )
         for point in known[layer.name].curve:
             if not (math.isfinite(point.rise) and 0 <= point.sparsity <= 1):

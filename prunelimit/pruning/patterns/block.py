@@ -58,6 +58,13 @@ def block_order(problem: Problem, scores: Tensor, value: tuple[int, int]) -> Ten
 
     from ..layers import prunable_layers
 
+    shapes = [(layer.shape[0], layer.size // layer.shape[0]) for layer in prunable_layers(problem)]
+    if not any(rows >= value[0] and columns >= value[1] for rows, columns in shapes):
+        raise UsageError(
+            f"`pattern` block:{value[0]}x{value[1]} is larger than every prunable matrix; give "
+            "smaller tiles."
+        )
+
     gone = torch.isneginf(scores)
     owners = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
     tiles = 0
