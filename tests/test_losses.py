@@ -481,3 +481,33 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(case: str) -> None:
         problem = problem_from_module(make().double(), data(), data(), dtype="float64", **options)
         evaluate(problem, problem.test)
     assert "\n" not in str(caught.value)
+
+
+LABELS = torch.arange(12) % 3
+UNUSABLE: dict[str, tuple[Any, Any, str]] = {
+    "argmax": (lambda outputs, targets: outputs.argmax(1).float(), None, "`loss` gives"),
+    "targets": (lambda outputs, targets: targets, None, "`loss` gives"),
+    "nothing": (lambda outputs, targets: None, None, "`loss` gives"),
+    "metric of nothing": (None, lambda outputs, targets: None, "`metric`"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_cannot_be_differentiated_or_counted_is_refused(name: str) -> None:
+    loss, metric, said = UNUSABLE[name]
+    torch.manual_seed(0)
+    data = torch.randn(12, 4), LABELS
+    with pytest.raises(InputError, match=said):
+        pl.Problem(nn.Sequential(nn.Linear(4, 3)), data, data, loss=loss, metric=metric)
+
+
+def test_one_label_each_has_an_iou() -> None:
+    torch.manual_seed(0)
+    data = torch.randn(12, 4), LABELS
+    network = nn.Sequential(nn.Linear(4, 3))
+    few: dict[str, Any] = {"samples": 0, "steps": 3, "probes": 1, "epsilon": 0.1}
+    found = [
+        pl.predict(pl.Problem(network, data, data, metric=metric), **few).dense.accuracy
+        for metric in ("mean-iou", "accuracy")
+    ]
+    assert found[0] == pytest.approx(found[1])

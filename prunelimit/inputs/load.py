@@ -31,7 +31,7 @@ from .plain import copied, fold_network
 from .prepared import prepared
 from .problem import Layout, Problem, SampleLoss, cross_entropy
 from .prunable import NORMS, dense_matrices, dense_notice, prunable_weights, zeros_of
-from .resolve import parse_arguments
+from .resolve import parse_arguments, reason
 from .states import State, choose, strip_prefixes
 from .structure import cloned
 from .targets import scan
@@ -101,7 +101,14 @@ def _in_points(problem: Problem) -> bool:
         return True
     inputs, targets = next(iter(problem.test.batches(min(JUDGED, len(problem.test)))))
     with torch.no_grad():
-        scores = torch.as_tensor(problem.metric(problem.outputs(inputs), targets))
+        outputs = problem.outputs(inputs)
+        try:
+            scores = torch.as_tensor(problem.metric(outputs, targets))
+        except Exception as error:
+            raise InputError(
+                f"`metric` fails on outputs and targets of {len(targets)} samples "
+                f"({reason(error)}); let it give one number per sample."
+            ) from error
     return bool(((scores >= 0) & (scores <= 1)).all())
 
 

@@ -167,16 +167,31 @@ def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor, spec: str) -
             f"`loss` gives {shape} for {len(outputs)} samples; let it give one number per sample, "
             "as torch's do with reduction='none'."
         )
+    if not _differentiable(problem, outputs, targets):
+        raise InputError(
+            f"`loss` gives {losses.dtype} without a derivative in the outputs of {spec}; let it "
+            "give floating-point numbers that are computed from the outputs, without argmax or "
+            "rounding."
+        )
     if problem.metric is None:
         return
     try:
         with torch.no_grad():
-            problem.metric(outputs, targets)
+            scores: Any = torch.as_tensor(problem.metric(outputs, targets))
+        scores.to(torch.float64)
     except Exception as error:
         raise InputError(
             f"`metric` fails on outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} "
             f"({reason(error)}); check `metric`."
         ) from error
+
+
+def _differentiable(problem: Problem, outputs: Tensor, targets: Tensor) -> bool:
+    """Whether the loss can be differentiated in the outputs."""
+    leaf = outputs.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        losses = problem.loss(leaf, targets)
+    return losses.is_floating_point() and losses.requires_grad
 
 
 def _buffers(model: nn.Module, *, persistent: bool) -> dict[str, Tensor]:
