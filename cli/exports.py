@@ -85,16 +85,11 @@ def _write(head: Sequence[str], rows: Iterable[list[object]], path: Path, force:
 def _write_parquet(
     head: Sequence[str], rows: Iterable[list[object]], path: Path, force: bool
 ) -> None:
-    from prunelimit.errors import UsageError
+    from prunelimit.inputs.extras import extra
     from prunelimit.storage.files import writing
 
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UsageError(
-            f"{path.name} needs pyarrow; pip install 'prunelimit[parquet]', or write .csv."
-        ) from None
+    pyarrow = extra("pyarrow", "parquet")
+    parquet = extra("pyarrow.parquet", "parquet")
     columns = list(zip(*rows, strict=True)) or [()] * len(head)
     table = pyarrow.table({name: list(each) for name, each in zip(head, columns, strict=True)})
     with writing(path, force=force) as temporary:

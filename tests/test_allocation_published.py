@@ -20,6 +20,7 @@ from prunelimit.pruning.allocations.ecoflap import ecoflap_kept, zeroth_order
 from prunelimit.pruning.allocations.owl import outlier_shares, owl_densities
 from prunelimit.pruning.allocations.smart_ratio import smart_ratio_kept
 from prunelimit.pruning.layers import prunable_layers, prunable_part
+from prunelimit.pruning.patterns.block import block_order
 from prunelimit.pruning.selection import Selection
 from prunelimit.randomness import generator
 from prunelimit.values import KeepRule, Method, Pattern
@@ -316,7 +317,7 @@ def partial_tiles(kept: Tensor, shape: tuple[int, int]) -> int:
 
 
 class TestBlocks:
-    @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (1, 3), (64, 64)])
+    @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (1, 3), (8, 2)])
     @pytest.mark.parametrize("share", SHARES)
     def test_is_the_naive_twin(self, shape: tuple[int, int], share: float) -> None:
         """Tiles of least mean go whole, and of the last its smallest weights."""
@@ -408,3 +409,8 @@ class TestBlocks:
     def test_mistakes_are_named(self, text: str) -> None:
         with pytest.raises(UsageError, match=r"give block:RxC \(block:4x4\)"):
             Pattern.parse(text)
+
+
+def test_tiles_larger_than_every_matrix_are_refused() -> None:
+    with pytest.raises(UsageError, match="larger than every prunable matrix"):
+        block_order(PROBLEM, magnitudes(PROBLEM), (640, 640))

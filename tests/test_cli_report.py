@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,8 +254,11 @@ def test_a_curve_is_written_as_parquet_where_that_can_be(
     trained: Path, prunelimit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("measure", trained, "--sparsities", "0,0.5", "-q", "--parquet", "m.parquet")
+    find = importlib.util.find_spec
     with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, "pyarrow", None)
+        patched.setattr(
+            "importlib.util.find_spec", lambda name: None if name == "pyarrow" else find(name)
+        )
         outcome = prunelimit(*given)
     assert outcome.code == 2 and "pip install 'prunelimit[parquet]'" in outcome.stderr
     assert not Path("m.parquet").exists()

@@ -446,10 +446,13 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
                 f"sparsest within half a point of {metric(result.data)}, {about} or more",
             )
         )
-    if result.reliability.ok and result.limit.kept > 0:
-        rows.append(
-            (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}")
+    doubt = "" if result.reliability.ok else ", which is not reliable"
+    rows.append(
+        (
+            f"{prune} --survivors staged -o pruned.pt",
+            f"to the limit, {percent(limit)}{doubt}, {about}",
         )
+    )
     rows.append((f"{measure} --survivors trained", "tests the limit"))
     lines: list[RenderableType] = [Text("Next", style="bold")]
     for command, what in rows:
