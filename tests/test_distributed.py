@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import torchrun, unattended
+from conftest import death, torchrun
 
 from prunelimit.distributed import ALONE, Group, join
 from prunelimit.errors import UsageError
@@ -133,7 +133,7 @@ def test_torchrun_predicts_what_one_process_does_and_a_death_is_survived(
     one = json.loads((tmp_path / "one.json").read_text())
     together = ["-m", "prunelimit", *predict(mortal), "-o", tmp_path / "two.json"]
     # A rank that is never heard of again, well into the products.
-    survivor, died = unattended(2, *together, DIE_AT="100")
+    survivor, died = death(*together, DIE_AT="100")
     assert (survivor.code, died.code) == (3, 7)
     assert "Another process of the run died" in survivor.stderr
     assert not (tmp_path / "two.json").exists()

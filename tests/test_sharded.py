@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import torchrun, unattended
+from conftest import death, torchrun
 from torch import nn
 
 from prunelimit.commands.predict import predict
@@ -243,7 +243,7 @@ def test_the_limit_is_that_of_one_process_and_a_death_is_survived(
     assert main([*command, "-o", str(tmp_path / "one.json"), "-q"]) == 0
     one = json.loads((tmp_path / "one.json").read_text())
     together = ["-m", "prunelimit", *command, "-o", tmp_path / "two.json"]
-    survivor, died = unattended(2, *together, DIE_AT="15")
+    survivor, died = death(*together, DIE_AT="15")
     assert (survivor.code, died.code) == (3, 7)
     assert "Another process of the run died" in survivor.stderr
     assert (tmp_path / "two.json.resume").is_dir()
