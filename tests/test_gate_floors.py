@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from prunelimit.config import CheckConfig
 from prunelimit.errors import InputError, UsageError
 from prunelimit.gate import judge
-from prunelimit.gate.floors import accuracy_interval
+from prunelimit.gate.numbers import accuracy_interval
 from prunelimit.results.types import Gate, MeasurePoint, MeasureResult, Threshold
 from prunelimit.values import AccuracyFloor, SparsityFloor
 

@@ -65,7 +65,8 @@ def check_results(
         raise InputError("There is nothing to check: no result is given.")
     provenance = given.provenance
     run = RunConfig(seed=provenance.seed, device=provenance.device)
-    return _verdict(predicted, measured, config, Recorder("check", run, config))
+    recorder = Recorder("check", run, config)
+    return _verdict(predicted, measured, _baselines(config), config, recorder)
 
 
 def check_checkpoint(
@@ -90,7 +91,7 @@ def check_checkpoint(
     recorder = Recorder("check", run, *parts)
     if not config.no_agreement:
         require_comparable(measure.method, config)
-    baselines = [read_judged(Path(each)) for each in config.baseline]
+    baselines = _baselines(config)
     loaded = load(checkpoint, model, data, run)
     predicted = None
     if not config.no_agreement or any(isinstance(each, PredictResult) for each in baselines):
@@ -112,16 +113,20 @@ def check_checkpoint(
         progress=progress,
         also=also,
     )
-    return _verdict(predicted, measured, config, recorder), predicted, measured
+    return _verdict(predicted, measured, baselines, config, recorder), predicted, measured
+
+
+def _baselines(config: CheckConfig) -> tuple[PredictResult | MeasureResult, ...]:
+    return tuple(read_judged(Path(each)) for each in config.baseline)
 
 
 def _verdict(
     predicted: PredictResult | None,
     measured: MeasureResult | None,
+    baselines: tuple[PredictResult | MeasureResult, ...],
     config: CheckConfig,
     recorder: Recorder,
 ) -> CheckResult:
-    baselines = tuple(read_judged(Path(each)) for each in config.baseline)
     agreement, gates = judge(predicted, measured, config, baselines)
     given = predicted or measured
     assert given is not None

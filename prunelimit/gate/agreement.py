@@ -32,6 +32,7 @@ from ..results.types import (
     Threshold,
 )
 from ..values import Method
+from .numbers import require_fractions
 
 __all__ = [
     "compare",
@@ -85,8 +86,16 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     require_same(predicted, measured.model, measured.data, measured.epsilon)
     target = _target(predicted, measured, config)
     threshold = _threshold(measured, target.rule)
-    _require_fractions("prediction", "predict", (target.lowest, target.highest, *target.interval))
-    _require_fractions("measurement", "measure", (threshold.sparsity, *threshold.interval))
+    require_fractions(
+        "The prediction has a sparsity of",
+        "run predict again",
+        (target.lowest, target.highest, *target.interval),
+    )
+    require_fractions(
+        "The measurement has a sparsity of",
+        "run measure again",
+        (threshold.sparsity, *threshold.interval),
+    )
     nearest = min(max(threshold.sparsity, target.lowest), target.highest)
     difference_pp = 100 * (nearest - threshold.sparsity)
     error_pp = 100 * _error(nearest, threshold, target)
@@ -134,20 +143,6 @@ def _error(predicted: float, measured: Threshold, target: Target) -> float:
     else:
         parts = target.interval[1] - predicted, measured.sparsity - measured.interval[0]
     return math.hypot(*(max(0.0, part) for part in parts))
-
-
-def _require_fractions(what: str, command: str, values: Iterable[float]) -> None:
-    """Refuse numbers that no gate can be passed with: JSON has null for what is not finite.
-
-    Raises:
-        InputError: one is not from 0 to 1.
-    """
-    for value in values:
-        if not 0 <= value <= 1:
-            raise InputError(
-                f"The {what} has a sparsity of {value}, which is no fraction from 0 to 1; run "
-                f"{command} again."
-            )
 
 
 def _reliability(predicted: PredictResult, target: Target) -> Reliability:

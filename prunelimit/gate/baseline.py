@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..limit.reliability import judge_one_shot
 from ..results.types import Gate, MeasureResult, PredictResult
 from .floors import score_interval
+from .numbers import percent, require_distinct, require_fractions
 
 __all__ = ["against_baseline"]
 
@@ -64,10 +65,10 @@ def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool
     passed = drop <= most + 1e-12 or drop <= error
     word = "fell" if drop > 0 else "rose"
     reason = (
-        f"The {name} {word} by {abs(100 * drop):.2f} pp, from {100 * before.value:.2f}% to "
-        f"{100 * now.value:.2f}%; no more than {100 * most:g} pp is accepted"
+        f"The {name} {word} by {abs(100 * drop):.2f} pp, from {percent(before.value)} to "
+        f"{percent(now.value)}; no more than {100 * most:g} pp is accepted"
         if drop
-        else f"The {name} is {100 * now.value:.2f}%, as it was"
+        else f"The {name} is {percent(now.value)}, as it was"
     )
     if passed and drop > most + 1e-12:
         reason += f", and the intervals together explain {100 * error:.2f} pp: no failure"
@@ -99,11 +100,8 @@ def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number
     for name, number in first.items():
         if name in second:
             for each in (number, second[name]):
-                if not all(0 <= value <= 1 for value in (each.value, *each.interval)):
-                    raise InputError(
-                        f"The {name} is {each.value}, which is no fraction from 0 to 1; make that "
-                        "file again."
-                    )
+                values = (each.value, *each.interval)
+                require_fractions(f"The {name} is", "make that file again", values)
             yield name, number, second[name]
 
 
@@ -123,14 +121,12 @@ def _numbers(result: Judged, lost: float = math.inf) -> dict[str, _Number]:
         for each in result.thresholds
         if each.rule == "accuracy"
     }
-    places = [point.sparsity for point in result.curve]
-    if len(set(places)) < len(places):
-        raise InputError("A measurement has a sparsity twice; run measure again.")
+    require_distinct(result.curve)
     for point in result.curve if result.data.points else ():
         if result.dense.accuracy - point.accuracy > lost:
             continue
         interval = score_interval(point.accuracy, result.data)
-        found[f"{result.data.metric} at {100 * point.sparsity:.2f}%"] = _Number(
+        found[f"{result.data.metric} at {percent(point.sparsity)}"] = _Number(
             point.accuracy, interval
         )
     return found

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 from ..errors import InputError
 from ..pruning.magnitude import removal_count
 from ..results.types import DataInfo, Gate, MeasurePoint, MeasureResult, Threshold
 from ..values import AccuracyFloor, SparsityFloor
+from .numbers import accuracy_interval, percent, require_distinct, require_fractions
+from .numbers import interval as spelled
 
-__all__ = ["accuracy_interval", "min_accuracy", "min_sparsity", "require_points", "score_interval"]
+__all__ = ["min_accuracy", "min_sparsity", "require_points", "score_interval"]
 
-CONFIDENCE = 0.95
-"""Level of the intervals that are made here."""
+HOLDER, REMEDY = "The measurement holds", "run measure again"
 
 
 def min_sparsity(measured: MeasureResult, floor: SparsityFloor) -> Gate:
@@ -28,8 +28,8 @@ def min_sparsity(measured: MeasureResult, floor: SparsityFloor) -> Gate:
     what = f"The {measured.data.metric} stays within {100 * threshold.tolerance:g} pp"
     value, interval = threshold.sparsity, threshold.interval
     passed = max(value, interval[1]) >= floor.sparsity
-    reason = f"{what} up to {_percent(value)} ({_percent(interval[0])} to {_percent(interval[1])})"
-    reason += f"; at least {_percent(floor.sparsity)} is asked for"
+    reason = f"{what} up to {spelled(value, interval)}"
+    reason += f"; at least {percent(floor.sparsity)} is asked for"
     if passed and value < floor.sparsity:
         reason += ", which lies within the interval: no failure"
     return Gate(
@@ -58,18 +58,17 @@ def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
     passed = max(point.accuracy, interval[1]) >= floor.accuracy
     if not exact and not passed:
         raise InputError(
-            f"The measurement has no accuracy at {_percent(floor.sparsity)}, and at "
-            f"{_percent(point.sparsity)}, the next one, it is below the floor, which says nothing; "
+            f"The measurement has no accuracy at {percent(floor.sparsity)}, and at "
+            f"{percent(point.sparsity)}, the next one, it is below the floor, which says nothing; "
             f"measure that one too, with `sparsities`."
         )
-    where = _percent(point.sparsity) + ("" if exact else ", the next sparsity measured,")
-    reason = f"The {measured.data.metric} at {where} is {_percent(point.accuracy)}"
-    reason += f" ({_percent(interval[0])} to {_percent(interval[1])})"
-    reason += f"; at least {_percent(floor.accuracy)} is asked for"
+    where = percent(point.sparsity) + ("" if exact else ", the next sparsity measured,")
+    reason = f"The {measured.data.metric} at {where} is {spelled(point.accuracy, interval)}"
+    reason += f"; at least {percent(floor.accuracy)} is asked for"
     if passed and point.accuracy < floor.accuracy:
         reason += ", which lies within the interval: no failure"
     return Gate(
-        name=f"min-accuracy at {_percent(floor.sparsity)}",
+        name=f"min-accuracy at {percent(floor.sparsity)}",
         kind="min-accuracy",
         passed=passed,
         value=point.accuracy,
@@ -103,26 +102,11 @@ def require_points(data: DataInfo) -> None:
         )
 
 
-def accuracy_interval(accuracy: float, samples: int) -> tuple[float, float]:
-    """The interval of Wilson (1927) for a share of ``samples`` test samples, at 95%.
-
-    >>> low, high = accuracy_interval(0.97, 10_000)
-    >>> round(low, 4), round(high, 4)
-    (0.9665, 0.9732)
-    """
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-    count = max(1, samples)
-    middle = (accuracy + z * z / (2 * count)) / (1 + z * z / count)
-    spread = accuracy * (1 - accuracy) / count + (z / (2 * count)) ** 2
-    half = z / (1 + z * z / count) * math.sqrt(max(0.0, spread))
-    return max(0.0, min(middle - half, accuracy)), min(1.0, max(middle + half, accuracy))
-
-
 def _threshold(measured: MeasureResult, tolerance: float | None) -> Threshold:
     found = [each for each in measured.thresholds if each.rule == "accuracy"]
     for each in found:
         if tolerance is None or math.isclose(each.tolerance, tolerance, abs_tol=1e-9):
-            _require(each.sparsity, *each.interval)
+            require_fractions(HOLDER, REMEDY, (each.sparsity, *each.interval))
             return each
     at = "" if tolerance is None else f" at {100 * tolerance:g} pp"
     there = ", ".join(f"{100 * each.tolerance:g}pp" for each in found)
@@ -136,29 +120,13 @@ def _point(measured: MeasureResult, sparsity: float) -> tuple[MeasurePoint, bool
     """The measured point at a sparsity, or the next larger one, and whether it is the very one."""
     count = measured.model.prunable
     wanted = removal_count(sparsity, count)
-    places = [point.sparsity for point in measured.curve]
-    if len(set(places)) < len(places):
-        raise InputError("The measurement has a sparsity twice; run measure again.")
+    require_distinct(measured.curve)
     for point in sorted(measured.curve, key=lambda each: each.sparsity):
         removed = round(point.sparsity * count)
         if removed >= wanted:
-            _require(point.sparsity, point.accuracy)
+            require_fractions(HOLDER, REMEDY, (point.sparsity, point.accuracy))
             return point, removed == wanted
     raise InputError(
-        f"The measurement has no accuracy at {_percent(sparsity)} or beyond; measure that one too, "
+        f"The measurement has no accuracy at {percent(sparsity)} or beyond; measure that one too, "
         "with `sparsities`."
     )
-
-
-def _require(*values: float) -> None:
-    """Refuse numbers that no gate can be passed with: JSON has null for what is not finite."""
-    for value in values:
-        if not 0 <= value <= 1:
-            raise InputError(
-                f"The measurement holds {value}, which is no fraction from 0 to 1; run measure "
-                "again."
-            )
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}%"

@@ -8,6 +8,7 @@ from ..results.types import Agreement, Gate, MeasureResult, PredictResult
 from .agreement import compare
 from .baseline import against_baseline
 from .floors import min_accuracy, min_sparsity
+from .numbers import interval
 
 __all__ = ["judge"]
 
@@ -56,8 +57,8 @@ def agreement_gate(found: Agreement) -> Gate:
     """Predicted against measured as one gate among others; ``value`` is the difference."""
     difference, tolerance = found.difference_pp / 100, found.tolerance_pp / 100
     reason = (
-        f"Predicted{NUMBERS[found.number]} {_interval(found.predicted, found.predicted_interval)}, "
-        f"measured ({found.rule}) {_interval(found.measured, found.measured_interval)}: "
+        f"Predicted{NUMBERS[found.number]} {interval(found.predicted, found.predicted_interval)}, "
+        f"measured ({found.rule}) {interval(found.measured, found.measured_interval)}: "
         f"{found.difference_pp:+.2f} pp, tolerance {found.tolerance_pp:g} pp."
     )
     reason = " ".join((reason, *found.reasons[1:], *found.notes))
@@ -72,8 +73,3 @@ def agreement_gate(found: Agreement) -> Gate:
         self_check=found.self_check,
         reliable=found.reliability.ok,
     )
-
-
-def _interval(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * value:.2f}% ({100 * low:.2f}% to {100 * high:.2f}%)"

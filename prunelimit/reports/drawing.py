@@ -19,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from scipy.stats import binomtest
 
 from ..errors import shown
+from ..gate.numbers import accuracy_interval
 from ..results.types import DataInfo
 from ..storage.files import writing
 from .paper import paper
@@ -229,9 +229,8 @@ def error_bars(
     is shown below ``fewest``."""
     below, above = [], []
     for accuracy in accuracies:
-        wrong = min(max(round((1 - accuracy) * samples), 0), samples)
-        found = binomtest(wrong, samples).proportion_ci(confidence, method="wilson")
+        right = accuracy_interval(accuracy, samples, confidence)
         middle = max(1 - accuracy, fewest)
-        below.append(middle - min(middle, max(found.low, fewest / 1.2)))
-        above.append(max(middle, found.high) - middle)
+        below.append(middle - min(middle, max(1 - right[1], fewest / 1.2)))
+        above.append(max(middle, 1 - right[0]) - middle)
     return below, above
