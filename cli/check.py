@@ -152,8 +152,7 @@ def _judged(
 
 
 def _of_files(files: tuple[Path, ...], config: CheckConfig) -> tuple[CheckResult, Named]:
-    from prunelimit.commands.check import check_results, read_judged
-    from prunelimit.results.types import MeasureResult, PredictResult
+    from prunelimit.commands.check import check_results, one_of_each, read_judged
 
     if len(files) not in (1, 2):
         raise UsageError(
@@ -161,12 +160,7 @@ def _of_files(files: tuple[Path, ...], config: CheckConfig) -> tuple[CheckResult
             f"{len(files)} files."
         )
     read = [read_judged(path) for path in files]
-    predicted = [each for each in read if isinstance(each, PredictResult)]
-    measured = [each for each in read if isinstance(each, MeasureResult)]
-    if len(predicted) > 1 or len(measured) > 1:
-        kind = "predict" if len(predicted) > 1 else "measure"
-        raise UsageError(f"Both files are of {kind}; give one of predict and one of measure.")
-    result = check_results(next(iter(predicted), None), next(iter(measured), None), config)
+    result = check_results(*one_of_each(read, "files"), config)
     return result, [(path.name, each) for path, each in zip(files, read, strict=True)]
 
 

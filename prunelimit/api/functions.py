@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..commands.check import check_results, read_judged
+from ..commands.check import check_results, one_of_each, read_judged
 from ..commands.compare import compare_loaded
 from ..commands.measure import measure_loaded
 from ..commands.predict import predict_loaded
@@ -374,11 +374,7 @@ def check(
     """
     config = configured(CheckConfig, options)
     given = [_judged(each) for each in (limit, measured) if each is not None]
-    predicted = [each for each in given if isinstance(each, PredictResult)]
-    found = [each for each in given if isinstance(each, MeasureResult)]
-    if len(predicted) > 1 or len(found) > 1:
-        raise UsageError("Both results are of one kind; give one of predict and one of measure.")
-    return check_results(next(iter(predicted), None), next(iter(found), None), config)
+    return check_results(*one_of_each(given), config)
 
 
 def _judged(given: PredictResult | MeasureResult | str | Path) -> PredictResult | MeasureResult:

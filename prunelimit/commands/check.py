@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import (
@@ -14,7 +15,7 @@ from ..config import (
     ModelConfig,
     RunConfig,
 )
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..gate import judge, require_comparable
 from ..inputs.load import load
 from ..progress import Progress, silent
@@ -25,7 +26,7 @@ from .measure import measure_loaded
 from .predict import predict_loaded
 from .provenance import Recorder
 
-__all__ = ["check_checkpoint", "check_results", "read_judged"]
+__all__ = ["check_checkpoint", "check_results", "one_of_each", "read_judged"]
 
 KINDS: dict[str, type[PredictResult] | type[MeasureResult]] = {
     "prunelimit.predict": PredictResult,
@@ -48,6 +49,22 @@ def read_judged(path: Path) -> PredictResult | MeasureResult:
             f"{path} is neither a result of predict nor one of measure; give the JSON of one."
         )
     return from_json(kind, document, str(path))
+
+
+def one_of_each(
+    results: Sequence[PredictResult | MeasureResult], what: str = "results"
+) -> tuple[PredictResult | None, MeasureResult | None]:
+    """The prediction and the measurement among up to two ``results``, in either order.
+
+    Raises:
+        UsageError: both are of one kind; it calls them ``what``.
+    """
+    predicted = [each for each in results if isinstance(each, PredictResult)]
+    measured = [each for each in results if isinstance(each, MeasureResult)]
+    if len(predicted) > 1 or len(measured) > 1:
+        kind = "predict" if len(predicted) > 1 else "measure"
+        raise UsageError(f"Both {what} are of {kind}; give one of predict and one of measure.")
+    return next(iter(predicted), None), next(iter(measured), None)
 
 
 def check_results(
