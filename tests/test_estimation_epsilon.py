@@ -199,7 +199,7 @@ def test_a_loss_that_does_not_rise_is_refused() -> None:
 
     def overflowing(outputs: Tensor, labels: Tensor) -> Tensor:
         wrong = outputs.argmax(dim=-1) != labels
-        return torch.where(wrong, math.inf, 0.1).to(outputs)
+        return cross_entropy(outputs, labels) + torch.where(wrong, math.inf, 0.1)
 
     problem = losing(*range(600, 1000), loss=overflowing)
     with pytest.raises(UsageError, match=r"is not finite where .*60\.40%"):
