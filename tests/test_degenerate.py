@@ -8,8 +8,9 @@ import torch
 from test_lanczos import symmetric
 
 from prunelimit.curvature import operator_of
-from prunelimit.lanczos import Lanczos, LanczosRun, lanczos
+from prunelimit.lanczos import Lanczos, lanczos
 from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
+from prunelimit.limit.direction import Direction
 from prunelimit.limit.effective_dimension import EffectiveDimension
 from prunelimit.limit.formulas.directional import DirectionalSearch
 from prunelimit.limit.formulas.isotropic import isotropic_transition
@@ -30,10 +31,10 @@ def limits(
     def matvec(vector: torch.Tensor) -> torch.Tensor:
         return matrix @ vector
 
-    def run_at(removed: int) -> LanczosRun:
+    def run_at(removed: int) -> Direction:
         displacement = torch.zeros(SIZE, dtype=dtype)
         displacement[:removed] = torch.tensor(MAGNITUDES[:removed], dtype=dtype)
-        return lanczos(matvec, displacement, 60)
+        return Direction(lanczos(matvec, displacement, 60))
 
     like = torch.zeros(SIZE, dtype=dtype)
     spectrum = estimate_spectrum(matvec, like, num_probes=8, num_steps=60, seed=0)

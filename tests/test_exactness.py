@@ -11,8 +11,9 @@ from torch import nn
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
-from prunelimit.lanczos import LanczosRun, lanczos
+from prunelimit.lanczos import lanczos
 from prunelimit.lanczos.slq import Spectrum, estimate_spectrum
+from prunelimit.limit.direction import Direction
 from prunelimit.limit.effective_dimension import EffectiveDimension
 from prunelimit.limit.formulas.directional import DirectionalSearch
 from prunelimit.limit.formulas.isotropic import isotropic_transition
@@ -77,10 +78,10 @@ def limits(problem: Problem, matrix: torch.Tensor, spectrum: Spectrum) -> dict[s
     vector, prunable = problem.vector(), problem.prunable_mask().nonzero()[:, 0]
     order = prunable[vector[prunable].abs().argsort(stable=True)]
 
-    def run_at(removed: int) -> LanczosRun:
+    def run_at(removed: int) -> Direction:
         displacement = torch.zeros_like(vector)
         displacement[order[:removed]] = -vector[order[:removed]]
-        return lanczos(lambda v: matrix @ v, displacement, 80)
+        return Direction(lanczos(lambda v: matrix @ v, displacement, 80))
 
     isotropic = isotropic_transition(geometry, effective)
     return {

@@ -12,7 +12,8 @@ import pytest
 import torch
 from oracles import exact_spectrum, least_rise, random_rotation
 
-from prunelimit.lanczos import LanczosRun, lanczos
+from prunelimit.lanczos import lanczos
+from prunelimit.limit.direction import Direction
 from prunelimit.limit.effective_dimension import EffectiveDimension
 from prunelimit.limit.formulas.directional import DirectionalSearch
 from prunelimit.limit.formulas.isotropic import isotropic_transition
@@ -111,7 +112,7 @@ def test_directional_limit_is_the_half_point_of_a_fixed_displacement(
     measured = half_point(eigenvalues, float(geometry.radii[0]), geometry.epsilon, direction)
     diagonal = torch.tensor(eigenvalues)
     run = lanczos(lambda v: diagonal * v, torch.tensor(direction), 120)
-    search = DirectionalSearch(geometry, lambda removed: run)
+    search = DirectionalSearch(geometry, lambda removed: Direction(run))
     isotropic = isotropic_transition(geometry, effective).removed
     found = search.locate(effective, isotropic).removed
     assert abs(found - measured) <= 6
@@ -122,8 +123,8 @@ def test_directional_with_an_even_displacement_is_isotropic() -> None:
     eigenvalues, geometry, effective = setting("outliers and bulk")
     diagonal = torch.tensor(eigenvalues)
 
-    def run_at(removed: int) -> LanczosRun:
-        return lanczos(lambda v: diagonal * v, torch.ones_like(diagonal), SIZE)
+    def run_at(removed: int) -> Direction:
+        return Direction(lanczos(lambda v: diagonal * v, torch.ones_like(diagonal), SIZE))
 
     isotropic = isotropic_transition(geometry, effective).removed
     assert abs(DirectionalSearch(geometry, run_at).locate(effective, 1).removed - isotropic) <= 1

@@ -12,6 +12,7 @@ from test_lanczos import symmetric
 
 from prunelimit.lanczos import lanczos
 from prunelimit.lanczos.slq import estimate_spectrum
+from prunelimit.limit.direction import Direction
 from prunelimit.limit.effective_dimension import EffectiveDimension
 from prunelimit.limit.formulas.directional import DirectionalSearch
 from prunelimit.limit.formulas.isotropic import isotropic_transition, isotropic_width
@@ -46,7 +47,9 @@ def transition(
     def run_at(removed: int):  # type: ignore[no-untyped-def]
         displacement = np.zeros(len(eigenvalues))
         displacement[order[:removed]] = -weights[order[:removed]]
-        return lanczos(lambda v: matrix @ v, torch.tensor(displacement), len(eigenvalues))
+        return Direction(
+            lanczos(lambda v: matrix @ v, torch.tensor(displacement), len(eigenvalues))
+        )
 
     search = DirectionalSearch(geometry, run_at)
     return search.locate(effective, isotropic_transition(geometry, effective).removed)

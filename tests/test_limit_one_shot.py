@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
-from prunelimit.estimation.estimate import PruningPath
+from prunelimit.estimation.removal import PruningPath
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.limit.one_shot import RESOLUTION, Rise, find_crossing, modelled_crossing

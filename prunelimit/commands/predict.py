@@ -18,8 +18,8 @@ from ..estimation.budget import Budget, never
 from ..estimation.curvature import Curvature, cross_check
 from ..estimation.dense import PATH_PRODUCTS, evaluate_within, require_products
 from ..estimation.epsilon import tolerance_of
-from ..estimation.estimate import PruningPath
 from ..estimation.loss_path import PLANNED, follow_loss
+from ..estimation.removal import PruningPath
 from ..estimation.sample_size import Carried
 from ..inputs.load import Loaded, live, load
 from ..inputs.problem import Problem, Split

@@ -7,7 +7,8 @@ import dataclasses
 from ..config import CurvatureConfig, LimitConfig
 from ..limit.geometry import Geometry, Transition
 from .budget import LEAST, Budget
-from .estimate import Estimate, Limits, PruningPath
+from .estimate import Estimate, Limits
+from .removal import PruningPath
 from .sample_size import Carried, Sampled, choose_samples
 
 __all__ = ["find_limits"]

@@ -63,7 +63,8 @@ FIRST_STEPS = 60
 class Curvature:
     """The curvature of a problem on ``split``: its products, and Lanczos processes from probes.
 
-    ``gradient`` (D,) is that of the mean loss of ``split``; ``gradient_seconds`` what it took.
+    ``gradient`` (D,) is that of the loss of ``split``, its samples with the weights that they have
+    in the matrix; ``gradient_seconds`` is what it took.
     ``label`` tells ``split`` from others as large; a product counts as ``share`` of one. Where it
     is that of some parameters alone, ``mask`` (bool, (D,)) says of which.
     """
@@ -122,6 +123,11 @@ class Curvature:
         product = RestrictedProduct(self.product, keep, int(mask.sum()))
         label = f"{name} alone, {self.label or len(self.split)}"
         return dataclasses.replace(self, product=product, probes=[], label=label, mask=mask)
+
+    @property
+    def slope(self) -> Tensor:
+        """The gradient (D,) in the parameters that the matrix is that of."""
+        return self.gradient if self.mask is None else self.gradient * self.mask
 
     def gradient_of(self, split: Split) -> Tensor:
         """The gradient (D,) of the mean loss of ``split``, which the processes share."""

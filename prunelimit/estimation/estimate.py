@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from .. import plugins
 from ..config import LimitConfig
 from ..curvature.memory import available_bytes
-from ..inputs.problem import Problem
-from ..lanczos import LanczosRun
+from ..limit.direction import Direction
 from ..limit.effective_dimension import EffectiveDimension
 from ..limit.formula import Directions, Question
 from ..limit.geometry import Geometry, Transition
 from .budget import LEAST, LanczosProcess
 from .curvature import FIRST_STEPS, Curvature, vectors_bytes
+from .removal import PruningPath, Removal, begin_removal
 
-__all__ = ["Estimate", "Limits", "PruningPath"]
+__all__ = ["Estimate", "Limits"]
 
 FIRST_DIRECTIONAL = 30
 """Lanczos steps from the removed weights with which a limit is read for the first time."""
@@ -29,22 +26,6 @@ COARSE = {"resolution": 0.02, "of_survivors": 0.25}
 
 GROWTH = 1.5
 """By which steps are multiplied where they leave the largest error."""
-
-
-@dataclass(frozen=True)
-class PruningPath:
-    """The pruning path of a problem: m -> displacement."""
-
-    problem: Problem
-    order: Tensor
-    weights: Tensor
-
-    def displacement(self, removed: int) -> Tensor:
-        """d = w_m - w*, shape (D,)."""
-        vector = torch.zeros_like(self.weights)
-        gone = self.order[:removed]
-        vector[gone] = -self.weights[gone]
-        return vector
 
 
 @dataclass(frozen=True)
@@ -70,7 +51,7 @@ class Estimate:
     curvature: Curvature
     config: LimitConfig
     coarse: bool = False
-    directions: dict[int, LanczosProcess] = field(default_factory=dict)
+    removals: dict[int, Removal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._directional = min(
@@ -91,7 +72,7 @@ class Estimate:
         curvature = self.curvature
         directions = Directions(
             self._run_at,
-            {m: process.run for m, process in self._deep().items()},
+            {m: each.direction for m, each in self._deep().items()},
             self._more,
             **(COARSE if self.coarse else {}),
         )
@@ -128,11 +109,12 @@ class Estimate:
         left = budget.products_left()
         return budget.ended() is None and (left is None or left >= LEAST)
 
-    def _run_at(self, removed: int) -> LanczosRun:
-        process = self.curvature.begin(f"direction {removed}", self.path.displacement(removed))
-        process.grow(max([self._directional, *(each.steps for each in self.directions.values())]))
-        self.directions[removed] = process
-        return process.run
+    def _run_at(self, removed: int) -> Direction:
+        removal = begin_removal(self.path, self.curvature, removed)
+        steps = [each.process.steps for each in self.removals.values()]
+        removal.process.grow(max([self._directional, *steps]))
+        self.removals[removed] = removal
+        return removal.direction
 
     def complete(self) -> None:
         """Take the steps that the user gave, beyond those of a first reading."""
@@ -140,20 +122,25 @@ class Estimate:
             self.curvature.deepen(self.curvature.config.steps)
         if self.config.directional_steps is not None:
             self._directional = self.config.directional_steps
-            for process in self.directions.values():
+            for process in self._processes:
                 process.grow(self._directional)
+
+    @property
+    def _processes(self) -> list[LanczosProcess]:
+        """Those of the removals."""
+        return [each.process for each in self.removals.values()]
 
     @property
     def begun(self) -> bool:
         """Whether every process has the steps of a first reading, below which its bracket says
         little."""
         wanted = [(each, self._first) for each in self.curvature.probes]
-        wanted += [(each, self._directional) for each in self.directions.values()]
+        wanted += [(each, self._directional) for each in self._processes]
         return all(each.steps >= least or each.exhausted for each, least in wanted)
 
     def retire(self) -> None:
         """Put the processes away for good; what was read from them stays."""
-        self.curvature.budget.retire([*self.curvature.probes, *self.directions.values()])
+        self.curvature.budget.retire([*self.curvature.probes, *self._processes])
 
     @property
     def key(self) -> tuple[str, str]:
@@ -187,22 +174,22 @@ class Estimate:
             found.add("direction")
         return found
 
-    def _deep(self) -> dict[int, LanczosProcess]:
-        """The directions that have at least half as many steps as any: what fewer would say of an
+    def _deep(self) -> dict[int, Removal]:
+        """The removals that have at least half as many steps as any: what fewer would say of an
         interval's ends is worse than what those nearby do."""
-        deepest = max((each.steps for each in self.directions.values()), default=0)
+        deepest = max((each.steps for each in self._processes), default=0)
         return {
             removed: each
-            for removed, each in self.directions.items()
-            if 2 * each.steps >= deepest or each.exhausted
+            for removed, each in self.removals.items()
+            if 2 * each.process.steps >= deepest or each.process.exhausted
         }
 
     def _nearest(self, removed: int) -> list[LanczosProcess]:
-        """The directions on either side of ``removed``, which its limit is interpolated from."""
+        """Those on either side of ``removed``, which its limit is interpolated from."""
         below = [m for m in self._deep() if m <= removed]
         above = [m for m in self._deep() if m > removed]
         places = ([max(below)] if below else []) + ([min(above)] if above else [])
-        return [self.directions[m] for m in places]
+        return [self.removals[m].process for m in places]
 
     def vectors_fit(self, source: str, removed: int) -> bool:
         """Whether there is memory for the Lanczos vectors that refining ``source`` adds."""

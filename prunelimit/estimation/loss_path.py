@@ -14,7 +14,7 @@ from ..limit.reliability import nonquadraticity
 from ..progress import Progress
 from ..results.types import OneShot, PathPoint
 from .curvature import Curvature
-from .estimate import PruningPath
+from .removal import PruningPath
 
 __all__ = ["PLANNED", "LossPath", "follow_loss"]
 

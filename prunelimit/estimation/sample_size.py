@@ -35,7 +35,8 @@ from ..randomness import generator
 from ..results.types import NestedLimit
 from .budget import Budget
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, open_curvature
-from .estimate import Estimate, Limits, PruningPath
+from .estimate import Estimate, Limits
+from .removal import PruningPath
 
 __all__ = ["Carried", "Key", "Sampled", "choose_samples"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .. import plugins
-from ..lanczos import LanczosRun
 from ..plugins import Plugin
+from .direction import Direction
 from .effective_dimension import EffectiveDimension
 from .geometry import Geometry, Transition
 
@@ -16,7 +16,7 @@ __all__ = ["Directions", "Formula", "Question"]
 
 @dataclass
 class Directions:
-    """Lanczos runs from the removed weights, made where a formula wants them.
+    """Lanczos runs for the removed weights, made where a formula wants them.
 
     ``runs`` are those there are, by the number of weights removed; ``run_at(m)`` makes a further
     one. ``more`` says whether there is budget for one beyond the first. A run serves its
@@ -24,8 +24,8 @@ class Directions:
     (fraction of those).
     """
 
-    run_at: Callable[[int], LanczosRun]
-    runs: dict[int, LanczosRun] = field(default_factory=dict)
+    run_at: Callable[[int], Direction]
+    runs: dict[int, Direction] = field(default_factory=dict)
     more: Callable[[], bool] = lambda: True
     resolution: float = 0.001
     of_survivors: float = 0.05

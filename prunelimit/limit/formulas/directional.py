@@ -1,8 +1,8 @@
 """The exact transition for the displacement itself: the headline.
 
-sum_i lambda_i k / (lambda_i + k) d_i^2 / 2 = epsilon with d_eff(k) = s, where d_i are the
-displacement's coordinates in the eigenbasis (deterministic equivalent of a sketched projection:
-Derezinski, Liang, Mahoney 2020).
+The least loss on a random subspace of s dimensions at the displacement d is within epsilon, with
+the ridge k that d_eff(k) = s (deterministic equivalent of a sketched projection: Derezinski, Liang,
+Mahoney 2020). :class:`..direction.Direction` has that loss.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...lanczos import LanczosRun, Quadrature
+from ..direction import Direction
 from ..effective_dimension import SOURCES, EffectiveDimension
 from ..formula import Formula, Question
-from ..geometry import Geometry, Transition, between, largest, saturated, solve_ridge, transition
+from ..geometry import Geometry, Transition, between, largest, solve_ridge, transition
 
 NAME = "directional"
 ORDER = 1
@@ -27,16 +27,15 @@ __all__ = ["FORMULA", "DirectionalSearch"]
 
 
 class DirectionalSearch:
-    """The transition for the actual displacement, by Lanczos runs started at it.
+    """The transition for the actual displacement, by Lanczos runs made for it.
 
-    ``run_at(m)`` returns the run started at the displacement of removing m weights. The spectral
-    measure of the displacement's direction changes slowly with m, so a run at the current
-    estimate of the transition serves its neighbourhood: runs are added at each new estimate until
-    it lies within ``resolution`` (fraction of the prunable weights) and ``of_survivors`` (fraction
-    of those) of a run. Between runs the
-    logarithm of the reachable loss per squared radius is interpolated in log survivors. ``more``
-    says whether there is budget for a further run; the first is made in any case. ``runs`` are
-    those there are already; further ones are added to them.
+    ``run_at(m)`` returns what removing m weights costs. Per squared radius that changes slowly with
+    m, so a run at the current estimate of the transition serves its neighbourhood: runs are added
+    at each new estimate until it lies within ``resolution`` (fraction of the prunable weights) and
+    ``of_survivors`` (fraction of those) of a run. Between runs the loss rise per squared radius is
+    interpolated in log survivors: its logarithm where it is large beside epsilon, itself where
+    it is small or negative. ``more`` says whether there is budget for a further run; the first is
+    made in any case. ``runs`` are those there are already; further ones are added to them.
     """
 
     MOST_RUNS = 8
@@ -44,15 +43,15 @@ class DirectionalSearch:
     def __init__(
         self,
         geometry: Geometry,
-        run_at: Callable[[int], LanczosRun],
+        run_at: Callable[[int], Direction],
         *,
         resolution: float = 0.001,
         of_survivors: float = 0.05,
         more: Callable[[], bool] = lambda: True,
-        runs: dict[int, LanczosRun] | None = None,
+        runs: dict[int, Direction] | None = None,
     ) -> None:
         self.geometry = geometry
-        self.runs: dict[int, LanczosRun] = {} if runs is None else runs
+        self.runs: dict[int, Direction] = {} if runs is None else runs
         self._run_at = run_at
         self._resolution = resolution
         self._of_survivors = of_survivors
@@ -85,7 +84,7 @@ class DirectionalSearch:
         radius = float(self.geometry.radii[removed])
 
         def rise(ridge: float) -> float:
-            return 0.5 * radius**2 * math.exp(self._log_mean(removed, effective, ridge, 0, ()))
+            return self._rise(removed, effective, ridge)
 
         most = rise(math.inf) if radius > 0 else 0.0
         ridge = solve_ridge(rise, self.geometry.epsilon, most)
@@ -103,40 +102,42 @@ class DirectionalSearch:
         ridge = effective.ridge(self.geometry.dimension - removed, side, sources)
         if radius == 0 or ridge == 0:
             return True
-        log_mean = self._log_mean(removed, effective, ridge, side, sources)
-        return math.log(0.5) + 2 * math.log(radius) + log_mean <= math.log(self.geometry.epsilon)
+        return self._rise(removed, effective, ridge, side, sources) <= self.geometry.epsilon
 
-    def _log_mean(
+    def _rise(
         self,
         removed: int,
         effective: EffectiveDimension,
         ridge: float,
-        side: int,
-        sources: tuple[str, ...],
+        side: int = 0,
+        sources: tuple[str, ...] = (),
     ) -> float:
-        """Log of the mean of lambda k / (lambda + k) over the displacement's spectral measure."""
+        """The loss rise in nats that removing ``removed`` weights leaves at ``ridge``."""
+        geometry = self.geometry
+        square = float(geometry.radii[removed]) ** 2
+        small = geometry.epsilon / square
         places = sorted(self.runs)
-        values = [_log_saturated(self.runs[at], effective, ridge, side, sources) for at in places]
-        dimension = self.geometry.dimension
-        positions = [-math.log(dimension - at + 1) for at in places]
-        return float(np.interp(-math.log(dimension - removed + 1), positions, values))
+        values = [
+            math.asinh(_rise_of(self.runs[at], effective, ridge, side, sources) / small)
+            for at in places
+        ]
+        positions = [-math.log(geometry.dimension - at + 1) for at in places]
+        position = -math.log(geometry.dimension - removed + 1)
+        return square * small * math.sinh(float(np.interp(position, positions, values)))
 
 
-def _log_saturated(
-    run: LanczosRun,
+def _rise_of(
+    direction: Direction,
     effective: EffectiveDimension,
     ridge: float,
     side: int,
     sources: tuple[str, ...],
 ) -> float:
-    def mean(rule: Quadrature) -> float:
-        return float(saturated(effective.read(rule.ritz_values), ridge) @ rule.weights)
-
-    gauss, radau = mean(run.bracket.gauss), mean(run.bracket.radau)
-    value = (gauss + radau) / 2
+    high, low = direction.rise(effective.read, ridge)
+    value = (high + low) / 2
     if side and "direction" in sources:
-        value += side * abs(gauss - radau) / 2
-    return math.log(max(value, 1e-300))
+        value += side * abs(high - low) / 2
+    return value
 
 
 def _search(question: Question) -> DirectionalSearch:
