@@ -4,10 +4,9 @@
 
 One run of the largest depth per checkpoint (one that does not describe itself, as those of
 ``prunelimit train`` do, needs ``--model`` and ``--data``); shallower depths are read from its
-leading steps. Prints, for abs(H), the
-limit as the tool reads it, from Gauss and Gauss-Radau rules averaged over depths, beside the limit
-from the single Gauss rule of that depth, as is usual. Directional runs are as deep as half of the
-probe's, at most 60.
+leading steps. Prints two limits for abs(H). One is as the tool reads it, from Gauss and Gauss-Radau
+rules averaged over depths. The other is from the single Gauss rule of that depth, as is usual.
+Directional runs are as deep as half of the probe's, at most 60.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     python benchmarks/samples.py CKPT ... [--samples 500,1000,2000,4000,8000,0] [--model SPEC]
         [--data SPEC] [--data-dir DIR]
 
-Each line has the share of the output curvature that so many samples carry, the limit by these
-samples alone (an upper bound), by ``predict`` (what is left out taken off, with the interval), and
-by a uniform draw of the same size, for the same loss tolerance. 0 is all samples: the truth.
+Each line has the share of the output curvature that so many samples carry, and three limits for one
+loss tolerance: by these samples alone, which is an upper bound; by ``predict``, which takes off
+what is left out and gives the interval; by a uniform draw of the same size. 0 is all samples: the
+truth.
 """
 
 from __future__ import annotations

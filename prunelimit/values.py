@@ -278,8 +278,8 @@ class KeepRule:
     """Fewest weights kept in every layer.
 
     ``kind`` is "count" (``value`` weights), "share" (``value`` of the layer's, a fraction), or
-    "auto": a tenth of what all layers keep on average, at most :data:`MOST_KEPT` of a layer, and
-    where so little is kept that rounding up takes all of it, one weight or none.
+    "auto": a tenth of what all layers keep on average, at most :data:`MOST_KEPT` of a layer. Where
+    so little is kept that rounding up would take all of it, that is one weight or none.
     """
 
     kind: str

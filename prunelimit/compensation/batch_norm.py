@@ -38,9 +38,9 @@ def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
 def statistics(model: nn.Module, split: Split, samples: int) -> dict[str, Tensor]:
     """``running_mean`` and ``running_var`` of every batch normalisation, by buffer name.
 
-    Means over the first ``samples`` of ``split`` (all, where there are fewer) in batches of nearly
-    equal size, each batch normalised by itself on the way, every other layer in eval mode.
-    ``model`` is unchanged. Empty where there is no such layer.
+    Means over the first ``samples`` of ``split``, or all where there are fewer, in batches of
+    nearly equal size. Each batch is normalised by itself on the way, and every other layer is in
+    eval mode. ``model`` is unchanged. Empty where there is no such layer.
 
     Raises:
         UsageError: fewer than two samples.

@@ -5,9 +5,9 @@ the outputs' distributions, whose Hessian at the dense network is the GGN of the
 the user's own it is half the squared distance of the outputs.
 
 It is fitted by the squared distance of the outputs in every case. For cross-entropy that is the
-divergence at a high temperature (Hinton, Vinyals and Dean 2015, section 2.1; Ba and Caruana 2014):
-where the dense network is sure of itself, and on its own training samples it mostly is, the
-divergence at temperature one has next to no curvature and a fit to it says little of other inputs.
+divergence at a high temperature (Hinton, Vinyals and Dean 2015, section 2.1; Ba and Caruana 2014).
+The dense network is mostly sure of its own training samples. The divergence at temperature one has
+next to no curvature there, and a fit to it says little of other inputs.
 """
 
 from __future__ import annotations

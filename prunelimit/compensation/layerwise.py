@@ -1,8 +1,9 @@
 """Survivors in closed form, layer by layer: least squares on each layer's own inputs.
 
-In order of execution, the survivors of every dense layer and convolution are set so that on its
-inputs in the pruned network so far it gives what the dense layer gives on its own. Every output is
-a ridge regression of its own: with x the inputs, y the dense layer's output, s the survivors,
+Layers are taken in order of execution, dense ones and convolutions. The survivors of each are set
+so that it gives what the dense network's layer gives. Its inputs are those of the network as pruned
+so far, the dense layer's are its own. Every output is a ridge regression of its own: with x the
+inputs, y the dense layer's output, s the survivors,
 
     (K_ss + delta I) w_s = c_s + delta w*_s ,  K = sum x x^T ,  c = sum x y ,
 

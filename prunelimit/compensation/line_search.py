@@ -31,10 +31,10 @@ class Choice:
 def choose(student: Student, cut: Point, dense: Tensor, found: Solution) -> Choice:
     """The point of least divergence on the inputs held out.
 
-    Candidates are the survivors unmoved (``cut``) and at their ``dense`` values (D,), and the
-    iterates of ``found`` from the last back until one is worse than the next, each at shorter
-    lengths while those are better; with statistics of batch normalisation taken anew where those
-    helped at the cut.
+    Candidates are the survivors unmoved (``cut``), at their ``dense`` values (D,), and the iterates
+    of ``found``. Those are tried from the last back until one is worse than the next, each at
+    shorter lengths while those are better. Statistics of batch normalisation are taken anew where
+    that helped at the cut.
     """
     anew = bool(cut.buffers)
 

@@ -199,14 +199,14 @@ class Compensator:
     ) -> State:
         """Go on from ``state`` until ``removed`` weights are removed, exactly.
 
-        With ``auto`` a stage is begun shorter while its cut alone, read before any solve, adds more
-        than ``STEEPEST`` times the larger of epsilon and the divergence to it.
-        A stage whose model says less than a quarter of the truth about its own inputs, or that ends
-        above ``budget`` (nats of divergence), is undone and begun again half as long. A short one
-        that still misses is taken as the best point found, never worse than the
-        survivors unmoved; one that still exceeds the budget is undone for good, and the state
-        before it is returned. No state is worse than the cut alone. With ``stages=1``
-        nothing is repeated. ``on_stage`` is called with every state reached.
+        With ``auto`` a stage is begun shorter while its cut is too steep. That is read before any
+        solve: the cut alone adds more than ``STEEPEST`` times the divergence so far, or epsilon if
+        that is larger. A stage is undone and begun again half as long in two cases: its model says
+        less than a quarter of the truth about its own inputs, or it ends above ``budget`` (nats of
+        divergence). A short one that still misses is taken as the best point found. One that still
+        exceeds the budget is undone for good, and the state before it is returned. No state is
+        worse than the survivors unmoved. With ``stages=1`` nothing is repeated. ``on_stage`` is
+        called with every state reached.
 
         Raises:
             UsageError: fewer weights are removed than before, or more than can go.

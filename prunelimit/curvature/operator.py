@@ -66,8 +66,8 @@ class CurvatureOperator(Plugin):
     reverse, in torch.func, which is recorded and replayed: faster. It is compared with the former.
     ``second_derivatives`` says whether it needs those of the network's operators.
 
-    ``samples`` is "carrying" where those samples make up the matrix on which the network is least
-    sure, so that they are read first, and "drawn" where a uniform draw is. ``linear`` says that it
+    ``samples`` is "carrying" where the samples on which the network is least sure make up the
+    matrix: they are read first. It is "drawn" where a uniform draw is read. ``linear`` says that it
     is the matrix of the linearised network, whose loss is not the network's own.
     """
 

@@ -1,10 +1,10 @@
 """A function recorded once as primitive operations and replayed in parts.
 
 Of a product H v over many batches, most operations depend on the batch alone or on the vector
-alone. Recording them below differentiation tells which: what depends on neither is done with the
-recording, what depends on the batch is done once per batch, what depends on the vector once per
-vector, and only the rest, linear in the vector, once per product and batch. Nothing is
-differentiated in a replay; it calls the recorded kernels one after the other.
+alone. Recording them below differentiation tells which. What depends on neither is done with the
+recording. What depends on the batch is done once per batch, what depends on the vector once per
+vector. Only the rest, linear in the vector, is done once per product and batch. Nothing is
+differentiated in a replay: it calls the recorded kernels one after the other.
 """
 
 from __future__ import annotations

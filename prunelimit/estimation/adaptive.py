@@ -30,9 +30,9 @@ def find_limits(
 ) -> tuple[Limits, Sampled]:
     """All limits, and the samples that they were read from.
 
-    Probes and steps that the user did not give are added, each time where the headline's interval
-    is widest for want of them, until half of it is within the tolerance, what is left comes of
-    something else, or the budget ends.
+    Probes and steps that the user did not give are added where the headline's interval is widest
+    for want of them. That ends when half of the interval is within the tolerance, when the rest of
+    it has another cause, or with the budget.
     """
     tolerance = config.tolerance * geometry.prunable
     sampled = choose_samples(path, geometry, curvature, config, budget, carried)

@@ -153,10 +153,10 @@ class Curvature:
     def rounding_shift(self, scale: float) -> float | None:
         """How far rounding may move the mean of 1 / (1 + |eigenvalue| / ``scale``); None in full.
 
-        That function changes by at most 1 / ``scale`` per unit of eigenvalue, and the sorted
-        eigenvalues of A and A + E differ by no more than the trace norm of E in all (Mirsky 1960),
-        which is at most D times the root of E's mean squared eigenvalue. The latter is what a
-        random vector shows.
+        That function changes by at most 1 / ``scale`` per unit of eigenvalue. The sorted
+        eigenvalues of A and A + E differ by no more than the trace norm of E in all (Mirsky 1960).
+        The trace norm is at most D times the root of E's mean squared eigenvalue. A random vector
+        shows the latter.
         """
         error = self.product.rounding_error
         if error is None:

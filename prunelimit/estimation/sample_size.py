@@ -3,7 +3,7 @@
 *GGN.* Sample i enters as J_i^T B_i J_i, with B_i the second derivative of its loss in the outputs.
 The trace of B_i is next to nothing where the network is sure. So the samples of largest trace are
 taken, each with its weight 1/N in the loss of all N. What they leave out only adds to the matrix,
-in the Loewner order, so a limit read from them is too high, and falls as more are taken. It was
+in the Loewner order. So a limit read from them is too high, and falls as more are taken. It was
 seen to fall in proportion to the share of the traces that is left out
 (``benchmarks/samples.py``). Two readings, from these samples and from fewer of them, give the
 slope; the limit is read off where nothing is left out. The interval reaches from the reading
@@ -125,8 +125,8 @@ class Sampled:
     to show how fast. ``carried`` is the share of the traces that the samples carry.
     ``leaning`` is how many weights fewer could go if the prunable weights alone were free to move:
     what the linear model makes the other parameters do. No network was seen to let biases and
-    embeddings make up for its weights that far, so beyond :data:`LEANING` the limit is the middle
-    of the two, and known no better than that.
+    embeddings make up for its weights that far. Beyond :data:`LEANING` the limit is therefore the
+    middle of the two, and known no better than that.
     """
 
     estimate: Estimate

@@ -2,9 +2,9 @@
 
 A parameter is gathered whole when an operator takes it and dropped again behind the operator: what
 autograd would keep of it is gathered again when it is wanted (Rajbhandari, Rasley, Ruwase, He 2020,
-ZeRO stage 3). So every operator sees plain tensors, whether DTensor has a sharding rule for it or
-not (batch normalisation and unevenly cut attention heads have none), and every derivative of any
-order is DTensor's own of gathering and of adding up.
+ZeRO stage 3). So every operator sees plain tensors. It needs no sharding rule of DTensor's: batch
+normalisation and unevenly cut attention heads have none. Derivatives of any order are DTensor's
+own, of gathering and of adding up.
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ class Quadrature:
 class Bracket:
     """Two readings of one spectral measure that close in on it as the depth grows.
 
-    ``gauss`` has no prescribed node, ``radau`` one at zero. For a positive semi-definite matrix
-    and f(lambda) = lambda / (lambda + k), the second is never above the integral and the first
-    never below it (Golub and Meurant 2010, section 6).
+    ``gauss`` has no prescribed node, ``radau`` one at zero. Take a positive semi-definite matrix
+    and f(lambda) = lambda / (lambda + k). Then ``gauss`` is never below the integral and ``radau``
+    never above it (Golub and Meurant 2010, section 6).
     """
 
     gauss: Quadrature

@@ -21,14 +21,14 @@ class Direction:
 
         1/2 * sum_i lambda_i k / (lambda_i + k) * d_i^2.
 
-    With ``unmoved``, which is g^T d + d^T G d / 2 over the squared length of d, ``run`` begins at
-    the force G d + g that the survivors feel there, with the gradient g, and the rise is that of
-    the loss with its slope:
+    With ``unmoved`` it is that of a loss with slope. Let g be the gradient at w*. ``run`` then
+    begins at the force G d + g that the survivors feel, and the rise is
 
         g^T d + d^T G d / 2 - 1/2 * (G d + g)^T (G + k)^-1 (G d + g).
 
-    For g = 0 the two are the same. The second needs the eigenvalues as they are. ``scale`` is the
-    squared length of the force over that of d; ``rounding`` is how far rounding may move the rise.
+    For g = 0 the two are the same. The second needs the eigenvalues as they are. ``unmoved`` is its
+    first part, g^T d + d^T G d / 2, and ``scale`` the squared length of the force, both over the
+    squared length of d. ``rounding`` is how far rounding may move the rise.
     """
 
     run: LanczosRun

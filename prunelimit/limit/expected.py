@@ -30,8 +30,8 @@ def expected_threshold(sparsity: float) -> tuple[float, float]:
     """The 95% prediction interval for the converged feasibility threshold, fractions, of a further
     network whose limit is ``sparsity``.
 
-    It presumes that the network is like those of the table, and does not hold the limit's own
-    interval, which is narrow beside it where the limit is reliable.
+    It presumes that the network is like those of the table. The limit's own interval is not in it:
+    that is narrow beside it where the limit is reliable.
     """
     half = STUDENT * DEVIATION * math.sqrt(1 + 1 / NETWORKS)
     low, high = (

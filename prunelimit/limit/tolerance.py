@@ -31,9 +31,9 @@ def loss_tolerance(losses: np.ndarray, rule: EpsilonRule, seed: int) -> Epsilon:
     """The loss tolerance epsilon in nats, greater than zero, from dense per-sample losses (n,).
 
     By "batch-std" it is the standard deviation (ddof 1) of the mean loss over mini-batches of 128
-    in an order drawn by ``seed``, a ragged last one left out (Zhang et al. 2024); by "nats" the
-    number itself; by "share" that share of the mean loss. A rule of accuracy needs more than
-    losses: see :func:`prunelimit.estimation.epsilon.tolerance_of`.
+    (Zhang et al. 2024). Their order is drawn by ``seed``, and a ragged last one is left out. By
+    "nats" it is the number itself, by "share" that share of the mean loss. A rule of accuracy needs
+    more than losses: see :func:`prunelimit.estimation.epsilon.tolerance_of`.
 
     >>> loss_tolerance(np.array([0.1, 0.3]), EpsilonRule.parse("5%"), seed=0).value
     0.01

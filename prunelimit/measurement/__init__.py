@@ -54,8 +54,8 @@ def measure(
     Survivors that are "compensated" are moved from the dense network in one stage. Those that are
     "staged" go on from lower to higher sparsity. Their first sparsities are spaced by the survivors
     and end where every rule has failed. A crossing of staged survivors is refined by paths that
-    branch off the last network below it: what is removed stays removed, so each point is a network
-    that was reached on the way, and what was asked for before has a part in it.
+    branch off the last network below it. What is removed stays removed. So each point is a network
+    that was reached on the way, and it depends on what was asked for before.
 
     Survivors that are "trained" (:func:`prunelimit.training.refit.refit`) give ``feasibility``: the
     largest sparsity whose training loss comes within epsilon of dense, within four times

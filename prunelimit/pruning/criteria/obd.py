@@ -34,11 +34,12 @@ MOST_OUTPUTS = 512
 def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress = silent) -> Tensor:
     """Diagonal of the GGN of the mean loss over ``split``; float64, (D,), none negative.
 
-    With B = A A^T the Hessian of a sample's loss in its outputs, it is the mean over samples of the
-    sum of squares (J^T a)^2 over the columns a of A. Up to 32 outputs that sum is taken whole, and
-    the diagonal exact. Beyond, each sample draws 8 sign vectors s by ``seed`` and takes the mean of
-    (J^T A s)^2, Hutchinson's estimator in the space of outputs: unbiased, of a relative standard
-    error of at most sqrt(2 / (8 n)) over n samples that contribute alike, 1.6% for 1,000.
+    Write B = A A^T for the Hessian of a sample's loss in its outputs. The diagonal is the mean over
+    samples of the sum of (J^T a)^2 over the columns a of A. Up to 32 outputs that sum is taken
+    whole, and the diagonal is exact. Beyond, each sample draws 8 sign vectors s by ``seed`` and
+    takes the mean of (J^T A s)^2. That is Hutchinson's estimator in the space of outputs. It is
+    unbiased. Over n samples that contribute alike its relative standard error is at most
+    sqrt(2 / (8 n)): 1.6% for 1,000.
     """
     function = NetworkFunction.of(problem, split)
     draws = generator(seed, "output signs")
