@@ -114,7 +114,7 @@ def test_a_budget_of_products_is_kept_and_told(trained: Path) -> None:
 
 @pytest.mark.parametrize("curvature", ["ggn", "hessian"])
 @pytest.mark.parametrize("samples", [0, 200, None])
-@pytest.mark.parametrize("budget", [25, 40, 100, 260])
+@pytest.mark.parametrize("budget", [26, 40, 100, 260])
 def test_no_budget_of_products_is_overdrawn(
     trained: Path, curvature: str, samples: int | None, budget: int
 ) -> None:
@@ -124,8 +124,8 @@ def test_no_budget_of_products_is_overdrawn(
 
 
 def test_a_budget_below_the_least_is_refused_with_the_least(trained: Path) -> None:
-    with pytest.raises(UsageError, match="the least that makes sense is 25"):
-        run(trained, limit=LimitConfig(max_products=24))
+    with pytest.raises(UsageError, match="the least that makes sense is 26"):
+        run(trained, limit=LimitConfig(max_products=25))
     with pytest.raises(UsageError, match=r"`max_seconds` is 1e-09, .* give that or more"):
         run(trained, limit=LimitConfig(max_seconds=1e-9))
 

@@ -17,8 +17,9 @@ SETTLED = 0.5
 PATH_PRODUCTS = 5
 """Products that the model at a few sparsities takes."""
 
-LEAST_PRODUCTS = 2 * LEAST
-"""Products of the least reading: a short process from a probe and one from removed weights."""
+LEAST_PRODUCTS = 2 * LEAST + 1
+"""Products of the least reading: a short process from a probe, and one for removed weights, which
+begins with a product."""
 
 LEAST_EVALUATIONS = 30 * 500
 """Samples evaluated, about, for the loss along the pruning path at its coarsest."""

@@ -107,7 +107,7 @@ class Estimate:
         """Whether the budget has room for a further direction."""
         budget = self.curvature.budget
         left = budget.products_left()
-        return budget.ended() is None and (left is None or left >= LEAST)
+        return budget.ended() is None and (left is None or left > LEAST)
 
     def _run_at(self, removed: int) -> Direction:
         removal = begin_removal(self.path, self.curvature, removed)
