@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import io
 import json
+import os
+import pickle
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -90,6 +95,55 @@ def plain(network: nn.Module, folder: Path) -> Written:
 
 def oldest_zip(network: nn.Module, folder: Path) -> Written:
     return saved(network.state_dict(), folder, _use_new_zipfile_serialization=False), network
+
+
+def oldest_tar(network: nn.Module, folder: Path) -> Written:
+    tar_file(network.state_dict(), folder / "n.pt")
+    return folder / "n.pt", network
+
+
+def tar_file(entries: dict[str, Any], path: Path, **changes: Any) -> None:
+    """Write ``entries`` as torch before 0.1.10 did: its reader, which torch still has, is the
+    description. Every tensor is a view of one storage of its type, from its second number on."""
+    tensors = {name: each for name, each in entries.items() if isinstance(each, Tensor)}
+    kinds = {each.dtype: number for number, each in enumerate(tensors.values())}
+    storages, views, about = io.BytesIO(), [], io.BytesIO()
+
+    def put(stream: io.BytesIO, value: Any) -> None:
+        pickle.dump(value, stream, protocol=2)
+
+    put(storages, changes.get("count", len(kinds)))
+    put(about, len(tensors))
+    for dtype, root in kinds.items():
+        own = {name: each for name, each in tensors.items() if each.dtype == dtype}
+        whole = torch.cat([torch.zeros(1, dtype=dtype), *(each.reshape(-1) for each in own.values())])
+        put(storages, (root, "cpu", getattr(torch, f"{KINDS[dtype]}Storage")))
+        storages.write(struct.pack("<q", changes.get("numbers", len(whole))))
+        storages.write(whole.numpy().tobytes())
+        begin = 1
+        for name, each in own.items():
+            key = 1000 + list(tensors).index(name)
+            views.append((2 * key, root, begin + changes.get("shift", 0), each.numel()))
+            put(about, (key, 2 * key, getattr(torch, f"{KINDS[dtype]}Tensor")))
+            sizes = changes.get("sizes", each.shape)
+            strides = changes.get("strides", each.contiguous().stride())
+            about.write(struct.pack("<ii", len(sizes), 0))
+            about.write(struct.pack(f"<{2 * len(sizes) + 1}q", *sizes, *strides, 0))
+            begin += each.numel()
+    put(storages, views)
+    content = io.BytesIO()
+    writer = pickle.Pickler(content, protocol=2)
+    keys = {id(each): 1000 + number for number, each in enumerate(tensors.values())}
+    writer.persistent_id = lambda value: keys.get(id(value))  # type: ignore[method-assign]
+    writer.dump(changes.get("content", collections.OrderedDict(entries)))
+    with tarfile.open(path, "w") as archive:
+        for name, stream in (("storages", storages), ("tensors", about), ("pickle", content)):
+            member = tarfile.TarInfo(name)
+            member.size = len(stream.getvalue())
+            archive.addfile(member, io.BytesIO(stream.getvalue()))
+
+
+KINDS = {torch.float32: "Float", torch.int64: "Long", torch.float64: "Double", torch.bool: "Bool"}
 
 
 def half(network: nn.Module, folder: Path) -> Written:
@@ -271,6 +325,7 @@ def hub(network: nn.Module, folder: Path) -> Written:
 FORMATS: dict[str, Callable[[nn.Module, Path], Written]] = {
     "torch.save, zip": plain,
     "torch.save, before 1.6": oldest_zip,
+    "torch.save, before 0.1.10": oldest_tar,
     "float16": half,
     "bfloat16": bfloat,
     "safetensors, save_file": safetensors,
@@ -292,6 +347,70 @@ FORMATS: dict[str, Callable[[nn.Module, Path], Written]] = {
     "counters of thop": thop,
     "huggingface_hub, in parts": hub,
 }
+
+
+class TestOldest:
+    """Tar files, as torch wrote them before 0.1.10."""
+
+    def test_torch_itself_reads_the_same(self, tmp_path: Path) -> None:
+        entries = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(6, 2)}
+        content = {"state_dict": entries, "epoch": 3, "best_prec1": 91.5}
+        tar_file(entries, tmp_path / "n.pt", content=content)
+        theirs = torch.load(tmp_path / "n.pt", weights_only=False)["state_dict"]
+        read = read_checkpoint(tmp_path / "n.pt")
+        found = read.tensors
+        assert read.claimed == 0.915 and found.keys() == entries.keys()
+        for name, each in entries.items():
+            assert torch.equal(found[name], each) and torch.equal(theirs[name], each)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"numbers": -1},
+            {"numbers": 2**60},
+            {"shift": 10**6},
+            {"shift": -5},
+            {"count": 99},
+            {"sizes": (2**31, 2**31), "strides": (0, 0)},
+            {"sizes": (-1,), "strides": (1,)},
+            {"sizes": (3,), "strides": (2**40,)},
+            {"sizes": (1,) * 99, "strides": (1,) * 99},
+        ],
+        ids=str,
+    )
+    def test_what_does_not_hold_together_is_refused(
+        self, tmp_path: Path, changes: dict[str, Any]
+    ) -> None:
+        tar_file({"a": torch.randn(3, 4)}, tmp_path / "n.pt", **changes)
+        with pytest.raises(InputError, match="damaged or not a checkpoint"):
+            read_checkpoint(tmp_path / "n.pt")
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+    def test_one_that_is_cut_off_is_refused(self, tmp_path: Path, share: float) -> None:
+        tar_file({"a": torch.randn(30, 40)}, tmp_path / "n.pt")
+        content = (tmp_path / "n.pt").read_bytes().rstrip(b"\0")
+        (tmp_path / "n.pt").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match="damaged or not a checkpoint"):
+            read_checkpoint(tmp_path / "n.pt")
+
+    def test_code_in_one_is_named_and_not_run(self, tmp_path: Path) -> None:
+        tar_file({"a": torch.randn(3, 4), "b": Runs()}, tmp_path / "n.pt")
+        with pytest.raises(InputError, match=r"wants to run code on loading \(posix.mkdir\)"):
+            read_checkpoint(tmp_path / "n.pt")
+
+    def test_a_link_in_one_is_not_followed(self, tmp_path: Path) -> None:
+        with tarfile.open(tmp_path / "n.pt", "w") as archive:
+            for name in ("storages", "tensors", "pickle"):
+                member = tarfile.TarInfo(name)
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+                archive.addfile(member)
+        with pytest.raises(InputError, match="damaged or not a checkpoint"):
+            read_checkpoint(tmp_path / "n.pt")
+
+
+class Runs:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("CANARY",)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -373,11 +492,3 @@ class TestExported:
             read_checkpoint(self.archive(tmp_path, **changes))
 
 
-def test_the_tar_files_of_the_oldest_torch_are_refused_by_name(tmp_path: Path) -> None:
-    for name in ("storages", "tensors", "pickle"):
-        (tmp_path / name).write_bytes(b"\x80\x02}q\x00.")
-    with tarfile.open(tmp_path / "old.pt", "w") as archive:
-        for name in ("storages", "tensors", "pickle"):
-            archive.add(tmp_path / name, name)
-    with pytest.raises(InputError, match="tar file of torch's oldest format"):
-        read_checkpoint(tmp_path / "old.pt")

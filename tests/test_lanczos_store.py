@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,10 +142,9 @@ def test_a_store_belongs_to_one_run(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "3", "[1]"])
-def test_a_store_that_does_not_say_whose_it_is_is_refused(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / OWNER).write_text(text)
+@pytest.mark.parametrize("text", ["", "{", "3", "[1]"])
+def test_a_store_that_does_not_say_whose_it_is_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / OWNER).write_text(text)
     with pytest.raises(InputError, match="cannot be read as the state of a run; give `force`"):
         Store.open(tmp_path, "memory", {"seed": 0}, resume=True, force=False)
     if text in ("3", "[1]"):  # a file of someone else
@@ -154,6 +154,36 @@ def test_a_store_that_does_not_say_whose_it_is_is_refused(tmp_path: Path, text: 
     else:
         Store.open(tmp_path, "memory", {"seed": 0}, resume=False, force=True)
         assert not tmp_path.exists() or text == "{"
+
+
+@pytest.mark.parametrize("moment", ["begun", "owner begun", "owner cut off", "half removed"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_kill_at_any_moment_leaves_a_store_to_go_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, resume: bool
+) -> None:
+    folder, matrix = tmp_path / "s", torch.diag(torch.arange(1.0, 41.0))
+    if moment == "half removed":
+        _process(tmp_path)
+        real = Path.unlink
+
+        def killed(path: Path, **options: Any) -> None:
+            real(path, **options)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Path, "unlink", killed)
+            Store(folder).discard()
+    else:
+        folder.mkdir()
+        if moment != "begun":
+            whole = moment == "owner begun"
+            (folder / "run-x1.new").write_text('{"version": "1"}' if whole else '{\n  "ver')
+    store = Store.open(folder, "memory", {"seed": 0}, resume=resume, force=not resume)
+    process = store.process("a", lambda v: matrix @ v, torch.ones(40))
+    process.advance(20)
+    store.save(process, now=True)
+    store.discard()
+    assert not folder.exists()
 
 
 def _process(tmp_path: Path, steps: int = 20) -> Path:

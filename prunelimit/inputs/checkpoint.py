@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import stat
-import tarfile
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from .packing import Group
 from .pickles import script_pickle, wanted_globals
 from .resolve import reason
 from .states import State, find_states, ranked, strip_prefixes
+from .tar import is_tar, read_tar
 
 __all__ = [
     "FORMAT_VERSION",
@@ -325,7 +325,7 @@ def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
     """What torch reads from the file."""
     try:
         if not trust_pickle:
-            return load_plain(path)
+            return read_tar(path) if is_tar(path) else load_plain(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = script_pickle(main)
@@ -344,11 +344,6 @@ def _load_torch(path: Path, trust_pickle: bool, main: Sequence[Path]) -> Any:
                 f"{path} wants to run code on loading ({', '.join(map(shown, wanted[:5]))}{more}); "
                 "save its state_dict instead, or give `trust_pickle` if you made the file yourself."
             ) from None
-        if _is_tar(path):
-            raise InputError(
-                f"{path} is a tar file of torch's oldest format; load and save it with torch once "
-                "(weights_only=False, if you made it yourself)."
-            ) from None
         detail = f" ({reason(error)})" if trust_pickle else ""
         raise InputError(
             f"{path} is damaged or not a checkpoint{detail}; give a whole file saved by torch.save "
@@ -365,13 +360,6 @@ def _states(path: Path, loaded: Any) -> list[State]:
         keys = ", ".join(shown(key, 60) for key in list(loaded)[:5]) or "nothing"
         raise InputError(f"{path} holds no state_dict (it holds {keys}); save one in it.")
     raise InputError(f"{path} holds a {type(loaded).__name__}, not a state_dict; save one instead.")
-
-
-def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except Exception:  # of a damaged one tarfile raises almost anything
-        return False
 
 
 def _claimed(loaded: Any) -> float | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .resolve import module_of_file
+from .tar import is_tar, tar_members
 
 __all__ = ["script_pickle", "wanted_globals"]
 
@@ -45,6 +46,9 @@ def wanted_globals(path: Path) -> list[str]:
 
 def _pickles(path: Path) -> list[BytesIO]:
     try:
+        if is_tar(path):
+            with tar_members(path) as members:
+                return [BytesIO(members[-1].read())]
         if not zipfile.is_zipfile(path):
             return [BytesIO(path.read_bytes())]
         with zipfile.ZipFile(path) as archive:

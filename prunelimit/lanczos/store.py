@@ -16,7 +16,9 @@ from ..distributed import ALONE, Group
 from ..errors import OutputError
 from ..storage.resume import (
     OWNER,
+    OWNER_BEGUN,
     claim_or_discard,
+    nothing_in,
     owned,
     remove_folder,
     require_owner,
@@ -57,7 +59,7 @@ class Store:
         """
         claim_or_discard(folder, "run", resume=resume, force=force, folder=True)
         described = owned(owner)
-        if folder.exists():
+        if folder.exists() and not nothing_in(folder):
             require_owner(folder, "run", _owner(folder / OWNER), described)
         return cls(folder, basis, json.dumps(described, indent=2))
 
@@ -100,8 +102,7 @@ class Store:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self._owner is not None:
-                (self.folder / OWNER).write_text(self._owner, encoding="utf-8")
+            self._say_whose(self.folder)
             process.save()
         except OSError as error:
             raise OutputError(
@@ -109,6 +110,15 @@ class Store:
                 "room there, or give the output another place."
             ) from error
         self._saved_at = time.monotonic()
+
+    def _say_whose(self, folder: Path) -> None:
+        """Write the owner, whole or not at all, before anything that is its own."""
+        if self._owner is None or (folder / OWNER).exists():
+            return
+        handle, name = tempfile.mkstemp(dir=folder, prefix=OWNER_BEGUN, suffix=".new")
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(self._owner)
+        Path(name).replace(folder / OWNER)
 
     def discard(self) -> None:
         """Remove everything that was put away."""

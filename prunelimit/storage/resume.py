@@ -18,8 +18,10 @@ from .plain import check_sums, load_plain
 
 __all__ = [
     "OWNER",
+    "OWNER_BEGUN",
     "Resumable",
     "claim_or_discard",
+    "nothing_in",
     "owned",
     "remove_folder",
     "require_owner",
@@ -31,6 +33,10 @@ T = TypeVar("T")
 OWNER = "run.json"
 """File of a state's folder that says whose it is."""
 
+OWNER_BEGUN = "run-"
+"""How that file is called, before ".new", while it is written."""
+
+BEGUN = re.compile(OWNER_BEGUN + r"\w+\.new")
 OURS = re.compile(r"(?:[^/]+/)+(?:state|vectors-\d+)\.(?:safetensors|new)")
 """What else lies in such a folder, by its path from there."""
 
@@ -166,10 +172,13 @@ def remove_folder(path: Path, work: str) -> None:
     other = [
         each
         for each, name in names.items()
-        if each.is_symlink() or not each.is_file() or not (name == OWNER or OURS.fullmatch(name))
+        if each.is_symlink() or not each.is_file() or not _is_called_so(name)
     ]
-    if other or (files and not _says_whose(path / OWNER)):
+    if other or not (nothing_in(path) or _says_whose(path / OWNER)):
         raise _not_ours(path, work)
+    # A kill may come between: a process without its state is begun anew, and without the owner
+    # the rest is nobody's.
+    found.sort(key=lambda each: (each == path / OWNER, each.stem != "state"))
     try:
         for each in found:
             if each in names:
@@ -179,6 +188,21 @@ def remove_folder(path: Path, work: str) -> None:
         path.rmdir()
     except OSError as error:
         raise _stuck(path, error) from error
+
+
+def nothing_in(folder: Path) -> bool:
+    """Whether nothing was put away in ``folder`` yet: a kill came before its owner was written."""
+    files = [each for each in folder.rglob("*") if each.is_symlink() or not each.is_dir()]
+    return all(
+        BEGUN.fullmatch(each.relative_to(folder).as_posix())
+        and _says_whose(each)
+        and not each.is_symlink()
+        for each in files
+    )
+
+
+def _is_called_so(name: str) -> bool:
+    return name == OWNER or bool(BEGUN.fullmatch(name) or OURS.fullmatch(name))
 
 
 def _says_whose(path: Path) -> bool:
