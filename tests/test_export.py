@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 import prunelimit as pl
 from prunelimit.errors import InputError, UsageError
-from prunelimit.inputs.checkpoint import METADATA_KEY, read_checkpoint
-from prunelimit.inputs.packing import Group, break_even, group_of, pack, packed_bytes, unpack
+from prunelimit.inputs.checkpoint import METADATA_KEY, OBJECT_SUFFIX, read_checkpoint
+from prunelimit.inputs.packing import PARTS, Group, break_even, group_of, pack, packed_bytes, unpack
 from prunelimit.results.schema import schema
 
 Run = Callable[..., Outcome]
@@ -122,6 +122,24 @@ class TestRoundTrips:
         for name in ("a.pt", "a.safetensors"):
             pl.export(tmp_path / "net.pt", tmp_path / name, format="csr")
             assert pl.densify(tmp_path / name)["head._extra_state"] == {"scale": 3}
+
+
+@pytest.mark.parametrize("part", [*PARTS, OBJECT_SUFFIX])
+@pytest.mark.parametrize("packing", ["dense", *PACKINGS])
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".pt.gz"])
+def test_names_that_the_format_makes_itself_are_refused_or_come_back(
+    tmp_path: Path, suffix: str, packing: str, part: str
+) -> None:
+    given = {**state(), f"d{part}": torch.ones(2, 3), f"a.weight{part}": torch.ones(4)}
+    torch.save(given, tmp_path / "net.pt")
+    path = tmp_path / f"o{suffix}"
+    if packing == "dense" and suffix != ".safetensors":
+        pl.export(tmp_path / "net.pt", path, format=packing)
+        assert same(pl.densify(path), given)
+        return
+    with pytest.raises(UsageError, match=r"called like a part|holds no packed matrices"):
+        pl.export(tmp_path / "net.pt", path, format=packing)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("packing", ["dense", *PACKINGS])

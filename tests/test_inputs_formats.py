@@ -272,7 +272,10 @@ class TestFolders:
         (b"<HTML><body>", "web page"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"GGUF\x03\x00", "GGUF"),
-        (b"\x1f\x8b\x08\x00", "gunzip"),
+        (b"\x1f\x8b\x08\x00", "compressed by gzip and damaged"),
+        (b"\x28\xb5\x2f\xfd\x04", "unzstd"),
+        (b"BZh91AY", "bunzip2"),
+        (b"\xfd7zXZ\x00", "unxz"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])

@@ -26,9 +26,10 @@ from ..errors import InputError, OutputError, shown
 from ..results.types import Artifact
 from ..storage.files import read_json, writing
 from ..storage.plain import load_plain
+from .compressed import is_compressed, unpacked
 from .exported import exported_weights
 from .packed import OF_PACKING, fits_in, pack_state, state_in, unpack_state
-from .packing import Group
+from .packing import PARTS, Group
 from .pickles import script_pickle, wanted_globals
 from .resolve import reason
 from .states import State, find_states, ranked, strip_prefixes
@@ -58,7 +59,9 @@ FOREIGN = {
     b"<html": "a web page, not the file it was to be; download it again",
     b"\x89HDF": "an HDF5 file, as Keras writes them; save a state_dict of torch instead",
     b"GGUF": "a GGUF file, whose weights are quantised; give those it was made from",
-    b"\x1f\x8b": "compressed by gzip; unpack it with gunzip first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it with unzstd first",
+    b"BZh": "compressed by bzip2; unpack it with bunzip2 first",
+    b"\xfd7zXZ": "compressed by xz; unpack it with unxz first",
 }
 """How files begin that are something else, and what they are."""
 
@@ -116,25 +119,14 @@ def read_checkpoint(
     states: list[State] = []
     kind = "torch"
     claimed: float | None = None
+    size = 0
     for file in files:
-        if file.suffix == ".safetensors" or _head(file)[8:9] == b"{":
-            tensors, extra, description = _read_safetensors(file)
-            kind = "safetensors"
-            found = [State("", tensors, extra)]
-        elif (exported := _read_exported(file)) is not None:
-            kind, found = "torch.export", [State("", exported)]
-        else:
-            loaded = _load_torch(file, trust_pickle, main)
-            ours = state_in(loaded)
-            if ours is None:
-                found, claimed = _states(file, loaded), _claimed(loaded)
-            else:
-                tensors, extra, description = _ours(file, *ours)
-                found = [State("", tensors, extra)]
-        if len(files) > 1:
-            found = _joined(path, states, found)
-        states = found
-    size = sum(file.stat().st_size for file in files)
+        with unpacked(file) as whole:
+            size += whole.stat().st_size
+            kind, found, described, stated = _read(whole, trust_pickle, main)
+        kind += ", gzip" if is_compressed(file) else ""
+        description, claimed = described or description, stated or claimed
+        states = _joined(path, states, found) if len(files) > 1 else found
     states = [_dense(state, path, size) for state in states]
     first = ranked(states)[0]
     return Checkpoint(
@@ -146,6 +138,25 @@ def read_checkpoint(
         tuple(states),
         claimed,
     )
+
+
+def _read(
+    file: Path, trust_pickle: bool, main: Sequence[Path]
+) -> tuple[str, list[State], dict[str, Any] | None, float | None]:
+    """Format, state_dicts, description and claim of one file, which is not compressed."""
+    _refuse_foreign(file)
+    if file.suffix == ".safetensors" or _head(file)[8:9] == b"{":
+        tensors, extra, description = _read_safetensors(file)
+        return "safetensors", [State("", tensors, extra)], description, None
+    exported = _read_exported(file)
+    if exported is not None:
+        return "torch.export", [State("", exported)], None, None
+    loaded = _load_torch(file, trust_pickle, main)
+    ours = state_in(loaded)
+    if ours is None:
+        return "torch", _states(file, loaded), None, _claimed(loaded)
+    tensors, extra, description = _ours(file, *ours)
+    return "torch", [State("", tensors, extra)], description, None
 
 
 def _joined(path: Path, before: list[State], found: list[State]) -> list[State]:
@@ -177,15 +188,12 @@ def weight_files(path: Path) -> list[Path]:
             )
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{path} is no ordinary file; give a checkpoint file.")
-        head = _head(path)
+        _refuse_foreign(path)
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint {path}; check the name.") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path} cannot be read ({why}); check its permissions.") from error
-    for begins, what in FOREIGN.items():
-        if head.lower().startswith(begins.lower()):
-            raise InputError(f"{path} is {what}.")
     if path.name.endswith(".index.json"):
         return _indexed(path)
     return [path]
@@ -217,6 +225,13 @@ def _indexed(path: Path) -> list[Path]:
             )
         files += weight_files(path.parent / name)
     return files
+
+
+def _refuse_foreign(path: Path) -> None:
+    head = _head(path).lower()
+    for begins, what in FOREIGN.items():
+        if head.startswith(begins.lower()):
+            raise InputError(f"{path} is {what}.")
 
 
 def _head(path: Path) -> bytes:
@@ -435,8 +450,17 @@ def write_checkpoint(
 
 
 def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """``entries``, those that are no tensors as the bytes that torch.save makes of them."""
+    """``entries``, those that are no tensors as the bytes that torch.save makes of them.
+
+    Raises:
+        OutputError: one has a name that the format keeps for its own, or is of no plain types.
+    """
     for name, value in entries.items():
+        if name.endswith((*PARTS, OBJECT_SUFFIX)):
+            raise OutputError(
+                f"{path} cannot be written: {shown(name)} is called like a part that the format "
+                "makes itself; write a plain .pt, or rename it in the network."
+            )
         if isinstance(value, Tensor):
             yield name, value
             continue

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from .compressed import unpacked
 from .resolve import module_of_file
 from .tar import is_tar, tar_members
 
@@ -34,7 +35,9 @@ def wanted_globals(path: Path) -> list[str]:
     Empty when there are none or when the file is no pickle.
     """
     names: dict[str, None] = {}
-    for stream in _pickles(path):
+    with unpacked(path) as whole:
+        pickles = _pickles(whole)
+    for stream in pickles:
         for _ in range(PICKLES):
             try:
                 names |= dict.fromkeys(_globals(stream))
