@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_cases_faults import refused
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import prunelimit as pl
 from prunelimit.errors import InputError, UsageError
@@ -122,6 +123,17 @@ class TestRoundTrips:
         for name in ("a.pt", "a.safetensors"):
             pl.export(tmp_path / "net.pt", tmp_path / name, format="csr")
             assert pl.densify(tmp_path / name)["head._extra_state"] == {"scale": 3}
+
+
+def test_masks_of_torch_leave_zeros_that_take_no_space(tmp_path: Path) -> None:
+    layer = nn.Linear(64, 64, bias=False)
+    prune.random_unstructured(layer, "weight", amount=0.9)
+    torch.save(layer.state_dict(), tmp_path / "net.pt")
+    found = pl.export(tmp_path / "net.pt", tmp_path / "o.safetensors", format="bitmask")
+    assert torch.equal(pl.densify(tmp_path / "o.safetensors")["weight"], layer.weight)
+    assert found.zeros == round(0.9 * 64 * 64)
+    (size,) = (each.bytes for each in found.packings if each.name == "bitmask")
+    assert size == 64 * 64 // 8 + 4 * (64 * 64 - found.zeros)
 
 
 @pytest.mark.parametrize("part", [*PARTS, OBJECT_SUFFIX])

@@ -229,9 +229,8 @@ def _of_mask(bits: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     kept = torch.from_numpy(_bits(bits, size).astype(bool))
     if len(values) != int(kept.sum()):
         raise ValueError(f"{len(values)} values for {int(kept.sum())} entries not zero")
-    flat = torch.zeros(size, dtype=values.dtype)
-    flat[kept] = values
-    return flat.view(shape)
+    # A tensor as an index would take eight bytes for every value.
+    return torch.zeros(size, dtype=values.dtype).masked_scatter_(kept, values).view(shape)
 
 
 def _of_rows(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -216,7 +216,8 @@ def _combined(kind: Any, parts: list[Tensor]) -> Tensor:
     if kind is _pruned:
         if parts[0].shape != parts[1].shape:
             raise RuntimeError(f"their shapes are {tuple(parts[0].shape)}, {tuple(parts[1].shape)}")
-        return parts[0] * parts[1].to(parts[0].dtype)
+        # With 0 added there is no negative zero, which is stored as a value.
+        return parts[0] * parts[1].to(parts[0].dtype) + 0
     if kind in (_normed, _normed_parametrized):
         size, direction = parts
         if size.ndim not in (0, direction.ndim):
