@@ -116,6 +116,11 @@ def bags_alone() -> DataLoader[Any]:
     return DataLoader(ragged_bags(), batch_size=1)  # type: ignore[arg-type]
 
 
+def bags_listed() -> tuple[list[Tensor], Tensor]:
+    bags, labels = zip(*ragged_bags(), strict=True)
+    return list(bags), torch.tensor(labels)
+
+
 def bags_padded() -> DataLoader[Any]:
     return DataLoader(ragged_bags(), batch_size=5, collate_fn=padded)  # type: ignore[arg-type]
 
@@ -162,6 +167,8 @@ CASES: dict[str, Case] = {
     ),
     "bags, padded": (Bags, bags_padded, {}, "cross-entropy", "accuracy"),
     "bags, one by one": (Bags, bags_alone, {}, "cross-entropy", "accuracy"),
+    "bags, in a list": (Bags, bags_listed, {}, "cross-entropy", "accuracy"),
+    "bags, with their labels": (Bags, ragged_bags, {}, "cross-entropy", "accuracy"),
     "tuple": (
         lambda: Two("tuple"),
         lambda: ((noise(COUNT, 3), noise(COUNT, 4)), draws(2, COUNT)), {},
@@ -410,6 +417,19 @@ class Mean(nn.Module):
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], dict[str, Any], str]] = {
     "padding that counts": (Mean, bags_padded, {}, "what samples are padded with"),
+    "more bags than labels": (
+        Bags, lambda: (bags_listed()[0], draws(3, COUNT - 1)), {}, "samples but",
+    ),
+    "bags or several inputs": (
+        Bags, lambda: ([noise(5, 2) for _ in range(5)], draws(3, 5)), {}, "stack the samples",
+    ),
+    "a bag with nothing in it": (
+        Bags, lambda: ([*bags_listed()[0], noise(0, 2)], draws(3, COUNT + 1)), {}, "nothing in",
+    ),
+    "a bag with a NaN": (
+        Bags, lambda: ([*bags_listed()[0], noise(2, 2) * torch.nan], draws(3, COUNT + 1)), {},
+        "NaN or infinity in sample",
+    ),
     "labels as numbers": (
         lambda: perceptron(3), lambda: (noise(20, 4), draws(3, 20).double()), {},
         "class numbers of an integer type",

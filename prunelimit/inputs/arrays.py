@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from .resolve import reason
 
-__all__ = ["tensors"]
+__all__ = ["samples", "tensors"]
 
 
 def tensors(spec: str, arrays: Sequence[Any]) -> tuple[Any, Tensor, Any, Tensor]:
@@ -29,6 +29,35 @@ def tensors(spec: str, arrays: Sequence[Any]) -> tuple[Any, Tensor, Any, Tensor]
             f"{spec} does not hold four numeric arrays ({reason(error)}); give x_train, y_train, "
             "x_test, y_test."
         ) from error
+
+
+def samples(spec: str, given: Any, targets: Any) -> tuple[Any, Tensor] | None:
+    """Inputs and targets where ``given`` is a list of one tensor or array per sample, such as bags
+    of instances: in one tensor where all have the same shape, else a list. None where it is not.
+
+    Raises:
+        InputError: there are not as many as targets, or it cannot be told from several inputs.
+    """
+    kinds = (Tensor, np.ndarray)
+    if not isinstance(given, list) or not given or not all(isinstance(x, kinds) for x in given):
+        return None
+    found = [_tensor(each) for each in given]
+    labels = _tensor(targets)
+    count = len(labels) if labels.ndim else 0
+    alike = {tuple(each.shape) for each in found}
+    several = all(each.ndim and len(each) == count for each in found)
+    if several and len(found) == count:
+        raise InputError(
+            f"{spec} has a list of {count} inputs of {count} rows each for {count} labels; stack the "
+            "samples into one tensor, or give several inputs in a tuple."
+        )
+    if several:
+        return None
+    if len(found) != count:
+        raise InputError(
+            f"{spec} has {len(found)} samples but {count} labels; give one label each."
+        )
+    return (torch.stack(found) if len(alike) == 1 else found), labels
 
 
 def _tensor(given: Any) -> Tensor:

@@ -14,9 +14,9 @@ from .. import plugins
 from ..config import DataConfig, RunConfig
 from ..errors import InputError, UsageError
 from ..values import is_attribute
-from .arrays import tensors
+from .arrays import samples, tensors
 from .device import device_of, dtype_of
-from .loaders import dataset_split, split_of_dataset
+from .loaders import Samples, dataset_split, split_of_dataset
 from .loss import DEFAULT_FORM
 from .problem import Split
 from .resolve import did_you_mean, guarded, reason, resolve_attribute
@@ -147,10 +147,11 @@ def _behind_datasets(
         if hasattr(inner, "__len__") and not len(inner):
             raise InputError(f"{spec} has an empty {name} split; give at least one sample.")
     splits = [dataset_split(each, workers=workers, **options) for each in found]
+    ragged = any(each.ragged for each in splits)
     shapes = []
     for split in splits:
         inputs, _ = next(iter(_unnormalised(split, options).batches(1)))
-        shapes.append(() if split.single or split.collate is not None else shape_of(inputs))
+        shapes.append(() if ragged else shape_of(inputs))
         _check_channels(spec, options["mean"], inputs)
         check_deterministic(split, min(64, len(split)))
     return splits[0], splits[1], (shapes[0], shapes[1])
@@ -211,8 +212,9 @@ def _own(spec: str) -> Raw | Sets:
         except Exception as error:
             raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:
-        return tensors(spec, found)
+        found = (found[0], found[1]), (found[2], found[3])
     if isinstance(found, (tuple, list)) and len(found) == 2:
+        found = [_listed(spec, each) for each in found]
         if all(map(_is_pair, found)):
             return tensors(spec, [*found[0], *found[1]])
         sets = [_as_dataset(spec, each) for each in found]
@@ -222,6 +224,22 @@ def _own(spec: str) -> Raw | Sets:
         f"{spec} gives a {type(found).__name__}; it should give (train, test), each a DataLoader, "
         "a map-style data set or a pair of tensors."
     )
+
+
+def _listed(spec: str, data: Any) -> Any:
+    """``data``, a pair of a list of samples and targets as tensors or, where samples differ in
+    size, as a data set."""
+    if not _is_pair(data):
+        return data
+    found = samples(spec, *data)
+    if found is None or isinstance(found[0], Tensor):
+        return data if found is None else found
+    for number, each in enumerate(found[0]):
+        if not each.numel():
+            raise InputError(f"{spec} has nothing in sample {number}; leave it out.")
+        if each.is_floating_point() and not bool(torch.isfinite(each).all()):
+            raise InputError(f"{spec} has a NaN or infinity in sample {number}; remove it.")
+    return Samples(*found)
 
 
 def _as_dataset(spec: str, data: Any) -> Any:
@@ -270,6 +288,8 @@ def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: in
     """
     if hasattr(data, "batches") and hasattr(data, "subset"):
         return data  # type: ignore[no-any-return]
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        data = _listed("The data", data)
     if isinstance(data, (Dataset, DataLoader)):
         data = split_of_dataset(data, device=device, dtype=dtype, workers=workers)
         if isinstance(data, DatasetSplit):

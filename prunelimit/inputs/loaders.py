@@ -23,13 +23,30 @@ from torch.utils.data import (
 from ..errors import InputError
 from .splits import SCAN_BATCH, DatasetSplit, check_deterministic
 
-__all__ = ["dataset_split", "split_of_dataset"]
+__all__ = ["Samples", "dataset_split", "split_of_dataset"]
 
 REMEDY = "give its data set, or tensors"
 
 HELD_BYTES = 2**30
 """Bytes up to which the samples of a data set are read once and stay in memory: decoding an image
 takes longer than a small network takes with it, and hundreds of products read it."""
+
+
+FEW = 64
+"""Samples of a data set that are looked at for whether they differ in size."""
+
+
+class Samples(Dataset[Any]):
+    """A list of inputs that differ in size, one for each of ``targets`` (n, ...)."""
+
+    def __init__(self, inputs: Sequence[Tensor], targets: Tensor) -> None:
+        self._inputs, self._targets = inputs, targets
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._inputs[index], self._targets[index]
 
 
 def split_of_dataset(
@@ -73,19 +90,22 @@ def dataset_split(
 ) -> DatasetSplit:
     """The samples of a data set, or of what a loader reads, as they are needed.
 
-    A loader of batch size 1 whose samples differ in size gives them one by one.
+    A loader of batch size 1, and a data set alone, may have samples that differ in size: they are
+    given one by one.
 
     Raises:
         InputError: there is no order, a loader does not give every sample once, or there are none.
     """
     if isinstance(data, IterableDataset):
         raise InputError(f"{_named(data)} is a stream, which has no order; {REMEDY}.")
-    collate, alone = None, False
+    collate, alone, looked_at = None, not isinstance(data, DataLoader), FEW
     if isinstance(data, DataLoader):
         workers = workers or data.num_workers
         collate = None if data.collate_fn is default_collate else data.collate_fn
-        alone = data.batch_size == 1
+        alone, looked_at = data.batch_size == 1, None
         data = _in_order(data)
+    if isinstance(data, Samples):
+        looked_at = None
     if not len(data):  # type: ignore[arg-type]
         raise InputError(f"{_named(data)} is empty; give at least one sample.")
     options: dict[str, Any] = {
@@ -93,13 +113,14 @@ def dataset_split(
         "collate": collate,
     }  # fmt: skip
     split = DatasetSplit(data, **options)
-    return DatasetSplit(data, **options, single=True) if alone and _differs(split) else split
+    return DatasetSplit(data, **options, single=True) if alone and _differs(split, looked_at) else split
 
 
-def _differs(split: DatasetSplit) -> bool:
-    """Whether samples cannot be put into batches."""
+def _differs(split: DatasetSplit, count: int | None) -> bool:
+    """Whether samples, or the first ``count``, cannot be put into batches."""
+    order = None if count is None else torch.arange(min(count, len(split)))
     try:
-        for _ in split.batches(SCAN_BATCH):
+        for _ in split.batches(SCAN_BATCH, order=order):
             pass
     except InputError:
         return True
