@@ -2,13 +2,13 @@
 
     python benchmarks/kills.py --work bench [--kills 100] [--seed 0]
 
-A perceptron 64-30-10 on the digits, trained, predicted, pruned in stages and compared. Every command
-runs once undisturbed. Then it is killed at a moment drawn uniformly from the processor's time that it
-took, run again with --resume, and its output is held to the undisturbed one: checkpoints byte by
-byte, results number by number without their times. Steps are epochs, products of Lanczos, stages and
-methods; "done twice" are those that had ended before the kill and were done again after it.
-predict is made to save after every product, which it does once a minute otherwise: a kill then
-falls into a save more often.
+A perceptron 64-30-10 on the digits, trained, predicted, pruned in stages and compared. Every
+command runs once undisturbed. Then it is killed at a moment drawn uniformly from the processor's
+time that it took, run again with --resume, and its output is held to the undisturbed one:
+checkpoints byte by byte, results number by number without their times. Steps are epochs, products
+of Lanczos, stages and methods; "done twice" are those that had ended before the kill and were done
+again after it. predict is made to save after every product, which it does once a minute otherwise:
+a kill then falls into a save more often.
 
 A process is forked from one that has imported everything, so that the moments fall into the work.
 What is done stays in ``--work``, and is not done again; moments do not depend on the order.
@@ -55,6 +55,7 @@ def network():
     layers = torch.nn.Linear(64, 30), torch.nn.ReLU(), torch.nn.Linear(30, 10)
     return torch.nn.Sequential(torch.nn.Flatten(), *layers)
 """
+METHODS = "magnitude,wanda,snip,magnitude/lamp,random,magnitude+compensated,wanda/rows"
 OWN = ("-m", "net.py:network")
 FEW = ("--samples", "300", "--probes", "1", "--steps", "20", "--directional-steps", "20")
 
@@ -79,18 +80,21 @@ CASES = {
         ("predict", NETWORK, *OWN, *FEW), "predict.json", CurvatureProduct, "__call__", "products"
     ),
     "prune": Case(
-        ("prune", NETWORK, *OWN, "--amount", "0.9", "--survivors", "staged", "--calibration", "400"),
+        ("prune", NETWORK, *OWN, "--amount", "0.9", "--survivors", "staged",
+         "--calibration", "400"),
         "pruned.safetensors", stages.Compensator, "_stage", "stages",
     ),
     "compare": Case(
         ("compare", NETWORK, *OWN, "--predicted", "limit.json", "--sparsities", "0,0.5,0.9",
-         "--methods", "magnitude,wanda,snip,magnitude/lamp,random,magnitude+compensated,wanda/rows"),
+         "--methods", METHODS),
         "compare.json", comparison, "compared", "methods",
     ),
 }  # fmt: skip
 
 
-def run(arguments: tuple[str, ...], case: Case, after: float | None = None) -> tuple[int, int, float]:
+def run(
+    arguments: tuple[str, ...], case: Case, after: float | None = None
+) -> tuple[int, int, float]:
     """Exit code of a command line (negative: the signal that ended it), killed ``after`` seconds
     of the processor unless it has ended by then; how many of its steps ended; its seconds."""
     count = get_context("fork").Value("q", 0, lock=False)
@@ -99,7 +103,7 @@ def run(arguments: tuple[str, ...], case: Case, after: float | None = None) -> t
     if not child:
         code = 1
         try:
-            with open("log.txt", "a") as log:
+            with Path("log.txt").open("a") as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
             counted(case, count)
@@ -146,7 +150,9 @@ def outcome(path: Path) -> str:
 def without_times(value: Any) -> Any:
     """``value`` without what differs between two runs."""
     if isinstance(value, dict):
-        return {name: without_times(each) for name, each in value.items() if not TIMES.fullmatch(name)}
+        return {
+            name: without_times(each) for name, each in value.items() if not TIMES.fullmatch(name)
+        }
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
 
@@ -193,7 +199,8 @@ def table(rows: list[dict[str, Any]], wholes: dict[str, dict[str, Any]]) -> None
     """Print what came of the kills, one line per command."""
     print(
         "| command | kills | before a state was there | in the work | output was there "
-        "| the same bits | steps | done twice: kills | most |\n|---|---|---|---|---|---|---|---|---|"
+        "| the same bits | steps | done twice: kills | most |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     for name, case in CASES.items():
         own = [row for row in rows if row["command"] == name]

@@ -165,7 +165,10 @@ def main() -> None:
     if options.measure:
         measure(*options.measure, width, options.into)
         return
-    print("| file | MiB | dense MiB | read, over the file | over dense | into the network, over dense |")
+    print(
+        "| file | MiB | dense MiB | read, over the file | over dense "
+        "| into the network, over dense |"
+    )
     print("|---|---|---|---|---|---|")
     dense = sum(each.nbytes for each in state(width).values())
     for name, make in FORMATS.items():

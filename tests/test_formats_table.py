@@ -116,7 +116,9 @@ def tar_file(entries: dict[str, Any], path: Path, **changes: Any) -> None:
     put(about, len(tensors))
     for dtype, root in kinds.items():
         own = {name: each for name, each in tensors.items() if each.dtype == dtype}
-        whole = torch.cat([torch.zeros(1, dtype=dtype), *(each.reshape(-1) for each in own.values())])
+        whole = torch.cat(
+            [torch.zeros(1, dtype=dtype), *(each.reshape(-1) for each in own.values())]
+        )
         put(storages, (root, "cpu", getattr(torch, f"{KINDS[dtype]}Storage")))
         storages.write(struct.pack("<q", changes.get("numbers", len(whole))))
         storages.write(whole.numpy().tobytes())
@@ -490,5 +492,3 @@ class TestExported:
         assert read_checkpoint(self.archive(tmp_path)).format == "torch.export"
         with pytest.raises(InputError, match=r"torch\.export and not whole"):
             read_checkpoint(self.archive(tmp_path, **changes))
-
-

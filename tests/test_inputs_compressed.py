@@ -1,4 +1,4 @@
-"""Checkpoints compressed as a whole: read back by every command, and no further than is believed."""
+"""Checkpoints compressed as a whole: read back by every command, up to a size."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_command_reads_what_was_written(
     assert done.code == 0, done.stderr
     assert prunelimit("densify", "p.pt.gz", "-o", "p.pt", "-q").code == 0
     assert prunelimit("export", "p.pt.gz", "-o", "p.safetensors", "-q").code == 0
-    content = gzip.open("p.pt.gz").read()
+    content = gzip.decompress(Path("p.pt.gz").read_bytes())
     assert torch.load("p.pt", weights_only=True).keys() == read_checkpoint("p.pt.gz").tensors.keys()
     Path("same.pt").write_bytes(content)
     for command in (
@@ -62,7 +62,8 @@ def test_every_command_reads_what_was_written(
     ):
         name, *rest = command
         given, plain = (
-            prunelimit(name, each, *rest, "--json", "-q").document for each in ("p.pt.gz", "same.pt")
+            prunelimit(name, each, *rest, "--json", "-q").document
+            for each in ("p.pt.gz", "same.pt")
         )
         for part in ("dense", "limit", "one_shot", "curve", "tensors", "ritz_values", "layers"):
             assert given.get(part) == plain.get(part), (name, part)

@@ -166,6 +166,28 @@ class TestWhatIsPrunable:
         assert whys(found.document)["weight.weight"] == "excluded"
         refused(prunelimit("inspect", "n.pt", "-m", "net.py:Nett"), "did you mean Net")
 
+    def test_layers_of_one_row_count_with_and_without_a_network(self, prunelimit: Run) -> None:
+        source = (
+            "from torch import nn\n"
+            "def net():\n"
+            "    first = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1, groups=4)\n"
+            "    second = nn.Flatten(), nn.Linear(4, 1), nn.LayerNorm(1), nn.GRU(1, 1)\n"
+            "    third = nn.Embedding(1, 3), nn.ConvTranspose1d(1, 1, 3)\n"
+            "    return nn.Sequential(*first, *second, *third)\n"
+        )
+        Path("net.py").write_text(source)
+        names: dict[str, Any] = {}
+        exec(source, names)
+        torch.save(names["net"]().state_dict(), "n.pt")
+        given, guessed = (
+            prunelimit("inspect", "n.pt", *more, "--json", "-q").document
+            for more in (("-m", "net.py:net"), ())
+        )
+        own = [{e["name"] for e in found["tensors"] if e["prunable"]} for found in (given, guessed)]
+        assert own[0] == {"0.weight", "2.weight", "4.weight", "6.weight_ih_l0", "6.weight_hh_l0",
+                          "8.weight"}  # fmt: skip
+        assert own[1] == own[0] | {"7.weight"}  # nothing says that it is a table
+
     def test_of_one_that_is_found(self, prunelimit: Run, trained: Path) -> None:
         found = prunelimit("inspect", trained, "--json")
         assert found.document["network"] == "lenet-300-100"

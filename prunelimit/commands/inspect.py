@@ -112,9 +112,11 @@ def _builtin(described: str | None) -> str | None:
     return described if described in own else None
 
 
-def _roles(spec: str, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> dict[str, str]:
+def _roles(
+    spec: str, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig
+) -> dict[str, str | None]:
     """Why each matrix of the network that ``spec`` names is not pruned, by name, where the file has
-    it; "" where it is."""
+    it; "" where it is, and None for what is no matrix."""
     try:
         network = network_like(spec, shapes, parse_arguments(config.model_arg))
     except PruneLimitError:
@@ -127,7 +129,8 @@ def _roles(spec: str, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig
     named = dict(network.named_parameters(remove_duplicate=False))
     held = held_parameters(network, config.exclude)
     kept = {name for name, each in named.items() if id(each) in known and id(each) not in held}
-    found = {name: "" for name in kept}
+    found: dict[str, str | None] = dict.fromkeys(named)
+    found |= {name: "" for name in kept}
     why = {id(named[each.name]): each.why for each in dense_matrices(network, kept, held)}
     found |= {name: why[id(each)] for name, each in named.items() if id(each) in why}
     return {name: each for name, each in found.items() if shapes.get(name) == named[name].shape}
@@ -158,7 +161,7 @@ def _once(tensors: dict[str, Tensor]) -> list[Tensor]:
     )
 
 
-def _tensors(tensors: dict[str, Tensor], roles: Mapping[str, str]) -> tuple[TensorInfo, ...]:
+def _tensors(tensors: dict[str, Tensor], roles: Mapping[str, str | None]) -> tuple[TensorInfo, ...]:
     known: dict[tuple[int, tuple[int, ...]], str] = {}
     total = max(1, sum(tensor.numel() for tensor in _once(tensors)))
     found = []
@@ -182,13 +185,16 @@ def _tensors(tensors: dict[str, Tensor], roles: Mapping[str, str]) -> tuple[Tens
 
 def _why(name: str, tensor: Tensor) -> str | None:
     """Why a matrix is not pruned; "" where it is, and None for what is no matrix."""
+    called = tensor.ndim > 1 and PRUNED.search(name)
     if sum(length > 1 for length in tensor.shape) < 2:
-        return None
+        # One row is a layer's all the same: of an only output, or of a convolution by channels.
+        weight = called and tensor.is_floating_point() and not EMBEDDING.search(name)
+        return "" if weight else None
     if not tensor.is_floating_point():
         return "not of floating-point numbers"
     if tensor.ndim == 2 and EMBEDDING.search(name):
         return "of an embedding, by its name, which is pruned when asked for"
-    if PRUNED.search(name):
+    if called:
         return ""
     return "not called as the weight of a layer"
 

@@ -48,8 +48,8 @@ def samples(spec: str, given: Any, targets: Any) -> tuple[Any, Tensor] | None:
     several = all(each.ndim and len(each) == count for each in found)
     if several and len(found) == count:
         raise InputError(
-            f"{spec} has a list of {count} inputs of {count} rows each for {count} labels; stack the "
-            "samples into one tensor, or give several inputs in a tuple."
+            f"{spec} has a list of {count} inputs of {count} rows each for {count} labels; stack "
+            "the samples into one tensor, or give several inputs in a tuple."
         )
     if several:
         return None

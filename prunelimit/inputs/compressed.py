@@ -1,5 +1,5 @@
-"""Checkpoints that are compressed as a whole: unpacked into a temporary file for as long as they are
-read, and no further than a file of that size is believed."""
+"""Checkpoints that are compressed as a whole: unpacked into a temporary file while they are read,
+and no further than a file of that size is believed."""
 
 from __future__ import annotations
 

@@ -113,7 +113,11 @@ def dataset_split(
         "collate": collate,
     }  # fmt: skip
     split = DatasetSplit(data, **options)
-    return DatasetSplit(data, **options, single=True) if alone and _differs(split, looked_at) else split
+    return (
+        DatasetSplit(data, **options, single=True)
+        if alone and _differs(split, looked_at)
+        else split
+    )
 
 
 def _differs(split: DatasetSplit, count: int | None) -> bool:

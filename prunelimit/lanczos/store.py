@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -116,8 +117,8 @@ class Store:
         if self._owner is None or (folder / OWNER).exists():
             return
         handle, name = tempfile.mkstemp(dir=folder, prefix=OWNER_BEGUN, suffix=".new")
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(self._owner)
+        os.close(handle)
+        Path(name).write_text(self._owner, encoding="utf-8")
         Path(name).replace(folder / OWNER)
 
     def discard(self) -> None:
