@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import Outcome
 from PIL import Image
+from test_cases_faults import refused
 
 from prunelimit import plugins
 from prunelimit.config import DataConfig, RunConfig
@@ -359,3 +362,73 @@ def test_every_sample_comes_once_in_the_order_asked_for() -> None:
     assert [y.tolist() for _, y in split.batches(3)] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [y.tolist() for _, y in split.batches(2, order=order)] == [[6, 0], [3]]
     assert everything(split)[0].dtype == torch.float64
+
+
+OWN = """
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+X = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(200) % 3
+
+
+class Set(Dataset):
+    def __init__(self, length=200, late=False, form=None):
+        self.length, self.late, self.form = length, late, form
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        x = X[index] + torch.randn(6) if self.late and index > 150 else X[index]
+        return {"x": x, "label": Y[index]} if self.form else (x, Y[index])
+
+
+def pair(change):
+    return lambda: ((change(X), Y),) * 2
+
+
+sparse = pair(lambda x: x.to_sparse())
+nested = pair(lambda x: torch.nested.nested_tensor(list(x)))
+meta = pair(lambda x: x.to("meta"))
+masked = pair(lambda x: np.ma.masked_greater(x.numpy(), 1.0))
+length = lambda: (Set(-1), Set(-1))
+late = lambda: (Set(late=True), Set(late=True))
+without_labels = lambda: (Set(form=1), Set(form=1))
+lists = lambda: ((X.tolist(), Y.tolist()),) * 2
+list_of_arrays = lambda: (([x.numpy() for x in X], [int(y) for y in Y]),) * 2
+plain = pair(lambda x: x)
+"""
+
+
+class TestOfOnesOwn:
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("sparse", "sparse tensor is not read"),
+            ("nested", "nested tensor is not read"),
+            ("meta", "meta tensor is not read"),
+            ("masked", "lose its mask"),
+            ("length", "correct its __len__"),
+            ("late", "differ between two readings"),
+            ("without_labels", "dict without labels"),
+        ],
+    )
+    def test_what_would_lose_something_is_refused(
+        self, prunelimit: Callable[..., Outcome], name: str, said: str
+    ) -> None:
+        Path("own.py").write_text(OWN)
+        found = prunelimit("train", "-m", "lenet-300-100", "-d", f"own.py:{name}", "--epochs", "1")
+        refused(found, said)
+
+    @pytest.mark.parametrize("name", ["lists", "list_of_arrays"])
+    def test_lists_are_what_they_hold(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "own.py").write_text(OWN)
+        read = [
+            load_data(DataConfig(data=f"{tmp_path / 'own.py'}:{each}"), RunConfig())
+            for each in (name, "plain")
+        ]
+        for one, other in zip(*(each.train.batches(200) for each in read), strict=True):
+            torch.testing.assert_close(one[0], other[0])
+            assert torch.equal(one[1], other[1])

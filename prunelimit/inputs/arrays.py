@@ -39,10 +39,16 @@ def samples(spec: str, given: Any, targets: Any) -> tuple[Any, Tensor] | None:
         InputError: there are not as many as targets, or it cannot be told from several inputs.
     """
     kinds = (Tensor, np.ndarray)
+    if isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1:
+        given = list(given)
     if not isinstance(given, list) or not given or not all(isinstance(x, kinds) for x in given):
         return None
-    found = [_tensor(each) for each in given]
-    labels = _tensor(targets)
+    try:
+        found, labels = [_tensor(each) for each in given], _tensor(targets)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{spec} does not hold samples and labels ({reason(error)}); give tensors of numbers."
+        ) from error
     count = len(labels) if labels.ndim else 0
     alike = {tuple(each.shape) for each in found}
     several = all(each.ndim and len(each) == count for each in found)
@@ -61,7 +67,12 @@ def samples(spec: str, given: Any, targets: Any) -> tuple[Any, Tensor] | None:
 
 
 def _tensor(given: Any) -> Tensor:
+    if isinstance(given, np.ma.MaskedArray):
+        raise ValueError("a masked array would lose its mask; fill it")
     found = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+    if found.layout != torch.strided or found.is_nested or found.is_meta:
+        kind = "meta" if found.is_meta else "nested" if found.is_nested else "sparse"
+        raise ValueError(f"a {kind} tensor is not read as it is; give plain ones")
     return found.detach()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -144,7 +145,7 @@ def _behind_datasets(
 ) -> tuple[Split, Split, Shapes]:
     for name, each in zip(("train", "test"), found, strict=True):
         inner = each.dataset if isinstance(each, DataLoader) else each
-        if hasattr(inner, "__len__") and not len(inner):
+        if hasattr(inner, "__len__") and not _length(spec, inner):
             raise InputError(f"{spec} has an empty {name} split; give at least one sample.")
     splits = [dataset_split(each, workers=workers, **options) for each in found]
     ragged = any(each.ragged for each in splits)
@@ -153,8 +154,18 @@ def _behind_datasets(
         inputs, _ = next(iter(_unnormalised(split, options).batches(1)))
         shapes.append(() if ragged else shape_of(inputs))
         _check_channels(spec, options["mean"], inputs)
-        check_deterministic(split, min(64, len(split)))
+        check_deterministic(split)
     return splits[0], splits[1], (shapes[0], shapes[1])
+
+
+def _length(spec: str, data: Any) -> int:
+    try:
+        return len(data)
+    except Exception as error:
+        raise InputError(
+            f"{spec} gives a {type(data).__name__} that does not say how many samples it has "
+            f"({reason(error)}); correct its __len__."
+        ) from error
 
 
 def _unnormalised(split: DatasetSplit, options: dict[str, Any]) -> DatasetSplit:
@@ -253,7 +264,16 @@ def _as_dataset(spec: str, data: Any) -> Any:
 
 def _is_pair(data: Any) -> bool:
     """Whether ``data`` are inputs, one or several tensors, and targets, rather than two samples."""
-    return isinstance(data, (tuple, list)) and len(data) == 2 and not _is_sample(data[1])
+    pair = isinstance(data, (tuple, list)) and len(data) == 2
+    return pair and (not _is_sample(data[1]) or _are_labels(data[1]))
+
+
+def _are_labels(data: Any) -> bool:
+    """Whether ``data``, a list or tuple, are the labels of many samples rather than a sample."""
+    single = (bool, int, float, np.number, np.bool_)
+    return len(data) > 0 and all(
+        isinstance(each, single) or (isinstance(each, Tensor) and not each.ndim) for each in data
+    )
 
 
 class Rows(Dataset[Any]):
@@ -302,7 +322,7 @@ def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: in
         if not len(data):
             raise InputError("A data set is empty; give at least one sample.")
         split = dataset_split(data, device=device, dtype=dtype, workers=workers)
-        check_deterministic(split, min(64, len(split)))
+        check_deterministic(split)
         return split
     raise InputError(
         f"Data of type {type(data).__name__} cannot be used; give (inputs, targets), a data set or "

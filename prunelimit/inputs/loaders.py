@@ -75,7 +75,7 @@ def split_of_dataset(
         if known is not None:
             return known
     split = dataset_split(data, device=device, dtype=dtype, workers=workers)
-    check_deterministic(split, min(64, len(split)))
+    check_deterministic(split)
     return _read(split) or split
 
 

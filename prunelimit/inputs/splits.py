@@ -294,6 +294,8 @@ def _pair(batch: Any) -> tuple[Inputs, Tensor]:
     if isinstance(batch, Mapping) and "labels" in batch:
         rest = {name: each for name, each in batch.items() if name != "labels"}
         batch = rest, batch["labels"]
+    elif isinstance(batch, Mapping):
+        raise ValueError("a batch is a dict without labels")
     given, targets = batch
     targets = torch.as_tensor(targets)
     if targets.ndim < 1:
@@ -369,19 +371,22 @@ def fingerprint(split: Split) -> str:
     return found.hexdigest()
 
 
-def check_deterministic(split: Split, batch_size: int) -> None:
-    """Read the first batch twice and compare.
+def check_deterministic(split: Split) -> None:
+    """Read some samples, spread over the split, twice and compare.
 
     Raises:
         InputError: the two differ, as random augmentation makes them; curvature would be noise.
     """
-    first = next(iter(split.batches(batch_size)))
-    again = next(iter(split.batches(batch_size)))
-    numbers = [each for each in leaves(first[0]) if each.is_floating_point()]
-    if isinstance(first[0], Tensor) and not all(bool(torch.isfinite(x).all()) for x in numbers):
-        raise InputError("The data hold a NaN or infinity; remove it.")
-    if not all(map(equal, first, again)):
-        raise InputError(
-            "The training data differ between two readings; remove random augmentation from the "
-            "data set, since curvature needs one fixed loss."
-        )
+    order = torch.arange(0, len(split), max(1, len(split) // SPREAD))[:SPREAD]
+    # Both readings at once: of samples that differ in size, each is a batch.
+    for first, again in zip(
+        split.batches(SPREAD, order=order), split.batches(SPREAD, order=order), strict=True
+    ):
+        numbers = [each for each in leaves(first[0]) if each.is_floating_point()]
+        if isinstance(first[0], Tensor) and not all(bool(torch.isfinite(x).all()) for x in numbers):
+            raise InputError("The data hold a NaN or infinity; remove it.")
+        if not all(map(equal, first, again)):
+            raise InputError(
+                "The data differ between two readings; remove random augmentation from the data "
+                "set, since curvature needs one fixed loss."
+            )
