@@ -98,7 +98,8 @@ def dataset_split(
     """
     if isinstance(data, IterableDataset):
         raise InputError(f"{_named(data)} is a stream, which has no order; {REMEDY}.")
-    collate, alone, looked_at = None, not isinstance(data, DataLoader), FEW
+    collate, alone = None, not isinstance(data, DataLoader)
+    looked_at: int | None = FEW
     if isinstance(data, DataLoader):
         workers = workers or data.num_workers
         collate = None if data.collate_fn is default_collate else data.collate_fn
