@@ -47,6 +47,17 @@ def fitted(path: Path, key: str | None = None, into: nn.Module | None = None) ->
     return list(found.notices)
 
 
+@pytest.mark.parametrize("kind", ["meta", "nested"])
+def test_tensors_without_numbers_of_their_own_are_refused(
+    prunelimit: Run, tmp_path: Path, kind: str
+) -> None:
+    parts = [torch.ones(2), torch.ones(3)]
+    found = torch.ones(5, 4, device="meta") if kind == "meta" else torch.nested.nested_tensor(parts)
+    torch.save({**STATE, "a.weight": found}, "n.pt")
+    for command in (("inspect",), ("export", "-o", "o.safetensors"), ("densify", "-o", "o.pt")):
+        refused(prunelimit(command[0], "n.pt", *command[1:]), "for a.weight; save the weights")
+
+
 def prefixed(*prefixes: str) -> dict[str, Tensor]:
     return {f"{prefix}{name}": each for prefix in prefixes for name, each in STATE.items()}
 

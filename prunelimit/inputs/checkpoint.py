@@ -257,6 +257,12 @@ def _dense(state: State, path: Path, size: int) -> State:
     """``state`` with the sparse tensors of other tools as the weights that they stand for."""
     needed = 0
     for name, tensor in state.tensors.items():
+        if tensor.is_meta or tensor.is_nested:
+            what = "no numbers, only a shape (device meta)" if tensor.is_meta else "a nested tensor"
+            raise InputError(
+                f"{path} has {what} for {shown(name)}; save the weights of a network that was made "
+                "in memory, each in one tensor."
+            )
         needed += tensor.numel() * tensor.element_size()
         if not fits_in(needed, size):
             raise InputError(
