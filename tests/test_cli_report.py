@@ -58,7 +58,7 @@ class TestPlot:
             assert output.stat().st_size > 5_000
         if suffix == "svg":
             text = output.read_text()
-            assert "predicted one-shot threshold" in text and "magnitude+trained" in text
+            assert "predicted plain" in text and "magnitude+trained" in text
 
     @pytest.mark.parametrize(
         ("name", "figure"),

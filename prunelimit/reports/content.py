@@ -264,7 +264,7 @@ LIMIT = "Up to here some setting of the surviving weights keeps the loss."
 
 
 def _unresolved(of: Of) -> tuple[Inline, ...]:
-    """What the threshold in one shot is doubted for, which no field holds as a sentence."""
+    """What plain is doubted for, which no field holds as a sentence."""
     return (("It is not resolved well: its interval is ", *of.threshold("one_shot")[2:-1], "."),)
 
 

@@ -63,8 +63,7 @@ def plot_compare(
             axes.axvline(
                 max(1 - one_shot.sparsity, floor), color=ORANGE, linewidth=2 * stroke,
                 linestyle="-.",
-                label="predicted one-shot threshold "
-                f"{interval(one_shot.sparsity, one_shot.interval)}",
+                label=f"predicted plain {interval(one_shot.sparsity, one_shot.interval)}",
             )  # fmt: skip
         axes.axhline(place(result.dense.accuracy), color=GREY, linewidth=0.8)
         for method in result.methods:

@@ -114,12 +114,12 @@ def _confidence(result: MeasureResult) -> float:
 
 
 def _predictions(predicted: PredictResult, upper: Axes, lower: Axes, floor: float) -> None:
-    """The limit, and the threshold in one shot, each with its interval."""
+    """Limit and plain, each with its interval."""
     stroke = 2 * paper().stroke
     numbers = [("limit", predicted.limit.sparsity, predicted.limit.interval, "-")]
     if predicted.one_shot is not None:
         plainly = predicted.one_shot
-        numbers.append(("one-shot threshold", plainly.sparsity, plainly.interval, "-."))
+        numbers.append(("plain", plainly.sparsity, plainly.interval, "-."))
     for name, sparsity, bounds, line in numbers:
         low, high = (max(1 - bound, floor) for bound in bounds)
         for axes in (upper, lower):
