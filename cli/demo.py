@@ -91,7 +91,7 @@ def _expected(found: OneShot | None) -> list[str]:
         return []
     low, high = found.interval
     return [
-        f"Predicted plain: {found.sparsity:.2%} ({low:.2%} to {high:.2%}) with nothing moved, until "
+        f"Predicted plain: {found.sparsity:.2%} ({low:.2%} to {high:.2%}), nothing moved, until "
         "the loss has risen by epsilon."
     ]
 
