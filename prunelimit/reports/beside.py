@@ -25,6 +25,8 @@ def layers_alone(found: Collection) -> Section | None:
         of, result = Of(source), source.result
         places = {id(each): n for n, each in enumerate(result.layers)}
         ranked = [places[id(each)] for each in result.top(len(result.layers))]
+        rows = [_layer(of, n) for n in ranked]
+        head = ("layer", "weights", f"keeps {of.metric} to", "then loses", "loss rises by")
         blocks += [
             Text(
                 (
@@ -35,10 +37,10 @@ def layers_alone(found: Collection) -> Section | None:
                 )
             ),
             Picture("sensitivity", "Each layer alone", (source,)),
+            table(f"Layers alone, {source.name}", head, rows[:FOLDED], 1, source),
             table(
-                f"Layers alone, {source.name}",
-                ("layer", "weights", f"keeps {of.metric} to", "then loses", "loss rises by"),
-                [_layer(of, n) for n in ranked], 1, source, folded=len(ranked) > FOLDED,
+                f"Layers that are less sensitive, {source.name}", head, rows[FOLDED:], 1, source,
+                folded=True,
             ),
             Bullets(
                 tuple(
@@ -51,9 +53,9 @@ def layers_alone(found: Collection) -> Section | None:
         ]  # fmt: skip
         points = [_point(of, n, m) for n in ranked for m in range(len(result.layers[n].curve))]
         if len(points) <= MOST_POINTS:
-            head = ("layer", "sparsity", f"test {of.metric}", "change", f"training loss{of.unit}")
+            columns = "layer", "sparsity", f"test {of.metric}", "change", f"training loss{of.unit}"
             blocks.append(
-                table(f"All points of {source.name}", head, points, 1, source, folded=True)
+                table(f"All points of {source.name}", columns, points, 1, source, folded=True)
             )
     return Section("alone", "Each layer alone", tuple(blocks)) if blocks else None
 
