@@ -127,7 +127,9 @@ def test_one_epoch_or_one_checkpoint_is_seen() -> None:
     for axes in draw("training", dataclasses.replace(TRAINED, history=HISTORY[:1])).axes:
         assert axes.lines[0].get_marker() == "o"
     lines = [line for axes in draw("history", history(1)).axes for line in axes.lines]
-    assert all(line.get_marker() not in ("", "None", None) for line in lines if line.get_xdata())
+    assert all(
+        line.get_marker() not in ("", "None", None) for line in lines if len(line.get_xdata())
+    )
 
 
 REFUSED: dict[str, Any] = {

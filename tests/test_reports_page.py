@@ -201,6 +201,27 @@ def test_it_is_read_without_eyes(whole: Page) -> None:
     assert ("a", {"class": "skip", "href": "#main"}) in whole.tags
 
 
+def test_print_and_keyboard_reach_everything(whole: Page) -> None:
+    """What is folded is printed, what scrolls is not cut off there; focus is seen, and nothing that
+    takes part in it is taken out."""
+    style = whole.text.partition("<style>")[2].partition("</style>")[0]
+    printed = style[style.rindex("@media print") :]
+    assert whole.all("details") and len(whole.all("details")) == len(whole.all("summary"))
+    assert "details::details-content { content-visibility: visible;" in printed
+    assert ".scroll { overflow: visible; }" in printed
+    hidden = re.findall(r"([^{};]+)\{ display: none; \}", printed)
+    assert [each.strip() for each in hidden] == ["nav, .skip, .choice"]
+    assert ".wide { display: block; } .narrow { display: none; }" in printed
+    outline = re.search(r":focus-visible \{ outline: (\d)px solid", style)
+    assert outline is not None and int(outline[1]) >= 2
+    assert "outline: none" not in style and "outline: 0" not in style
+    assert not [given for _, given in whole.tags if given.get("tabindex", "0") != "0"]
+    labelled = whole.text.count("<label>")
+    assert labelled == len(whole.all("input")) == 1
+    for given in whole.all("a"):
+        assert given.get("href")
+
+
 def test_text_in_figures_is_text(whole: Page) -> None:
     figures = re.findall(r"<svg.*?</svg>", whole.text, re.DOTALL)
     assert all(figure.count("<text") > 4 for figure in figures)

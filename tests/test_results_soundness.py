@@ -135,7 +135,7 @@ def test_targets_of_curves_without_numbers_are_refused(
     model = torch.nn.Linear(4, 2)
     data = torch.randn(50, 4), torch.arange(50) % 2
     problem = pl.Problem(model, data, data)
-    document = pl.sensitivity(problem, sparsities=[0.5]).to_dict()
+    document = pl.sensitivity(problem, sparsities=[0.5], epsilon="5%").to_dict()
     change(document)
     path = tmp_path / "s.json"
     path.write_text(json.dumps(document))
