@@ -67,12 +67,12 @@ def _story(result: DemoResult) -> str:
     lines = [
         f"Trained {model.spec} on {result.data.spec}: {model.parameters:,} parameters, "
         f"{result.dense.accuracy:.1%} of the test samples right.",
-        f"Predicted: {result.predicted:.2%} of its prunable weights can go "
+        f"Predicted limit: {result.predicted:.2%} of its prunable weights can go "
         f"({low:.2%} to {high:.2%}) if the surviving weights may move.",
         *_expected(result.expected_one_shot),
         f"Pruned to {result.pruned_sparsity:.2%} with nothing moved: {result.pruned_accuracy:.1%} "
         "of the test samples right.",
-        *_measured("in one shot", result.one_shot, "accuracy", "loss"),
+        *_measured("with nothing moved", result.one_shot, "accuracy", "loss"),
         *_measured("with the surviving weights trained", result.refit, "feasibility"),
         f"The prediction {'holds' if result.passed else 'FAILS'}: it is "
         f"{result.difference_pp:+.2f} percentage points from what training the survivors reaches "
@@ -91,8 +91,8 @@ def _expected(found: OneShot | None) -> list[str]:
         return []
     low, high = found.interval
     return [
-        f"Predicted with nothing moved: {found.sparsity:.2%} ({low:.2%} to {high:.2%}) until the "
-        "loss has risen by epsilon."
+        f"Predicted plain: {found.sparsity:.2%} ({low:.2%} to {high:.2%}), nothing moved, until "
+        "the loss has risen by epsilon."
     ]
 
 

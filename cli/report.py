@@ -37,9 +37,8 @@ PAGE = Path("report.html")
 def command(files: tuple[Path, ...], output: Path | None, **given: Any) -> None:
     """Write one self-contained page about a network, or a comment for a pull request.
 
-    FILES are JSON files of predict, measure, compare, spectrum, prune, check, train and regime, all
-    about one network. The two numbers and the verdict come first; every number names its file and
-    field, and the page holds the JSON."""
+    FILES are JSON files that any of the commands wrote, all about one network. The two numbers and
+    the verdict come first; every number names its file and field, and the page holds the JSON."""
     config = build(ReportConfig, given)
     if not files:
         raise UsageError("report needs at least one JSON file of a result.")

@@ -481,7 +481,8 @@ class MethodConfig(Config):
         None,
         "Which masks are allowed: N highest scores of every M inputs in a row, such as 2:4, which "
         "decides the amount (inputs that make no whole group are kept); or tiles of R rows and C "
-        "columns that go whole, such as block:4x4, to any amount.",
+        "columns that go whole, such as block:4x4, to any amount (those at the end of a matrix may "
+        "be smaller, and the last one may go in part).",
         plugins="pattern",
         parse=_pattern,
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import UsageError
+from .errors import PruneLimitError, UsageError
 from .values import points
 
 if TYPE_CHECKING:
@@ -81,11 +81,25 @@ def assert_prunable(
     """
     __tracebackhide__ = True
     allowed = points(within, "within")
+    share = _share(sparsity)
     if not 0 < confidence < 1:
         raise UsageError(f"`confidence` is {confidence}; give a number between 0 and 1.")
     import prunelimit as pl
 
-    result = pl.prune(_problem(model, data), sparsity, method=method, **options).result
+    try:
+        decided = pl.Method.parse(method).decided
+        amount: dict[str, Any] = {} if decided else {"amount": share}
+        result = pl.prune(_problem(model, data), method=method, **amount, **options).result
+    except PruneLimitError as refusal:
+        if "`amount`" not in str(refusal):
+            raise
+        # What prune calls the amount is the sparsity here.
+        raise type(refusal)(str(refusal).replace("`amount`", "`sparsity`")) from refusal
+    if result.sparsity < share - 0.5 / max(1, result.model.prunable):
+        raise UsageError(
+            f"`method` {method} removes {100 * result.sparsity:.1f}% and no more, and `sparsity` "
+            f"is {share:g}; give that or less, or another `method`."
+        )
     if not result.data.points:
         raise UsageError(
             f"The metric {result.data.metric} does not fall by points, so `within` {within} says "
@@ -101,6 +115,19 @@ def assert_prunable(
     if not passed or math.isnan(drop):
         pytest.fail(_sentence(verdict, result, confidence), pytrace=False)
     return verdict
+
+
+def _share(sparsity: float) -> float:
+    """A number from 0 to 1, or a usage error."""
+    try:
+        share = math.nan if isinstance(sparsity, (str, bool)) else float(sparsity)
+    except (TypeError, ValueError):
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise UsageError(
+            f"`sparsity` is {sparsity!r}; give the fraction to remove from 0 to 1, such as 0.8."
+        )
+    return share
 
 
 def _sentence(verdict: Verdict, result: PruneResult, confidence: float) -> str:

@@ -23,22 +23,32 @@ from prunelimit.results.types import (
     Dense,
     DistanceToLimit,
     Epsilon,
+    ExportResult,
     Gate,
+    InspectResult,
     LayerResult,
     Limit,
+    LinePoint,
     MeasurePoint,
     MeasureResult,
     MethodResult,
     ModelInfo,
     OneShot,
+    PackingInfo,
     PathPoint,
     PredictResult,
     Provenance,
     PruneResult,
+    RegimeNetwork,
+    RegimePair,
+    RegimeResult,
     Reliability,
     SharpnessMeasure,
     SharpnessSummary,
     SpectrumResult,
+    StateInfo,
+    Temperature,
+    TensorInfo,
     Threshold,
     TrainResult,
     Variant,
@@ -335,3 +345,45 @@ def history(count: int = 6) -> HistoryResult:
         for number in range(1, count + 1)
     )
     return HistoryResult(**HEAD, directory="run", order="epoch", points=points)
+
+
+REGIME = RegimeResult(
+    **HEAD,
+    regime="I",
+    connectivity=-0.125,
+    similarity=0.875,
+    density=0.25,
+    networks=(
+        RegimeNetwork(
+            name="a.pt", density=0.25, accuracy=0.94,
+            temperature=Temperature(lr=0.1, batch_size=64, epochs=5, noise=0.0156),
+        ),
+        RegimeNetwork(name="b.pt", density=0.25, accuracy=0.93),
+    ),
+    pairs=(
+        RegimePair(
+            first="a.pt", second="b.pt", connectivity=-0.125, similarity=0.875,
+            line=(LinePoint(at=0.0, loss=0.1, error=0.05), LinePoint(at=1.0, loss=0.1, error=0.05)),
+        ),
+    ),
+    advice="Train the dense network hotter.",
+    notes=("The files do not all say how the dense network was trained.",),
+)  # fmt: skip
+
+INSPECTED = InspectResult(
+    provenance=PROVENANCE, path="net.pt", format="torch", bytes=40_123, sha256="ab" * 32, code=(),
+    states=(StateInfo(key="", tensors=2, entries=9_100),), state="", prefix="", entries=9_100,
+    zeros=300, dtypes={"float32": 2},
+    tensors=(
+        TensorInfo(name="first.weight", shape=(80, 100), dtype="float32", zeros=300, share=0.879,
+                   prunable=True),
+        TensorInfo(name="norm.weight", shape=(10, 10), dtype="float32", zeros=0, share=0.011,
+                   why="of a norm layer"),
+    ),
+)  # fmt: skip
+
+EXPORTED = ExportResult(
+    provenance=PROVENANCE, source="net.pt", state="", format="bitmask", artifact=ARTIFACT,
+    tensors=2, matrices=2, packed=("first.weight",), entries=9_000, zeros=8_424,
+    packings=(PackingInfo(name="dense", bytes=36_000, break_even=None),),
+)  # fmt: skip

@@ -317,7 +317,7 @@ def partial_tiles(kept: Tensor, shape: tuple[int, int]) -> int:
 
 
 class TestBlocks:
-    @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (1, 3), (8, 2)])
+    @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (1, 3), (8, 2), (7, 5)])
     @pytest.mark.parametrize("share", SHARES)
     def test_is_the_naive_twin(self, shape: tuple[int, int], share: float) -> None:
         """Tiles of least mean go whole, and of the last its smallest weights."""

@@ -620,7 +620,7 @@ class TestCheck:
         assert document["self_check"] and "self-check" in outcome.stderr
         assert (document["rule"], document["number"]) == ("loss", "one-shot")
         assert document["method"] == "magnitude"
-        assert "predicted (one-shot)" in outcome.stderr
+        assert "predicted plain" in outcome.stderr
         accuracy = prunelimit(
             "check", "p.json", results[1], "--tolerance", "100pp", "--rule", "accuracy", "--json"
         ).document["agreement"]

@@ -58,7 +58,7 @@ class TestPlot:
             assert output.stat().st_size > 5_000
         if suffix == "svg":
             text = output.read_text()
-            assert "predicted one-shot threshold" in text and "magnitude+trained" in text
+            assert "predicted plain" in text and "magnitude+trained" in text
 
     @pytest.mark.parametrize(
         ("name", "figure"),
@@ -173,7 +173,6 @@ class TestReport:
             (("other.json", "predict.json"), 3, "give files about one network"),
             (("predict.json", "-o", "predict.json"), 2, "is an input"),
             (("none.json",), 3, "There is no file none.json"),
-            (("inspect.json",), 3, "no page shows; leave it out"),
         ],
     )
     def test_what_makes_no_report_is_said_in_a_sentence(
@@ -183,11 +182,9 @@ class TestReport:
         said: str,
         files: dict[str, Path],
         prunelimit: Run,
-        trained: Path,
     ) -> None:
         model = dataclasses.replace(MODEL, sha256="cd" * 32)
         dataclasses.replace(measured(), model=model).save("other.json")
-        Path("inspect.json").write_text(prunelimit("inspect", trained, "--json").stdout)
         before = sorted(Path().iterdir())
         outcome = prunelimit("report", *arguments)
         assert outcome.code == code and said in outcome.stderr

@@ -148,7 +148,7 @@ def test_an_unreliable_limit_says_nothing_of_the_one_shot_threshold() -> None:
     far = dataclasses.replace(THRESHOLDS[3], sparsity=0.5, interval=(0.5, 0.501))
     measured = measurement("magnitude", thresholds=(far,))
     (told,) = compare(prediction(ok=False), measured, CheckConfig()).reasons
-    assert "one-shot threshold of 80.00% lies 30.00 pp above" in told
+    assert "plain threshold of 80.00% lies 30.00 pp above" in told
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import torch
 from conftest import Outcome
-from made import both, history
+from made import ONE_SHOT, both, history, predicted
 
 import prunelimit as pl
 from prunelimit.cli.main import group
@@ -123,10 +123,7 @@ def test_what_is_kept_is_not_made_again(run: Path, tmp_path: Path) -> None:
 
 def test_predictions_alone_are_enough(tmp_path: Path, prunelimit: Run) -> None:
     for step, sparsity in ((20, 0.9), (3, 0.8)):
-        found = dataclasses.replace(
-            both(), limit=dataclasses.replace(both().limit, sparsity=sparsity)
-        )
-        found.save(tmp_path / f"step{step}.json")
+        predicted(sparsity, one_shot=ONE_SHOT).save(tmp_path / f"step{step}.json")
     outcome = prunelimit("history", tmp_path, "--json")
     assert outcome.code == 0, outcome.stderr
     points = outcome.document["points"]

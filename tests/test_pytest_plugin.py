@@ -51,6 +51,33 @@ def run(pytester: pytest.Pytester, body: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*NAMED, "-p", "no:cacheprovider")
 
 
+@pytest.mark.parametrize("given", [-0.1, 1.1, float("nan"), "limit", True, None])
+def test_a_sparsity_that_is_none_is_called_by_its_own_name(given: object) -> None:
+    with pytest.raises(UsageError, match=r"`sparsity` is .*fraction to remove") as caught:
+        assert_prunable(*plain(), sparsity=given)  # type: ignore[arg-type]
+    assert "amount" not in str(caught.value)
+
+
+def plain() -> tuple[nn.Module, object]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    inputs = torch.randn(100, 8)
+    data = inputs, inputs[:, 0].gt(0).long()
+    return model, (data, data)
+
+
+def test_refusals_name_the_arguments_that_there_are() -> None:
+    with pytest.raises(UsageError, match="smaller `sparsity`") as caught:
+        assert_prunable(*plain(), sparsity=1.0, min_keep="3")
+    assert "amount" not in str(caught.value)
+    with pytest.raises(
+        UsageError, match=r"magnitude/2:4 removes 50\.0% and no more, and `sparsity`"
+    ):
+        assert_prunable(*plain(), sparsity=0.8, method="magnitude/2:4")
+    found = assert_prunable(*plain(), sparsity=0.5, within=1.0, method="magnitude/2:4")
+    assert found.sparsity == 0.5
+
+
 def test_what_keeps_its_accuracy_passes(pytester: pytest.Pytester) -> None:
     done = run(
         pytester,
@@ -131,7 +158,7 @@ def test_a_checkpoint_and_a_problem_do_without_data(trained: Path) -> None:
     ("changes", "said"),
     [
         ({"within": "much"}, "`within`"),
-        ({"sparsity": 1.5}, "`amount`"),
+        ({"sparsity": 1.5}, "`sparsity`"),
         ({"confidence": 1.0}, "`confidence`"),
         ({"data": None}, r"\(train, test\)"),
         ({"method": "magnitud"}, "magnitude"),

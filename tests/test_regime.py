@@ -125,6 +125,22 @@ class TestSimilarity:
         assert torch.allclose(outputs_of(found, found.train), wanted, atol=1e-6)
 
 
+class TestDensities:
+    """One regime is of one load: what was pruned otherwise has no mean."""
+
+    @pytest.mark.parametrize("other", [0.3, 0.48])
+    def test_other_densities_are_refused(self, dense: pl.Problem, other: float) -> None:
+        given = [siblings(dense, amount)[0] for amount in (0.5, other)]
+        with pytest.raises(InputError, match=r"keeps [\d.]+% of .* and .* 50\.0%: .*pruned alike"):
+            pl.regime(given)
+
+    def test_a_weight_that_ends_at_zero_is_no_other_density(self, dense: pl.Problem) -> None:
+        first, second = siblings(dense, 0.0)
+        with torch.no_grad():
+            second.model[0].weight[0, 0] = 0.0
+        assert 0.99 < pl.regime([first, second]).density < 1
+
+
 class TestRegimes:
     def test_siblings_of_one_network_are_connected_and_alike(self, dense: pl.Problem) -> None:
         found = pl.regime(siblings(dense, 0.5))
@@ -164,7 +180,7 @@ class TestRegimes:
 def test_networks_that_say_nothing_are_told() -> None:
     flat = network()
     with torch.no_grad():
-        flat[2].weight.zero_()
+        flat[2].weight.fill_(0.1)  # the answers of all classes are alike
     found = pl.regime([problem(1), pl.Problem(flat, DATA, DATA)])
     assert any("% of the training samples wrong" in note for note in found.notes)
     assert [note for note in found.notes if "whatever it is shown" in note] == [

@@ -232,7 +232,7 @@ def test_what_speaks_against_a_number_stands_below_it() -> None:
         next(i for i, line in enumerate(lines) if line.startswith(f"{name} "))
         for name in ("plain", "limit")
     )
-    assert lines[plain + 1].startswith("NOT RELIABLE: The one-shot threshold is not resolved")
+    assert lines[plain + 1].startswith("NOT RELIABLE: The plain threshold is not resolved")
     assert lines[limit + 1] == f"NOT RELIABLE: {UNRELIABLE.reasons[0]} (1 more with -v)"
     sure = dataclasses.replace(ONE_SHOT, interval=(0.865, 0.875))
     assert "RELIABLE" not in shown_prediction(predicted(one_shot=sure), verbose=False)
@@ -274,9 +274,9 @@ def test_a_threshold_of_all_samples_is_called_a_measurement() -> None:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        ("limit", "predicted  "),
-        ("one-shot", "predicted (one-shot)"),
-        ("between", "predicted (between one-shot and limit)"),
+        ("limit", "predicted limit  "),
+        ("one-shot", "predicted plain  "),
+        ("between", "predicted between plain and limit  "),
     ],
 )
 def test_a_verdict_names_the_number(number: str, said: str) -> None:

@@ -162,7 +162,7 @@ def test_both_predictions_are_in_the_measured_figure() -> None:
             assert any(place == pytest.approx(1 - sparsity) for place in places)
     assert len(lower.patches) == 2
     labels = upper.get_legend_handles_labels()[1]
-    assert "predicted one-shot threshold 87.1% (86.2-88.3)" in labels
+    assert "predicted plain 87.1% (86.2-88.3)" in labels
     assert "bars: 95% sampling error of 100 test samples" in labels
     assert len(plot_measure([measured()], predicted()).axes[1].patches) == 1
     assert len(plot_measure([measured()], None).axes[1].patches) == 0

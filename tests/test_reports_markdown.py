@@ -49,7 +49,7 @@ def test_the_verdict_and_the_numbers_come_first() -> None:
     text = markdown(collect(GIVEN))
     head = text.partition("<details>")[0]
     read = shown(head)
-    assert "PASSED: Predicted 93.6% (93.0% to 94.1%), measured (feasibility) 93.5%" in read
+    assert "PASSED: Predicted limit 93.6% (93.0% to 94.1%), measured (feasibility) 93.5%" in read
     assert "Plain87.1% (86.2% to 88.3%)" in read and "Limit93.6% (93.0% to 94.1%)" in read
     assert text.startswith("### prunelimit: ") and text.endswith("\n")
     assert text.count("<details>") == text.count("</details>") == 5

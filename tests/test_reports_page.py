@@ -14,15 +14,20 @@ from typing import Any
 
 import pytest
 from made import (
+    EXPORTED,
+    INSPECTED,
     MODEL,
     PRUNED,
+    REGIME,
     TRAINED,
     TRAINING,
     UNRELIABLE,
     both,
     compared,
+    history,
     measured,
     predicted,
+    sensitivity,
     spectrum,
     verdict,
 )
@@ -30,7 +35,10 @@ from markupsafe import Markup
 
 from prunelimit.errors import InputError, UsageError
 from prunelimit.reports.page import LARGEST, page
-from prunelimit.reports.sources import collect
+from prunelimit.reports.sources import SEVERAL, SINGLE, SUMMARY, collect
+from prunelimit.results.history import HistoryResult
+from prunelimit.results.schema import SCHEMAS
+from prunelimit.results.serialization import to_json
 
 VOID = {"meta", "link", "input", "wbr"}
 HISTORY = (
@@ -50,7 +58,19 @@ def everything(**changes: Any) -> list[tuple[str, Any]]:
         ("refit.json", measured(TRAINING)),
         ("check.json", changes.get("check", verdict())),
         ("compare.json", compared()),
+        ("layers.json", sensitivity(14)),
+        ("history.json", of_this_network()),
+        ("regime.json", REGIME),
+        ("inspect.json", INSPECTED),
+        ("export.json", EXPORTED),
     ]
+
+
+def of_this_network() -> HistoryResult:
+    """Checkpoints of which the last is the one that everything else is about."""
+    found = history()
+    last = dataclasses.replace(found.points[-1], sha256=MODEL.sha256)
+    return dataclasses.replace(found, points=(*found.points[:-1], last))
 
 
 class Page(HTMLParser):
@@ -181,10 +201,31 @@ def test_it_is_read_without_eyes(whole: Page) -> None:
     assert ("a", {"class": "skip", "href": "#main"}) in whole.tags
 
 
+def test_print_and_keyboard_reach_everything(whole: Page) -> None:
+    """What is folded is printed, what scrolls is not cut off there; focus is seen, and nothing that
+    takes part in it is taken out."""
+    style = whole.text.partition("<style>")[2].partition("</style>")[0]
+    printed = style[style.rindex("@media print") :]
+    assert whole.all("details") and len(whole.all("details")) == len(whole.all("summary"))
+    assert "details::details-content { content-visibility: visible;" in printed
+    assert ".scroll { overflow: visible; }" in printed
+    hidden = re.findall(r"([^{};]+)\{ display: none; \}", printed)
+    assert [each.strip() for each in hidden] == ["nav, .skip, .choice", ".narrow"]
+    assert ".wide { display: block; }" in printed
+    outline = re.search(r":focus-visible \{ outline: (\d)px solid", style)
+    assert outline is not None and int(outline[1]) >= 2
+    assert "outline: none" not in style and "outline: 0" not in style
+    assert not [given for _, given in whole.tags if given.get("tabindex", "0") != "0"]
+    labelled = whole.text.count("<label>")
+    assert labelled == len(whole.all("input")) == 1
+    for given in whole.all("a"):
+        assert given.get("href")
+
+
 def test_text_in_figures_is_text(whole: Page) -> None:
     figures = re.findall(r"<svg.*?</svg>", whole.text, re.DOTALL)
     assert all(figure.count("<text") > 4 for figure in figures)
-    assert any("predicted one-shot threshold" in figure for figure in figures)
+    assert any("predicted plain" in figure for figure in figures)
     assert not [each for each in figures if "<image" in each or "<style" in each]
 
 
@@ -192,12 +233,14 @@ def test_the_numbers_and_the_verdict_come_first(whole: Page) -> None:
     first = whole.shown.partition("Show the file and field")[0]
     assert "Plain 87.1% (86.2% to 88.3%)" in first
     assert "Limit 93.6% (93.0% to 94.1%)" in first
-    assert "Passed. Predicted 93.6% (93.0% to 94.1%), measured (feasibility) 93.5%" in first
+    assert "Passed. Predicted limit 93.6% (93.0% to 94.1%), measured (feasibility) 93.5%" in first
     assert "+0.15 pp" in first and "2 pp is accepted" in first
     for heading in (
         "Accuracy and loss against sparsity", "Methods against the limit", "Width and crossing",
         "Spectrum of the Hessian", "Sparsity by layer", "Can the limit be trusted?",
-        "Pruned networks", "Training", "How it was computed", "Files",
+        "Each layer alone", "Pruned networks", "Training", "Over the checkpoints",
+        "The regime of pruning", "What the file holds", "Files for others", "How it was computed",
+        "Files",
     ):  # fmt: skip
         assert f"{heading}</h2>" in whole.text
     assert "prunelimit predict CKPT" in whole.shown and "ab" * 32 in whole.shown
@@ -238,7 +281,7 @@ def test_every_number_is_in_the_file_and_field_that_it_names(whole: Page) -> Non
 
 def test_the_files_held_are_those_given(whole: Page) -> None:
     for name, result in everything():
-        assert documents(whole)[name] == result.to_dict()
+        assert documents(whole)[name] == to_json(result)
 
 
 @pytest.mark.usefixtures("bare")
@@ -252,6 +295,12 @@ def test_reasons_are_not_hidden() -> None:
     assert "Failed." in read.shown and "Do not act on the limit" in read.shown
     first = read.shown.partition("Show the file and field")[0]
     assert f"Not reliable: {UNRELIABLE.reasons[0]}" in first
+
+
+def test_every_result_has_a_place() -> None:
+    assert set(SCHEMAS) == {*SINGLE, *SEVERAL, SUMMARY}
+    kinds = {type(result) for _, result in everything()}
+    assert kinds == {kind for name, kind in SCHEMAS.items() if name != SUMMARY}
 
 
 @pytest.mark.parametrize("name", [name for name, _ in everything()])
@@ -268,6 +317,45 @@ def test_what_is_unknown_is_said_so() -> None:
     limit = dataclasses.replace(both().limit, interval=(nan, 0.95), sparsity=0.94)
     read = Page(page(collect([("p.json", dataclasses.replace(both(), dense=dense, limit=limit))])))
     assert "94.0% (unknown to 95.0%)" in read.shown and "nan" not in read.shown
+
+
+@pytest.mark.usefixtures("bare")
+def test_layers_alone_and_checkpoints_say_what_is_known() -> None:
+    given = [("layers.json", sensitivity(3)), ("history.json", of_this_network())]
+    shown = Page(page(collect(given))).shown
+    alone = shown[shown.index("Layers alone, layers.json") :]
+    assert alone.index("block2.weight") < alone.index("block1.weight") < alone.index("block0.")
+    assert "dead.weight: nothing is known of it, as it is zero already." in shown
+    assert "epoch=1.ckpt: The spectrum is not resolved." in shown
+    first = shown.partition("Show the file and field")[0]
+    assert "Limit, last checkpoint 90.0% (88.0% to 91.0%)" in first
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_history_belongs_to_each_of_its_checkpoints() -> None:
+    model = dataclasses.replace(MODEL, sha256="".zfill(63) + "3")
+    given = [("h.json", history()), ("p.json", predicted(model=model))]
+    assert len(collect(given).sources) == 2
+    with pytest.raises(
+        InputError, match=r"h\.json is about the checkpoint 000000000000 and p\.json"
+    ):
+        collect([("h.json", history()), ("p.json", predicted())])
+
+
+@pytest.mark.usefixtures("bare")
+def test_another_metric_is_not_called_accuracy() -> None:
+    """R2 is no share of samples, so that nothing of it is in percent or called accuracy."""
+    data = dataclasses.replace(measured().data, metric="r2", loss="mse", classes=0)
+    given = [
+        (name, dataclasses.replace(result, data=data) if hasattr(result, "data") else result)
+        for name, result in everything()
+    ]
+    shown = Page(page(collect(given))).shown
+    assert "a test r2 of 0.9500 and a mean training loss of 0.01;" in shown
+    assert "accuracy" not in re.sub(
+        r"min-accuracy|The accuracy at|Neither number promises an accuracy", "", shown
+    )
+    assert " nats" not in shown
 
 
 EMPTY: list[tuple[str, Any]] = [

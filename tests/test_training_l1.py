@@ -279,6 +279,43 @@ def test_divergence_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lr": 1e30}, r"epoch 1 \(`lr` 1e\+30\); give a smaller `lr`\."),
+        ({"lr": 1e30, "sharpness": "sam"}, r"\(`lr` 1e\+30\); give a smaller `lr`\."),
+        ({"lr": 1.0, "sharpness": "sam", "rho": 1e30}, "with `rho` 1e\\+30, `sharpness` sam makes"),
+        (
+            {"lr": 1.0, "sharpness": "rsam", "rho": 1e30},
+            "with `rho` 1e\\+30, `sharpness` rsam makes",
+        ),
+    ],
+)
+def test_divergence_names_what_made_it(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(NumericalError, match=said) as caught:
+        train(fresh(), dataclasses.replace(CONFIG, **changes), seed=0)
+    assert ("smaller `rho`" in str(caught.value)) is ("rho" in changes)
+
+
+@pytest.mark.parametrize("kind", ["none", "sam", "rsam"])
+@pytest.mark.parametrize("sample", [0, 50])
+def test_a_loss_that_is_never_finite_is_not_blamed_on_a_setting(kind: str, sample: int) -> None:
+    """One sample whose loss is no number, whatever the weights are."""
+    problem = fresh()
+    odd = next(iter(problem.train.batches(97)))[1][sample]
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        found = nn.functional.cross_entropy(outputs, targets, reduction="none")
+        return found + torch.where(targets == odd, torch.nan, 0.0)
+
+    broken = dataclasses.replace(problem, loss=loss)
+    with pytest.raises(
+        NumericalError, match="correct the loss function or those samples"
+    ) as caught:
+        train(broken, dataclasses.replace(CONFIG, sharpness=kind), seed=0)
+    assert "smaller" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("l1", -1.0),

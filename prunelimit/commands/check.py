@@ -19,7 +19,7 @@ from ..errors import InputError, UsageError
 from ..gate import judge, require_comparable
 from ..inputs.load import load
 from ..progress import Progress, silent
-from ..results.serialization import from_json
+from ..results.soundness import read
 from ..results.types import CheckResult, MeasureResult, PredictResult
 from ..storage.files import read_json
 from .measure import measure_loaded
@@ -39,7 +39,7 @@ def read_judged(path: Path) -> PredictResult | MeasureResult:
     """The result of predict or measure in ``path``, whichever it is.
 
     Raises:
-        InputError: it cannot be read, or is neither.
+        InputError: it cannot be read, is neither, or holds numbers that make no sense.
     """
     document = read_json(path)
     schema = document.get("schema") if isinstance(document, dict) else None
@@ -48,7 +48,7 @@ def read_judged(path: Path) -> PredictResult | MeasureResult:
         raise InputError(
             f"{path} is neither a result of predict nor one of measure; give the JSON of one."
         )
-    return from_json(kind, document, str(path))
+    return read(kind, document, str(path))
 
 
 def one_of_each(

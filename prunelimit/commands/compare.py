@@ -25,6 +25,7 @@ from ..inputs.splits import fingerprint
 from ..measurement import measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
+from ..results.soundness import read
 from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
 from ..storage.files import read_json
 from ..storage.resume import Resumable, claim_or_discard
@@ -70,7 +71,7 @@ def compare(
     settings = _settings(measurement, config)
     predicted = None
     if config.predicted is not None:
-        predicted = from_json(PredictResult, read_json(Path(config.predicted)), config.predicted)
+        predicted = read(PredictResult, read_json(Path(config.predicted)), config.predicted)
     if state is not None:
         claim_or_discard(state, "comparison", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)

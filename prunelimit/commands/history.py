@@ -20,7 +20,8 @@ from ..errors import InputError, UsageError, shown
 from ..inputs.checkpoint import digest
 from ..progress import Progress, silent
 from ..results.history import HistoryPoint, HistoryResult
-from ..results.serialization import from_json, to_json
+from ..results.serialization import to_json
+from ..results.soundness import read
 from ..results.types import PredictResult
 from ..storage.checkpoints import SUFFIXES, Numbered, checkpoints, in_order, numbered
 from ..storage.files import check_writable, read_json, write_json
@@ -60,14 +61,16 @@ def history(
         UsageError: a value makes no sense, or no network or data are named.
     """
     recorder = Recorder("history", run, model, data, curvature, limit, config)
-    files, made = checkpoints(directory), _predictions(directory)
-    if not files and not made:
+    files = checkpoints(directory)
+    made, broken = _predictions(directory)
+    if not files and not made and not broken:
         raise InputError(
             f"{directory} has no checkpoint ({', '.join(SUFFIXES)}) and no prediction; give the "
             "folder that they lie in."
         )
     wanted = _wanted(model, data, run, curvature, limit)
     sums, left_out = _sums(files)
+    left_out = [*broken, *left_out]
     known = {path: _known(made, sha, wanted) for path, sha in sums.items()}
     if config.keep:
         for path in sums:
@@ -99,17 +102,22 @@ def history(
     return _history(directory, found, left_out, recorder)
 
 
-def _predictions(directory: Path) -> list[tuple[Path, PredictResult]]:
-    """Results of predict in a folder; other JSON is none of ours."""
-    found = []
+def _predictions(directory: Path) -> tuple[list[tuple[Path, PredictResult]], list[str]]:
+    """Results of predict in a folder, and those that cannot be read, with why; other JSON is none
+    of ours."""
+    found, broken = [], []
     for path in sorted(directory.glob("*.json")):
         try:
             document = read_json(path)
-            if document.get("schema") == PredictResult.SCHEMA:
-                found.append((path, from_json(PredictResult, document, str(path))))
         except InputError:
             continue
-    return found
+        if document.get("schema") != PredictResult.SCHEMA:
+            continue
+        try:
+            found.append((path, read(PredictResult, document, path.name)))
+        except InputError as error:
+            broken.append(str(error))
+    return found, broken
 
 
 def _sums(files: Iterable[Path]) -> tuple[dict[Path, str], list[str]]:

@@ -42,6 +42,10 @@ ADVICE = {
 }
 """What to change, by regime: the transitions that Zhou et al. 2023 found to help."""
 
+SAME_DENSITY = 0.01
+"""Densities that differ by less than this share of the larger one are one: a weight that is trained
+may end at exactly zero."""
+
 FEWEST_SAMPLES = 20
 """Outputs that a similarity can be read from."""
 
@@ -64,7 +68,8 @@ def regime(
 
     Raises:
         UsageError: fewer than two are given.
-        InputError: they are not of one architecture and one data set, or two are the same network.
+        InputError: they are not of one architecture, one density and one data set, or two are the
+            same network.
     """
     if len(checkpoints) < 2:
         raise UsageError(FEWEST)
@@ -98,6 +103,8 @@ def regime_loaded(
             f"The regime is read from {FEWEST_SAMPLES} training samples or more, and there are "
             f"{count}; raise `samples`."
         )
+    networks = tuple(_network(each, name) for each, name in zip(loaded, names, strict=True))
+    _require_one_density(networks)
     dense = [evaluate(problem, problem.train) for problem in problems]
     if not all(each.points for each in dense):
         raise UsageError(
@@ -126,8 +133,8 @@ def regime_loaded(
     similar = sum(each.similarity for each in found) / len(found)
     name = _named(connected, similar, config)
     networks = tuple(
-        _network(each, name, evaluate(each.problem, each.problem.test).accuracy)
-        for each, name in zip(loaded, names, strict=True)
+        dataclasses.replace(each, accuracy=evaluate(one.problem, one.problem.test).accuracy)
+        for one, each in zip(loaded, networks, strict=True)
     )
     return RegimeResult(
         provenance=recorder.finish(),
@@ -178,13 +185,26 @@ def _require_alike(loaded: Sequence[Loaded], names: Sequence[str]) -> None:
             )
 
 
-def _network(loaded: Loaded, name: str, accuracy: float) -> RegimeNetwork:
+def _require_one_density(networks: Sequence[RegimeNetwork]) -> None:
+    """Refuse networks that are pruned to different sparsities: the regime is of one load."""
+    least = min(networks, key=lambda each: each.density)
+    most = max(networks, key=lambda each: each.density)
+    if most.density - least.density > SAME_DENSITY * most.density:
+        raise InputError(
+            f"{most.name} keeps {100 * most.density:.1f}% of its prunable weights and {least.name} "
+            f"{100 * least.density:.1f}%: they are at two places of the model, and a mean of them "
+            "is at none; give networks that are pruned alike."
+        )
+
+
+def _network(loaded: Loaded, name: str) -> RegimeNetwork:
+    """What its file says of it; the accuracy comes later."""
     problem = loaded.problem
     weights = problem.vector()[problem.prunable_mask()]
     return RegimeNetwork(
         name=name,
         density=float((weights != 0).double().mean()),
-        accuracy=accuracy,
+        accuracy=math.nan,
         temperature=_temperature(loaded.description),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError, shown
 from ..results.schema import SCHEMAS
-from ..results.serialization import from_json
+from ..results.soundness import read
 from ..storage.files import read_json
 
 __all__ = ["load_result"]
@@ -17,12 +17,12 @@ def load_result(path: Path) -> Any:
     """The result in a JSON file that a command or ``save`` wrote.
 
     Raises:
-        InputError: there is no such file, or it holds no result of ours.
+        InputError: there is no such file, it holds no result of ours, or its numbers make no sense.
     """
     document = read_json(path)
     for kind in SCHEMAS.values():
         if document.get("schema") == kind.SCHEMA:
-            return from_json(kind, document, str(path))
+            return read(kind, document, str(path))
     known = ", ".join(kind.SCHEMA for kind in SCHEMAS.values())
     raise InputError(
         f"{path} holds no result that this version reads (its schema is "

@@ -100,7 +100,7 @@ def follow_loss(
     hurried: bool = False,
 ) -> LossPath:
     """Actual and modelled loss along the pruning path, up to ``limit`` removed weights, and the
-    one-shot threshold at the loss tolerance ``epsilon`` (nats).
+    plain threshold at the loss tolerance ``epsilon`` (nats).
 
     All losses are means over the samples ``judged``: some thirty forward passes of those, and at
     most fifteen products, or four if ``hurried``: the model's own threshold is then left out.

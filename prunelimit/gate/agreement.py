@@ -1,6 +1,6 @@
 """Predicted against measured: which number a method is compared with, and the verdict.
 
-Two are predicted: the *one-shot threshold*, where the loss of plain magnitude pruning leaves the
+Two are predicted: *plain*, where the loss of plain magnitude pruning leaves the
 tolerance with nothing moved, and the *limit*, up to which some setting of the survivors keeps it.
 A method with fixed survivors is compared with the first, one that trains them with the second. One
 that moves them along a model of the loss can do no worse than leave them, and no better than the
@@ -68,7 +68,7 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     ========================  =========================  ==============================
     survivors                 measured threshold         predicted number
     ========================  =========================  ==============================
-    fixed                     loss                       the one-shot threshold
+    fixed                     loss                       plain
     trained                   feasibility                the limit
     all others                loss                       anything between these two
     any, ``rule=accuracy``    accuracy, first tolerance  the limit, which is unlike it
@@ -211,7 +211,7 @@ def _reasons(
     side = "above" if difference_pp > 0 else "below"
     what = f"limit of {target.highest:.2%} lies"
     if target.number == "one-shot":
-        what = f"one-shot threshold of {target.highest:.2%} lies"
+        what = f"plain threshold of {target.highest:.2%} lies"
     elif target.number == "between":
         what = f"range of {target.lowest:.2%} to {target.highest:.2%} lies"
     reasons = [
@@ -284,14 +284,14 @@ def target_of(method: Method, limit: Limit, one_shot: OneShot | None) -> Target:
     """The predicted number that a measurement of ``method`` is compared with.
 
     Raises:
-        InputError: it takes the one-shot threshold, and there is none.
+        InputError: it takes plain, and there is none.
     """
     number, rule = NUMBERS[method.survivors]
     found = []
     if number in ("one-shot", "between"):
         if one_shot is None:
             raise InputError(
-                "The prediction has no one-shot threshold, with which "
+                "The prediction has no plain threshold, with which "
                 f"{method.name} is compared; run predict again."
             )
         found.append((one_shot.sparsity, one_shot.interval))

@@ -75,7 +75,10 @@ def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool
     if not now.reliable:
         reason += "; the number is itself not reliable"
     if itself:
-        reason += "; this is a self-check, as the baseline is what is checked"
+        reason += (
+            "; this is a self-check, as the baseline is what is checked: that of an earlier "
+            "network tests"
+        )
     return Gate(
         name=f"baseline {name}",
         kind="baseline",

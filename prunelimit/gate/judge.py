@@ -13,7 +13,7 @@ from .numbers import interval
 __all__ = ["judge"]
 
 NUMBERS = {"limit": " limit", "one-shot": " plain", "between": " between plain and limit"}
-"""What the predicted number is called."""
+"""What people call the predicted number."""
 
 
 def judge(

@@ -26,7 +26,7 @@ class WandbLogger:
     """
 
     def __init__(self, run: Any = None) -> None:
-        self.run = wandb.run if run is None else run
+        self.run: Any = wandb.run if run is None else run
         if self.run is None:
             raise UsageError("There is no run of W&B; call wandb.init first, or give one.")
         self.run.define_metric("prunelimit/step")

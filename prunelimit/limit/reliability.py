@@ -147,7 +147,7 @@ def judge(
 
 
 def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliability:
-    """Verdict on the one-shot threshold alone.
+    """Verdict on the plain threshold alone.
 
     It is where a loss that was evaluated crosses, and rests on no model: what the limit is doubted
     for says nothing of it, only its own interval does. ``path`` is the evidence to go with it.
@@ -156,7 +156,7 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
     reasons = []
     if high - low > WIDEST_INTERVAL:
         reasons.append(
-            f"The one-shot threshold is not resolved: its interval spans {100 * (high - low):.1f} "
+            f"The plain threshold is not resolved: its interval spans {100 * (high - low):.1f} "
             f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; raise "
             "`samples`."
         )

@@ -1,236 +1,36 @@
-"""What a report says, as sections of blocks that a page and a comment show each in its own way.
-
-Every number is a :class:`Fact` that knows its file and field, every sentence that comes from a file
-a :class:`Said`.
-"""
+"""What a report says, as sections of blocks that a page and a comment show each in its own way."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import PruneLimitError
 from ..limit.reliability import judge_one_shot
 from ..results.types import Agreement
+from . import beside
+from .blocks import (
+    Bullets,
+    Card,
+    Code,
+    Fact,
+    Inline,
+    Lines,
+    Of,
+    Picture,
+    Said,
+    Section,
+    Table,
+    Text,
+    Verdict,
+    table,
+)
 from .command import CONFIGS, command_line
 from .sources import Collection, Source
 from .words import digits, matrix, predicted
 
-__all__ = [
-    "Bullets",
-    "Card",
-    "Code",
-    "Fact",
-    "Inline",
-    "Lines",
-    "Picture",
-    "Said",
-    "Section",
-    "Table",
-    "Text",
-    "Verdict",
-    "cards",
-    "sections",
-    "verdicts",
-]
-
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A number as people read it, and where it stands."""
-
-    text: str
-    value: float | int | None
-    file: str
-    field: str
-
-
-@dataclass(frozen=True)
-class Said:
-    """A text that comes from a file."""
-
-    text: str
-    file: str
-    field: str
-
-
-@dataclass(frozen=True)
-class Code:
-    """What is to be typed, or is named as it is written."""
-
-    text: str
-
-
-Inline = tuple["str | Fact | Said | Code", ...]
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph; a ``warning`` stands out."""
-
-    parts: Inline
-    warning: bool = False
-    kind: str = "text"
-
-
-@dataclass(frozen=True)
-class Bullets:
-    """A list."""
-
-    items: tuple[Inline, ...]
-    kind: str = "bullets"
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Command lines, to be copied."""
-
-    lines: tuple[str, ...]
-    kind: str = "lines"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column names its rows; ``folded`` ones are shown when asked for."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[Inline, ...], ...]
-    numeric: tuple[bool, ...]
-    files: tuple[str, ...]
-    folded: bool = False
-    kind: str = "table"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of these sources."""
-
-    figure: str
-    title: str
-    sources: tuple[Source, ...]
-    kind: str = "picture"
-
-
-@dataclass(frozen=True)
-class Card:
-    """One of the numbers that everything is about; ``doubts`` say why it cannot be trusted."""
-
-    name: str
-    value: Inline
-    meaning: str
-    doubts: tuple[Inline, ...] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of a check; ``passed`` is None where there was none."""
-
-    passed: bool | None
-    parts: Inline
-    reasons: tuple[Inline, ...] = ()
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands below it; ``id`` names it in links."""
-
-    id: str
-    title: str
-    blocks: tuple[Any, ...]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _seconds(x: float) -> str:
-    if x < 120:
-        return f"{x:.3g} s"
-    return f"{x / 60:.3g} min" if x < 7200 else f"{x / 3600:.3g} h"
-
-
-FORMS: dict[str, Callable[[Any], str]] = {
-    "count": lambda x: f"{x:,}",
-    "accuracy": lambda x: f"{100 * x:.2f}%",
-    "nats": lambda x: f"{x:.4g}",
-    "rise": lambda x: f"{x:.2e}",
-    "short": lambda x: f"{x:.3g}",
-    "points": lambda x: f"{x:+.2f} pp",
-    "tolerance": lambda x: f"{x:g} pp",
-    "share-points": lambda x: f"{100 * x:g} pp",
-    "error": lambda x: f"{100 * x:.2f} pp",
-    "lost": lambda x: f"{0.0 - 100 * x:+.2f} pp",
-    "level": lambda x: f"{100 * x:g}%",
-    "seconds": _seconds,
-    "bytes": lambda x: f"{x:,} bytes",
-    "memory": lambda x: f"{x / 2**20:,.0f} MiB",
-}
-
-
-@dataclass(frozen=True)
-class Of:
-    """Facts of one source."""
-
-    source: Source
-
-    def number(self, place: str, form: str) -> Fact:
-        """The number at ``place``, in one of :data:`FORMS`."""
-        value = self.source.at(place)
-        if not _finite(value):
-            return Fact(UNKNOWN, None, self.source.name, place)
-        return Fact(FORMS[form](value), value, self.source.name, place)
-
-    def percent(self, place: str, places: int | None = None) -> Fact:
-        """The fraction at ``place`` as a percentage."""
-        value = self.source.at(place)
-        if not _finite(value):
-            return Fact(UNKNOWN, None, self.source.name, place)
-        places = digits([value]) if places is None else places
-        return Fact(f"{100 * value:.{places}f}%", value, self.source.name, place)
-
-    def interval(self, place: str, low_high: str, sparsity: str | None = None) -> Inline:
-        """A sparsity and its interval, all of one precision."""
-        where = sparsity or f"{place}.sparsity"
-        ends = [f"{low_high}.{side}" for side in (0, 1)]
-        values = [self.source.at(each) for each in (where, *ends)]
-        known = [each for each in values[:2] if _finite(each)]
-        places = digits(known) if known else 1
-        low, high = (self.percent(each, places) for each in ends)
-        return (self.percent(where, places), " (", low, " to ", high, ")")
-
-    def threshold(self, place: str) -> Inline:
-        """The sparsity of a threshold and its interval."""
-        return self.interval(place, f"{place}.interval")
-
-    def said(self, place: str) -> Said:
-        """The text at ``place``."""
-        return Said(str(self.source.at(place)), self.source.name, place)
-
-    def each(self, place: str) -> tuple[Inline, ...]:
-        """The sentences of the list at ``place``."""
-        return tuple(
-            (self.said(f"{place}.{number}"),) for number in range(len(self.source.at(place)))
-        )
-
-    def rule(self, place: str) -> Inline:
-        """What the threshold at ``place`` holds, in words."""
-        threshold = self.source.at(place)
-        if threshold.rule == "accuracy":
-            return ("accuracy within ", self.number(f"{place}.tolerance", "share-points"),
-                    " of dense")  # fmt: skip
-        if threshold.rule == "dense-accuracy":
-            return ("accuracy at least dense",)
-        if threshold.rule in ("loss", "feasibility"):
-            trained = "survivors trained to " if threshold.rule == "feasibility" else ""
-            return (f"{trained}loss within epsilon, ", self.number(f"{place}.tolerance", "nats"),
-                    " nats")  # fmt: skip
-        return (self.said(f"{place}.rule"),)
+__all__ = ["cards", "sections", "verdicts"]
 
 
 def cards(found: Collection) -> tuple[Card, ...]:
@@ -251,6 +51,9 @@ def cards(found: Collection) -> tuple[Card, ...]:
         of = Of(source)
         doubts = () if source.result.reliability.ok else of.each("reliability.reasons")
         return (Card("Limit", of.threshold("limit"), LIMIT, doubts),)
+    source = found.one("history")
+    if source is not None and source.result.points:
+        return beside.last_checkpoint(source, PLAIN, LIMIT)
     return tuple(
         Card(f"Measured, {source.result.method}", Of(source).threshold("thresholds.0"),
              "the largest sparsity that holds the first rule of the table below")
@@ -264,7 +67,7 @@ LIMIT = "Up to here some setting of the surviving weights keeps the loss."
 
 
 def _unresolved(of: Of) -> tuple[Inline, ...]:
-    """What the threshold in one shot is doubted for, which no field holds as a sentence."""
+    """What plain is doubted for, which no field holds as a sentence."""
     return (("It is not resolved well: its interval is ", *of.threshold("one_shot")[2:-1], "."),)
 
 
@@ -309,9 +112,14 @@ def sections(found: Collection) -> tuple[Section, ...]:
         _limit(found),
         _spectrum(found),
         _layers(found),
+        beside.layers_alone(found),
         _reliability(found),
         _pruned(found),
         _trained(found),
+        beside.checkpoints(found),
+        beside.regime(found),
+        beside.inspected(found),
+        beside.exported(found),
         _computed(found),
     )
     return tuple(
@@ -322,36 +130,20 @@ def sections(found: Collection) -> tuple[Section, ...]:
 
 
 def _says_something(block: Any) -> bool:
+    if isinstance(block, Bullets):
+        return bool(block.items)
     return not isinstance(block, Table) or bool(block.rows)
 
 
-def _files(*sources: Source | None) -> tuple[str, ...]:
-    return tuple(each.name for each in sources if each is not None)
-
-
-def _table(
-    caption: str,
-    head: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    words: int,
-    *sources: Source,
-    folded: bool = False,
-) -> Table:
-    """A table whose first ``words`` columns are of words, the others of numbers."""
-    return Table(
-        caption, tuple(head), tuple(tuple(row) for row in rows),
-        tuple(index >= words for index in range(len(head))), _files(*sources), folded,
-    )  # fmt: skip
-
-
-CURVE = ("sparsity", "test accuracy", "training loss, nats", "weights left")
+def _columns(of: Of) -> tuple[str, ...]:
+    return "sparsity", f"test {of.metric}", f"training loss{of.unit}", "weights left"
 
 
 def _curve(of: Of, place: str, points: Sequence[Any]) -> list[list[Inline]]:
     return [
         [
             (of.percent(f"{place}.{n}.sparsity", 2),),
-            (of.number(f"{place}.{n}.accuracy", "accuracy"),),
+            (of.score(f"{place}.{n}.accuracy"),),
             (of.number(f"{place}.{n}.loss", "nats"),),
             (of.number(f"{place}.{n}.nonzero", "count"),),
         ]
@@ -364,25 +156,27 @@ def _measured(found: Collection) -> Section | None:
     if not measured:
         return None
     prediction = found.one("predict")
-    beside = measured if prediction is None else (*measured, prediction)
+    together = measured if prediction is None else (*measured, prediction)
+    first = Of(measured[0])
+    title = first.metric[:1].upper() + first.metric[1:]
     rows = [
         [(Of(s).said("method"),), Of(s).rule(f"thresholds.{n}"), Of(s).threshold(f"thresholds.{n}")]
         for s in measured
         for n in range(len(s.result.thresholds))
     ]
     blocks: list[Any] = [
-        Picture("measure", "Accuracy and loss against sparsity", tuple(beside)),
-        _table(
+        Picture("measure", f"{title} and loss against sparsity", tuple(together)),
+        table(
             "Largest sparsity that holds a rule",
             ("method", "rule", "of prunable weights"), rows, 2, *measured,
         ),
         Text(
             (
                 "An interval covers the sampling error of the test samples. The dense network has "
-                "a test accuracy of ", Of(measured[0]).number("dense.accuracy", "accuracy"),
-                " and a mean training loss of ", Of(measured[0]).number("dense.loss", "nats"),
-                " nats; epsilon is ", Of(measured[0]).number("epsilon.value", "nats"), " nats (",
-                Of(measured[0]).said("epsilon.rule"), ").",
+                f"a test {first.metric} of ", first.score("dense.accuracy"),
+                " and a mean training loss of ", *first.loss("dense.loss"),
+                "; epsilon is ", *first.loss("epsilon.value"), " (", first.said("epsilon.rule"),
+                ").",
             )
         ),
     ]  # fmt: skip
@@ -400,13 +194,13 @@ def _measured(found: Collection) -> Section | None:
                 )
             )  # fmt: skip
     blocks += [
-        _table(
-            f"All points of {source.name}", CURVE, _curve(Of(source), "curve", source.result.curve),
-            0, source, folded=True,
+        table(
+            f"All points of {source.name}", _columns(first),
+            _curve(Of(source), "curve", source.result.curve), 0, source, folded=True,
         )
         for source in measured
     ]  # fmt: skip
-    return Section("measured", "Accuracy and loss against sparsity", tuple(blocks))
+    return Section("measured", f"{title} and loss against sparsity", tuple(blocks))
 
 
 def _methods(found: Collection) -> Section | None:
@@ -415,7 +209,7 @@ def _methods(found: Collection) -> Section | None:
         return None
     of, result = Of(source), source.result
     prediction = found.one("predict")
-    beside = (source,) if prediction is None else (source, prediction)
+    together = (source,) if prediction is None else (source, prediction)
     rows = [
         [
             (of.said(f"methods.{m}.method"),),
@@ -436,20 +230,21 @@ def _methods(found: Collection) -> Section | None:
         for m in range(len(result.methods))
     ]
     blocks: list[Any] = [
-        Picture("compare", "Methods and the limit", beside),
+        Picture("compare", "Methods and the limit", together),
         Text(("The limit is ", *of.threshold("limit"), " of the prunable weights.")),
-        _table(
+        table(
             "Methods against the limit",
             ("method", "rule", "of prunable weights", "left to the limit"), rows, 2, source,
         ),
-        _table(
+        table(
             "What each method cost", ("method", "products", "epochs", "time"), costs, 1, source,
             folded=True,
         ),
         *(
-            _table(
+            table(
                 f"All points of {method.method}",
-                CURVE, _curve(of, f"methods.{m}.curve", method.curve), 0, source, folded=True,
+                _columns(of), _curve(of, f"methods.{m}.curve", method.curve), 0, source,
+                folded=True,
             )
             for m, method in enumerate(result.methods)
         ),
@@ -489,11 +284,11 @@ def _limit(found: Collection) -> Section | None:
             )
         ),
         Picture("limit", "Width and radius cross at the limit", (source,)),
-        _table(
+        table(
             "The limit by formula and operator",
             ("formula", "operator", "of prunable weights"), rows, 2, source,
         ),
-        _table(
+        table(
             "What the interval covers, to either side", ("source of error", "half width"), errors,
             1, source, folded=True,
         ),
@@ -534,7 +329,7 @@ def _spectrum(found: Collection) -> Section | None:
         f"Spectrum of the {matrix(curvature.kind)}",
         (
             *(picture if source.command == "spectrum" else []),
-            _table("The spectrum in a few numbers", ("", "value"), rows, 1, source),
+            table("The spectrum in a few numbers", ("", "value"), rows, 1, source),
             *_sharpness(source),
         ),
     )
@@ -556,7 +351,7 @@ def _sharpness(source: Source) -> list[Any]:
         value = of.number(f"{where}.value", "short")
         rows.append([tuple(name), at, (value,), (ends[0], " to ", ends[1])])
     head = ("measure", "order or ridge", "value", "interval")
-    return [_table("Sharpness", head, rows, 1, source, folded=len(rows) > 12)]
+    return [table("Sharpness", head, rows, 1, source, folded=len(rows) > 12)]
 
 
 def _layers(found: Collection) -> Section | None:
@@ -579,7 +374,7 @@ def _layers(found: Collection) -> Section | None:
         caption = f"Layers {what}, {source.name}"
         blocks += [
             Picture("layers", f"What survives of every layer, {what}", (source,)),
-            _table(
+            table(
                 caption, ("weight", "shape", "kept", "sparsity"), rows, 1, source,
                 folded=len(layers) > 12,
             ),
@@ -630,8 +425,8 @@ def _reliability(found: Collection) -> Section | None:
         if source.command == "predict":
             blocks.append(Picture("path", "Loss along the pruning path", (source,)))
         blocks.append(
-            _table(
-                "Loss rise along the pruning path, nats",
+            table(
+                f"Loss rise along the pruning path{of.unit}",
                 ("sparsity", "actual", "quadratic part", "linear part"), rows, 0, source,
             )
         )  # fmt: skip
@@ -646,19 +441,18 @@ def _pruned(found: Collection) -> Section | None:
         [
             (of.said("method"),),
             (of.percent("sparsity"),),
-            (of.number("accuracy_before", "accuracy"),),
-            (of.number("accuracy_after", "accuracy"),),
-            (of.number("drop", "lost"), " +- ", of.number("standard_error", "error"))
-            if _finite(of.source.at("standard_error"))
-            else (of.number("drop", "lost"),),
+            (of.score("accuracy_before"),),
+            (of.score("accuracy_after"),),
+            of.fall("drop", "standard_error"),
             (of.number("artifact.bytes", "bytes"),) if of.source.result.artifact else ("",),
         ]
         for of in map(Of, sources)
     ]
+    name = Of(sources[0]).metric
     blocks: list[Any] = [
-        _table(
+        table(
             "What pruning left",
-            ("method", "sparsity", "accuracy before", "after", "change", "file"), rows, 1, *sources,
+            ("method", "sparsity", f"{name} before", "after", "change", "file"), rows, 1, *sources,
         ),
         Text(("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.",)),
     ]  # fmt: skip
@@ -676,9 +470,9 @@ def _trained(found: Collection) -> Section | None:
     blocks: list[Any] = [
         Text(
             (
-                "The dense network was trained to a test accuracy of ",
-                of.number("dense.accuracy", "accuracy"), " and a mean training loss of ",
-                of.number("dense.loss", "nats"), " nats.",
+                f"The dense network was trained to a test {of.metric} of ",
+                of.score("dense.accuracy"), " and a mean training loss of ",
+                *of.loss("dense.loss"), ".",
             )
         )
     ]  # fmt: skip
@@ -731,11 +525,11 @@ def _computed(found: Collection) -> Section:
         *((Of(source).said("tool_version"),) for source in found.sources),
     ]
     blocks += [
-        _table(
+        table(
             "Cost and place", ("file", "command", "time", "memory", "seed", "device", "begun"),
             rows, 2, *found.sources,
         ),
-        _table(
+        table(
             "Environment", ("package", *(each.name for each in found.sources)), [tool, *versions],
             1 + len(found.sources), *found.sources, folded=True,
         ),
@@ -758,7 +552,7 @@ def _version(source: Source, name: str) -> Said | str:
 def _again(source: Source) -> str | None:
     """The command line of a result, where its settings are those of this version."""
     provenance = source.result.provenance
-    if provenance.command not in CONFIGS or source.model.sha256 is None:
+    if provenance.command not in CONFIGS or not source.checkpoints:
         return None
     try:
         return command_line(provenance, "CKPT")

@@ -22,7 +22,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..errors import shown
 from ..gate.numbers import accuracy_interval
-from ..results.types import DataInfo
+from ..results.sensitivity import LayerPoint
+from ..results.types import DataInfo, MeasurePoint
 from ..storage.files import writing
 from .paper import paper
 from .words import in_percent, metric
@@ -40,12 +41,18 @@ __all__ = [
     "WHITE",
     "Look",
     "canvas",
+    "counted_out",
     "error_bars",
     "key",
+    "least_kept",
     "looks",
+    "loss_axis",
+    "numbers",
     "plain",
+    "require_numbers",
     "score_axis",
     "score_place",
+    "short_names",
     "sparsity_axis",
     "thinned",
     "titled",
@@ -57,6 +64,9 @@ BLACK, GREY, BROWN = "#222222", "#6f6f6f", "#7a5230"
 WHITE, GRID = "#ffffff", "#dddddd"
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK, GREY, BROWN)
 """Those that something is told by."""
+
+KEY_LINES = 8
+"""Lines of a key that a figure has room for."""
 
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
@@ -83,17 +93,20 @@ OTHER_MARKERS = ("v", "P", "X", "<", ">", "*", "p", "h")
 LINES = ("-", "--", "-.", ":")
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """One look for each of the methods; no two are alike while there are fewer than 24."""
+def looks(methods: Iterable[str], colours: Sequence[str] = OTHER_COLOURS) -> dict[str, Look]:
+    """One look for each of the methods; no two are alike while there are fewer than 24.
+
+    Those of :data:`METHODS` have their own; the others take turns with ``colours``.
+    """
     found: dict[str, Look] = {}
     turn = 0
     for name in dict.fromkeys(methods):
         if name in METHODS:
             found[name] = METHODS[name]
             continue
-        line = LINES[(turn // len(OTHER_COLOURS)) % len(LINES)]
+        line = LINES[(turn // len(colours)) % len(LINES)]
         marker = OTHER_MARKERS[turn % len(OTHER_MARKERS)]
-        found[name] = Look(OTHER_COLOURS[turn % len(OTHER_COLOURS)], marker, line)
+        found[name] = Look(colours[turn % len(colours)], marker, line)
         turn += 1
     return found
 
@@ -152,10 +165,15 @@ def key(figure: Figure, axes: Axes, columns: int = 2) -> None:
     labels = [wrapped(label, 0.85, sheet.small) for label in labels]
     longest = max(len(line) for label in labels for line in label.split("\n"))
     room = sheet.letters(size=sheet.small) // (longest + 6)
+    columns = max(1, min(columns, room))
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=max(1, min(columns, room)),
-        frameon=False,
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False,
     )  # fmt: skip
+    # A long key makes the figure taller, so that the axes keep their room.
+    lines = math.ceil(sum(label.count("\n") + 1 for label in labels) / columns)
+    if lines > KEY_LINES:
+        inches = (lines - KEY_LINES) * 1.6 * sheet.small / 72
+        figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + inches)
 
 
 def thinned(places: Sequence[float], room: float) -> list[float]:
@@ -165,6 +183,28 @@ def thinned(places: Sequence[float], room: float) -> list[float]:
         if not found or abs(place - found[-1]) >= room:
             found.append(place)
     return found
+
+
+def numbers(point: MeasurePoint | LayerPoint) -> bool:
+    """Whether a measured point has a place: accuracy and loss are numbers."""
+    return math.isfinite(point.accuracy) and math.isfinite(point.loss)
+
+
+def counted_out(axes: Axes, missing: int) -> None:
+    """Say in the key how many points have no number, and so no place."""
+    if missing:
+        what = "1 point has" if missing == 1 else f"{missing} points have"
+        axes.plot([], [], " ", label=f"{what} no number and cannot be shown")
+
+
+def require_numbers(what: str, values: Iterable[float]) -> None:
+    """Refuse to leave out what is no number.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{what} is no number")
 
 
 def _decades(kept: float) -> float:
@@ -186,6 +226,55 @@ def _errors_axis(axes: Axes, fewest: float, inches: float = 2.0) -> None:
     axes.yaxis.set_major_locator(FixedLocator([1 - t for t in ticks]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - y):.3g}"))
+
+
+def least_kept(sparsities: Iterable[float], marked: Iterable[float] = ()) -> float:
+    """Where the axis of surviving weights ends: beyond all sparsities measured or marked."""
+    kept = [1 - each for each in (*sparsities, *marked) if 0 <= each < 1]
+    return max(min(kept, default=0.01) / 1.3, 1e-4)
+
+
+def loss_axis(axes: Axes, label: str, losses: Iterable[float], inches: float) -> None:
+    """The axis of a loss: logarithmic where all are above zero, over a factor of four or more."""
+    seen = [each for each in losses if math.isfinite(each)]
+    if not seen or min(seen) <= 0:
+        axes.set_ylabel(wrapped(label, inches / paper().width))
+        return
+    axes.set_yscale("log")
+    axes.set_ylabel(wrapped(f"{label} (log)", inches / paper().width))
+    low, high = min(seen), max(seen)
+    if high < 4 * low:
+        middle = math.sqrt(low * high)
+        axes.set_ylim(middle / 3, 3 * middle)
+
+
+def short_names(names: Sequence[str], letters: int) -> list[str]:
+    """Names that so many letters hold. Of longer ones, the end that all share goes first, then of
+    the beginning that all share as much as has no room, and then what is in the middle."""
+    parts = [each.split(".") for each in names]
+    shortest = min(map(len, parts), default=1)
+    head = tail = 0
+    while tail < shortest - 1 and len({each[-1 - tail] for each in parts}) == 1:
+        tail += 1
+    while head < shortest - 1 - tail and len({each[head] for each in parts}) == 1:
+        head += 1
+    tail = tail if len(names) > 1 else 0
+
+    def cut(each: list[str], begin: int) -> str:
+        text = ".".join(each[begin : len(each) - tail])
+        return f"{'...' if begin else ''}{text}{'...' if tail else ''}"
+
+    long = [each for each in parts if len(".".join(each)) > letters]
+    fits = [n for n in range(head + 1) if all(len(cut(each, n)) <= letters for each in long)]
+    begin = fits[0] if fits else head
+    found = []
+    for each in parts:
+        text = ".".join(each) if each not in long else cut(each, begin)
+        if len(text) > letters:
+            half = (letters - 3) // 2
+            text = f"{text[: letters - 3 - half]}...{text[-half:]}"
+        found.append(plain(text))
+    return found
 
 
 def score_place(data: DataInfo, scores: Sequence[float]) -> Callable[[float], float]:
@@ -213,7 +302,7 @@ def _fewest(scores: Sequence[float]) -> float:
 
 def sparsity_axis(axes: Axes, floor: float) -> None:
     """Surviving fraction on a logarithmic axis, labelled with the sparsity."""
-    axes.set_xlim(1.0, floor)
+    axes.set_xlim(floor**-0.015, floor)  # marks of the dense network are seen whole
     axes.set_xscale("log")
     ticks = _ticks(floor, 0.8 * paper().width, 4.2 * paper().small)
     axes.xaxis.set_major_locator(FixedLocator([1 - s for s in ticks]))

@@ -7,7 +7,7 @@ import re
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import content
-from .content import Code, Fact, Inline, Said
+from .blocks import Code, Fact, Inline, Said
 from .sources import Collection, printable
 
 __all__ = ["markdown"]
@@ -30,7 +30,7 @@ def markdown(found: Collection) -> str:
     environment.filters["escaped"] = escaped
     text = environment.get_template("report.md.jinja").render(
         found=found,
-        model=found.first.model.spec,
+        model=found.first.at(found.first.subject),
         data=getattr(getattr(found.first.result, "data", None), "spec", None),
         cards=content.cards(found),
         verdicts=content.verdicts(found),

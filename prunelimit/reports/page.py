@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from .. import plugins
 from . import content
-from .content import Code, Fact, Inline, Picture, Said
+from .blocks import Code, Fact, Inline, Picture, Said
 from .paper import Paper
 from .sources import Collection, Source, printable
 from .svg import COLOURS, inline_svg, variable
@@ -46,14 +46,15 @@ def page(found: Collection) -> str:
     template = environment.get_template("report.html.jinja")
     fields: dict[str, Any] = {
         "found": found,
-        "model": found.first.model.spec,
+        "model": found.first.at(found.first.subject),
+        "subject": found.first.subject,
         "data": getattr(getattr(found.first.result, "data", None), "spec", None),
         "first": found.first.name,
         "cards": content.cards(found),
         "verdicts": content.verdicts(found),
         "sections": sections,
         "drawn": lambda block: drawn[id(block)],
-        "shas": sorted({each.model.sha256 for each in found.sources if each.model.sha256}),
+        "shas": sorted({sha for each in found.sources for sha in each.checkpoints}),
         "colours": [(variable(name), *pair) for name, pair in COLOURS.items()],
     }
     bare = printable(template.render(**fields, files=list(_files(found.sources, 0))))
@@ -72,7 +73,7 @@ def _files(sources: tuple[Source, ...], room: int) -> Iterator[dict[str, Any]]:
             "name": source.name,
             "saved": _saved(source.name),
             "command": source.command,
-            "sha256": source.model.sha256,
+            "shas": source.checkpoints,
             "bytes": len(text),
             "link": link if fits else None,
         }

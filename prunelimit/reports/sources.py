@@ -12,10 +12,19 @@ from ..errors import InputError, UsageError, shown
 from ..results.serialization import to_json
 from ..results.types import ModelInfo
 
-__all__ = ["Collection", "Source", "collect", "printable", "require_together"]
+__all__ = [
+    "SEVERAL",
+    "SINGLE",
+    "SUMMARY",
+    "Collection",
+    "Source",
+    "collect",
+    "printable",
+    "require_together",
+]
 
-SINGLE = ("train", "spectrum", "predict", "compare")
-SEVERAL = ("measure", "prune", "check")
+SINGLE = ("train", "spectrum", "predict", "compare", "history", "regime", "inspect")
+SEVERAL = ("measure", "prune", "check", "sensitivity", "export")
 SUMMARY = "demo"
 """Holds nothing that its neighbours do not hold; it is kept with them."""
 
@@ -46,10 +55,30 @@ class Source:
         return str(self.result.SCHEMA).split(".")[1].split("/")[0]
 
     @property
-    def model(self) -> ModelInfo:
-        """The network that it is about."""
-        found: ModelInfo = self.result.model
+    def model(self) -> ModelInfo | None:
+        """The network that it is about; None where it is about a file alone."""
+        found: ModelInfo | None = getattr(self.result, "model", None)
         return found
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """SHA-256 of the checkpoints that it is about, as far as it names them."""
+        if self.command == "history":
+            found = [each.sha256 for each in reversed(self.result.points)]
+        elif self.command == "regime":
+            found = []  # of several networks, of which none is named
+        elif self.model is not None:
+            found = [self.model.sha256]
+        else:
+            found = [getattr(self.result, "sha256", None)]
+        return tuple(dict.fromkeys(each for each in found if each is not None))
+
+    @property
+    def subject(self) -> str:
+        """Where the name of what it is about stands."""
+        if self.model is not None:
+            return "model.spec"
+        return "path" if hasattr(self.result, "path") else "source"
 
     def document(self) -> dict[str, Any]:
         """The result as JSON has it."""
@@ -89,9 +118,9 @@ class Collection:
     @property
     def first(self) -> Source:
         """The one that names the network and the data."""
-        return next(
-            (each for each in self.sources if hasattr(each.result, "data")), self.sources[0]
-        )
+        described = [each for each in self.sources if hasattr(each.result, "data")]
+        named = [each for each in self.sources if each.model is not None]
+        return next(iter((*described, *named, *self.sources)))
 
 
 def collect(given: Sequence[tuple[str, Any]]) -> Collection:
@@ -99,19 +128,13 @@ def collect(given: Sequence[tuple[str, Any]]) -> Collection:
 
     Raises:
         UsageError: there are none, or two of a kind of which a page has one.
-        InputError: one is of a kind that no page shows, or they are about different networks or
-            data.
+        InputError: they are about different networks or data.
     """
     sources = tuple(Source(name, result) for name, result in _named(given))
-    for each in sources:
-        if each.command not in (*SINGLE, *SEVERAL, SUMMARY):
-            raise InputError(
-                f"{each.name} holds what {each.command} found, which no page shows; leave it out."
-            )
     if all(each.command == SUMMARY for each in sources):
         raise UsageError(
-            "There is nothing to show; give files that predict, measure, compare, spectrum, prune, "
-            "train or check wrote."
+            "There is nothing to show; give files that predict, measure, check or another command "
+            "wrote with `output`."
         )
     for command in SINGLE:
         found = [each.name for each in sources if each.command == command]
@@ -144,7 +167,7 @@ def require_together(sources: Sequence[Source]) -> None:
     """
     for one, other in pairwise(sources):
         _require_same(one, other)
-    named = [each for each in sources if each.model.sha256 is not None]
+    named = [each for each in sources if each.checkpoints]
     for each in named[1:]:
         _require_same(named[0], each)
     described = [each for each in sources if hasattr(each.result, "data")]
@@ -153,16 +176,17 @@ def require_together(sources: Sequence[Source]) -> None:
 
 
 def _require_same(one: Source, other: Source) -> None:
-    ours, theirs = one.model, other.model
-    if ours.sha256 != theirs.sha256 and None not in (ours.sha256, theirs.sha256):
+    ours, theirs = one.checkpoints, other.checkpoints
+    if ours and theirs and not {*ours} & {*theirs}:
         raise InputError(
-            f"{one.name} is about the checkpoint {shown(str(ours.sha256)[:12])} and {other.name} "
-            f"about {shown(str(theirs.sha256)[:12])}; give files about one network."
+            f"{one.name} is about the checkpoint {shown(ours[0][:12])} and {other.name} "
+            f"about {shown(theirs[0][:12])}; give files about one network."
         )
-    if ours.parameters != theirs.parameters:
+    sizes = [each.model.parameters for each in (one, other) if each.model is not None]
+    if len(sizes) == 2 and sizes[0] != sizes[1]:
         raise InputError(
-            f"{one.name} is about a network of {ours.parameters:,} parameters and {other.name} "
-            f"about one of {theirs.parameters:,}; give files about one network."
+            f"{one.name} is about a network of {sizes[0]:,} parameters and {other.name} "
+            f"about one of {sizes[1]:,}; give files about one network."
         )
     data = [each.result.data for each in (one, other) if hasattr(each.result, "data")]
     if len(data) == 2 and data[0].spec != data[1].spec:
@@ -173,7 +197,7 @@ def _require_same(one: Source, other: Source) -> None:
 
 
 def _notes(sources: Sequence[Source]) -> Iterator[str]:
-    unnamed = [each.name for each in sources if each.model.sha256 is None]
+    unnamed = [each.name for each in sources if not each.checkpoints]
     if unnamed and len(sources) > 1:
         yield (
             f"No checkpoint is named in {', '.join(unnamed)}: that all of this is about one "
@@ -187,7 +211,7 @@ def _notes(sources: Sequence[Source]) -> Iterator[str]:
                 f"{tolerances[0].name} and {each.name} have different loss tolerances: thresholds "
                 "of the loss in one say nothing of those in the other."
             )
-    prunable = {each.model.prunable for each in sources}
+    prunable = {each.model.prunable for each in sources if each.model is not None}
     if len(prunable) > 1:
         yield (
             "The files do not agree on which weights are prunable: their sparsities are of "

@@ -163,7 +163,7 @@ def _tolerance(epsilon: Epsilon, data: DataInfo) -> list[tuple[str, str]]:
         rows.append(
             (
                 "",
-                f"{low:.4g} to {high:.4g}: what one-shot pruning to {percent(epsilon.sparsity, 2)} "
+                f"{low:.4g} to {high:.4g}: what plain pruning to {percent(epsilon.sparsity, 2)} "
                 f"adds, where {metric(data)} on {epsilon.held_out:,} training samples has "
                 "fallen so far",
             )

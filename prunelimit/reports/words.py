@@ -104,7 +104,7 @@ def rule(threshold: Threshold, data: DataInfo) -> str:
 
 
 def modelled(found: OneShot) -> str:
-    """What the second-order model alone says of a one-shot threshold, and how far off it is."""
+    """What the second-order model alone says of a plain threshold, and how far off it is."""
     parts = []
     if found.modelled is not None:
         parts.append(f"second-order model alone {percent(found.modelled)}")
@@ -114,17 +114,18 @@ def modelled(found: OneShot) -> str:
 
 
 def basis(found: OneShot) -> str:
-    """Which samples a one-shot threshold comes of, and so whether it is a measurement."""
+    """Which samples a plain threshold comes of, and so whether it is a measurement."""
     if found.samples >= found.of_samples:
         return f"measured on all {found.of_samples:,} training samples"
     return f"predicted from {found.samples:,} of {found.of_samples:,} training samples"
 
 
 def predicted(number: str) -> str:
-    """The name of a predicted number."""
+    """The name of a predicted number, by that of a target."""
     return {
-        "one-shot": "predicted (one-shot)",
-        "between": "predicted (between one-shot and limit)",
+        "one-shot": "predicted plain",
+        "limit": "predicted limit",
+        "between": "predicted between plain and limit",
     }.get(number, "predicted")
 
 

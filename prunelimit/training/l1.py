@@ -6,8 +6,10 @@ Source: Zhang et al. 2024, section 7 of their settings (SGD, momentum 0.9, l1 1e
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from ..config import TrainConfig
 from ..errors import NumericalError, UsageError
 from ..inputs.problem import Problem, evaluate
 from ..inputs.splits import fingerprint
+from ..inputs.structure import Inputs
 from ..progress import Progress, silent
 from ..randomness import generator
 from ..storage.resume import Resumable
-from .sharpness import Flatness, flatness_of
+from .sharpness import Flatness, flatness_of, rho_of
 
 __all__ = ["Training", "train"]
 
@@ -205,6 +208,8 @@ def _epoch(
         order = order[:-1]  # batch norm has no statistics of a single sample
     torch.manual_seed(int(dropout_seed))
     steps = math.ceil(len(order) / batch)
+    start = [each.detach().clone() for each in parameters]
+    ratios: list[Tensor] = []
     losses: list[Tensor] = []
     counts: list[int] = []
     model.train()
@@ -217,7 +222,9 @@ def _epoch(
             loss = problem.loss(model(inputs), targets).mean()
             loss.backward()
             if flatness is not None:
+                plain = _norm(parameters)
                 flatness(inputs, targets)
+                ratios.append(_norm(parameters) / plain)
             if config.l1:
                 _add_sign(penalised, config.l1)
             optimizer.step()
@@ -225,13 +232,66 @@ def _epoch(
             counts.append(len(targets))
     finally:
         model.eval()
-    mean = float(np.average(torch.stack(losses).cpu().double().numpy(), weights=counts))
+    found = torch.stack(losses).cpu().double().numpy()
+    mean = float(np.average(found, weights=counts))
     finite = all(bool(torch.isfinite(p).all()) for p in parameters)
     if not (math.isfinite(mean) and finite):
+        bad = int(np.argmin(np.isfinite(found))) if not np.isfinite(found).all() else steps
+        for parameter, before in zip(parameters, start, strict=True):
+            with torch.no_grad():
+                parameter.copy_(before)
+        batches = problem.train.batches(batch, order=order)
         raise NumericalError(
-            f"Training diverged in epoch {epoch + 1} (`lr` {config.lr:g}); give a smaller `lr`."
+            f"Training diverged in epoch {epoch + 1}"
+            + (
+                LOSS
+                if bad < steps
+                and not _finite_at(problem, next(itertools.islice(batches, bad, None)))
+                else _step(config, ratios[:bad])
+            )
         )
     return mean
+
+
+LOSS = (
+    ": the loss of a batch is not finite even with the weights that the epoch began with, which no "
+    "`lr` mends; correct the loss function or those samples."
+)
+
+LARGE = 10.0
+"""A step of `sharpness` that is so many times the gradient is what the weights leave by."""
+
+
+def _step(config: TrainConfig, ratios: Sequence[Tensor]) -> str:
+    """Which setting made the steps too large; ``ratios`` are the gradients' norms with `sharpness`
+    over those without, up to where the loss was lost."""
+    worst = max((each if math.isfinite(each := float(r)) else math.inf for r in ratios), default=0)
+    if worst > LARGE:
+        rho = rho_of(config)
+        return (
+            f": with `rho` {rho:g}, `sharpness` {config.sharpness} makes a gradient {worst:.2g} "
+            "times as long; give a smaller `rho`."
+        )
+    return f" (`lr` {config.lr:g}); give a smaller `lr`."
+
+
+def _finite_at(problem: Problem, batch: tuple[Inputs, Tensor]) -> bool:
+    """Whether the loss of a batch is finite with the weights as they are, in training."""
+    problem.model.train()  # what the layers remember of other batches may be spoilt already
+    try:
+        with torch.no_grad():
+            return bool(problem.loss(problem.model(batch[0]), batch[1]).mean().isfinite())
+    finally:
+        problem.model.eval()
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The length of the gradient of all parameters together."""
+    slopes = [each.grad for each in parameters if each.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(x) for x in slopes])
+    )
+    return norm
 
 
 def _add_sign(penalised: list[nn.Parameter], l1: float) -> None:

@@ -25,7 +25,7 @@ from ..errors import UsageError
 from ..inputs.problem import Problem
 from ..inputs.structure import Inputs
 
-__all__ = ["Flatness", "Renyi", "Sam", "flatness_of", "trace_estimates"]
+__all__ = ["Flatness", "Renyi", "Sam", "flatness_of", "rho_of", "trace_estimates"]
 
 RHO = {"sam": 0.05, "rsam": 0.01}
 """Where `rho` is not given."""
@@ -51,14 +51,19 @@ def flatness_of(
 ) -> Flatness | None:
     """What ``config`` asks for, anew for every epoch; None for plain training, and for a `rho` of
     0, which is the same."""
-    if config.sharpness == "none":
-        return None
-    rho = RHO[config.sharpness] if config.rho is None else config.rho
+    rho = rho_of(config)
     if rho == 0:
         return None
     if config.sharpness == "sam":
         return Sam(problem, parameters, rho)
     return Renyi(problem, parameters, rho, draws, config.keep_zeros)
+
+
+def rho_of(config: TrainConfig) -> float:
+    """`rho` as it is given or, for its kind of `sharpness`, by default; 0 for plain training."""
+    if config.sharpness == "none":
+        return 0.0
+    return RHO[config.sharpness] if config.rho is None else config.rho
 
 
 class Sam:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import InputError, shown
 from ...results.sensitivity import SensitivityResult, SharedCurve, shared
-from ...results.serialization import from_json
+from ...results.soundness import read
 from ...storage.files import read_json
 from ..allocation import Allocation, Counts, Ranking, apportion
 from ..layers import PrunableLayer
@@ -62,7 +62,7 @@ def _counts(layers: Sequence[PrunableLayer], keep: Keep) -> Counts:
 def _read(file: str, layers: Sequence[PrunableLayer]) -> Keep:
     document = read_json(Path(file))
     if document.get("schema") == SensitivityResult.SCHEMA:
-        return _measured(file, from_json(SensitivityResult, document, file), layers)
+        return _measured(file, read(SensitivityResult, document, file), layers)
     return _named(file, document.get("layers", document), layers)
 
 
@@ -84,9 +84,11 @@ def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLaye
                 f"{file} has no point of {layer.name}; measure the network per layer again."
             )
         for point in known[layer.name].curve:
-            if not (math.isfinite(point.rise) and 0 <= point.sparsity <= 1):
+            numbers = point.rise, point.accuracy, point.loss
+            if not (all(map(math.isfinite, numbers)) and 0 <= point.sparsity <= 1):
                 raise InputError(
-                    f"{file} holds a sparsity or a loss of {layer.name} that makes no sense; "
+                    f"{file} holds a sparsity, an accuracy or a loss of {layer.name} that makes no "
+                    "sense; "
                     "measure the network per layer again."
                 )
     curves = [SharedCurve.of(known[layer.name]) for layer in layers]
@@ -129,6 +131,11 @@ def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
             raise InputError(
                 f"{file} gives {name} {shown(repr(value))[:40]}; give a fraction from 0 to 1."
             )
+    if names and all(targets[name] == 1 for name in names):
+        raise InputError(
+            f"{file} gives every layer a sparsity of 1, which says nothing of how they share what "
+            "stays; give one of them less."
+        )
     pairs = [(layer.size, 1 - targets[layer.name]) for layer in layers]
     whole = sum(size for size, _ in pairs)
 

@@ -19,7 +19,10 @@ SOURCE = (
     "Xu, Wang, Chen, Geng, Lin, Yang, Wu, Li, Lin: LPViT: Low-Power Semi-structured Pruning for "
     "Vision Transformers. ECCV 2024"
 )
-HELP = "Tiles of R rows and C columns go whole, such as block:4x4, to any amount."
+HELP = (
+    "Tiles of R rows and C columns go whole, such as block:4x4, to any amount; those at the end of "
+    "a matrix may be smaller, and the last one to go may go in part."
+)
 FORM = r"block:.*"
 METAVAR = "block:RxC"
 LABEL = "block:RxC (block:4x4)"

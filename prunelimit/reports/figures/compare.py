@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from ..drawing import (
     GREY,
     ORANGE,
     canvas,
+    counted_out,
     key,
+    least_kept,
     looks,
     plain,
     score_axis,
@@ -47,8 +50,10 @@ def plot_compare(
         OutputError: ``path`` cannot be written.
     """
     points = [p for m in result.methods for p in m.curve if p.sparsity < 1]
-    floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
-    accuracies = [result.dense.accuracy, *(p.accuracy for p in points)]
+    marked = [result.limit.sparsity] + ([] if one_shot is None else [one_shot.sparsity])
+    floor = least_kept((p.sparsity for p in points), marked)
+    known = [p.accuracy for p in points if math.isfinite(p.accuracy)]
+    accuracies = [result.dense.accuracy, *known]
     place = score_place(result.data, accuracies)
     limit, stroke = result.limit, paper().stroke
     styles = looks(method.method for method in result.methods)
@@ -57,14 +62,13 @@ def plot_compare(
         axes.axvspan(high, low, color=ORANGE, alpha=0.25, linewidth=0)
         axes.axvline(
             max(1 - limit.sparsity, floor), color=ORANGE, linewidth=2 * stroke,
-            label=f"predicted limit {interval(limit.sparsity, limit.interval)}",
+            clip_on=False, label=f"predicted limit {interval(limit.sparsity, limit.interval)}",
         )  # fmt: skip
         if one_shot is not None:
             axes.axvline(
                 max(1 - one_shot.sparsity, floor), color=ORANGE, linewidth=2 * stroke,
-                linestyle="-.",
-                label="predicted one-shot threshold "
-                f"{interval(one_shot.sparsity, one_shot.interval)}",
+                linestyle="-.", clip_on=False,
+                label=f"predicted plain {interval(one_shot.sparsity, one_shot.interval)}",
             )  # fmt: skip
         axes.axhline(place(result.dense.accuracy), color=GREY, linewidth=0.8)
         for method in result.methods:
@@ -76,6 +80,7 @@ def plot_compare(
                 color=look.colour, marker=look.marker, linestyle=look.line,
                 linewidth=1.3 * stroke, markersize=4.5 * stroke, label=plain(method.method),
             )  # fmt: skip
+        counted_out(axes, len(points) - len(known))
         score_axis(axes, result.data, accuracies, 0.6 * paper().height(5.2))
         sparsity_axis(axes, floor)
         titled(axes, f"Methods on {plain(result.model.spec)}, {plain(result.data.spec)}")

@@ -12,7 +12,19 @@ from matplotlib.ticker import FuncFormatter
 
 from ... import plugins
 from ...results.types import Limit, PredictResult
-from ..drawing import BLACK, BLUE, GREEN, GREY, ORANGE, RED, canvas, key, plain, titled
+from ..drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    canvas,
+    key,
+    plain,
+    require_numbers,
+    titled,
+)
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import percent, unit
@@ -37,6 +49,9 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
     limit, prunable = result.limit, result.model.prunable
     sparsity = np.array([point.sparsity for point in result.curve])
     radius = np.array([point.radius for point in result.curve])
+    require_numbers(
+        "a width or a radius", [*radius, *(p.width for p in result.curve), limit.radius]
+    )
     removed = sparsity * prunable
     width = np.array([point.width for point in result.curve])
     at = limit.sparsity * prunable
@@ -50,9 +65,10 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         label = f"{100 * limit.confidence:g}% interval"
         axes.axhspan(low, high, color=ORANGE, alpha=0.35, linewidth=0, label=label)
         label = f"removable at radius R ({plain(plugins.label('formula', limit.formula))})"
-        axes.plot(radius, width, color=BLUE, linewidth=2 * stroke, label=label)
+        mark = "." if len(radius) == 1 else ""
+        axes.plot(radius, width, color=BLUE, linewidth=2 * stroke, marker=mark, label=label)
         axes.plot(
-            radius, removed, color=GREEN, linewidth=2 * stroke, linestyle="--",
+            radius, removed, color=GREEN, linewidth=2 * stroke, linestyle="--", marker=mark,
             label="removed at radius R, m(R)",
         )  # fmt: skip
         axes.plot([limit.radius], [at], "o", color=RED, markersize=9 * stroke, zorder=5,

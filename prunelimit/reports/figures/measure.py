@@ -15,15 +15,18 @@ from ..drawing import (
     ORANGE,
     Look,
     canvas,
+    counted_out,
     error_bars,
     key,
+    least_kept,
     looks,
+    loss_axis,
+    numbers,
     plain,
     score_axis,
     score_place,
     sparsity_axis,
     titled,
-    wrapped,
 )
 from ..figure import ReportFigure
 from ..paper import paper
@@ -54,8 +57,11 @@ def plot_measure(
     dense = results[0].dense
     target = dense.loss + results[0].epsilon.value
     curves = [p for r in results for p in r.curve if p.sparsity < 1]
-    floor = max(min((1 - p.sparsity for p in curves), default=0.01) / 1.3, 1e-4)
-    data, scores = results[0].data, [p.accuracy for p in curves]
+    marked = [] if predicted is None else [sparsity for _, sparsity, *_ in _numbers(predicted)]
+    floor = least_kept((p.sparsity for p in curves), marked)
+    data = results[0].data
+    known = [p for p in curves if numbers(p)]
+    scores = [p.accuracy for p in known]
     place = score_place(data, scores)
     styles = looks(result.method for result in results)
     stroke = paper().stroke
@@ -64,7 +70,7 @@ def plot_measure(
     with canvas(path, 2, 6.8, sharex=True) as (figure, (upper, lower)):
         for result in results:
             look = styles[result.method]
-            points = [p for p in result.curve if 1 - p.sparsity >= floor]
+            points = [p for p in result.curve if numbers(p) and 1 - p.sparsity >= floor]
             kept = [1 - p.sparsity for p in points]
             errors = [place(p.accuracy) for p in points]
             style: dict[str, Any] = {
@@ -94,12 +100,12 @@ def plot_measure(
             level = f"{100 * _confidence(results[0]):g}%"
             samples = f"{results[0].data.test_samples:,}"
             upper.plot([], [], " ", label=f"bars: {level} sampling error of {samples} test samples")
+        counted_out(upper, len(curves) - len(known))
         tall = paper().height(6.8) / 2.6
         score_axis(upper, data, scores, tall)
         of = unit(data)
-        label = "mean training loss" + (f",{of}" if of else "") + " (log)"
-        lower.set_ylabel(wrapped(label, tall / paper().width))
-        lower.set_yscale("log")
+        label = "mean training loss" + (f",{of}" if of else "")
+        loss_axis(lower, label, [target, *(p.loss for p in known)], tall)
         sparsity_axis(lower, floor)
         titled(
             upper, f"Sparsity of {plain(results[0].model.spec)} on {plain(results[0].data.spec)}"
@@ -113,18 +119,28 @@ def _confidence(result: MeasureResult) -> float:
     return found if isinstance(found, float) and 0 < found < 1 else 0.95
 
 
-def _predictions(predicted: PredictResult, upper: Axes, lower: Axes, floor: float) -> None:
-    """The limit, and the threshold in one shot, each with its interval."""
-    stroke = 2 * paper().stroke
+def _numbers(
+    predicted: PredictResult,
+) -> list[tuple[str, float, tuple[float, float], str]]:
+    """Name, sparsity, interval and line of what was predicted."""
     numbers = [("limit", predicted.limit.sparsity, predicted.limit.interval, "-")]
     if predicted.one_shot is not None:
         plainly = predicted.one_shot
-        numbers.append(("one-shot threshold", plainly.sparsity, plainly.interval, "-."))
-    for name, sparsity, bounds, line in numbers:
+        numbers.append(("plain", plainly.sparsity, plainly.interval, "-."))
+    return numbers
+
+
+def _predictions(predicted: PredictResult, upper: Axes, lower: Axes, floor: float) -> None:
+    """Limit and plain, each with its interval."""
+    stroke = 2 * paper().stroke
+    for name, sparsity, bounds, line in _numbers(predicted):
         low, high = (max(1 - bound, floor) for bound in bounds)
         for axes in (upper, lower):
             axes.axvspan(high, low, color=ORANGE, alpha=0.25, linewidth=0)
-            axes.axvline(max(1 - sparsity, floor), color=ORANGE, linewidth=stroke, linestyle=line)
+            axes.axvline(
+                max(1 - sparsity, floor), color=ORANGE, linewidth=stroke, linestyle=line,
+                clip_on=False,
+            )  # fmt: skip
         upper.plot(
             [], [], color=ORANGE, linewidth=stroke, linestyle=line,
             label=f"predicted {name} {interval(sparsity, bounds)}",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ...results.types import PredictResult
-from ..drawing import BLACK, BLUE, GREY, RED, canvas, key, plain, sparsity_axis, titled
+from ..drawing import BLACK, BLUE, GREY, RED, canvas, key, least_kept, plain, sparsity_axis, titled
 from ..figure import ReportFigure
 from ..paper import paper
+from ..words import unit
 
 NAME = "path"
 ORDER = 6
@@ -29,7 +31,7 @@ def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
         OutputError: ``path`` cannot be written.
     """
     points = [each for each in result.reliability.path if each.sparsity < 1]
-    floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
+    floor = least_kept(p.sparsity for p in points)
     stroke = paper().stroke
     lines = (
         ("actual", [p.loss_rise for p in points], BLACK, "o", "-"),
@@ -42,7 +44,8 @@ def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
             seen = [(1 - p.sparsity, y) for p, y in zip(points, rises, strict=True) if y > 0]
             axes.plot(
                 [x for x, _ in seen], [y for _, y in seen], color=colour, marker=marker,
-                linestyle=line, linewidth=1.4 * stroke, markersize=5 * stroke, label=label,
+                linestyle=line, linewidth=1.4 * stroke, markersize=5 * stroke,
+                label=label if seen else f"{label}: never above zero",
             )  # fmt: skip
         axes.axhline(result.epsilon.value, color=GREY, linewidth=0.8)
         axes.annotate(
@@ -50,9 +53,11 @@ def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
             fontsize=paper().small, color=GREY,
         )  # fmt: skip
         axes.set_yscale("log")
-        highest = max([result.epsilon.value, *(y for _, each, *_ in lines for y in each)])
+        rises = [y for _, each, *_ in lines for y in each if math.isfinite(y)]
+        highest = max([result.epsilon.value, *rises])
         axes.set_ylim(min(1e-4 * highest, 0.1 * result.epsilon.value), 3 * highest)
-        axes.set_ylabel("loss rise, nats (log)")
+        of = unit(result.data)
+        axes.set_ylabel("loss rise" + (f",{of}" if of else "") + " (log)")
         sparsity_axis(axes, floor)
         titled(
             axes,

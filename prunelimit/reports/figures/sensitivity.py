@@ -8,13 +8,19 @@ from matplotlib.figure import Figure
 
 from ...results.sensitivity import LayerCurve, SensitivityResult
 from ..drawing import (
+    COLOURS,
     GREY,
     canvas,
+    counted_out,
     key,
+    least_kept,
     looks,
+    loss_axis,
+    numbers,
     plain,
     score_axis,
     score_place,
+    short_names,
     sparsity_axis,
     titled,
     wrapped,
@@ -30,6 +36,8 @@ HELP = "Accuracy and loss where one layer alone is pruned, layer by layer."
 OF = ("sensitivity",)
 
 __all__ = ["FIGURE", "plot_sensitivity"]
+
+LOOKS = tuple(each for each in COLOURS if each != GREY)
 
 NAMED = 8
 """Layers that have a look of their own, the most sensitive first; others are grey."""
@@ -48,14 +56,23 @@ def plot_sensitivity(result: SensitivityResult, path: Path | None = None) -> Fig
     named, others = ranked[:NAMED], ranked[NAMED:]
     unknown = [each for each in result.layers if not each.measured and each.curve == ()]
     points = [p for each in ranked for p in each.curve if p.sparsity < 1]
-    floor = max(min((1 - p.sparsity for p in points), default=0.01) / 1.3, 1e-4)
-    scores = [result.dense.accuracy, *(p.accuracy for p in points)]
-    place, styles = score_place(result.data, scores), looks(each.name for each in named)
+    floor = least_kept(p.sparsity for p in points)
+    known = [p for p in points if numbers(p)]
+    scores = [result.dense.accuracy, *(p.accuracy for p in known)]
+    place, styles = score_place(result.data, scores), looks((x.name for x in named), LOOKS)
+    letters = paper().letters(0.7, paper().small)
+    shown_as = dict(
+        zip(
+            (each.name for each in result.layers),
+            short_names([each.name for each in result.layers], letters),
+            strict=True,
+        )
+    )
     stroke = paper().stroke
     with canvas(path, 2, 6.8, sharex=True) as (figure, (upper, lower)):
 
         def line(layer: LayerCurve, label: str | None, **style: object) -> None:
-            shown = [p for p in layer.curve if 1 - p.sparsity >= floor]
+            shown = [p for p in layer.curve if numbers(p) and 1 - p.sparsity >= floor]
             kept = [1.0, *(1 - p.sparsity for p in shown)]
             values = [result.dense.accuracy, *(p.accuracy for p in shown)]
             upper.plot(kept, [place(v) for v in values], label=label, **style)
@@ -78,7 +95,7 @@ def plot_sensitivity(result: SensitivityResult, path: Path | None = None) -> Fig
         for layer in named:
             look = styles[layer.name]
             line(
-                layer, plain(layer.name), color=look.colour, marker=look.marker,
+                layer, shown_as[layer.name], color=look.colour, marker=look.marker,
                 linestyle=look.line, linewidth=1.3 * stroke, markersize=3.5 * stroke,
             )  # fmt: skip
         upper.axhline(place(result.dense.accuracy), color=GREY, linewidth=0.8)
@@ -90,15 +107,16 @@ def plot_sensitivity(result: SensitivityResult, path: Path | None = None) -> Fig
         if others:
             upper.plot([], [], color=GREY, linewidth=0.6 * stroke, label=f"{len(others)} others")
         for layer in unknown[:3]:
-            upper.plot([], [], " ", label=f"{plain(layer.name)}: {layer.why}")
+            upper.plot([], [], " ", label=f"{shown_as[layer.name]}: {layer.why}")
         if len(unknown) > 3:
             upper.plot([], [], " ", label=f"{len(unknown) - 3} more without a line")
+        counted_out(upper, len(points) - len(known))
         tall = paper().height(6.8) / 2.6
         score_axis(upper, result.data, scores, tall)
         of = unit(result.data)
-        label = "mean training loss" + (f",{of}" if of else "") + " (log)"
-        lower.set_ylabel(wrapped(label, tall / paper().width))
-        lower.set_yscale("log")
+        label = "mean training loss" + (f",{of}" if of else "")
+        target = result.dense.loss + result.epsilon.value
+        loss_axis(lower, label, [result.dense.loss, target, *(p.loss for p in known)], tall)
         sparsity_axis(lower, floor)
         lower.set_xlabel(wrapped("sparsity of one layer, % of its weights (log of what survives)"))
         what = f"Each layer of {plain(result.model.spec)} alone, on {plain(result.data.spec)}"

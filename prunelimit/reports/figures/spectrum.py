@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ...results.types import SpectrumResult
-from ..drawing import BLUE, GREY, canvas, plain, thinned, titled
+from ..drawing import BLUE, GREY, canvas, plain, require_numbers, thinned, titled
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import count, matrix, percent
@@ -33,8 +33,11 @@ def plot_spectrum(result: SpectrumResult, path: Path | None = None) -> Figure:
     """
     values = np.concatenate([np.asarray(each) for each in result.ritz_values])
     weights = np.concatenate([np.asarray(each) for each in result.quadrature_weights])
+    require_numbers("an eigenvalue or its weight", [*values, *weights])
+    if not weights.sum() > 0:
+        raise ValueError("the weights add up to nothing")
     weights = weights / weights.sum()
-    largest = max(float(np.abs(values).max()), 1e-300)
+    largest = float(np.abs(values).max()) or 1.0
     flat = 1e-6 * largest
 
     def place(x: np.ndarray) -> np.ndarray:
@@ -57,7 +60,7 @@ def plot_spectrum(result: SpectrumResult, path: Path | None = None) -> Figure:
             linewidth=0.7,
         )  # fmt: skip
         axes.set_yscale("log")
-        axes.set_ylim(floor, None)
+        axes.set_ylim(floor, 20 * max(float(heights.max()), 10 * floor))  # the note has the top
         axes.set_ylabel("share of eigenvalues per decade (log)")
         top = int(np.ceil(np.log10(largest)))
         ticks = [0.0] + [s * 10.0**k for k in range(top - 6, top + 1) for s in (-1, 1)]

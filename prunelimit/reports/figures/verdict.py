@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...errors import UsageError
 from ...results.types import CheckResult
-from ..drawing import BLUE, ORANGE, canvas, key, plain, titled
+from ..drawing import BLUE, ORANGE, canvas, key, plain, require_numbers, titled
 from ..figure import ReportFigure
 from ..paper import paper
 
@@ -44,6 +44,7 @@ def plot_verdict(results: Sequence[CheckResult], path: Path | None = None) -> Fi
         ):
             values = [100 * getattr(each, name) for each in found]
             bounds = [getattr(each, f"{name}_interval") for each in found]
+            require_numbers(f"a {name} sparsity", [*values, *(x for pair in bounds for x in pair)])
             sides = [
                 [max(0.0, v - 100 * low) for v, (low, _) in zip(values, bounds, strict=True)],
                 [max(0.0, 100 * high - v) for v, (_, high) in zip(values, bounds, strict=True)],

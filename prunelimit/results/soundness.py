@@ -1,0 +1,139 @@
+"""Whether the numbers of a result make sense: a file may have been written by anybody.
+
+Accuracies and losses may be no number, as those of a network that is broken are. Sparsities may
+not, and every interval holds what it is about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from ..errors import InputError
+from .serialization import from_json
+
+__all__ = ["read", "require_sound"]
+
+T = TypeVar("T")
+
+FRACTIONS = frozenset(
+    (
+        "sparsity", "sparsity_of_all", "density", "holds", "plain", "limit", "predicted",
+        "measured", "pruned_sparsity",
+    )
+)  # fmt: skip
+"""Fields that are shares of weights."""
+
+RANGES = frozenset(
+    (
+        "interval", "band", "expected", "plain_interval", "limit_interval", "predicted_interval",
+        "measured_interval",
+    )
+)  # fmt: skip
+"""Fields with a low and a high end."""
+
+COUNTS = frozenset(
+    (
+        "parameters", "free", "prunable", "excluded", "samples", "test_samples", "classes", "kept",
+        "nonzero", "weights", "zeros", "entries", "tensors", "bytes",
+    )
+)  # fmt: skip
+"""Fields that count something."""
+
+SLACK = 1e-9
+"""What the last bits of a fraction may be off."""
+
+
+def read(kind: type[T], document: Any, where: str) -> T:
+    """The result that a file holds, once its numbers are known to make sense.
+
+    Raises:
+        InputError: the document is of another schema, a field is missing or of a wrong type, or a
+            number makes no sense.
+    """
+    result = from_json(kind, document, where)
+    require_sound(result, where)
+    return result
+
+
+def require_sound(result: Any, where: str) -> None:
+    """Refuse numbers that no command writes; ``where`` names the file.
+
+    Raises:
+        InputError: a share of weights is not from 0 to 1, an interval is reversed or does not hold
+            its number, a count is negative, or an accuracy is no fraction.
+    """
+    accuracy = getattr(getattr(result, "data", None), "metric", "") == "accuracy"
+    for place, owner, field, value in _fields(result, ""):
+        said = f"{where} is not sound: {place} is {_spelled(value)}"
+        if field in FRACTIONS and _number(value) and not -SLACK <= value <= 1 + SLACK:
+            raise InputError(f"{said}, which is no fraction from 0 to 1; {REMEDY}.")
+        scored = accuracy and field in ("accuracy", "accuracy_before", "accuracy_after")
+        if scored and not (math.isnan(value) or -SLACK <= value <= 1 + SLACK):
+            raise InputError(f"{said}, which is no fraction from 0 to 1; {REMEDY}.")
+        if field in COUNTS and _number(value) and value < 0:
+            raise InputError(f"{said}, and nothing is counted below zero; {REMEDY}.")
+        if field in RANGES and value is not None:
+            _require_range(owner, field, value, said)
+
+
+REMEDY = "run the command that wrote it again"
+
+
+def _require_range(owner: Any, field: str, ends: tuple[float, float], said: str) -> None:
+    low, high = ends
+    about = _subject(owner, field)
+    share = field != "interval" or about in FRACTIONS
+    value = None if about is None else getattr(owner, about)
+    if share and not all(-SLACK <= end <= 1 + SLACK for end in ends):
+        raise InputError(f"{said}, of which an end is no fraction from 0 to 1; {REMEDY}.")
+    if low > high + SLACK * max(1.0, abs(high)):
+        raise InputError(f"{said}, whose ends are the wrong way round; {REMEDY}.")
+    slack = SLACK * max(1.0, abs(low), abs(high))
+    if value is not None and (value < low - slack or value > high + slack):
+        raise InputError(f"{said}, and {about} is {_spelled(value)}, outside of it; {REMEDY}.")
+
+
+def _subject(owner: Any, field: str) -> str | None:
+    """The field that an interval is about; None where the number may lie outside."""
+    if field in ("band", "expected"):
+        return None
+    if field != "interval":
+        return field.removesuffix("_interval")
+    for name in ("sparsity", "predicted", "value"):
+        # The sparsity of a tolerance is where it was read, and its interval that of the value.
+        if hasattr(owner, name) and not (name == "sparsity" and hasattr(owner, "value")):
+            return name
+    return None
+
+
+def _fields(owner: Any, place: str) -> Iterator[tuple[str, Any, str, Any]]:
+    """(place, owner, name, value) of every field below, provenance left out."""
+    if isinstance(owner, tuple):
+        for number, each in enumerate(owner):
+            if dataclasses.is_dataclass(each):
+                yield from _fields(each, f"{place}.{number}")
+        return
+    for field in dataclasses.fields(owner):
+        value = getattr(owner, field.name)
+        if field.name == "provenance":
+            continue
+        inner = f"{place}.{field.name}".lstrip(".")
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value, inner)
+            continue
+        yield inner, owner, field.name, value
+        if isinstance(value, tuple):
+            yield from _fields(value, inner)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(map(_spelled, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
