@@ -55,7 +55,8 @@ class Problem:
         ignore_index: Class of positions that do not count; -100 where it is left out.
         exclude: Regular expressions; modules with such names are kept as trained, never pruned.
         name: What results call the network and the data.
-        device: Device that everything is computed on, as torch names it.
+        device: Device that everything is computed on: "auto" (a GPU where there is one), "cpu",
+            "cuda", "cuda:1", "mps", or another that torch names.
         dtype: "float32" or "float64": what everything is computed in.
         batch_size: Samples per forward pass; changes memory and time, never the result.
         workers: Processes that load data.

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide
 from ..errors import InputError, UsageError
 from ..inputs.loss import Loss
 from ..inputs.problem import Problem, SampleLoss, Split
@@ -148,7 +149,7 @@ def own_losses(dense: Tensor, seed: int, axis: int = 1) -> Tensor:
     They stand for the losses that the tolerance is read from, and need no labels; (n,), float64.
     """
     draws = generator(seed, "labels")
-    logs = dense.double().log_softmax(axis).movedim(axis, -1).cpu()
+    logs = wide(dense).log_softmax(axis).movedim(axis, -1).cpu()
     rows = logs.flatten(0, -2)
     drawn = torch.multinomial(rows.exp(), 1, generator=draws)
     return -rows.gather(1, drawn).view(len(dense), -1).mean(1)

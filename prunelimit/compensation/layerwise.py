@@ -22,6 +22,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide, wide_device
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
 from .student import fill
@@ -150,8 +151,9 @@ def _fit(
     groups = getattr(layer, "groups", 1)
     outputs = kept.shape[0] // groups
     size = kept[0].numel()
-    gram = torch.zeros(groups, size + 1, size + 1, dtype=torch.float64, device=kept.device)
-    cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=kept.device)
+    where = wide_device(kept.device)
+    gram = torch.zeros(groups, size + 1, size + 1, dtype=torch.float64, device=where)
+    cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=where)
     wanted = max(ROWS, ROWS_PER_WEIGHT * size)
     offset = layer.bias.detach() if layer.bias is not None and not free else None
     rows = taken = 0
@@ -168,8 +170,8 @@ def _fit(
                 patches = _patches(layer, given, chosen)
                 aims = _aims(layer, target, chosen, offset)
                 patches = torch.cat([patches, patches.new_ones(*patches.shape[:2], 1)], -1)
-                gram += (patches.transpose(1, 2) @ patches).double()
-                cross += (patches.transpose(1, 2) @ aims).double()
+                gram += wide(patches.transpose(1, 2) @ patches)
+                cross += wide(patches.transpose(1, 2) @ aims)
                 rows += patches.shape[1]
             taken += len(inputs)
             if rows >= wanted and taken >= LEAST_SAMPLES:

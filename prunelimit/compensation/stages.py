@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..devices import wide
 from ..errors import UsageError
 from ..inputs.loss import Loss, is_cross_entropy
 from ..inputs.problem import Problem, Split
@@ -290,7 +291,7 @@ class Compensator:
             stage = Stage(removed, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
-        radius = float(self._dense.masked_fill(kept, 0).double().norm())
+        radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
         damping = natural_damping(self.epsilon, radius) * state.damping_scale
         fit = self.windows.at(state.solves)
         unmoved, cut = cut, self._fitted(cut, kept, fit)

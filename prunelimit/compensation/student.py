@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..curvature import CurvatureProduct
+from ..devices import wide, wide_device
 from ..inputs.problem import Problem, SampleLoss
 from .batch_norm import norm_layers, recalibrated, statistics
 from .calibration import Calibration
@@ -91,11 +92,12 @@ class Student:
     ) -> float:
         self.fill(weights, buffers)
         loss: SampleLoss = problem.loss
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=wide_device(problem.device))
         with torch.no_grad():
             for inputs, dense in split.batches(problem.batch_size):
-                total += float(loss(self._model(inputs).double(), dense.double()).sum())
-        return total / len(split) if math.isfinite(total) else math.inf
+                total += loss(wide(self._model(inputs)), wide(dense)).sum()
+        found = float(total)
+        return found / len(split) if math.isfinite(found) else math.inf
 
 
 def fill(model: nn.Module, problem: Problem, weights: Tensor, buffers: dict[str, Tensor]) -> None:

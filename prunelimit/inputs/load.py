@@ -223,7 +223,8 @@ def problem_from_module(
     """
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"`batch_size` is {batch_size}; give 1 or more.")
-    where, kind = device_of(device), dtype_of(dtype)
+    where = device_of(device)
+    kind = dtype_of(dtype, where)
     splits = [split_of(each, device=where, dtype=kind, workers=workers) for each in (train, test)]
     network = prepared(copied(model), "The network", splits[0], where, kind)
     fold_network(network)
@@ -263,7 +264,8 @@ def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn
             classes=classes,
             arguments=parse_arguments(model.model_arg),
         )
-        device, dtype = device_of(run.device), dtype_of(run.dtype)
+        device = device_of(run.device)
+        dtype = dtype_of(run.dtype, device)
         return prepared(network, model.model, data.train, device, dtype)
 
 
@@ -364,7 +366,8 @@ def _loaded(
     notices: Iterable[str] = (),
 ) -> Loaded:
     assert model.model is not None
-    device, dtype = device_of(run.device), dtype_of(run.dtype)
+    device = device_of(run.device)
+    dtype = dtype_of(run.dtype, device)
     fold_network(network)
     network = placed(network, device, dtype).eval()
     _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))

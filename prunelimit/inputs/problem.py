@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide
 from ..distributed import Group, ShardSpec
 from ..errors import InputError, NumericalError
 from .call import call
@@ -168,25 +169,25 @@ class Evaluation:
 
 
 def _scores(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether each sample is classified correctly, or the metric's score of it, on the CPU.
+    """Whether each sample is classified correctly, or the metric's score of it.
 
     Raises:
         InputError: the metric does not give one number per sample.
     """
     if problem.metric is None:
-        return (outputs.argmax(dim=-1) == targets).cpu()
-    scores = torch.as_tensor(problem.metric(outputs, targets)).detach().cpu()
+        return outputs.argmax(dim=-1) == targets
+    scores = torch.as_tensor(problem.metric(outputs, targets)).detach()
     if not isinstance(problem.metric, Metric) and scores.shape != (len(targets),):
         raise InputError(
             f"`metric` gives {tuple(scores.shape)} for {len(targets)} samples; let it give one "
             "number per sample."
         )
-    return scores if scores.dtype == torch.bool else scores.to(torch.float64)
+    return scores if scores.dtype == torch.bool else wide(scores)
 
 
 def _settled(problem: Problem, found: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, bool]:
     """The scores of all samples, none of them NaN or infinite, and whether they go by points."""
-    scores, metric = torch.cat(found), problem.metric
+    scores, metric = torch.cat(found).cpu(), problem.metric
     if scores.dtype == torch.bool:
         return scores, True
     if isinstance(metric, Metric):
@@ -194,7 +195,7 @@ def _settled(problem: Problem, found: list[Tensor], targets: list[Tensor]) -> tu
         worst = metric.worst
         scores = torch.where(torch.isfinite(scores), scores, worst)
         if metric.whole is not None:
-            scores = metric.whole(scores, torch.cat(targets).to(torch.float64))
+            scores = metric.whole(scores, torch.cat(targets).cpu().to(torch.float64))
         return scores, metric.points
     known = scores[torch.isfinite(scores)]
     points = bool(((known >= 0) & (known <= 1)).all())
@@ -228,22 +229,23 @@ def evaluate(
     with torch.no_grad():
         for inputs, targets in split.batches(problem.batch_size):
             outputs = problem.outputs(inputs, tensors)
-            losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
+            losses.append(wide(problem.loss(outputs, targets)))
             correct.append(_scores(problem, outputs, targets))
             if keeps:
-                wanted.append(targets.cpu())
+                wanted.append(targets)
             if curvatures:
-                bent.append(output_curvature(problem.loss, outputs, targets).cpu())
+                bent.append(output_curvature(problem.loss, outputs, targets))
             done += len(targets)
             if on_batch is not None:
                 on_batch(done)
-    per_sample = torch.cat(losses).numpy()
+    # Off the device once, not once per batch.
+    per_sample = torch.cat(losses).cpu().numpy()
     if weights is None and not np.isfinite(per_sample).all():
         first = int(np.flatnonzero(~np.isfinite(per_sample))[0])
         raise NumericalError(
             f"The loss is not finite on sample {first} (of {len(per_sample)}); "
             "check that sample and the network's weights."
         )
-    found = torch.cat(bent).numpy() if curvatures else None
+    found = torch.cat(bent).cpu().numpy() if curvatures else None
     scores, points = _settled(problem, correct, wanted)
     return Evaluation(per_sample, scores.numpy(), found, points)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...devices import wide
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ..criterion import Criterion, Scores
@@ -69,7 +70,7 @@ def _imp(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
             moving=mask,
         )
         done += 1
-        return prunable_part(problem, found).abs().to(torch.float64)
+        return wide(prunable_part(problem, found).abs())
 
     every = torch.ones(count, dtype=torch.bool, device=problem.device)
     places = removal_order(

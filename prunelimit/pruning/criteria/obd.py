@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...curvature.function import NetworkFunction
+from ...devices import wide, wide_device
 from ...errors import UsageError
 from ...inputs.loss import Loss
 from ...inputs.problem import Problem, Split
@@ -43,7 +44,9 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
     """
     function = NetworkFunction.of(problem, split)
     draws = generator(seed, "output signs")
-    total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
+    total = torch.zeros(
+        problem.layout.size, dtype=torch.float64, device=wide_device(problem.device)
+    )
     done = 0
     for inputs, targets, outputs in batches(problem, function, split):
         columns = _columns(problem, outputs, targets, _directions(outputs, draws))
@@ -101,7 +104,7 @@ def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
             return problem.loss(flat.view(1, *shape), y[None]).sum()
 
         hessians.append(torch.func.hessian(loss)(output.reshape(size)))
-    values, vectors = torch.linalg.eigh(torch.stack(hessians).to(torch.float64))
+    values, vectors = torch.linalg.eigh(wide(torch.stack(hessians)))
     roots: Tensor = vectors * values.clamp_min(0).sqrt()[:, None, :]
     return roots.to(outputs.dtype)
 
@@ -110,9 +113,7 @@ def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
     """h w^2 / 2 with h the diagonal of the GGN, the Levenberg-Marquardt approximation by which
     LeCun, Denker, Solla 1990 have none negative. For cross-entropy it needs no labels.
     """
-    saliency = (
-        0.5 * ggn_diagonal(problem, split, seed, progress) * problem.vector().to(torch.float64) ** 2
-    )
+    saliency = 0.5 * ggn_diagonal(problem, split, seed, progress) * wide(problem.vector()) ** 2
     return Scores(prunable_part(problem, saliency))
 
 

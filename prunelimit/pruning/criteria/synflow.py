@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...devices import wide
 from ...errors import InputError
 from ...inputs.call import call
 from ...inputs.problem import Problem, Split
@@ -109,7 +110,7 @@ class _Flow:
         self.twin = linear_twin(problem.model)
         inputs, _ = next(iter(split.batches(1)))
         self.inputs = mapped(_ones, inputs)
-        self.magnitudes = problem.vector().abs().to(torch.float64)
+        self.magnitudes = wide(problem.vector().abs())
         # The twin lost its norms, but the free parameters are none of theirs.
         self.names = set(dict(self.twin.named_parameters()))
 
