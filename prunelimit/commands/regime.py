@@ -183,7 +183,7 @@ def _network(loaded: Loaded, name: str, accuracy: float) -> RegimeNetwork:
     weights = problem.vector()[problem.prunable_mask()]
     return RegimeNetwork(
         name=name,
-        density=float((weights != 0).double().mean()),
+        density=float((weights != 0).cpu().double().mean()),
         accuracy=accuracy,
         temperature=_temperature(loaded.description),
     )

@@ -201,9 +201,9 @@ def _solved(
     used = size + 1 if bias is not None else size
     delta = RIDGE * float(gram.diagonal()[:size].mean()) + torch.finfo(gram.dtype).tiny
     found = torch.zeros(len(weights), used, dtype=gram.dtype, device=gram.device)
-    start = weights.double()
+    start, kept = wide(weights), kept.to(gram.device)
     if bias is not None:
-        start = torch.cat([start, bias.double()[:, None]], 1)
+        start = torch.cat([start, wide(bias)[:, None]], 1)
         kept = torch.cat([kept, kept.new_ones(len(kept), 1)], 1)
     counts = kept.sum(1)
     order = counts.argsort()
@@ -226,7 +226,7 @@ def _solved(
         row = found.new_zeros(len(chosen), used).scatter_(1, places, solved * inner)
         found[chosen] = row
     constant = found[:, size] if bias is not None else found.new_zeros(len(found))
-    return found[:, :size].to(weights.dtype), constant.to(weights.dtype)
+    return found[:, :size].to(weights), constant.to(weights)
 
 
 def _places(layer: nn.Module, outputs: Tensor) -> int:

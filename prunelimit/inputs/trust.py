@@ -292,7 +292,7 @@ def _check_lengths(
 def _in_float64(
     problem: Problem, inputs: Inputs, alone: list[Inputs], rows: Tensor
 ) -> tuple[Tensor, Tensor] | None:
-    """Outputs of the samples ``rows`` in company and alone; None where the network has no float64."""
+    """Outputs of the samples ``rows`` in company and alone; None without float64."""
 
     def exact(inputs: Inputs) -> Inputs:
         return mapped(lambda x: x.to(torch.float64) if x.is_floating_point() else x, inputs)

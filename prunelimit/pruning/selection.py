@@ -126,9 +126,7 @@ class Selection:
         plain = self.criterion.name == "magnitude"
         looks = plugins.find("allocation", self.allocation).of_network
         now = self.problem if plain and not looks else network()
-        scores = (
-            prunable_part(now, wide(weights).abs()) if plain else self._scored(weights, now)
-        )
+        scores = prunable_part(now, wide(weights).abs()) if plain else self._scored(weights, now)
         left = prunable_part(self.problem, kept).to(scores.device)
         # What is gone goes first, whatever a criterion makes of zeros.
         scores = self._ordered(now, torch.where(left, scores, -torch.inf))

@@ -188,7 +188,7 @@ class _Survivors:
                 gradient += torch.autograd.grad(losses.sum(), free)[0]
                 total += wide(losses.detach()).sum()
         samples = len(problem.train)
-        slope = gradient[self.places].to(torch.float64).cpu().numpy() / samples
+        slope = gradient[self.places].cpu().double().numpy() / samples
         loss = float(total) / samples
         self.spent += 1
         self._note(weights, loss)
@@ -211,7 +211,7 @@ def _lbfgs(survivors: _Survivors) -> None:
     history = int(max(3, min(HISTORY, HISTORY_BYTES // (16 * count))))
     while survivors.spent < survivors.passes:
         before = survivors.least
-        values = survivors.best[survivors.places].to(torch.float64).cpu().numpy()
+        values = survivors.best[survivors.places].cpu().double().numpy()
         options = {"maxcor": history, "maxfun": 10**9, "maxiter": 10**9, "ftol": 0, "gtol": 0}
         try:
             minimize(survivors.at, values, jac=True, method="L-BFGS-B", options=options)

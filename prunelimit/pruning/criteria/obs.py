@@ -138,6 +138,7 @@ class EmpiricalFisher:
         by one, as if the others stayed. Float64, (D,), exactly zero outside ``mask``.
         """
         start = wide(weights)
+        mask = mask.to(start.device)
         removed = start.masked_fill(mask, 0)
         # Survivors S: (damping I + G_S^T G_S / n) u = G_S^T G removed / n, by pushing through.
         solved = torch.linalg.solve(self._gram(mask), self._times(removed))
@@ -169,7 +170,7 @@ def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
     scores = wide(weights).square() / (2 * fisher.inverse_diagonal())
 
     def update(mask: Tensor) -> Tensor:
-        return fisher.compensated(weights, mask).to(problem.dtype)
+        return fisher.compensated(weights, mask).to(weights)
 
     return Scores(prunable_part(problem, scores), update)
 

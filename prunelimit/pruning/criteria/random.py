@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from ...devices import wide_device
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
-from ...devices import wide_device
 from ...randomness import generator
 from ..criterion import Criterion, Scores
 
