@@ -53,7 +53,7 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
         for start, found in pullbacks(problem, function, inputs, columns):
             progress("diagonal", done + start + len(found), len(split))
             # A chunk has few terms, none negative, so its own sum needs no float64.
-            total += found.square_().sum(dim=(0, 1))
+            total += found.square_().sum(dim=(0, 1)).to(total.device)
         done += len(targets)
     return total / len(split)
 
@@ -106,7 +106,7 @@ def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
         hessians.append(torch.func.hessian(loss)(output.reshape(size)))
     values, vectors = torch.linalg.eigh(wide(torch.stack(hessians)))
     roots: Tensor = vectors * values.clamp_min(0).sqrt()[:, None, :]
-    return roots.to(outputs.dtype)
+    return roots.to(outputs)
 
 
 def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:

@@ -33,7 +33,7 @@ def loss_gradient(problem: Problem, split: Split) -> Tensor:
         leaves = [p.detach().requires_grad_() for p in problem.parameters().values()]
         share = function.share(function.outputs(leaves, inputs), targets)
         pieces = torch.autograd.grad(share, leaves, materialize_grads=True)
-        total += torch.cat([piece.reshape(-1) for piece in pieces])
+        total += torch.cat([piece.reshape(-1) for piece in pieces]).to(total.device)
     return total
 
 

@@ -102,7 +102,8 @@ def linear_twin(model: nn.Module) -> nn.Module:
 
 def _ones(like: Tensor) -> Tensor:
     """Ones in the place of numbers; of a mask, that all counts."""
-    return torch.ones_like(like, dtype=None if like.dtype == torch.bool else torch.float64)
+    ones = torch.ones_like(like)
+    return ones if like.dtype == torch.bool else wide(ones)
 
 
 class _Flow:
