@@ -318,6 +318,13 @@ class RunConfig(Config):
     workers: int = option(
         0, "Processes that load data.", flags=("-j", "--workers"), metavar="N", within="0 or more"
     )
+    cache: str | None = option(
+        None,
+        "Folder in which the losses of the dense network are kept, for further commands on the "
+        "same checkpoint and data; changes no number, may be deleted at any time, takes 1 GiB at "
+        "most.",
+        metavar="DIR",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

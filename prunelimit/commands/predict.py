@@ -89,7 +89,7 @@ def predict(
             "training data": fingerprint(loaded.problem.train),
             **dataclasses.asdict(model),
             **dataclasses.asdict(data),
-            **dataclasses.asdict(run),
+            **dataclasses.asdict(dataclasses.replace(run, cache=None)),
             "curvature": curvature.curvature,
             "backend": curvature.backend,
             "basis": curvature.basis,
