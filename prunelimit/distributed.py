@@ -88,6 +88,14 @@ class Group:
         _MESHES.append(init_device_mesh(device.type, (self.size,)))
         return _MESHES[-1]
 
+    def of_first(self, tensor: Tensor) -> Tensor:
+        """The first process's ``tensor``, in all of them."""
+        if self.size == 1:
+            return tensor
+        found = tensor.detach().clone(memory_format=torch.contiguous_format)
+        _together(dist.broadcast, found, 0)
+        return found
+
     def barrier(self) -> None:
         """Until every process is here."""
         if self.size > 1:

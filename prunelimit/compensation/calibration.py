@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..devices import wide
+from ..distributed import Group
 from ..errors import InputError, UsageError
 from ..inputs.loss import Loss
 from ..inputs.problem import Problem, SampleLoss, Split
@@ -81,6 +82,13 @@ class Calibration:
         """The first ``count`` samples, whatever the seed: the order was drawn already."""
         count = min(count, len(self)) or len(self)
         return Calibration(SplitSubset(self._inputs, torch.arange(count)), self.dense[:count])
+
+    def own(self, group: Group) -> Calibration:
+        """This process's share of the samples."""
+        if group.size == 1:
+            return self
+        rows = torch.tensor(group.samples(len(self)))
+        return Calibration(SplitSubset(self._inputs, rows), self.dense[rows[0] : rows[-1] + 1])
 
     def problem(self, problem: Problem, model: nn.Module) -> Problem:
         """The problem by which ``model`` is judged on these samples."""

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..devices import wide
+from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.loss import Loss, is_cross_entropy
 from ..inputs.problem import Problem, Split
@@ -92,6 +93,9 @@ class Compensator:
     ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
     ``selection`` says which weights go (default: the smallest of all layers together).
 
+    The processes of ``group`` do the same stages and share the inputs of every solve and judgement;
+    layers are fitted, and statistics taken, by the first.
+
     ``products`` counts the curvature products spent, each over the inputs of one solve.
 
     The problem is unchanged. Everything is deterministic; :meth:`advance` may go on from a state
@@ -113,6 +117,7 @@ class Compensator:
         bn_recalibrate: int | None = None,
         selection: Selection | None = None,
         inputs: Split | None = None,
+        group: Group = ALONE,
         progress: Progress = silent,
     ) -> None:
         _check(cg_steps, stages, bn_recalibrate)
@@ -129,7 +134,8 @@ class Compensator:
         held = self.windows.held
         self.epsilon = _tolerance(problem, torch.cat([fit.dense, held.dense]), epsilon)
         wanted = RECALIBRATE if bn_recalibrate is None else bn_recalibrate
-        self.student = Student(problem, fit, held, wanted)
+        self.group = group
+        self.student = Student(problem, fit, held, wanted, group)
         self.prunable = int(problem.prunable_mask().sum())
         self._dense = problem.vector()
 
@@ -355,6 +361,7 @@ class Compensator:
         """The cut with its layers fitted one by one, where that is nearer: a start for the solve
         at the price of a few forward passes."""
         weights = layerwise(self.problem, cut.weights, kept, fit, buffers=cut.buffers)
+        weights = self.group.of_first(weights)
         found = Point(weights, cut.buffers, self.student.rise(weights, cut.buffers))
         return found if found.rise < cut.rise else cut
 
