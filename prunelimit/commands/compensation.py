@@ -63,7 +63,7 @@ def compensated(
     worker = compensator(problem, selection, config, epsilon, group=group, progress=progress)
     cost = worker.cost(remove)
     about = f"about {_duration(cost.seconds)}, {cost.products} products"
-    progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
+    progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of memory")
     owner = {
         "checkpoint": loaded.model_info.sha256,
         "training data": fingerprint(problem.train),

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..curvature import CurvatureProduct
+from ..curvature.memory import available_bytes
 from ..devices import wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
@@ -64,6 +66,9 @@ with. Below epsilon the model is taken to hold, as its damping has it."""
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
 
+FEW = 64
+"""Inputs by whose graphs memory is planned."""
+
 RECALIBRATE = 2_000
 """Inputs that give statistics of batch normalisation."""
 
@@ -71,8 +76,8 @@ RECALIBRATE = 2_000
 @dataclass(frozen=True)
 class Cost:
     """What pruning is going to take, about: ``stages`` (more with ``auto`` where cuts are steep),
-    ``products``, ``seconds`` (from the time of one forward pass) and ``bytes`` of vectors, beside
-    what products keep of the graphs."""
+    ``products``, ``seconds`` (from the time of one forward pass) and ``bytes`` that
+    the process is going to grow by at its peak."""
 
     stages: int
     products: int
@@ -162,7 +167,21 @@ class Compensator:
         passes += 10 * stages * (len(self.windows.held) + self.student.recalibrate)
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
+        bytes_taken += self._graphs()
         return Cost(stages, products, passes * self._forward, bytes_taken)
+
+    def _graphs(self) -> int:
+        """Bytes that a solve keeps of its graphs, about, by those of a few inputs."""
+        fit = self.windows.at(0)
+        few = fit.subset(FEW, 0)
+        assert isinstance(few, Calibration)
+        judged = few.fit_problem(self.problem, self.problem.model)
+        product = CurvatureProduct(judged, few, "ggn", route="double-backward")
+        room = available_bytes(self.problem.device) // 2
+        return (
+            min(room, product.kept_bytes * len(fit) // len(few) // self.group.size)
+            + product.batch_bytes
+        )
 
     def warnings(self, state: State) -> tuple[str, ...]:
         """What is to be known of ``state``: one sentence each, empty where all is well."""

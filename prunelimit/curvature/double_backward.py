@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..inputs import structure
 from ..inputs.structure import Inputs
 from .memory import storage_of
 from .operator import CurvatureOperator, Derivatives, Function
@@ -46,6 +47,9 @@ class DoubleBackward:
         """
         leaves = tuple(parameter.detach().requires_grad_() for parameter in self._parameters)
         own = {storage_of(_own(leaf))[0] for leaf in leaves}
+        # Rows of data that lie in memory anyway.
+        views = (*structure.leaves(inputs), targets)
+        own |= {storage_of(each)[0] for each in views if storage_of(each)[1] > each.nbytes}
         saved: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Any:
