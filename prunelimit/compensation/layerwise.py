@@ -27,7 +27,7 @@ from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
 from .student import fill
 
-__all__ = ["layerwise"]
+__all__ = ["layerwise", "working_bytes"]
 
 RIDGE = 1e-3
 """Share of the mean squared input by which survivors are pulled to the weights that are there."""
@@ -88,6 +88,18 @@ def layerwise(
         progress("fitting layers", place + 1, len(calls))
     found = {name: own[name].detach() for name in problem.layout.names}
     return problem.layout.flatten(found).masked_fill(~mask, 0)
+
+
+def working_bytes(problem: Problem, kept: float) -> int:
+    """Bytes of the largest systems, and of what solves them, where the fraction ``kept`` of every
+    row is left."""
+    found = 0
+    shapes = dict(zip(problem.layout.names, problem.layout.shapes, strict=True))
+    for name in problem.prunable:
+        longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
+        together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
+        found = max(found, 2 * torch.float64.itemsize * together * longest**2)
+    return found
 
 
 def _order(model: nn.Module, samples: Split) -> dict[str, int]:

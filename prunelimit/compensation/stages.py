@@ -36,7 +36,7 @@ from ..pruning.selection import Selection
 from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
-from .layerwise import layerwise
+from .layerwise import layerwise, working_bytes
 from .line_search import choose, trusted
 from .state import FIRST_STEP, Stage, State
 from .student import Point, Student, fill
@@ -167,7 +167,8 @@ class Compensator:
         passes += 10 * stages * (len(self.windows.held) + self.student.recalibrate)
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        bytes_taken += self._graphs()
+        # Layers are fitted before the solve, and their systems are gone by then.
+        bytes_taken += max(self._graphs(), working_bytes(self.problem, math.exp(-log / stages)))
         return Cost(stages, products, passes * self._forward, bytes_taken)
 
     def _graphs(self) -> int:
