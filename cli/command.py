@@ -160,6 +160,10 @@ class Command(click.Command):
         ctx.meta[_STDOUT] = sys.stdout
         try:
             with contextlib.redirect_stdout(sys.stderr), noted(bool(ctx.params.get("quiet"))):
+                if ctx.params.get("verbose") and ctx.params.get("device"):
+                    from prunelimit.devices import described
+
+                    click.echo(f"Device: {described(ctx.params['device'])}", err=True)
                 return super().invoke(ctx)
         except (PruneLimitError, click.ClickException, click.exceptions.Exit, click.Abort):
             if ctx.params.get("verbose"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunelimit.config import (
     CurvatureConfig,
@@ -31,6 +31,9 @@ from .options import (
 )
 from .outputs import Outputs
 from .spelling import spelled_result
+
+if TYPE_CHECKING:
+    from prunelimit.distributed import Group
 
 STRICT = flag(
     "Output", "--strict", "Exit with 4 when --amount auto rests on an unreliable estimate."
@@ -65,8 +68,21 @@ def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     among layers, --pattern which masks are allowed, --survivors what becomes of the rest. The
     amount is predicted unless it is given, or found by --within. Removed weights are zeros in the
     file: that takes less disk, but a CPU or GPU does not run an unstructured sparse network any
-    faster. Ctrl-C keeps the stages done, for --resume to go on from.
+    faster. Ctrl-C keeps the stages done, for --resume to go on from. Started by torchrun, processes
+    share the prediction and, for --survivors compensated and staged, the inputs of every stage.
     """
+    from prunelimit.distributed import join, local_device
+
+    with join(given["device"]) as group:
+        if group.rank > 0:  # the first process speaks for all
+            given = {**given, "json": False, "quiet": True}
+        given["device"] = local_device(given["device"], group)
+        _prune(checkpoint, output, resume, group, given)
+
+
+def _prune(
+    checkpoint: Path, output: Path, resume: bool, group: Group, given: dict[str, Any]
+) -> None:
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.prune import prune
     from prunelimit.reports.tables import prune_table
@@ -88,6 +104,7 @@ def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
             output,
             force=outputs.force,
             resume=resume,
+            group=group,
             progress=progress,
         )
     outputs.document(result)

@@ -308,10 +308,22 @@ class RunConfig(Config):
     seed: int = option(
         0, "Seed of everything random.", metavar="N", within="a number from 0 to 2^63 - 1"
     )
-    device: str = option("cpu", "Device, as torch names it.", metavar="DEVICE")
+    device: str = option(
+        "cpu",
+        "Device: auto (a GPU where there is one), cpu, cuda, cuda:N, mps, or another that torch "
+        "names.",
+        metavar="DEVICE",
+    )
     dtype: str = option("float32", "Floating-point type.", choices=("float32", "float64"))
     workers: int = option(
         0, "Processes that load data.", flags=("-j", "--workers"), metavar="N", within="0 or more"
+    )
+    cache: str | None = option(
+        None,
+        "Folder in which the losses of the dense network are kept, for further commands on the "
+        "same checkpoint and data; changes no number, may be deleted at any time, takes 1 GiB at "
+        "most.",
+        metavar="DIR",
     )
 
 

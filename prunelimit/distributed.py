@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .devices import chosen
 from .errors import PruneLimitError, UsageError
 
 __all__ = ["ALONE", "Group", "LostProcessError", "ShardSpec", "died", "join", "local_device"]
@@ -86,6 +87,14 @@ class Group:
 
         _MESHES.append(init_device_mesh(device.type, (self.size,)))
         return _MESHES[-1]
+
+    def of_first(self, tensor: Tensor) -> Tensor:
+        """The first process's ``tensor``, in all of them."""
+        if self.size == 1:
+            return tensor
+        found = tensor.detach().clone(memory_format=torch.contiguous_format)
+        _together(dist.broadcast, found, 0)
+        return found
 
     def barrier(self) -> None:
         """Until every process is here."""
@@ -204,10 +213,20 @@ ALONE = Group()
 
 
 def local_device(device: str, group: Group) -> str:
-    """``device``, and of several GPUs this process's own."""
-    if group.size > 1 and device == "cuda":
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return device
+    """``device``, and of several GPUs this process's own.
+
+    Raises:
+        UsageError: one GPU is named for several processes.
+    """
+    name = chosen(device)
+    if group.size == 1 or not name.startswith("cuda"):
+        return name
+    if name != "cuda":
+        raise UsageError(
+            f"{group.size} processes cannot all have {name}; give `device` cuda, and each has its "
+            "own."
+        )
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
 @contextmanager
@@ -219,9 +238,15 @@ def join(device: str, *, meshes: bool = False) -> Iterator[Group]:
     if size == 1 or "RANK" not in os.environ:
         yield ALONE
         return
-    cuda = device.startswith("cuda")
+    cuda = chosen(device).startswith("cuda")
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        here, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if here >= count:
+            raise UsageError(
+                f"Process {here} of this machine has no GPU, of which there are {count}; start as "
+                "many processes as GPUs, or give `device` cpu."
+            )
+        torch.cuda.set_device(here)
     if meshes:
         # DTensor imports it; after the group is made, it keeps that as a default argument of
         # functions, and with it the exchange's threads (see below).

@@ -20,6 +20,7 @@ ROOMS = (
     "config",
     "progress",
     "randomness",
+    "devices",
     "results",
     "storage",
     "distributed",

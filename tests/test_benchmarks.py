@@ -23,3 +23,22 @@ def test_it_loads_and_has_help(
     with pytest.raises(SystemExit) as ended:
         scope["main"]()
     assert ended.value.code == 0 and "usage:" in capsys.readouterr().out
+
+
+def test_the_one_for_gpus_refuses_a_cpu_and_runs_small_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (script,) = (each for each in SCRIPTS if each.stem == "gpu")
+    scope = runpy.run_path(str(script))
+    monkeypatch.setattr(sys, "argv", [script.name, "--device", "cpu"])
+    with pytest.raises(SystemExit, match="no accelerator"):
+        scope["main"]()
+    options = ("--samples", "40", "--repeats", "1", "--products", "30", "--steps", "2")
+    monkeypatch.setattr(sys, "argv", [script.name, "--device", "cpu", "--small", *options])
+    known = scope["networks"]
+    monkeypatch.setitem(
+        scope["main"].__globals__, "networks", lambda small: {"vit": known(small)["vit"]}
+    )
+    scope["main"]()
+    said = capsys.readouterr().out
+    assert all(f"vit, {work}: " in said for work in ("products", "limit", "stages"))

@@ -162,3 +162,76 @@ def test_alone_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [list(Group(rank, 4).samples(10)) for rank in range(4)]
     assert [sample for share in shares for sample in share] == list(range(10))
     assert {len(share) for share in shares} == {2, 3}
+
+
+STAGES = """
+import os
+import torch
+from prunelimit.compensation import student
+from prunelimit.compensation.stages import Compensator
+from prunelimit.distributed import join
+from prunelimit.inputs.load import problem_from_module
+
+torch.manual_seed(0)
+inputs = torch.randn(400, 8)
+both = inputs, (inputs @ torch.randn(8, 4)).argmax(1)
+network = torch.nn.Sequential(torch.nn.Linear(8, 12), torch.nn.Tanh(), torch.nn.Linear(12, 4))
+problem = problem_from_module(network, both, both, dtype="float64")
+counts = []
+inner = student.CurvatureProduct
+
+def counted(problem, split, *arguments, **options):
+    counts.append((len(split), options["count"]))
+    return inner(problem, split, *arguments, **options)
+
+student.CurvatureProduct = counted
+
+def run(group):
+    worker = Compensator(
+        problem, epsilon=0.05, calibration=200, cg_steps=4, stages=2, group=group
+    )
+    return worker, worker.advance(worker.begin(), 80)
+
+with join("cpu") as group:
+    worker, shared = run(group)
+    assert counts == [(75, 150)] * 2, counts  # each process multiplies by its own half
+    assert torch.equal(shared.weights, group.of_first(shared.weights))
+    products = worker.products
+from prunelimit.distributed import ALONE
+worker, alone = run(ALONE)
+assert products == worker.products
+assert torch.equal(alone.kept, shared.kept)
+torch.testing.assert_close(alone.weights, shared.weights, rtol=1e-6, atol=1e-9)
+assert abs(alone.rise - shared.rise) < 1e-9
+print("fine")
+"""
+
+
+def test_stages_share_their_inputs(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(STAGES)
+    outcome = torchrun(2, script)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.count("fine") == 2
+
+
+def test_torchrun_prunes_as_one_process_does(mortal: Path, tmp_path: Path) -> None:
+    from prunelimit.cli.main import main
+
+    spec = f"{mortal.with_name('network.py')}:make"
+    command = [
+        "prune", str(mortal), "-m", spec, "--amount", "0.7", "--survivors", "staged",
+        "--stages", "2", "--cg-steps", "4", "--calibration", "300", "--dtype", "float64",
+    ]  # fmt: skip
+    assert main([*command, "-q", "-o", str(tmp_path / "one.pt")]) == 0
+    together = torchrun(2, "-m", "prunelimit", *command, "--json", "-o", tmp_path / "two.pt")
+    assert together.returncode == 0, together.stderr
+    found = json.loads(together.stdout)  # one document, by the first process
+    assert found["method"] == "magnitude+staged"
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
+    for name, each in one.items():
+        torch.testing.assert_close(two[name], each, rtol=1e-4, atol=1e-6)
+        assert torch.equal(two[name] == 0, each == 0)
+    assert not (tmp_path / "two.pt.resume").exists()
+    refused = torchrun(2, "-m", "prunelimit", *command, "--force", "--shard", "parameters")
+    assert refused.returncode != 0 and "shares samples" in refused.stderr

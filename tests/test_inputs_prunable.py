@@ -178,7 +178,7 @@ def test_every_kind_is_counted_and_differentiated(name: str, kind: str) -> None:
     torch.manual_seed(0)
     problem = problem_of(make(), data)
     assert int(problem.prunable_mask().sum()) == prunable
-    with differentiable():
+    with differentiable(problem.model, problem.device):
         exact = dense_hessian(problem) if kind == "hessian" else dense_ggn(problem)
     product = CurvatureProduct(problem, problem.train, kind)
     vector = torch.randn(problem.layout.size, dtype=torch.float64)

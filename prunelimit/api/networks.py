@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..inputs.formats import write_network
 from ..results.types import Artifact, PruneResult, TrainResult
@@ -26,7 +26,11 @@ class _Network:
 
     def state_dict(self) -> dict[str, Any]:
         """The network's own: its tensors by name."""
-        return self.model.state_dict()
+        state = self.model.state_dict()
+        for name, each in state.items():
+            if isinstance(each, Tensor):
+                state[name] = each.cpu()
+        return state
 
     def save(self, path: str | Path, *, sparse: bool = False, force: bool = False) -> Artifact:
         """Write the network; the suffix says how.

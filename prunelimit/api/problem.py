@@ -55,11 +55,14 @@ class Problem:
         ignore_index: Class of positions that do not count; -100 where it is left out.
         exclude: Regular expressions; modules with such names are kept as trained, never pruned.
         name: What results call the network and the data.
-        device: Device that everything is computed on, as torch names it.
+        device: Device that everything is computed on: "auto" (a GPU where there is one), "cpu",
+            "cuda", "cuda:1", "mps", or another that torch names.
         dtype: "float32" or "float64": what everything is computed in.
         batch_size: Samples per forward pass; changes memory and time, never the result.
         workers: Processes that load data.
         seed: Seed of everything random.
+        cache: Folder in which the losses of the dense network are kept for the next time; it
+            changes no number, and may be deleted at any time.
 
     Raises:
         UsageError: nothing is left to prune, or a device, a type or an expression is unknown.
@@ -93,6 +96,7 @@ class Problem:
         batch_size: int | None = RunConfig.batch_size,
         workers: int = RunConfig.workers,
         seed: int = RunConfig.seed,
+        cache: str | Path | None = RunConfig.cache,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise UsageError(f"`model` is a {type(model).__name__}; give a torch.nn.Module.")
@@ -104,6 +108,7 @@ class Problem:
                 "batch_size": batch_size,
                 "workers": workers,
                 "seed": seed,
+                "cache": None if cache is None else str(cache),
             },
         )
         held = (exclude,) if isinstance(exclude, str) else tuple(exclude)
@@ -120,6 +125,7 @@ class Problem:
             seed=run.seed,
             device=run.device,
             dtype=run.dtype,
+            cache=run.cache,
         )
         loaded = live(problem, name, held)
         self._set(loaded, run, (), _dtypes(model))

@@ -10,6 +10,7 @@ from ..compensation.options import compensator
 from ..compensation.stages import Compensator
 from ..compensation.state import State
 from ..config import MethodConfig, PruneConfig, SurvivorConfig
+from ..distributed import ALONE, Group
 from ..inputs.load import Loaded
 from ..inputs.problem import Problem
 from ..inputs.splits import fingerprint
@@ -46,21 +47,23 @@ def compensated(
     epsilon: float | EpsilonRule,
     *,
     state: Path | None = None,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> Compensated:
     """``remove`` weights removed and the survivors moved.
 
-    The state after every stage lies at ``state``; one that is there already is gone on from.
+    The state after every stage lies at ``state``; one that is there already is gone on from, by all
+    processes of ``group``.
 
     Raises:
         UsageError: the state is of other inputs or options.
         InputError: it cannot be read.
     """
     problem = loaded.problem
-    worker = compensator(problem, selection, config, epsilon, progress=progress)
+    worker = compensator(problem, selection, config, epsilon, group=group, progress=progress)
     cost = worker.cost(remove)
     about = f"about {_duration(cost.seconds)}, {cost.products} products"
-    progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of vectors")
+    progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of memory")
     owner = {
         "checkpoint": loaded.model_info.sha256,
         "training data": fingerprint(problem.train),
@@ -74,9 +77,10 @@ def compensated(
     resumable = None if state is None else Resumable(state, "pruning", owner)
     left = None if resumable is None else resumable.restored(State.of, problem.device)
     start = worker.begin() if left is None else left
+    group.barrier()  # all have read it before the first writes
 
     def keep(reached: State) -> None:
-        if resumable is not None:
+        if resumable is not None and group.rank == 0:
             resumable.save(reached.document())
 
     found = worker.advance(start, remove, on_stage=keep)

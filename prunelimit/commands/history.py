@@ -30,7 +30,7 @@ from .provenance import Recorder
 
 __all__ = ["history"]
 
-NO_MATTER = ("batch_size", "workers", "device")
+NO_MATTER = ("batch_size", "workers", "device", "cache")
 """Options of a run that change no number, or hardly one."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from ..curvature import operator_of
@@ -90,7 +89,7 @@ def predict(
             "training data": fingerprint(loaded.problem.train),
             **dataclasses.asdict(model),
             **dataclasses.asdict(data),
-            **dataclasses.asdict(run),
+            **dataclasses.asdict(dataclasses.replace(run, cache=None)),
             "curvature": curvature.curvature,
             "backend": curvature.backend,
             "basis": curvature.basis,
@@ -200,7 +199,7 @@ def predict_loaded(
         budget.max_products = (budget.max_products - PATH_PRODUCTS) // (2 if beside else 1)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
-    magnitudes = path.weights[order].to(torch.float64).cpu().numpy()
+    magnitudes = path.weights[order].cpu().double().numpy()
     geometry = Geometry.of(problem.layout.size, magnitudes, epsilon.value)
     try:
         limits, sampled = find_limits(path, geometry, curvature, limit, budget, carried)

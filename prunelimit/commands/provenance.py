@@ -8,9 +8,12 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
+import torch
+
 from .. import __version__
 from ..config import Config, RunConfig, stage_of
 from ..curvature.memory import peak_bytes
+from ..devices import chosen
 from ..results.types import Provenance
 
 __all__ = ["Recorder"]
@@ -35,12 +38,15 @@ class Recorder:
     def finish(self) -> Provenance:
         """The provenance, with the time since the start and the process's peak memory."""
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        device = chosen(self._run.device)
+        if torch.cuda.is_available() and device.startswith("cuda"):
+            versions |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(device)}
         return Provenance(
             tool_version=__version__,
             command=self._command,
             created=self._created.isoformat(timespec="seconds"),
             seed=self._run.seed,
-            device=self._run.device,
+            device=device,
             versions={"python": platform.python_version(), **versions},
             wall_seconds=time.monotonic() - self.begin,
             peak_bytes=peak_bytes(),

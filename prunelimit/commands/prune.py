@@ -19,6 +19,7 @@ from ..config import (
     PruneConfig,
     RunConfig,
 )
+from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import Loaded, load
@@ -90,13 +91,15 @@ def prune(
     *,
     force: bool = False,
     resume: bool = False,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> PruneResult:
     """Write the pruned network of ``checkpoint`` to ``output``.
 
     Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method
     moves survivors. Moving them leaves its state after every stage at :func:`resume_path` until it
-    ends; ``resume`` goes on from there, to the same numbers.
+    ends; ``resume`` goes on from there, to the same numbers. All processes of ``group`` call this
+    alike and share the prediction and the moving of survivors; the first writes.
 
     Raises:
         UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, options
@@ -110,13 +113,19 @@ def prune(
     check_writable(output, force=force)
     resumable = config.method.moves and config.within is None
     state = resume_path(output) if resumable else None
-    if state is not None:
+    if curvature.shard != "samples" and group.size > 1:
+        raise UsageError(
+            "Pruning shares samples, not parameters; leave `shard` out, or give `amount` from a "
+            "prediction and start one process."
+        )
+    if state is not None and group.rank == 0:
         claim_or_discard(state, "pruning", resume=resume, force=force)
+    group.barrier()
     loaded = load(checkpoint, model, data, run)
     amount, reliability = config.amount, None
     if isinstance(amount, str) and not config.method.decided and config.within is None:
         inner = Recorder("predict", run, model, data, curvature, limit)
-        predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
+        predicted = predict_loaded(loaded, curvature, limit, inner, group=group, progress=progress)
         amount, reliability = predicted_amount(predicted, config)
     return prune_loaded(
         loaded,
@@ -128,6 +137,7 @@ def prune(
         reliability=reliability,
         force=force,
         state=state,
+        group=group,
         progress=progress,
     )
 
@@ -174,6 +184,7 @@ def prune_loaded(
     reliability: Reliability | None = None,
     force: bool = False,
     state: Path | None = None,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> PruneResult:
     """Remove ``amount``, a fraction of the prunable weights, from a problem loaded already.
@@ -192,10 +203,13 @@ def prune_loaded(
         limit,
         predicted=reliability is not None,
         state=state,
+        group=group,
         progress=progress,
     )
     given = {} if loaded.checkpoint is None else loaded.checkpoint.tensors
     result = pruned_result(loaded, pruned, config, given, recorder, reliability=reliability)
+    if group.rank > 0:
+        return result
     artifact = write_network(
         output,
         pruned_tensors(pruned, given),
@@ -283,12 +297,13 @@ def prune_problem(
     *,
     predicted: bool = False,
     state: Path | None = None,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> Pruned:
     """The pruned network alone, nothing evaluated on the test split and nothing written."""
     problem, epsilon = loaded.problem, limit.epsilon
     if config.within is not None:
-        found = sparsest(problem, config, epsilon, config.within, progress=progress)
+        found = sparsest(problem, config, epsilon, config.within, group=group, progress=progress)
         network = found.network
         within = Within(
             tolerance=config.within,
@@ -308,7 +323,7 @@ def prune_problem(
             None if moving is None or reached is None else described(moving, reached),
         )
     if config.method.moves:
-        return _compensated(loaded, config, amount, limit, predicted, state, progress)
+        return _compensated(loaded, config, amount, limit, predicted, state, group, progress)
     rule, target = goal(problem, config, epsilon, progress=progress)
     networks = Networks(
         problem,
@@ -331,6 +346,7 @@ def _compensated(
     limit: LimitConfig,
     predicted: bool,
     state: Path | None,
+    group: Group,
     progress: Progress,
 ) -> Pruned:
     problem, epsilon = loaded.problem, limit.epsilon
@@ -349,6 +365,7 @@ def _compensated(
         _count(selection, config, amount, predicted),
         rule,
         state=state,
+        group=group,
         progress=progress,
     )
     reached = found.state

@@ -203,7 +203,7 @@ def _network(loaded: Loaded, name: str) -> RegimeNetwork:
     weights = problem.vector()[problem.prunable_mask()]
     return RegimeNetwork(
         name=name,
-        density=float((weights != 0).double().mean()),
+        density=float((weights != 0).cpu().double().mean()),
         accuracy=math.nan,
         temperature=_temperature(loaded.description),
     )

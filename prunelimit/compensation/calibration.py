@@ -19,6 +19,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide
+from ..distributed import Group
 from ..errors import InputError, UsageError
 from ..inputs.loss import Loss
 from ..inputs.problem import Problem, SampleLoss, Split
@@ -80,6 +82,13 @@ class Calibration:
         """The first ``count`` samples, whatever the seed: the order was drawn already."""
         count = min(count, len(self)) or len(self)
         return Calibration(SplitSubset(self._inputs, torch.arange(count)), self.dense[:count])
+
+    def own(self, group: Group) -> Calibration:
+        """This process's share of the samples."""
+        if group.size == 1:
+            return self
+        rows = torch.tensor(group.samples(len(self)))
+        return Calibration(SplitSubset(self._inputs, rows), self.dense[rows[0] : rows[-1] + 1])
 
     def problem(self, problem: Problem, model: nn.Module) -> Problem:
         """The problem by which ``model`` is judged on these samples."""
@@ -148,7 +157,7 @@ def own_losses(dense: Tensor, seed: int, axis: int = 1) -> Tensor:
     They stand for the losses that the tolerance is read from, and need no labels; (n,), float64.
     """
     draws = generator(seed, "labels")
-    logs = dense.double().log_softmax(axis).movedim(axis, -1).cpu()
+    logs = wide(dense).log_softmax(axis).movedim(axis, -1).cpu()
     rows = logs.flatten(0, -2)
     drawn = torch.multinomial(rows.exp(), 1, generator=draws)
     return -rows.gather(1, drawn).view(len(dense), -1).mean(1)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..devices import wide
 from ..errors import UsageError
 
 __all__ = ["Iterate", "Solution", "natural_damping", "solve"]
@@ -76,7 +77,7 @@ def natural_damping(epsilon: float, radius: float) -> float:
 
 
 def _dot(first: Tensor, second: Tensor) -> float:
-    return float(first.double() @ second.double())
+    return float(wide(first) @ wide(second))
 
 
 def solve(

@@ -22,11 +22,12 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide, wide_device
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
 from .student import fill
 
-__all__ = ["layerwise"]
+__all__ = ["layerwise", "working_bytes"]
 
 RIDGE = 1e-3
 """Share of the mean squared input by which survivors are pulled to the weights that are there."""
@@ -87,6 +88,18 @@ def layerwise(
         progress("fitting layers", place + 1, len(calls))
     found = {name: own[name].detach() for name in problem.layout.names}
     return problem.layout.flatten(found).masked_fill(~mask, 0)
+
+
+def working_bytes(problem: Problem, kept: float) -> int:
+    """Bytes of the largest systems, and of what solves them, where the fraction ``kept`` of every
+    row is left."""
+    found = 0
+    shapes = dict(zip(problem.layout.names, problem.layout.shapes, strict=True))
+    for name in problem.prunable:
+        longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
+        together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
+        found = max(found, 2 * torch.float64.itemsize * together * longest**2)
+    return found
 
 
 def _order(model: nn.Module, samples: Split) -> dict[str, int]:
@@ -150,8 +163,9 @@ def _fit(
     groups = getattr(layer, "groups", 1)
     outputs = kept.shape[0] // groups
     size = kept[0].numel()
-    gram = torch.zeros(groups, size + 1, size + 1, dtype=torch.float64, device=kept.device)
-    cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=kept.device)
+    where = wide_device(kept.device)
+    gram = torch.zeros(groups, size + 1, size + 1, dtype=torch.float64, device=where)
+    cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=where)
     wanted = max(ROWS, ROWS_PER_WEIGHT * size)
     offset = layer.bias.detach() if layer.bias is not None and not free else None
     rows = taken = 0
@@ -168,8 +182,8 @@ def _fit(
                 patches = _patches(layer, given, chosen)
                 aims = _aims(layer, target, chosen, offset)
                 patches = torch.cat([patches, patches.new_ones(*patches.shape[:2], 1)], -1)
-                gram += (patches.transpose(1, 2) @ patches).double()
-                cross += (patches.transpose(1, 2) @ aims).double()
+                gram += wide(patches.transpose(1, 2) @ patches)
+                cross += wide(patches.transpose(1, 2) @ aims)
                 rows += patches.shape[1]
             taken += len(inputs)
             if rows >= wanted and taken >= LEAST_SAMPLES:
@@ -199,9 +213,9 @@ def _solved(
     used = size + 1 if bias is not None else size
     delta = RIDGE * float(gram.diagonal()[:size].mean()) + torch.finfo(gram.dtype).tiny
     found = torch.zeros(len(weights), used, dtype=gram.dtype, device=gram.device)
-    start = weights.double()
+    start, kept = wide(weights), kept.to(gram.device)
     if bias is not None:
-        start = torch.cat([start, bias.double()[:, None]], 1)
+        start = torch.cat([start, wide(bias)[:, None]], 1)
         kept = torch.cat([kept, kept.new_ones(len(kept), 1)], 1)
     counts = kept.sum(1)
     order = counts.argsort()
@@ -224,7 +238,7 @@ def _solved(
         row = found.new_zeros(len(chosen), used).scatter_(1, places, solved * inner)
         found[chosen] = row
     constant = found[:, size] if bias is not None else found.new_zeros(len(found))
-    return found[:, :size].to(weights.dtype), constant.to(weights.dtype)
+    return found[:, :size].to(weights), constant.to(weights)
 
 
 def _places(layer: nn.Module, outputs: Tensor) -> int:

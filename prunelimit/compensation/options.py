@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config import SurvivorConfig
+from ..distributed import ALONE, Group
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
@@ -21,6 +22,7 @@ def compensator(
     config: SurvivorConfig,
     epsilon: float | EpsilonRule,
     *,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> Compensator:
     """The :class:`~.stages.Compensator` that the options describe, for the masks of ``selection``.
@@ -38,5 +40,6 @@ def compensator(
         stages=1 if selection.method.survivors == "compensated" else config.stages,
         bn_recalibrate=config.bn_recalibrate,
         selection=selection,
+        group=group,
         progress=progress,
     )

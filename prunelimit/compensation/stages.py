@@ -23,6 +23,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..curvature import CurvatureProduct
+from ..curvature.memory import available_bytes
+from ..devices import wide
+from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.loss import Loss, is_cross_entropy
 from ..inputs.problem import Problem, Split
@@ -32,7 +36,7 @@ from ..pruning.selection import Selection
 from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
-from .layerwise import layerwise
+from .layerwise import layerwise, working_bytes
 from .line_search import choose, trusted
 from .state import FIRST_STEP, Stage, State
 from .student import Point, Student, fill
@@ -62,6 +66,9 @@ with. Below epsilon the model is taken to hold, as its damping has it."""
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
 
+FEW = 64
+"""Inputs by whose graphs memory is planned."""
+
 RECALIBRATE = 2_000
 """Inputs that give statistics of batch normalisation."""
 
@@ -69,8 +76,8 @@ RECALIBRATE = 2_000
 @dataclass(frozen=True)
 class Cost:
     """What pruning is going to take, about: ``stages`` (more with ``auto`` where cuts are steep),
-    ``products``, ``seconds`` (from the time of one forward pass) and ``bytes`` of vectors, beside
-    what products keep of the graphs."""
+    ``products``, ``seconds`` (from the time of one forward pass) and ``bytes`` that
+    the process is going to grow by at its peak."""
 
     stages: int
     products: int
@@ -90,6 +97,9 @@ class Compensator:
     batch normalisation wherever that lowers the divergence (None: up to 2,000, 0: they stay).
     ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
     ``selection`` says which weights go (default: the smallest of all layers together).
+
+    The processes of ``group`` do the same stages and share the inputs of every solve and judgement;
+    layers are fitted, and statistics taken, by the first.
 
     ``products`` counts the curvature products spent, each over the inputs of one solve.
 
@@ -112,6 +122,7 @@ class Compensator:
         bn_recalibrate: int | None = None,
         selection: Selection | None = None,
         inputs: Split | None = None,
+        group: Group = ALONE,
         progress: Progress = silent,
     ) -> None:
         _check(cg_steps, stages, bn_recalibrate)
@@ -128,7 +139,8 @@ class Compensator:
         held = self.windows.held
         self.epsilon = _tolerance(problem, torch.cat([fit.dense, held.dense]), epsilon)
         wanted = RECALIBRATE if bn_recalibrate is None else bn_recalibrate
-        self.student = Student(problem, fit, held, wanted)
+        self.group = group
+        self.student = Student(problem, fit, held, wanted, group)
         self.prunable = int(problem.prunable_mask().sum())
         self._dense = problem.vector()
 
@@ -155,7 +167,22 @@ class Compensator:
         passes += 10 * stages * (len(self.windows.held) + self.student.recalibrate)
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
+        # Layers are fitted before the solve, and their systems are gone by then.
+        bytes_taken += max(self._graphs(), working_bytes(self.problem, math.exp(-log / stages)))
         return Cost(stages, products, passes * self._forward, bytes_taken)
+
+    def _graphs(self) -> int:
+        """Bytes that a solve keeps of its graphs, about, by those of a few inputs."""
+        fit = self.windows.at(0)
+        few = fit.subset(FEW, 0)
+        assert isinstance(few, Calibration)
+        judged = few.fit_problem(self.problem, self.problem.model)
+        product = CurvatureProduct(judged, few, "ggn", route="double-backward")
+        room = available_bytes(self.problem.device) // 2
+        return (
+            min(room, product.kept_bytes * len(fit) // len(few) // self.group.size)
+            + product.batch_bytes
+        )
 
     def warnings(self, state: State) -> tuple[str, ...]:
         """What is to be known of ``state``: one sentence each, empty where all is well."""
@@ -290,7 +317,7 @@ class Compensator:
             stage = Stage(removed, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
-        radius = float(self._dense.masked_fill(kept, 0).double().norm())
+        radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
         damping = natural_damping(self.epsilon, radius) * state.damping_scale
         fit = self.windows.at(state.solves)
         unmoved, cut = cut, self._fitted(cut, kept, fit)
@@ -354,6 +381,7 @@ class Compensator:
         """The cut with its layers fitted one by one, where that is nearer: a start for the solve
         at the price of a few forward passes."""
         weights = layerwise(self.problem, cut.weights, kept, fit, buffers=cut.buffers)
+        weights = self.group.of_first(weights)
         found = Point(weights, cut.buffers, self.student.rise(weights, cut.buffers))
         return found if found.rise < cut.rise else cut
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..curvature import CurvatureProduct
+from ..curvature import CurvatureProduct, SummedProduct
+from ..devices import wide, wide_device
+from ..distributed import ALONE, Group
 from ..inputs.problem import Problem, SampleLoss
 from .batch_norm import norm_layers, recalibrated, statistics
 from .calibration import Calibration
@@ -32,10 +34,16 @@ class Student:
 
     Divergences are those on ``held``. ``recalibrate`` inputs of ``samples``, or as many as there
     are, give the statistics of batch normalisation; 0 where they stay, as a single input has none.
+    The processes of ``group`` share the inputs of products and divergences.
     """
 
     def __init__(
-        self, problem: Problem, samples: Calibration, held: Calibration, recalibrate: int
+        self,
+        problem: Problem,
+        samples: Calibration,
+        held: Calibration,
+        recalibrate: int,
+        group: Group = ALONE,
     ) -> None:
         self.dense = problem
         count = min(recalibrate, len(samples)) if norm_layers(problem.model) else 0
@@ -44,6 +52,7 @@ class Student:
         self._model = copy.deepcopy(problem.model)
         self.problem = held.problem(problem, self._model)
         self._held = held
+        self._group = group
         self._before: dict[str, Tensor] | None = None
 
     def fill(self, weights: Tensor, buffers: dict[str, Tensor]) -> None:
@@ -67,6 +76,7 @@ class Student:
         buffers = recalibrated(
             self._model, self.dense.model, self._before, self._samples, self.recalibrate
         )
+        buffers = {name: self._group.of_first(each) for name, each in buffers.items()}
         return Point(weights, buffers, self.rise(weights, buffers))
 
     def rise(
@@ -81,21 +91,28 @@ class Student:
 
     def product(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration
-    ) -> CurvatureProduct:
+    ) -> CurvatureProduct | SummedProduct:
         """GGN and gradient of the :meth:`misfit` at ``weights``."""
         self.fill(weights, buffers)
-        return CurvatureProduct(split.fit_problem(self.dense, self._model), split, "ggn")
+        own = split.own(self._group)
+        product = CurvatureProduct(
+            own.fit_problem(self.dense, self._model), own, "ggn", count=len(split)
+        )
+        if self._group.size == 1:
+            return product
+        return SummedProduct(product, self.dense.parts(self._group))
 
     def _mean(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration, problem: Problem
     ) -> float:
         self.fill(weights, buffers)
         loss: SampleLoss = problem.loss
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=wide_device(problem.device))
         with torch.no_grad():
-            for inputs, dense in split.batches(problem.batch_size):
-                total += float(loss(self._model(inputs).double(), dense.double()).sum())
-        return total / len(split) if math.isfinite(total) else math.inf
+            for inputs, dense in split.own(self._group).batches(problem.batch_size):
+                total += loss(wide(self._model(inputs)), wide(dense)).sum()
+        found = float(self._group.all_reduce(total.reshape(1)))
+        return found / len(split) if math.isfinite(found) else math.inf
 
 
 def fill(model: nn.Module, problem: Problem, weights: Tensor, buffers: dict[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.sharded import ShardedProblem
 from ..inputs.splits import SplitSubset
-from .data_parallel import DataParallelProduct
+from .data_parallel import DataParallelProduct, SummedProduct
 from .operator import CurvatureOperator, operator_of
 from .products import CurvatureProduct
 from .pyhessian import PyHessianProduct
@@ -27,6 +27,7 @@ __all__ = [
     "PyHessianProduct",
     "RestrictedProduct",
     "ShardedProduct",
+    "SummedProduct",
     "curvature_product",
     "operator_of",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..distributed import ShardSpec
 from .products import CurvatureProduct
 
-__all__ = ["DataParallelProduct"]
+__all__ = ["DataParallelProduct", "SummedProduct"]
 
 
 class DataParallelProduct:
@@ -48,3 +48,28 @@ class DataParallelProduct:
     def gradient(self) -> Tensor:
         """The gradient (D,) over all processes' samples."""
         return self._parts.all_gather(self._parts.reduce_scatter(self._own.gradient()))
+
+
+class SummedProduct:
+    """G v for vectors that every process has whole: each multiplies by the share of its own
+    samples, and the sum is the same to the last bit in all. ``parts`` says who adds up what."""
+
+    def __init__(self, own: CurvatureProduct, parts: ShardSpec) -> None:
+        self._own = own
+        self._parts = parts
+
+    @property
+    def products(self) -> int:
+        """Vectors multiplied."""
+        return self._own.products
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """The product with ``vector`` (D,)."""
+        return self._sum(self._own(vector))
+
+    def gradient(self) -> Tensor:
+        """The gradient (D,) over all processes' samples."""
+        return self._sum(self._own.gradient())
+
+    def _sum(self, share: Tensor) -> Tensor:
+        return self._parts.all_gather(self._parts.reduce_scatter(share))

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..inputs import structure
 from ..inputs.structure import Inputs
+from .memory import storage_of
 from .operator import CurvatureOperator, Derivatives, Function
 
 __all__ = ["DoubleBackward"]
@@ -44,15 +46,18 @@ class DoubleBackward:
             InputError: an operator of the network cannot be differentiated twice.
         """
         leaves = tuple(parameter.detach().requires_grad_() for parameter in self._parameters)
-        own = {_own(leaf).untyped_storage().data_ptr() for leaf in leaves}
+        own = {storage_of(_own(leaf))[0] for leaf in leaves}
+        # Rows of data that lie in memory anyway.
+        views = (*structure.leaves(inputs), targets)
+        own |= {storage_of(each)[0] for each in views if storage_of(each)[1] > each.nbytes}
         saved: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Any:
             kept = self.function.pack(tensor)
             if isinstance(kept, Tensor):
-                storage = _own(kept).untyped_storage()
-                if storage.data_ptr() not in own:
-                    saved[storage.data_ptr()] = storage.nbytes()
+                place, size = storage_of(_own(kept))
+                if place not in own:
+                    saved[place] = size
             return kept
 
         with torch.autograd.graph.saved_tensors_hooks(note, self.function.unpack):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from ..devices import wide
 from ..inputs.call import call
 from ..inputs.structure import Inputs
 
@@ -144,15 +145,14 @@ def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """s and t of the normalisation, computed in float64."""
     assert isinstance(norm, NORMS) and norm.running_mean is not None
     assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    shift = -norm.running_mean.double()
+    scale = (wide(norm.running_var) + norm.eps).rsqrt()
+    shift = -wide(norm.running_mean)
     if norm.affine:
-        scale = scale * norm.weight.detach().double()
+        scale = scale * wide(norm.weight.detach())
     shift = shift * scale
     if norm.affine:
-        shift = shift + norm.bias.detach().double()
-    kind = norm.running_mean.dtype
-    return scale.to(kind), shift.to(kind)
+        shift = shift + wide(norm.bias.detach())
+    return scale.to(norm.running_mean), shift.to(norm.running_mean)
 
 
 def _same(model: nn.Module, folded: Folded, example: Inputs) -> bool:

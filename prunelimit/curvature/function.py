@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..devices import second_order
 from ..errors import InputError, UsageError
 from ..inputs.call import call
 from ..inputs.problem import Problem, SampleLoss, Split
@@ -22,12 +23,13 @@ __all__ = ["NetworkFunction", "check_repeatable", "differentiable"]
 
 
 @contextmanager
-def differentiable() -> Iterator[None]:
-    """Without the fused attention kernels, which have no derivatives of the kinds wanted here."""
+def differentiable(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Without the fused kernels of attention, and of recurrent layers on a GPU, which have no
+    derivatives of the kinds wanted here."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), second_order(model, device):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -98,7 +100,7 @@ class NetworkFunction:
         }
         example, _ = next(iter(split.batches(min(problem.batch_size, EXAMPLE))))
         leaves = {n: p.detach().requires_grad_() for n, p in problem.parameters().items()}
-        with torch.enable_grad(), differentiable():
+        with torch.enable_grad(), differentiable(problem.model, problem.device):
             known = problem.outputs(mapped(lambda x: x[:1], example), leaves).requires_grad
         if not known:
             raise InputError(
@@ -162,7 +164,7 @@ class NetworkFunction:
         if self.folded is not None:
             model, tensors = self.folded.model, self.folded.tensors(tensors)
         tensors = {name: self._computed(tensor) for name, tensor in tensors.items()}
-        with differentiable():
+        with differentiable(model, free[0].device):
             outputs = call(model, tensors, mapped(self._computed, inputs))
         return outputs if self.dtype is None else outputs.to(free[0].dtype)
 

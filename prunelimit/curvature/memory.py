@@ -6,8 +6,9 @@ import sys
 
 import psutil
 import torch
+from torch import Tensor
 
-__all__ = ["available_bytes", "peak_bytes"]
+__all__ = ["available_bytes", "peak_bytes", "storage_of"]
 
 
 def available_bytes(device: torch.device) -> int:
@@ -25,3 +26,14 @@ def peak_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def storage_of(tensor: Tensor) -> tuple[int, int]:
+    """The memory that ``tensor`` lies in: what tells it from other memory, and its bytes.
+
+    >>> tensor = torch.zeros(4, 2)
+    >>> storage_of(tensor) == storage_of(tensor[1:]), storage_of(tensor)[1]
+    (True, 32)
+    """
+    storage = tensor.untyped_storage()
+    return int(storage._cdata), int(storage.nbytes())

@@ -82,7 +82,8 @@ class CurvatureProduct:
     ``precision`` is "full" or "bfloat16": the latter rounds the parameters and all that the network
     computes, while outputs, loss, vectors and sums stay in float32; ``rounding_error`` is what that
     changes: |difference| / |product| for one random vector on the first batch (None: in full).
-    ``products`` counts the vectors. Where ``split`` is a part of ``count`` samples, products and
+    ``products`` counts the vectors; ``kept_bytes`` is what is kept and ``batch_bytes`` what a batch
+    takes at most. Where ``split`` is a part of ``count`` samples, products and
     gradient are that part's share of theirs.
 
     Raises:
@@ -139,6 +140,7 @@ class CurvatureProduct:
             few, _ = self._few()
             self._function = self._function.rounded(dtype, self._parameters(), few)
         self._route = DoubleBackward(self._function, self._parameters(), operator)
+        self.kept_bytes = self.batch_bytes = 0
         self._kept: list[Any] = []
         # Every shape of a batch is recorded anew.
         alike = not getattr(split, "ragged", False)
@@ -313,15 +315,17 @@ class CurvatureProduct:
     def _keep(self, route: _Route) -> list[Any]:
         """Prepared batches, from the first on, as many as fit."""
         kept: list[Any] = []
-        room = self._budget
+        room, self.batch_bytes = self._budget, 0
         for inputs, targets in self.split.batches(self._batch_size):
             if room <= 0:
                 break
             prepared = route.prepare(inputs, targets)
+            self.batch_bytes = max(self.batch_bytes, prepared.bytes)
             room -= prepared.bytes
             if room < 0:
                 break
             kept.append(prepared)
+        self.kept_bytes = sum(each.bytes for each in kept)
         return kept
 
     def _prepared(self) -> Iterator[tuple[Any, bool]]:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..devices import wide
 from ..errors import InputError
 from ..inputs.structure import Inputs, leaves, rebuilt
 from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
+from .memory import storage_of
 from .operator import CurvatureOperator
 from .recording import Recording, Unrecordable, record
 
@@ -74,8 +76,8 @@ class Recorded:
             self._recordings[shape] = self._record(inputs, targets)
         recording = self._recordings[shape]
         values = recording.prepare(*batch)
-        own = {t.untyped_storage().data_ptr() for t in (*self._parameters, *batch)}
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in values}
+        own = {storage_of(each)[0] for each in (*self._parameters, *batch)}
+        storages = dict(map(storage_of, values))
         size = sum(bytes for place, bytes in storages.items() if place not in own)
         prepared = _Prepared(recording, values, size)
         if self._verified.get(recording, 0) < VERIFIED:
@@ -130,7 +132,7 @@ class Recorded:
             return
         expected = self._oracle.multiply(graph, pieces, keep=False)
         error, size = (
-            torch.stack([each.double().norm() for each in tensors]).norm()
+            torch.stack([wide(each).norm() for each in tensors]).norm()
             for tensors in (
                 [f - e for f, e in zip(found, expected, strict=True)],
                 expected,

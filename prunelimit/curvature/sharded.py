@@ -30,7 +30,7 @@ class _Function:
     count: int
 
     def outputs(self, free: Sequence[Tensor], inputs: Tensor) -> Tensor:
-        with differentiable():
+        with differentiable(self.problem.model, self.problem.device):
             tensors = dict(zip(self.problem.layout.names, free, strict=True))
             return self.problem.outputs(inputs, tensors)
 

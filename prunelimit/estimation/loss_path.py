@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
+from ..devices import wide
 from ..inputs.problem import Split, evaluate
 from ..limit.one_shot import Rise, find_crossing, modelled_crossing
 from ..limit.reliability import nonquadraticity
@@ -61,8 +62,8 @@ class _Losses:
             vector = self._path.displacement(removed)
             product = self._found.multiply(vector)
             self._modelled[removed] = (
-                0.5 * float(vector.double() @ product.double()),
-                float(vector.double() @ self._gradient.double()),
+                0.5 * float(wide(vector) @ wide(product)),
+                float(wide(vector) @ wide(self._gradient)),
             )
             self._tell()
         return self._modelled[removed]

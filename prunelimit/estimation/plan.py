@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 
 from ..config import CurvatureConfig, LimitConfig
-from ..curvature import curvature_product
+from ..curvature import CurvatureProduct, Product, curvature_product
+from ..curvature.memory import available_bytes
 from ..distributed import ALONE
 from ..inputs.problem import Problem, evaluate
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, vectors_bytes
@@ -22,6 +23,10 @@ PATH_EVALUATIONS = 35
 """Evaluations along the pruning path, about, each of at most as many samples as the curvature."""
 TRIED = 512
 """Samples on which speed is measured."""
+PER_PARAMETER = 56
+"""Bytes per free parameter of the order of magnitudes, the radii, the gradient and copies."""
+AT_WORK = 2.0
+"""What one batch takes at its peak, beside what is kept of it, in sizes of that."""
 VECTORS = 3
 """Lanczos processes whose vectors lie in memory at once."""
 
@@ -29,14 +34,16 @@ VECTORS = 3
 @dataclass(frozen=True)
 class Plan:
     """``products`` on ``samples``, in ``product_seconds`` in all; ``evaluation_seconds`` for data
-    and pruning path; ``vectors_bytes`` of Lanczos vectors, beside what products keep of their
-    graphs. ``bounded`` says whether a budget of the user ends the work earlier."""
+    and pruning path. ``vectors_bytes`` are those of Lanczos vectors, ``memory_bytes`` what the
+    process is going to grow by at its peak, these among them. ``bounded`` says whether a budget of
+    the user ends the work earlier."""
 
     products: int
     samples: int
     product_seconds: float
     evaluation_seconds: float
     vectors_bytes: int
+    memory_bytes: int
     bounded: bool
 
     @property
@@ -74,12 +81,29 @@ def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Pl
     if limit.max_seconds is not None and product_seconds + evaluation_seconds > limit.max_seconds:
         bounded = True
         product_seconds = max(0.0, limit.max_seconds - evaluation_seconds)
+    each_process = curvature.steps or FIRST_STEPS
+    if limit.max_products is not None:
+        each_process = min(each_process, -(-limit.max_products // VECTORS))
+    vectors = VECTORS * vectors_bytes(problem, curvature, each_process, ALONE)
     return Plan(
         products=products,
         samples=samples,
         product_seconds=product_seconds,
         evaluation_seconds=evaluation_seconds,
-        vectors_bytes=VECTORS
-        * vectors_bytes(problem, curvature, curvature.steps or FIRST_STEPS, ALONE),
+        vectors_bytes=vectors,
+        memory_bytes=vectors + _beside(problem, product, samples / len(tried), curvature),
         bounded=bounded,
     )
+
+
+def _beside(problem: Problem, product: Product, times: float, curvature: CurvatureConfig) -> int:
+    """Bytes beside the Lanczos vectors: graphs of ``times`` as many samples as ``product`` has, one
+    batch at work, and what the path has of every parameter."""
+    own = PER_PARAMETER * problem.layout.size
+    if not isinstance(product, CurvatureProduct):
+        return own
+    room = available_bytes(problem.device) // 2
+    if curvature.memory is not None:
+        room = int(curvature.memory * 2**30)
+    kept = min(room, int(product.kept_bytes * times))
+    return own + kept + int(AT_WORK * product.batch_bytes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..devices import wide
 from ..inputs.problem import Problem
 from ..limit.direction import Direction
 from .budget import LanczosProcess
@@ -61,12 +62,12 @@ def begin_removal(path: PruningPath, curvature: Curvature, removed: int) -> Remo
         return Removal(curvature.begin(name, displacement))
     curved, slope = curvature.multiply(displacement), curvature.slope
     force = curved + slope
-    square = float(displacement.double().square().sum())
-    length = float(force.double().square().sum())
+    square = float(wide(displacement).square().sum())
+    length = float(wide(force).square().sum())
     if length == 0:
         return Removal(curvature.begin(name, displacement))
-    quadratic = 0.5 * float(displacement.double() @ curved.double()) / square
-    linear = float(displacement.double() @ slope.double()) / square
+    quadratic = 0.5 * float(wide(displacement) @ wide(curved)) / square
+    linear = float(wide(displacement) @ wide(slope)) / square
     return Removal(
         curvature.begin(f"{name}, force", force),
         unmoved=quadratic + linear,

@@ -78,7 +78,7 @@ def _pruning_ridge(
     problem = curvature.problem
     train = evaluate(problem, problem.train)
     epsilon = tolerance_of(problem, config.epsilon, train, progress=progress).value
-    weights = problem.vector()[problem.prunable_mask()].double().cpu().numpy()
+    weights = problem.vector()[problem.prunable_mask()].cpu().double().numpy()
     geometry = Geometry.of(problem.layout.size, weights, epsilon)
     effective = EffectiveDimension(curvature.spectrum, _reading(curvature), CONFIDENCE)
     removed = isotropic_transition(geometry, effective).removed

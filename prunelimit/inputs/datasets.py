@@ -61,7 +61,8 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
         raise UsageError(
             f"`image_size` applies to folder:PATH, not to {config.data}; leave it out."
         )
-    device, dtype = device_of(run.device), dtype_of(run.dtype)
+    device = device_of(run.device)
+    dtype = dtype_of(run.dtype, device)
     spec = config.data
     read, usual = _reader(spec, config)
     moments = _moments(config, usual)

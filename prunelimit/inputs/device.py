@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..devices import device_of, wide_device
 from ..errors import UsageError
 
 __all__ = ["device_of", "dtype_of", "placed"]
@@ -13,29 +14,18 @@ COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def device_of(name: str) -> torch.device:
-    """The device ``name``, once it is known to hold a tensor.
+def dtype_of(name: str, device: torch.device | None = None) -> torch.dtype:
+    """The floating-point type ``name``, which ``device`` is to have.
 
     Raises:
-        UsageError: there is no such device here.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # the device "meta" has no numbers
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UsageError(f"The device {name!r} cannot be used ({reason}); try cpu.") from None
-    return device
-
-
-def dtype_of(name: str) -> torch.dtype:
-    """The floating-point type ``name``.
-
-    Raises:
-        UsageError: it is neither float32 nor float64.
+        UsageError: it is neither float32 nor float64, or the device has no such type.
     """
     if name not in DTYPES:
         raise UsageError(f"There is no type {name!r}; choose float32 or float64.")
+    if name == "float64" and device is not None and wide_device(device) != device:
+        raise UsageError(
+            f"The device {device} has no float64; give `dtype` float32, or `device` cpu."
+        )
     return DTYPES[name]
 
 

@@ -17,6 +17,7 @@ from .. import plugins
 from ..config import DataConfig, ModelConfig, RunConfig
 from ..errors import InputError, NumericalError, UsageError, one_line, shown
 from ..results.types import DataInfo, ModelInfo
+from ..storage.cache import Cache
 from .batching import samples_at_once
 from .build import build_network, library, usual_moments
 from .checkpoint import Checkpoint, read_checkpoint
@@ -207,13 +208,15 @@ def problem_from_module(
     metric: str | SampleLoss | None = None,
     embeddings: bool = False,
     ignore_index: int | None = None,
+    cache: str | None = None,
 ) -> Problem:
     """The problem of a live module; the module itself is copied, not changed.
 
     ``train`` and ``test`` are (inputs, targets), map-style data sets, DataLoaders or splits;
     ``loss`` gives one loss per sample, ``metric`` one score in the place of accuracy, each a name
     or a function; what is left out is chosen by the targets, of which those equal to
-    ``ignore_index`` do not count; ``exclude`` are regular expressions of module names held as
+    ``ignore_index`` do not count; ``cache`` is a folder that what the network makes of the data is
+    kept in; ``exclude`` are regular expressions of module names held as
     trained; ``embeddings`` makes their tables prunable too.
 
     Raises:
@@ -223,7 +226,8 @@ def problem_from_module(
     """
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"`batch_size` is {batch_size}; give 1 or more.")
-    where, kind = device_of(device), dtype_of(dtype)
+    where = device_of(device)
+    kind = dtype_of(dtype, where)
     splits = [split_of(each, device=where, dtype=kind, workers=workers) for each in (train, test)]
     network = prepared(copied(model), "The network", splits[0], where, kind)
     fold_network(network)
@@ -245,6 +249,7 @@ def problem_from_module(
         batch_size=1,
         seed=seed,
         dense=dense_matrices(network, prunable, held),
+        cache=None if cache is None else Cache(cache),
     )
     problem, said = judged(problem, "The network", targets, wanted)
     check_network(problem, "The network")
@@ -263,7 +268,8 @@ def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn
             classes=classes,
             arguments=parse_arguments(model.model_arg),
         )
-        device, dtype = device_of(run.device), dtype_of(run.dtype)
+        device = device_of(run.device)
+        dtype = dtype_of(run.dtype, device)
         return prepared(network, model.model, data.train, device, dtype)
 
 
@@ -364,7 +370,8 @@ def _loaded(
     notices: Iterable[str] = (),
 ) -> Loaded:
     assert model.model is not None
-    device, dtype = device_of(run.device), dtype_of(run.dtype)
+    device = device_of(run.device)
+    dtype = dtype_of(run.dtype, device)
     fold_network(network)
     network = placed(network, device, dtype).eval()
     _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))
@@ -383,6 +390,8 @@ def _loaded(
         batch_size=1,
         seed=run.seed,
         dense=dense_matrices(network, prunable, held),
+        # A network to be trained is another one in the end.
+        cache=None if run.cache is None or checkpoint is None else Cache(run.cache),
     )
     wanted = named(data.loss, data.metric, data.ignore_index, _own_files(model, data))
     problem, chosen = judged(problem, model.model, found.targets, wanted)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..devices import wide, wide_device
 from ..randomness import generator
 from .loss import Loss
 
@@ -34,14 +35,17 @@ def output_curvature(
     derivative, the result is zero.
     """
     if isinstance(loss, Loss):
-        return loss.trace(outputs.detach().to(torch.float64), targets, loss.form)
-    leaf = outputs.detach().to(torch.float64).requires_grad_()
+        return loss.trace(
+            wide(outputs.detach()), targets.to(wide_device(targets.device)), loss.form
+        )
+    leaf = wide(outputs.detach()).requires_grad_()
+    targets = targets.to(leaf.device)
     if targets.is_floating_point():
-        targets = targets.to(torch.float64)
+        targets = wide(targets)
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(loss(leaf, targets).sum(), leaf, create_graph=True)
         if not slope.requires_grad:
-            return torch.zeros(len(outputs), dtype=torch.float64, device=outputs.device)
+            return torch.zeros(len(outputs), dtype=torch.float64, device=leaf.device)
         trace = sum(
             (torch.autograd.grad(slope, leaf, each, retain_graph=True)[0] * each).flatten(1).sum(1)
             for each in _directions(leaf)

@@ -3,6 +3,7 @@ parameters are free and which prunable."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,9 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide
 from ..distributed import Group, ShardSpec
 from ..errors import InputError, NumericalError
+from ..storage.cache import Cache
 from .call import call
+from .identity import digest, environment, network_digest, own_code, samples_digest
 from .losses.cross_entropy import LOSS as cross_entropy
 from .metric import Metric
 from .output_curvature import output_curvature
@@ -87,7 +91,8 @@ class Problem:
     parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
     may be pruned: the weights of convolutions, linear and recurrent layers and of attention.
     ``dense`` are the matrices that stay whole, and why. ``metric`` gives a score per sample in the
-    place of correctness. ``classes`` is 0 where targets are numbers.
+    place of correctness. ``classes`` is 0 where targets are numbers. ``cache`` keeps what the
+    network makes of a split from one command to the next.
     """
 
     model: nn.Module
@@ -103,6 +108,7 @@ class Problem:
     seed: int
     metric: Metric | SampleLoss | None = None
     dense: tuple[DenseMatrix, ...] = ()
+    cache: Cache | None = None
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The free parameters by name, in the layout's order: the network's own, not copies."""
@@ -168,25 +174,25 @@ class Evaluation:
 
 
 def _scores(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether each sample is classified correctly, or the metric's score of it, on the CPU.
+    """Whether each sample is classified correctly, or the metric's score of it.
 
     Raises:
         InputError: the metric does not give one number per sample.
     """
     if problem.metric is None:
-        return (outputs.argmax(dim=-1) == targets).cpu()
-    scores = torch.as_tensor(problem.metric(outputs, targets)).detach().cpu()
+        return outputs.argmax(dim=-1) == targets
+    scores = torch.as_tensor(problem.metric(outputs, targets)).detach()
     if not isinstance(problem.metric, Metric) and scores.shape != (len(targets),):
         raise InputError(
             f"`metric` gives {tuple(scores.shape)} for {len(targets)} samples; let it give one "
             "number per sample."
         )
-    return scores if scores.dtype == torch.bool else scores.to(torch.float64)
+    return scores if scores.dtype == torch.bool else wide(scores)
 
 
 def _settled(problem: Problem, found: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, bool]:
     """The scores of all samples, none of them NaN or infinite, and whether they go by points."""
-    scores, metric = torch.cat(found), problem.metric
+    scores, metric = torch.cat(found).cpu(), problem.metric
     if scores.dtype == torch.bool:
         return scores, True
     if isinstance(metric, Metric):
@@ -194,7 +200,7 @@ def _settled(problem: Problem, found: list[Tensor], targets: list[Tensor]) -> tu
         worst = metric.worst
         scores = torch.where(torch.isfinite(scores), scores, worst)
         if metric.whole is not None:
-            scores = metric.whole(scores, torch.cat(targets).to(torch.float64))
+            scores = metric.whole(scores, torch.cat(targets).cpu().to(torch.float64))
         return scores, metric.points
     known = scores[torch.isfinite(scores)]
     points = bool(((known >= 0) & (known <= 1)).all())
@@ -213,11 +219,14 @@ def evaluate(
 
     ``weights`` (D,) replaces the free parameters for this evaluation; the network itself is
     unchanged afterwards. ``curvatures`` asks for those of the samples too. ``on_batch`` is told the
-    number of samples done after every batch; what it raises ends the evaluation.
+    number of samples done after every batch; what it raises ends the evaluation. Where the problem
+    has a ``cache``, what the unmodified network made of the same samples before is taken from it.
 
     Raises:
         NumericalError: the loss of the unmodified network is not finite on some sample (named).
     """
+    if weights is None and problem.cache is not None:
+        return _kept(problem, problem.cache, split, curvatures, on_batch)
     tensors = None if weights is None else problem.tensors(weights)
     losses: list[Tensor] = []
     correct: list[Tensor] = []
@@ -228,22 +237,96 @@ def evaluate(
     with torch.no_grad():
         for inputs, targets in split.batches(problem.batch_size):
             outputs = problem.outputs(inputs, tensors)
-            losses.append(problem.loss(outputs, targets).to(torch.float64).cpu())
+            losses.append(wide(problem.loss(outputs, targets)))
             correct.append(_scores(problem, outputs, targets))
             if keeps:
-                wanted.append(targets.cpu())
+                wanted.append(targets)
             if curvatures:
-                bent.append(output_curvature(problem.loss, outputs, targets).cpu())
+                bent.append(output_curvature(problem.loss, outputs, targets))
             done += len(targets)
             if on_batch is not None:
                 on_batch(done)
-    per_sample = torch.cat(losses).numpy()
+    # Off the device once, not once per batch.
+    per_sample = torch.cat(losses).cpu().numpy()
     if weights is None and not np.isfinite(per_sample).all():
         first = int(np.flatnonzero(~np.isfinite(per_sample))[0])
         raise NumericalError(
             f"The loss is not finite on sample {first} (of {len(per_sample)}); "
             "check that sample and the network's weights."
         )
-    found = torch.cat(bent).numpy() if curvatures else None
+    found = torch.cat(bent).cpu().numpy() if curvatures else None
     scores, points = _settled(problem, correct, wanted)
     return Evaluation(per_sample, scores.numpy(), found, points)
+
+
+LOOKED_AT = 3
+"""Batches that are computed again before what was kept is believed: code that no hash sees may have
+changed."""
+
+
+def _kept(
+    problem: Problem,
+    cache: Cache,
+    split: Split,
+    curvatures: bool,
+    on_batch: Callable[[int], None] | None,
+) -> Evaluation:
+    """What :func:`evaluate` gives, from ``cache`` where it is there."""
+    plain = dataclasses.replace(problem, cache=None)
+    key = digest(
+        (
+            "evaluation 1",
+            network_digest(problem.model),
+            samples_digest(split),
+            *map(_code, (problem.loss, problem.metric)),
+            (problem.batch_size, str(problem.dtype)),
+            environment(problem.device),
+        )
+    )
+    found = _evaluation(cache.get(key), len(split))
+    if found is not None and not _as_before(plain, split, found):
+        cache.discard(key, "the network gives something else now")
+        found = None
+    if found is None or (curvatures and found.curvatures is None):
+        found = evaluate(plain, split, curvatures=curvatures, on_batch=on_batch)
+        tensors = {"losses": found.losses, "scores": found.correct}
+        if found.curvatures is not None:
+            tensors["curvatures"] = found.curvatures
+        kept = {name: torch.from_numpy(each) for name, each in tensors.items()}
+        cache.put(key, {**kept, "points": torch.tensor(found.points)})
+    return found if curvatures else dataclasses.replace(found, curvatures=None)
+
+
+def _code(judge: object) -> str:
+    """What a loss or a metric is, ours or a user's own."""
+    inner = getattr(judge, "function", judge)
+    known = inner if hasattr(inner, "__qualname__") else type(inner)
+    return f"{getattr(judge, 'name', '')} {getattr(judge, 'form', '')!r} {own_code(known)}"
+
+
+def _evaluation(tensors: dict[str, Tensor] | None, count: int) -> Evaluation | None:
+    """What was kept, once it is known to be an evaluation of ``count`` samples."""
+    if tensors is None:
+        return None
+    points = tensors.pop("points", None)
+    if points is None or not {"losses", "scores"} <= set(tensors):
+        return None
+    if any(each.shape != (count,) for each in tensors.values()):
+        return None
+    arrays = {name: each.numpy() for name, each in tensors.items()}
+    return Evaluation(arrays["losses"], arrays["scores"], arrays.get("curvatures"), bool(points))
+
+
+def _as_before(problem: Problem, split: Split, found: Evaluation) -> bool:
+    """Whether the losses of the first, a middle and the last batch are those that were kept, to the
+    last bit."""
+    size, count = problem.batch_size, len(split)
+    last = (count - 1) // size
+    for place in sorted({0, last // 2, last})[:LOOKED_AT]:
+        order = torch.arange(place * size, min(count, (place + 1) * size))
+        with torch.no_grad():
+            for inputs, targets in split.batches(size, order=order):
+                losses = wide(problem.loss(problem.outputs(inputs), targets)).cpu().numpy()
+                if not np.array_equal(losses, found.losses[order.numpy()][: len(losses)]):
+                    return False
+    return True

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import InputError
 from ..randomness import generator
+from .identity import digest
 from .portable import PortableCall, PortableDataset
 from .problem import Split
 from .resolve import reason
@@ -154,6 +155,7 @@ class TensorSplit:
             self._bytes = False
         self._inputs = mapped(lambda x: x.to(device), inputs)
         self.targets = _targets(targets, device, dtype)
+        self._digest: tuple[object, str] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -174,6 +176,18 @@ class TensorSplit:
             if self._bytes:
                 inputs = _convert(inputs, self._dtype, self._mean, self._std)
             yield inputs, targets
+
+    def digest(self) -> str:
+        """A hash of all samples and of how they are converted; taken once while nothing writes to
+        them."""
+        tensors = (*leaves(self._inputs), self.targets)
+        state = tuple(
+            (id(each), None if each.is_inference() else each._version) for each in tensors
+        )
+        if self._digest is None or self._digest[0] != state:
+            facts = (self._dtype, self._bytes, self._mean, self._std)
+            self._digest = state, digest((*facts, *tensors))
+        return self._digest[1]
 
     def subset(self, count: int, seed: int) -> TensorSplit:
         """See :class:`~prunelimit.inputs.problem.Split`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..devices import wide
 from ..errors import InputError
 from .problem import Split
 from .splits import target_batches
@@ -97,7 +98,7 @@ def scan(split: Split, where: str, ignored: int) -> Targets:
         lowest, highest = min(lowest, float(some.min())), max(highest, float(some.max()))
         binary = binary and bool(((some == 0) | (some == 1)).all())
         if numbers and targets.ndim > 1 and targets.shape[1] > 1:
-            sums = targets.double().sum(1)
+            sums = wide(targets).sum(1)
             shares = shares and lowest >= 0 and bool(((sums - 1).abs() <= WHOLE).all())
         else:
             shares = False

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide
 from ..errors import InputError, NumericalError, shown
 from .call import call
 from .loss import is_cross_entropy, name_of
@@ -243,19 +244,20 @@ def _check_alone(problem: Problem, inputs: Inputs, together: Tensor, spec: str) 
     # As the data give it alone: where samples are padded, without what company adds.
     alone = [next(iter(problem.train.batches(1, order=torch.tensor([place])))) for place in chosen]
     outputs = [_passed(problem, each, spec) for each, _ in alone]
+    rows = torch.tensor(chosen, device=together.device)
     if all(each.shape[1:] == together.shape[1:] for each in outputs):
-        if not _differ(together[chosen], torch.cat(outputs)):
+        if not _differ(together[rows], torch.cat(outputs)):
             return
     else:
         # Of other lengths: what counts are the losses, which leave padding out.
-        _check_lengths(problem, together, alone, outputs, chosen, spec)
+        _check_lengths(problem, together, alone, outputs, rows, spec)
         return
     # Kernels for other sizes round otherwise, and a deep network makes more of it: in float64
     # what is left of that is nothing beside what mixing of samples does.
-    exact = _in_float64(problem, inputs, [each for each, _ in alone], chosen)
+    exact = _in_float64(problem, inputs, [each for each, _ in alone], rows)
     if exact is not None and not _differ(*exact, slack=1e-7):
         return
-    if exact is None and not _differ(together[chosen], torch.cat(outputs), slack=1e-2):
+    if exact is None and not _differ(together[rows], torch.cat(outputs), slack=1e-2):
         return
     raise InputError(
         f"{spec} gives a sample other outputs alone than among others; let it use no statistics of "
@@ -269,14 +271,14 @@ def _check_lengths(
     together: Tensor,
     alone: list[tuple[Inputs, Tensor]],
     outputs: list[Tensor],
-    chosen: list[int],
+    rows: Tensor,
     spec: str,
 ) -> None:
     """Compare the losses of samples that are padded in company and not alone."""
     count = len(together)
     _, targets = next(iter(problem.train.batches(count)))
     with torch.no_grad():
-        mine = problem.loss(together, targets)[chosen]
+        mine = problem.loss(together, targets)[rows]
         theirs = torch.cat(
             [problem.loss(each, one) for each, (_, one) in zip(outputs, alone, strict=True)]
         )
@@ -288,18 +290,18 @@ def _check_lengths(
 
 
 def _in_float64(
-    problem: Problem, inputs: Inputs, alone: list[Inputs], chosen: list[int]
+    problem: Problem, inputs: Inputs, alone: list[Inputs], rows: Tensor
 ) -> tuple[Tensor, Tensor] | None:
-    """Outputs of the chosen samples in company and alone; None where the network has no float64."""
+    """Outputs of the samples ``rows`` in company and alone; None without float64."""
 
-    def wide(inputs: Inputs) -> Inputs:
+    def exact(inputs: Inputs) -> Inputs:
         return mapped(lambda x: x.to(torch.float64) if x.is_floating_point() else x, inputs)
 
     try:
         twin = copy.deepcopy(problem.model).to(torch.float64)
         with torch.no_grad():
-            together = call(twin, {}, wide(inputs))[chosen]
-            each = torch.cat([call(twin, {}, wide(one)) for one in alone])
+            together = call(twin, {}, exact(inputs))[rows]
+            each = torch.cat([call(twin, {}, exact(one)) for one in alone])
     except Exception:  # whatever a network raises whose types are fixed
         return None
     return together, each
@@ -338,7 +340,7 @@ def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[
             outputs = problem.outputs(inputs)
             if outputs.ndim != 2 or targets.ndim != 1:
                 return []
-            losses.append(problem.loss(outputs, targets).double().cpu())
+            losses.append(wide(problem.loss(outputs, targets)).cpu())
             correct.append((outputs.argmax(1) == targets).cpu())
     every, right = torch.cat(losses), torch.cat(correct).double()
     if not bool(torch.isfinite(every).all()):

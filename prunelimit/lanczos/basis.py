@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..devices import wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
 
@@ -77,14 +78,14 @@ class Basis:
         classical Gram-Schmidt, block by block."""
         if self.kind == "none":
             for vector in self.recent:
-                residual -= self._component(vector[None], residual)[0] * vector
+                residual -= self._component(vector[None], residual)[0].to(residual) * vector
             return
         for block in self._each():
             known = block.to(residual.dtype)
-            residual -= known.T @ self._component(known, residual).to(residual.dtype)
+            residual -= known.T @ self._component(known, residual).to(residual)
 
     def _component(self, vectors: Tensor, residual: Tensor) -> Tensor:
-        return self._group.all_reduce((vectors @ residual).to(torch.float64))
+        return self._group.all_reduce(wide(vectors @ residual))
 
     def save(self) -> dict[str, Tensor]:
         """Write what is not yet in the folder; returns the rest, which is small.

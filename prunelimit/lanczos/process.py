@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..devices import wide, wide_device
 from ..distributed import ALONE, Group
 from ..errors import NumericalError, UsageError
 from .basis import Basis
@@ -75,7 +76,7 @@ class Lanczos:
             self._load(folder / STATE)
             if self._agree():
                 return
-        self._norm = self._length(start)
+        self._norm = float(self._length(start))
         if not self._norm > 0 or not np.isfinite(self._norm):
             raise UsageError("Lanczos needs a start vector that is finite and not zero.")
         self._basis.append(start / self._norm)
@@ -111,23 +112,25 @@ class Lanczos:
     def _step(self) -> None:
         current = self._basis.recent[-1]
         residual = self._matvec(current).clone()
-        size = self._length(residual)
+        largest = self._length(residual)
+        dot = self._dot(current, residual)
+        # In the working dtype first, so that a coarser basis has only rounding left to remove.
+        residual -= dot.to(residual) * current
+        if self._beta:
+            residual -= self._beta[-1] * self._basis.recent[-2]
+        first = self._length(residual)
+        self._basis.orthogonalize(residual)
+        second = self._length(residual)
+        # The only numbers that leave the device, once per step.
+        size, alpha, before, beta = torch.stack([largest, dot, first, second]).cpu().tolist()
         if not np.isfinite(size):
             raise NumericalError(
                 f"Curvature product {self.num_steps + 1} is not finite; use `dtype` float64 or "
                 "check the network's loss."
             )
-        alpha = self._dot(current, residual)
-        # In the working dtype first, so that a coarser basis has only rounding left to remove.
-        residual -= alpha * current
-        if self._beta:
-            residual -= self._beta[-1] * self._basis.recent[-2]
-        before = self._length(residual)
-        self._basis.orthogonalize(residual)
-        beta = self._length(residual)
         if beta < ENOUGH * before:
             self._basis.orthogonalize(residual)
-            beta = self._length(residual)
+            beta = float(self._length(residual))
         self._scale = max(self._scale, size)
         noise = 10 * torch.finfo(residual.dtype).eps
         if beta <= noise * self._scale or self.num_steps + 1 == self._dimension:
@@ -200,21 +203,27 @@ class Lanczos:
         self._basis = self._basis.emptied()
         return False
 
-    def _length(self, vector: Tensor) -> float:
+    def _length(self, vector: Tensor) -> Tensor:
+        """A scalar, float64, that stays where the vector is."""
         # Scaled, so that entries near the dtype's smallest number do not square to zero; by the
         # sum of the processes' largest, which all of them know.
         largest = vector.abs().max() if vector.numel() else vector.new_zeros(())
         scale = self._total(largest)
-        if scale == 0.0 or not np.isfinite(scale):
-            return scale
-        part = torch.linalg.vector_norm(vector / scale, dtype=torch.float64)
-        return float(scale * np.sqrt(self._total(part**2)))
+        usable = torch.isfinite(scale) & (scale > 0)
+        divisor = torch.where(usable, scale, torch.ones_like(scale))
+        part = wide(torch.linalg.vector_norm(vector / divisor.to(vector), **self._summed(vector)))
+        return torch.where(usable, scale * self._total(part**2).sqrt(), scale)
 
-    def _dot(self, left: Tensor, right: Tensor) -> float:
-        return self._total(torch.dot(left.to(torch.float64), right.to(torch.float64)))
+    def _summed(self, vector: Tensor) -> dict[str, torch.dtype]:
+        """How a sum over ``vector`` is taken where it lies: in float64, where there is one."""
+        narrow = wide_device(vector.device) != vector.device
+        return {} if narrow else {"dtype": torch.float64}
 
-    def _total(self, number: Tensor) -> float:
-        return float(self._group.all_reduce(number.reshape(1).to(torch.float64))[0])
+    def _dot(self, left: Tensor, right: Tensor) -> Tensor:
+        return self._total(torch.dot(wide(left), wide(right)))
+
+    def _total(self, number: Tensor) -> Tensor:
+        return self._group.all_reduce(wide(number.reshape(1)))[0]
 
 
 def lanczos(

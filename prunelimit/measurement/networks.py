@@ -13,6 +13,7 @@ from ..compensation.path import Path
 from ..compensation.stages import Compensator
 from ..compensation.state import State
 from ..config import PruneConfig, SurvivorConfig
+from ..distributed import ALONE, Group
 from ..estimation.epsilon import tolerance_of
 from ..inputs.loss import is_cross_entropy
 from ..inputs.problem import Problem, evaluate
@@ -76,7 +77,8 @@ class Networks:
     """The networks that ``method`` makes of ``problem``.
 
     ``epsilon`` damps compensation, as for :class:`~prunelimit.compensation.stages.Compensator`;
-    survivors that are trained are to reach ``target_loss``, nats.
+    survivors that are trained are to reach ``target_loss``, nats. The processes of ``group`` share
+    compensation.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -91,6 +93,7 @@ class Networks:
         epsilon: float | EpsilonRule,
         target_loss: float,
         min_keep: KeepRule = NO_GUARD,
+        group: Group = ALONE,
         progress: Progress = silent,
     ) -> None:
         self.problem, self.method, self.config = problem, method, config
@@ -117,7 +120,10 @@ class Networks:
         self._path: Path | None = None
         if method.moves:
             told = self._within_a_point
-            self._path = Path(compensator(problem, self.selection, config, epsilon, progress=told))
+            moving = compensator(
+                problem, self.selection, config, epsilon, group=group, progress=told
+            )
+            self._path = Path(moving)
 
     @property
     def moving(self) -> Compensator | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..devices import wide
 from ..inputs.problem import Problem, Split
 
 __all__ = ["cka", "outputs_of"]
@@ -17,7 +18,7 @@ def outputs_of(problem: Problem, split: Split) -> Tensor:
     """The network's outputs on ``split``, (n, everything else), float64 on the CPU."""
     with torch.no_grad():
         found = [
-            problem.outputs(inputs).flatten(1).double().cpu()
+            wide(problem.outputs(inputs).flatten(1)).cpu()
             for inputs, _ in split.batches(problem.batch_size)
         ]
     return torch.cat(found)

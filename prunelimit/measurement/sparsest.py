@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..config import PruneConfig
+from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.loss import name_of
 from ..inputs.problem import Evaluation, Problem, evaluate
@@ -72,6 +73,7 @@ def sparsest(
     epsilon: EpsilonRule,
     within: float,
     *,
+    group: Group = ALONE,
     progress: Progress = silent,
 ) -> Sparsest:
     """The sparsest network of ``config``'s method that loses no more than ``within``, a fraction.
@@ -80,7 +82,7 @@ def sparsest(
     calibration, of training survivors. The dense network may have learnt them, so a test split can
     lose more. The drop and one standard error of it have to be within. Sparsities grow until two in
     a row fail, each network going on from the one before where survivors are staged; then the
-    crossing is bisected.
+    crossing is bisected. The processes of ``group`` share the moving of survivors.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -100,6 +102,7 @@ def sparsest(
         epsilon=rule,
         target_loss=target,
         min_keep=config.min_keep,
+        group=group,
         progress=progress,
     )
     search = _Search(networks, judging, dense, within, progress)

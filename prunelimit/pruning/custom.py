@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import plugins
+from ..devices import wide, wide_device
 from ..errors import InputError
 from ..inputs.problem import Problem, Split
 from ..inputs.resolve import reason, resolve_attribute
@@ -68,7 +69,7 @@ def custom_criterion(spec: str) -> Criterion:
 
 
 def _flat(spec: str, problem: Problem, scores: Any) -> Tensor:
-    layers = prunable_layers(problem)
+    layers, where = prunable_layers(problem), wide_device(problem.device)
     if isinstance(scores, Mapping):
         wanted = [layer.name for layer in layers]
         for name in (*scores, *wanted):
@@ -86,10 +87,10 @@ def _flat(spec: str, problem: Problem, scores: Any) -> Tensor:
                     f"The criterion {spec} gives {layer.name} scores of shape "
                     f"{tuple(piece.shape)}; give them that of the weight, {tuple(layer.shape)}."
                 )
-            pieces.append(piece.reshape(-1))
+            pieces.append(piece.reshape(-1).to(where))
         flat = torch.cat(pieces)
     else:
-        flat = _tensor(spec, scores)
+        flat = _tensor(spec, scores).to(where)
         if flat.shape != (layers[-1].stop,):
             raise InputError(
                 f"The criterion {spec} returns shape {tuple(flat.shape)}; return a mapping by "
@@ -99,7 +100,7 @@ def _flat(spec: str, problem: Problem, scores: Any) -> Tensor:
         raise InputError(
             f"The criterion {spec} returns a NaN or infinity; give every weight a finite score."
         )
-    return flat.to(problem.device)
+    return flat
 
 
 def _tensor(spec: str, value: Any) -> Tensor:
@@ -107,7 +108,7 @@ def _tensor(spec: str, value: Any) -> Tensor:
         tensor = torch.as_tensor(value).detach()
         if tensor.is_complex():
             raise TypeError("complex")
-        return tensor.to(torch.float64)
+        return wide(tensor)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"The criterion {spec} returns a {type(value).__name__} ({reason(error)}); return "

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..devices import wide
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
 from .layers import PrunableLayer, flat_mask
@@ -84,7 +85,7 @@ def _outputs(problem: Problem, split: Split, weights: Tensor | None) -> Iterator
     with torch.no_grad():
         for inputs, _ in split.batches(problem.batch_size):
             outputs = problem.outputs(inputs, tensors)
-            yield outputs.to(torch.float64)
+            yield wide(outputs)
 
 
 def least_distortion(

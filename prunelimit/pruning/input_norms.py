@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..devices import wide
 from ..errors import InputError
 from ..inputs.problem import Problem, Split
 from ..inputs.prunable import is_transposed_linear
@@ -33,11 +34,11 @@ def _squared_inputs(twin: Any, inputs: Tensor) -> Tensor:
     strides, padding, dilation and groups are the module's own.
     """
     if is_transposed_linear(twin):
-        features = inputs.to(torch.float64).square().flatten(0, -2).sum(0)
+        features = wide(inputs).square().flatten(0, -2).sum(0)
         return features[:, None].expand(twin.weight.shape)
     with torch.enable_grad():
         (found,) = torch.autograd.grad(twin(inputs.square()).sum(), twin.weight)
-    total: Tensor = found.to(torch.float64)
+    total: Tensor = wide(found)
     return total
 
 

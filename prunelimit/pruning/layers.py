@@ -66,7 +66,7 @@ def prunable_layers(problem: Problem) -> tuple[PrunableLayer, ...]:
 
 def prunable_part(problem: Problem, vector: Tensor) -> Tensor:
     """The prunable entries of a flat vector (D,), in its order: shape (P,)."""
-    return vector[problem.prunable_mask()]
+    return vector[problem.prunable_mask().to(vector.device)]
 
 
 def flat_mask(problem: Problem, kept: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import plugins
+from ..devices import wide
 from ..errors import UsageError
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
@@ -125,11 +126,8 @@ class Selection:
         plain = self.criterion.name == "magnitude"
         looks = plugins.find("allocation", self.allocation).of_network
         now = self.problem if plain and not looks else network()
-        if plain:
-            scores = prunable_part(now, weights.to(torch.float64).abs())
-        else:
-            scores = self._scored(weights, now)
-        left = prunable_part(self.problem, kept)
+        scores = prunable_part(now, wide(weights).abs()) if plain else self._scored(weights, now)
+        left = prunable_part(self.problem, kept).to(scores.device)
         # What is gone goes first, whatever a criterion makes of zeros.
         scores = self._ordered(now, torch.where(left, scores, -torch.inf))
         found = self._kept(now, scores, remove, lambda: self._allocator(now, scores))

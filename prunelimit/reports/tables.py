@@ -416,7 +416,8 @@ def plan_table(found: Plan, network: str) -> RenderableType:
             ("products", f"{found.products:,} on {found.samples:,} samples"),
             ("time", f"{span(found.seconds)}" + (", by your budget" if found.bounded else "")),
             ("of that", f"{span(found.evaluation_seconds)} to evaluate data and pruning path"),
-            ("Lanczos vectors", f"{found.vectors_bytes / 2**20:,.0f} MiB"),
+            ("memory", f"{found.memory_bytes / 2**20:,.0f} MiB beside network and data"),
+            ("of that", f"{found.vectors_bytes / 2**20:,.0f} MiB of Lanczos vectors"),
         ],
     )
 

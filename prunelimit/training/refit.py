@@ -19,6 +19,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from ..devices import wide, wide_device
 from ..errors import UsageError
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
@@ -179,15 +180,15 @@ class _Survivors:
         weights[self.places] = torch.as_tensor(values).to(weights)
         free = weights.clone().requires_grad_()
         gradient = torch.zeros_like(free)
-        total = torch.zeros((), dtype=torch.float64, device=problem.device)
+        total = torch.zeros((), dtype=torch.float64, device=wide_device(problem.device))
         with torch.enable_grad():
             for inputs, targets in problem.train.batches(problem.batch_size):
                 losses = problem.loss(problem.outputs(inputs, problem.tensors(free)), targets)
                 # Not backward(): that would leave gradients at parameters that are held.
                 gradient += torch.autograd.grad(losses.sum(), free)[0]
-                total += losses.detach().to(torch.float64).sum()
+                total += wide(losses.detach()).sum()
         samples = len(problem.train)
-        slope = gradient[self.places].to(torch.float64).cpu().numpy() / samples
+        slope = gradient[self.places].cpu().double().numpy() / samples
         loss = float(total) / samples
         self.spent += 1
         self._note(weights, loss)
@@ -210,7 +211,7 @@ def _lbfgs(survivors: _Survivors) -> None:
     history = int(max(3, min(HISTORY, HISTORY_BYTES // (16 * count))))
     while survivors.spent < survivors.passes:
         before = survivors.least
-        values = survivors.best[survivors.places].to(torch.float64).cpu().numpy()
+        values = survivors.best[survivors.places].cpu().double().numpy()
         options = {"maxcor": history, "maxfun": 10**9, "maxiter": 10**9, "ftol": 0, "gtol": 0}
         try:
             minimize(survivors.at, values, jac=True, method="L-BFGS-B", options=options)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ...devices import wide
 from ..loss import Form
 from ..metric import Metric
 
@@ -25,7 +25,7 @@ def _accuracy(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
     if right.ndim == 1:
         return right
     counted = (targets != form.ignored).flatten(1)
-    return (right.flatten(1) & counted).sum(1).to(torch.float64) / counted.sum(1).clamp(min=1)
+    return wide((right.flatten(1) & counted).sum(1)) / wide(counted.sum(1).clamp(min=1))
 
 
 METRIC = Metric(NAME, SOURCE, HELP, function=_accuracy)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ...devices import wide
 from ..loss import Form, like_outputs
 from ..metric import Metric
 
@@ -21,7 +21,7 @@ __all__ = ["METRIC"]
 
 def _label_accuracy(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
     right = (outputs > 0) == (like_outputs(targets, outputs) > 0.5)
-    return right.reshape(len(outputs), -1).to(torch.float64).mean(1)
+    return wide(right.reshape(len(outputs), -1)).mean(1)
 
 
 METRIC = Metric(NAME, SOURCE, HELP, function=_label_accuracy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...devices import wide
 from ..loss import Form
 from ..metric import Metric
 
@@ -28,7 +29,7 @@ def _mean_iou(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
 
     def areas(labels: Tensor, where: Tensor) -> Tensor:
         each = torch.bincount((rows + labels)[where], minlength=len(outputs) * classes)
-        return each.view(len(outputs), classes).to(torch.float64)
+        return wide(each.view(len(outputs), classes))
 
     both = areas(wanted, counted & (found == wanted))
     either = areas(wanted, counted) + areas(found, counted) - both

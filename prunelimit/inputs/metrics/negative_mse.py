@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ...devices import wide
 from ..loss import Form, like_outputs
 from ..metric import Metric
 
@@ -19,7 +19,7 @@ __all__ = ["METRIC"]
 
 
 def _negative_mse(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
-    errors = (outputs - like_outputs(targets, outputs)).to(torch.float64)
+    errors = wide(outputs - like_outputs(targets, outputs))
     return -errors.square().reshape(len(outputs), -1).mean(1)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...devices import wide
 from ..allocation import Allocation, Ranking, in_one_order
 from ..layers import prunable_part
 
@@ -48,7 +49,7 @@ def module_scores(magnitudes: Tensor) -> Tensor:
     the order is read as descending. It is monotone in the magnitude, ties by index, and 1 for the
     largest. Zero where all of them are.
     """
-    squares = magnitudes.to(torch.float64).square()
+    squares = wide(magnitudes).square()
     order = torch.argsort(squares, stable=True)
     ascending = squares[order]
     larger = ascending.flip(0).cumsum(0).flip(0)

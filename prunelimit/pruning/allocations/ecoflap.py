@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...devices import wide
 from ...inputs.problem import Problem
 from ...inputs.structure import Inputs
 from ...randomness import generator
@@ -70,7 +71,7 @@ def zeroth_order(ranking: Ranking) -> list[float]:
 def _loss(problem: Problem, inputs: Inputs, targets: Tensor, tensors: dict[str, Tensor]) -> float:
     with torch.no_grad():
         losses = problem.loss(problem.outputs(inputs, tensors), targets)
-    return float(losses.to(torch.float64).mean())
+    return float(wide(losses).mean())
 
 
 def ecoflap_kept(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...devices import wide
 from ..allocation import Allocation, Ranking, in_one_order
 from ..layers import prunable_part
 
@@ -26,7 +27,7 @@ def lamp_scores(magnitudes: Tensor) -> Tensor:
     Lee et al. 2021. Monotone in |w|, ties by index; 1 for the largest. Zero where all that is left
     is zero.
     """
-    squares = magnitudes.to(torch.float64).square()
+    squares = wide(magnitudes).square()
     order = torch.argsort(squares, stable=True)
     ascending = squares[order]
     left = ascending.flip(0).cumsum(0).flip(0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...devices import wide
 from ..allocation import Allocation, Counts, Ranking, apportion
 from ..input_norms import input_norms
 from ..layers import prunable_part
@@ -40,7 +41,7 @@ def outlier_shares(ranking: Ranking) -> list[float]:
     found = []
     for layer in ranking.layers:
         own = layer.part(sizes)
-        found.append(float((own > OUTLIER * own.mean()).double().mean()))
+        found.append(float(wide(own > OUTLIER * own.mean()).mean()))
     return found
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from ...curvature import CurvatureProduct
+from ...devices import wide
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ..criterion import Criterion, Scores
@@ -30,8 +29,8 @@ def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Sco
     temperature of 200; the network here is trained, and its loss taken as it is.
     """
     product = CurvatureProduct(problem, split, "hessian")
-    curved = product(product.gradient()).to(torch.float64)
-    scores = prunable_part(problem, problem.vector().to(torch.float64) * curved)
+    curved = wide(product(product.gradient()))
+    scores = prunable_part(problem, wide(problem.vector()) * curved)
     return Scores(scores, products=product.products)
 
 

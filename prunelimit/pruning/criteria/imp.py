@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...devices import wide, wide_device
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ..criterion import Criterion, Scores
@@ -56,7 +57,7 @@ def _imp(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
     def judge(kept: Tensor) -> Tensor:
         nonlocal done
         mask = torch.ones_like(prunable)
-        mask[prunable] = kept
+        mask[prunable] = kept.to(mask.device)
         found = descend(
             problem,
             split,
@@ -69,9 +70,9 @@ def _imp(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
             moving=mask,
         )
         done += 1
-        return prunable_part(problem, found).abs().to(torch.float64)
+        return wide(prunable_part(problem, found).abs())
 
-    every = torch.ones(count, dtype=torch.bool, device=problem.device)
+    every = torch.ones(count, dtype=torch.bool, device=wide_device(problem.device))
     places = removal_order(
         judge,
         every,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from ...devices import wide
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ..criterion import Criterion, Scores
@@ -19,7 +18,7 @@ __all__ = ["CRITERION"]
 
 def _magnitude(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """|w|."""
-    return Scores(prunable_part(problem, problem.vector()).abs().to(torch.float64))
+    return Scores(wide(prunable_part(problem, problem.vector()).abs()))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_magnitude)

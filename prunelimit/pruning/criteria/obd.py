@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...curvature.function import NetworkFunction
+from ...devices import wide, wide_device
 from ...errors import UsageError
 from ...inputs.loss import Loss
 from ...inputs.problem import Problem, Split
@@ -43,14 +44,16 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
     """
     function = NetworkFunction.of(problem, split)
     draws = generator(seed, "output signs")
-    total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
+    total = torch.zeros(
+        problem.layout.size, dtype=torch.float64, device=wide_device(problem.device)
+    )
     done = 0
     for inputs, targets, outputs in batches(problem, function, split):
         columns = _columns(problem, outputs, targets, _directions(outputs, draws))
         for start, found in pullbacks(problem, function, inputs, columns):
             progress("diagonal", done + start + len(found), len(split))
             # A chunk has few terms, none negative, so its own sum needs no float64.
-            total += found.square_().sum(dim=(0, 1))
+            total += found.square_().sum(dim=(0, 1)).to(total.device)
         done += len(targets)
     return total / len(split)
 
@@ -101,18 +104,16 @@ def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
             return problem.loss(flat.view(1, *shape), y[None]).sum()
 
         hessians.append(torch.func.hessian(loss)(output.reshape(size)))
-    values, vectors = torch.linalg.eigh(torch.stack(hessians).to(torch.float64))
+    values, vectors = torch.linalg.eigh(wide(torch.stack(hessians)))
     roots: Tensor = vectors * values.clamp_min(0).sqrt()[:, None, :]
-    return roots.to(outputs.dtype)
+    return roots.to(outputs)
 
 
 def _obd(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """h w^2 / 2 with h the diagonal of the GGN, the Levenberg-Marquardt approximation by which
     LeCun, Denker, Solla 1990 have none negative. For cross-entropy it needs no labels.
     """
-    saliency = (
-        0.5 * ggn_diagonal(problem, split, seed, progress) * problem.vector().to(torch.float64) ** 2
-    )
+    saliency = 0.5 * ggn_diagonal(problem, split, seed, progress) * wide(problem.vector()) ** 2
     return Scores(prunable_part(problem, saliency))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...curvature.function import NetworkFunction
 from ...curvature.memory import available_bytes
+from ...devices import wide, wide_device
 from ...errors import UsageError
 from ...inputs.problem import Problem, Split
 from ...progress import Progress, silent
@@ -95,12 +96,14 @@ class EmpiricalFisher:
         width = max(1, CHUNK // len(self.gradients))
         for start in range(0, self.gradients.shape[1], width):
             where = slice(start, start + width)
-            yield where, self.gradients[:, where].to(torch.float64)
+            yield where, wide(self.gradients[:, where])
 
     def _gram(self, mask: Tensor | None = None) -> Tensor:
         """n damping I + G G^T, (n, n), of the columns of G where ``mask`` is True."""
         count = len(self.gradients)
-        total = torch.zeros(count, count, dtype=torch.float64, device=self.gradients.device)
+        total = torch.zeros(
+            count, count, dtype=torch.float64, device=wide_device(self.gradients.device)
+        )
         for where, part in self._columns():
             chosen = part if mask is None else part[:, mask[where]]
             total.addmm_(chosen, chosen.T)
@@ -125,7 +128,7 @@ class EmpiricalFisher:
     def inverse_product(self, vector: Tensor) -> Tensor:
         """F^-1 v; float64, (D,)."""
         solved = torch.cholesky_solve(self._times(vector)[:, None], self._factor)[:, 0]
-        return (vector.to(torch.float64) - self._transposed(solved)) / self.damping
+        return (wide(vector) - self._transposed(solved)) / self.damping
 
     def compensated(self, weights: Tensor, mask: Tensor) -> Tensor:
         """The survivors' best setting once the weights outside ``mask`` (bool, (D,)) are zero.
@@ -134,7 +137,8 @@ class EmpiricalFisher:
         Surgeon, -w_q F^-1 e_q / [F^-1]_qq, for all removed weights together rather than summed one
         by one, as if the others stayed. Float64, (D,), exactly zero outside ``mask``.
         """
-        start = weights.to(torch.float64)
+        start = wide(weights)
+        mask = mask.to(start.device)
         removed = start.masked_fill(mask, 0)
         # Survivors S: (damping I + G_S^T G_S / n) u = G_S^T G removed / n, by pushing through.
         solved = torch.linalg.solve(self._gram(mask), self._times(removed))
@@ -142,9 +146,11 @@ class EmpiricalFisher:
 
     def _times(self, vector: Tensor) -> Tensor:
         """G v, (n,)."""
-        total = torch.zeros(len(self.gradients), dtype=torch.float64, device=vector.device)
+        total = torch.zeros(
+            len(self.gradients), dtype=torch.float64, device=wide_device(vector.device)
+        )
         for where, part in self._columns():
-            total += part @ vector[where].to(torch.float64)
+            total += part @ wide(vector[where])
         return total
 
     def _transposed(self, inner: Tensor) -> Tensor:
@@ -161,10 +167,10 @@ def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
     """
     fisher = EmpiricalFisher(sample_gradients(problem, split, progress))
     weights = problem.vector()
-    scores = weights.to(torch.float64).square() / (2 * fisher.inverse_diagonal())
+    scores = wide(weights).square() / (2 * fisher.inverse_diagonal())
 
     def update(mask: Tensor) -> Tensor:
-        return fisher.compensated(weights, mask).to(problem.dtype)
+        return fisher.compensated(weights, mask).to(weights)
 
     return Scores(prunable_part(problem, scores), update)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ...devices import wide_device
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ...randomness import generator
@@ -21,7 +22,7 @@ def _random(problem: Problem, split: Split, seed: int, progress: Progress) -> Sc
     """Uniform on [0, 1), drawn by ``seed`` on the CPU."""
     count = int(problem.prunable_mask().sum())
     scores = torch.rand(count, dtype=torch.float64, generator=generator(seed, "random scores"))
-    return Scores(scores.to(problem.device))
+    return Scores(scores.to(wide_device(problem.device)))
 
 
 CRITERION = Criterion(NAME, SOURCE, HELP, reads="weights", function=_random)

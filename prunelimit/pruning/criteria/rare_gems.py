@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...devices import wide, wide_device
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ...randomness import generator
@@ -71,6 +72,7 @@ def _gem_miner(problem: Problem, split: Split, seed: int, progress: Progress) ->
 
     def judge(kept: Tensor) -> Tensor:
         nonlocal done, values
+        kept = kept.to(values.device)
         values = descend(
             problem,
             split,
@@ -86,9 +88,9 @@ def _gem_miner(problem: Problem, split: Split, seed: int, progress: Progress) ->
         )
         done += 1
         # Weights of score zero go by index, but rounds go on.
-        return values.to(torch.float64) + 1
+        return wide(values) + 1
 
-    every = torch.ones(count, dtype=torch.bool, device=problem.device)
+    every = torch.ones(count, dtype=torch.bool, device=wide_device(problem.device))
     places = removal_order(
         judge,
         every,

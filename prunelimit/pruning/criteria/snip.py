@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...curvature.function import NetworkFunction
+from ...devices import wide, wide_device
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ..criterion import Criterion, Scores
@@ -25,12 +26,14 @@ __all__ = ["CRITERION", "loss_gradient"]
 def loss_gradient(problem: Problem, split: Split) -> Tensor:
     """Gradient of the mean loss over ``split`` in the free parameters; float64, (D,)."""
     function = NetworkFunction.of(problem, split)
-    total = torch.zeros(problem.layout.size, dtype=torch.float64, device=problem.device)
+    total = torch.zeros(
+        problem.layout.size, dtype=torch.float64, device=wide_device(problem.device)
+    )
     for inputs, targets in split.batches(problem.batch_size):
         leaves = [p.detach().requires_grad_() for p in problem.parameters().values()]
         share = function.share(function.outputs(leaves, inputs), targets)
         pieces = torch.autograd.grad(share, leaves, materialize_grads=True)
-        total += torch.cat([piece.reshape(-1) for piece in pieces])
+        total += torch.cat([piece.reshape(-1) for piece in pieces]).to(total.device)
     return total
 
 
@@ -40,7 +43,7 @@ def _snip(problem: Problem, split: Split, seed: int, progress: Progress) -> Scor
     Lee et al. 2019 divide by the sum over all weights, which changes no order. Reads labels. They
     prune at initialisation; at a minimum the gradient is small, but not zero on the samples read.
     """
-    product = problem.vector().to(torch.float64) * loss_gradient(problem, split)
+    product = wide(problem.vector()) * loss_gradient(problem, split)
     return Scores(prunable_part(problem, product).abs())
 
 

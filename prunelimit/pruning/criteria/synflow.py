@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...devices import wide, wide_device
 from ...errors import InputError
 from ...inputs.call import call
 from ...inputs.problem import Problem, Split
@@ -81,7 +82,8 @@ def linear_twin(model: nn.Module) -> nn.Module:
     |gamma| for those without running statistics. Activations called as functions, not modules,
     stay: relu changes nothing where all is positive.
     """
-    twin = copy.deepcopy(model).to(torch.float64).eval()
+    where = wide_device(next(model.parameters()).device)
+    twin = copy.deepcopy(model).to(where, torch.float64).eval()
     for owner in list(twin.modules()):
         for name, child in list(owner.named_children()):
             if isinstance(child, ACTIVATIONS):
@@ -100,7 +102,8 @@ def linear_twin(model: nn.Module) -> nn.Module:
 
 def _ones(like: Tensor) -> Tensor:
     """Ones in the place of numbers; of a mask, that all counts."""
-    return torch.ones_like(like, dtype=None if like.dtype == torch.bool else torch.float64)
+    ones = torch.ones_like(like)
+    return ones if like.dtype == torch.bool else wide(ones)
 
 
 class _Flow:
@@ -108,14 +111,15 @@ class _Flow:
         self.problem = problem
         self.twin = linear_twin(problem.model)
         inputs, _ = next(iter(split.batches(1)))
-        self.inputs = mapped(_ones, inputs)
-        self.magnitudes = problem.vector().abs().to(torch.float64)
+        self.magnitudes = wide(problem.vector().abs())
+        self.inputs = mapped(lambda each: _ones(each).to(self.magnitudes.device), inputs)
         # The twin lost its norms, but the free parameters are none of theirs.
         self.names = set(dict(self.twin.named_parameters()))
 
     def scores(self, mask: Tensor) -> Tensor:
         """(P,) of the network with zeros where ``mask`` (D,) is False."""
-        leaf = self.magnitudes.masked_fill(~mask, 0).requires_grad_()
+        gone = ~mask.to(self.magnitudes.device)
+        leaf = self.magnitudes.masked_fill(gone, 0).requires_grad_()
         pieces = self.problem.layout.unflatten(leaf)
         weights = {
             name: torch.zeros_like(piece) if name.endswith("bias") else piece
@@ -136,7 +140,7 @@ class _Flow:
 def synaptic_flow(problem: Problem, split: Split, mask: Tensor | None = None) -> Tensor:
     """|w| dR/d|w| of one round; float64, (P,), zero where ``mask`` (bool, (D,)) is False."""
     flow = _Flow(problem, split)
-    every = torch.ones(problem.layout.size, dtype=torch.bool, device=problem.device)
+    every = torch.ones(problem.layout.size, dtype=torch.bool)
     return flow.scores(every if mask is None else mask)
 
 
@@ -148,7 +152,8 @@ def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> S
     Of an R above the largest float64 nothing can be said.
     """
     flow = _Flow(problem, split)
-    prunable = problem.prunable_mask()
+    where = wide_device(problem.device)
+    prunable = problem.prunable_mask().to(where)
 
     def judge(kept: Tensor) -> Tensor:
         mask = torch.ones_like(prunable)
@@ -156,7 +161,7 @@ def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> S
         return flow.scores(mask)
 
     # Once every score is zero there are no paths left, and the rest goes by index.
-    every = torch.ones(int(prunable.sum()), dtype=torch.bool, device=problem.device)
+    every = torch.ones(int(prunable.sum()), dtype=torch.bool, device=where)
     told = "following the flow"
     return Scores(removal_order(judge, every, KEPT_PER_ROUND, told=told, progress=progress))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from ...devices import wide
 from ...inputs.problem import Problem, Split
 from ...progress import Progress
 from ..criterion import Criterion, Scores
@@ -28,7 +27,7 @@ def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Sco
     ``rows``, which is this criterion's own. For convolutions, which the paper does not treat, the
     norm is over all positions that the weight reads. Reads inputs, no labels.
     """
-    weights = prunable_part(problem, problem.vector()).abs().to(torch.float64)
+    weights = wide(prunable_part(problem, problem.vector()).abs())
     return Scores(weights * input_norms(problem, split))
 
 
