@@ -99,6 +99,12 @@ def perceptron(activation: Callable[[], nn.Module]) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def lenet() -> nn.Module:
+    """64-300-100-10: 28 weights for each sample."""
+    layers = nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
+    return nn.Sequential(*layers)
+
+
 @dataclass(frozen=True)
 class OnDigits:
     """A network on the digits. ``learned_on`` are the recipes that it is trained by."""
@@ -113,6 +119,7 @@ SMALL = {
     "perceptron": OnDigits(lambda: perceptron(nn.ReLU), tuple(DIGITS), dtype="float64"),
     "GELU perceptron": OnDigits(lambda: perceptron(nn.GELU), ("plain", "l1 1e-4"), dtype="float64"),
     "tanh perceptron": OnDigits(lambda: perceptron(nn.Tanh), ("plain", "l1 1e-4"), dtype="float64"),
+    "LeNet-300-100": OnDigits(lenet, tuple(DIGITS)),
     "residual": OnDigits(lambda: Residual(16), ("plain", "l1 1e-4")),
     "transformer": OnDigits(lambda: Transformer(16, 2), ("plain", "l1 1e-4"), lr=0.05),
 }

@@ -11,7 +11,7 @@ table from what is there.
 
 The prediction interval is made from the networks of the table, each time without the one that it is
 for: the logarithm of survivors held over survivors predicted, 2.5% and 97.5% quantiles of a t
-distribution.
+distribution. Networks whose limit leans on what is not pruned have none and are not in it.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class Row:
     limit: float
     interval: tuple[float, float]
     reliable: bool
+    leans: bool
     ggn: dict[str, float]
     hessian: dict[tuple[str, str], float]
     held: tuple[float, float, float]
@@ -140,6 +141,7 @@ def row(case: Case, work: Path) -> Row | None:
         limit=100 * found["limit"]["sparsity"],
         interval=(100 * low, 100 * high),
         reliable=found["reliability"]["ok"],
+        leans="network" in found["limit"]["errors"],
         ggn={each["formula"]: 100 * each["sparsity"] for each in found["variants"]},
         hessian={
             (each["formula"], each["operator"]): 100 * each["sparsity"]
@@ -160,7 +162,7 @@ HEADER = (
 
 def expected(rows: list[Row], without: Row | None, limit: float) -> tuple[float, float]:
     """The prediction interval for ``limit`` from the other rows."""
-    ratios = np.array([each.log_ratio for each in rows if each is not without])
+    ratios = np.array([each.log_ratio for each in rows if each is not without and not each.leans])
     if len(ratios) < 3:
         return 0.0, 100.0
     spread = ratios.std(ddof=1) * math.sqrt(1 + 1 / len(ratios))
@@ -187,7 +189,7 @@ def line(each: Row, rows: list[Row]) -> str:
         variants(("directional", "negatives-as-flat")),
         " / ".join(f"{value:.2f}" for value in each.held),
         f"{each.apart:+.2f}",
-        f"{low:.1f}-{high:.1f}",
+        "-" if each.leans else f"{low:.1f}-{high:.1f}",
         "yes" if each.reliable else "no",
         f"{each.seconds[0]:.0f} / {each.seconds[1]:.0f}",
     ]
@@ -219,21 +221,28 @@ def summary(rows: list[Row]) -> list[str]:
                 f"Directional, {operator}: {len(apart)} networks, mean distance "
                 f"{abs(apart).mean():.2f} pp, with the sign {apart.mean():+.2f}."
             )
+    leaning = [each for each in rows if each.leans]
+    within = sum(each.interval[0] <= each.held[-1] <= each.interval[1] for each in leaning)
+    lines.append(
+        f"{len(leaning)} lean on what is not pruned; the limit's own interval holds {within} of "
+        "those."
+    )
     called = [each for each in rows if each.reliable]
     worst = max((abs(each.apart) for each in called), default=0.0)
     lines.append(
         f"{len(called)} are called reliable; the largest distance of those is {worst:.2f}."
     )
-    bounds = [expected(rows, each, each.limit) for each in rows]
+    own = [each for each in rows if not each.leans]
+    bounds = [expected(rows, each, each.limit) for each in own]
     inside = sum(
-        low <= each.held[-1] <= high for each, (low, high) in zip(rows, bounds, strict=True)
+        low <= each.held[-1] <= high for each, (low, high) in zip(own, bounds, strict=True)
     )
     widths = [high - low for low, high in bounds]
-    ratios = np.array([each.log_ratio for each in rows])
+    ratios = np.array([each.log_ratio for each in own])
     lines.append(
-        f"Prediction intervals hold {inside} of {len(rows)}, {np.mean(widths):.2f} pp wide on "
+        f"Prediction intervals hold {inside} of {len(own)}, {np.mean(widths):.2f} pp wide on "
         f"average; log ratio {ratios.mean():+.3f}, deviation {ratios.std(ddof=1):.3f}."
-        if len(rows) > 2
+        if len(own) > 2
         else "Too few networks for prediction intervals."
     )
     doubling = [each.held[2] - each.held[1] for each in rows]

@@ -222,6 +222,7 @@ def predict_loaded(
     band = almt_band(geometry.dimension, limit.confidence)
     layers = layer_results(problem, keep_mask(problem, order, chosen.removed))
     compared = (limit.formula, headline) == ("directional", "ggn")
+    leaning = "network" in chosen.errors
     answer = Limit(
         sparsity=chosen.removed / prunable,
         of="prunable",
@@ -239,7 +240,7 @@ def predict_loaded(
         errors={source: error / prunable for source, error in chosen.errors.items()},
         expected=(
             expected_threshold(chosen.removed / prunable)
-            if compared and all(layer.kept for layer in layers)
+            if compared and not leaning and all(layer.kept for layer in layers)
             else None
         ),
     )

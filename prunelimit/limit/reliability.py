@@ -89,7 +89,7 @@ def judge(
         )
     low, high = limit.interval
     leaning = limit.errors.get("network", 0.0)
-    if leaning:
+    if 2 * leaning > WIDEST_INTERVAL:
         reasons.append(
             "The network leans on what is not pruned: with biases, embeddings and the like held, "
             f"the limit is {200 * leaning:.1f} percentage points lower. The linear model lets them "
@@ -97,7 +97,7 @@ def judge(
             "measuring trained `survivors` tells where."
         )
     elif high - low > WIDEST_INTERVAL:
-        worst = max(limit.errors, key=lambda name: limit.errors[name])
+        worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
         reasons.append(
             f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
             f"points, most of it from {worst}; raise {REMEDIES[worst]}."
