@@ -137,8 +137,7 @@ def elsewhere(*, float64: bool = True) -> Iterator[Elsewhere]:
     torch.__future__.set_swap_module_params_on_conversion(True)
     lifted = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=) goes through the CPU
-    if not float64:
-        devices.WITHOUT_FLOAT64.add(NAME)
+    (devices.WITHOUT_FLOAT64.discard if float64 else devices.WITHOUT_FLOAT64.add)(NAME)
     try:
         with Elsewhere() as device:
             yield device

@@ -648,11 +648,11 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("ok", "interval", "options", "code"),
         [
-            (True, [0.7, 0.71], (), 0),
-            (False, [0.7, 0.71], (), 0),
-            (True, [0.6, 0.71], (), 4),
-            (True, [0.6, 0.71], ("--rule", "accuracy"), 0),
-            (False, [0.7, 0.71], ("--rule", "accuracy"), 4),
+            (True, [-0.005, 0.005], (), 0),
+            (False, [-0.005, 0.005], (), 0),
+            (True, [-0.1, 0.01], (), 4),
+            (True, [-0.1, 0.01], ("--rule", "accuracy"), 0),
+            (False, [-0.005, 0.005], ("--rule", "accuracy"), 4),
         ],
     )
     def test_strict_needs_a_reliable_number_to_hold_to(
@@ -667,7 +667,8 @@ class TestCheck:
         document = json.loads(results[0].read_text())
         document["reliability"]["ok"] = ok
         document["reliability"]["reasons"] = [] if ok else ["The spectrum is not resolved."]
-        document["one_shot"]["interval"] = interval
+        plain = document["one_shot"]["sparsity"]
+        document["one_shot"]["interval"] = [plain + each for each in interval]
         Path("p.json").write_text(json.dumps(document))
         command = ("check", "p.json", results[1], "--tolerance", "100pp", "--strict", "-q")
         outcome = prunelimit(*command, *options, "--json")

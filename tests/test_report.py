@@ -436,7 +436,9 @@ def test_the_limit_is_where_the_curves_cross(drawn: Callable[..., list[Axes]]) -
         assert np.interp(x, radius, value) == pytest.approx(y, rel=2e-3)
     radius, removed = line(axes, "removed").get_data()
     marks = [
-        each for each in axes.lines if "," in str(each.get_label()) and each.get_marker() in "^so"
+        each
+        for each in axes.lines
+        if "," in str(each.get_label()) and each.get_marker() in ("^", "s", "o")
     ]
     marks = [each for each in marks if not str(each.get_label()).startswith("limit")]
     assert len(marks) == len(result.variants) - 1

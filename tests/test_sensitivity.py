@@ -211,7 +211,7 @@ class TestTargets:
         document["layers"][0]["curve"][0] |= change
         file = tmp_path / "layers.json"
         file.write_text(json.dumps(document))
-        with pytest.raises(InputError, match="makes no sense"):
+        with pytest.raises(InputError, match=r"makes no sense|is not sound: layers\.0\.curve\.0"):
             pl.prune(given, 0.5, allocation=f"targets:{file}")
 
     def test_the_name_alone_asks_for_a_file(self) -> None:

@@ -43,8 +43,7 @@ spectrum
 #
 # Two numbers. *Plain*: up to here the smallest weights can go and nothing else needs to change.
 # *Limit*: up to here some setting of the weights that stay keeps the loss. No network is pruned for
-# it, let alone trained. What training finds of these settings stops a little earlier: where, is
-# known from other networks.
+# it, let alone trained. Training does not find every such setting: it stops a little earlier.
 
 # %%
 limit = pl.predict(problem)
@@ -71,8 +70,8 @@ for point in again.curve:
 feasible = next(each for each in again.thresholds if each.rule == "feasibility")
 low, high = feasible.interval
 print(f"measured, trained: the loss holds to {low:.1%} and not to {high:.1%}")
-least, most = limit.limit.expected
-print(f"predicted: limit {limit.limit.sparsity:.2%}, training to stop at {least:.1%} to {most:.1%}")
+least, most = limit.limit.interval
+print(f"predicted: limit {limit.limit.sparsity:.2%}, between {least:.1%} and {most:.1%}")
 
 # %% [markdown]
 # What is measured is a lower bound: more training, in finer steps, could hold the loss where this
