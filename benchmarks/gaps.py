@@ -6,9 +6,9 @@ Networks on the digits inside scikit-learn (networks.py). Nothing is sampled, so
 exact but for what it leaves out:
 
 - *abs(H)*: the directional limit by the Hessian, negative eigenvalues by magnitude;
-- *random*: by the GGN, as the tool states it: a random subspace of the survivors' dimension;
+- *random*: by the GGN: a random subspace of the survivors' dimension;
 - *prunable alone*: the same with biases and the like held;
-- *with gradient*: *random* with the loss's linear term at w*;
+- *with gradient*: *random* with the slope of the loss at w*, as the tool states it;
 - *coordinate*: the subspace that the magnitude mask really leaves, its least quadratic loss solved
   for exactly, without and with the linear term;
 - *witness*: the true loss, survivors trained for up to 100, 200 and 400 passes over the data.
