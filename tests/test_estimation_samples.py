@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, TrainConfig
 from prunelimit.curvature import CurvatureProduct, RestrictedProduct
-from prunelimit.estimation.sample_size import Carried
+from prunelimit.estimation.estimate import Limits
+from prunelimit.estimation.sample_size import Carried, Sampled
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.output_curvature import output_curvature
 from prunelimit.inputs.problem import Problem, cross_entropy, evaluate
 from prunelimit.inputs.splits import SplitSubset
+from prunelimit.limit.geometry import Transition
 from prunelimit.results.types import PredictResult
 from prunelimit.training.l1 import train
 
@@ -231,3 +233,24 @@ def test_the_order_of_the_data_does_not_matter(digits: Problem) -> None:
     first, second = (limit(each, 500, **given) for each in (digits, shuffled))
     assert second.limit.sparsity == pytest.approx(first.limit.sparsity, abs=2e-3)
     assert second.curvature.carried == pytest.approx(first.curvature.carried, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("removed", "apart", "lowered"),
+    [
+        (9_000, 190, 0),  # two in a hundred of 10,000, and fewer than are left
+        (9_000, 210, 105),
+        (9_950, 50, 0),
+        (9_950, 60, 30),  # more than the 50 that are left
+        (9_950, 61, 31),
+    ],
+)
+def test_a_limit_leans_by_points_or_by_the_weights_that_are_left(
+    removed: int, apart: int, lowered: int
+) -> None:
+    key = ("directional", "ggn")
+    given = Transition(removed, {"probe": (1, 1)}, 10_000)
+    sampled = Sampled(None, None, {}, leaning={key: apart})  # type: ignore[arg-type]
+    found = sampled.corrected(Limits({}, {key: given})).transitions[key]
+    assert found.removed == removed - lowered
+    assert found.ends.get("network", (0, 0)) == (lowered, lowered)

@@ -110,6 +110,16 @@ def test_a_limit_that_leans_on_what_is_not_pruned_is_told() -> None:
     assert "6.0 percentage points lower" in verdict.reasons[0]
 
 
+def test_leaning_by_less_than_an_interval_may_span_is_in_the_interval_alone() -> None:
+    errors = {"probe": 0.001, "network": 0.008}
+    assert judge(by_ggn(errors=errors, interval=(0.892, 0.908)), [], GOOD, []).ok
+    wide = judge(
+        by_ggn(errors={"probe": 0.009, "network": 0.008}, interval=(0.88, 0.92)), [], GOOD, []
+    )
+    (reason,) = wide.reasons
+    assert "`probes`" in reason
+
+
 def test_a_layer_left_empty_is_told() -> None:
     layers = [
         LayerResult(name=f"layers.{place}.weight", shape=(2, 2), kept=kept, sparsity=1 - kept / 4)
