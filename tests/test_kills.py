@@ -23,4 +23,5 @@ def test_after_a_kill_resume_gives_the_same_bits(tmp_path: Path) -> None:
     for row in found["rows"]:
         assert row["same"] and not row["left"], row
         if row["state"] and not row["written"]:
-            assert row["twice"] <= 1, row
+            # Every number of weights removed begins with a product that is not kept.
+            assert row["twice"] <= (10 if row["command"] == "predict" else 1), row
