@@ -262,18 +262,6 @@ def evaluation_reads() -> list[dict[str, int]]:
     return reads
 
 
-def evaluation_reads() -> list[dict[str, int]]:
-    """What an evaluation of 48 samples reads off the device, by 8 and by 48 at once."""
-    reads = []
-    with elsewhere() as counter:
-        for size in (8, 48):
-            problem = dataclasses.replace(problem_on("lazy"), batch_size=size)
-            counter.reads.clear()
-            evaluate(problem, problem.train, curvatures=True)
-            reads.append(dict(counter.reads))
-    return reads
-
-
 def test_an_evaluation_reads_the_device_once_whatever_the_batches() -> None:
     """In a process of its own: what other tests leave in torch would be counted too."""
     command = "import test_devices; print(test_devices.evaluation_reads())"
