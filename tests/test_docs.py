@@ -154,7 +154,7 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
     for line in lines.strip().splitlines():
         assert line.removeprefix("- ") in tables
     (count, mean, largest) = re.findall(
-        r"All: (\d+) networks, mean distance ([\d.]+) pp.*largest -?([\d.]+)\.", lines
+        r"All: (\d+) networks, mean distance ([\d.]+) pp.*largest [+-]?([\d.]+)\.", lines
     )[0]
     readme = " ".join(text(Path("README.md")).split())
     assert f"on {count} small networks" in readme
