@@ -26,7 +26,7 @@ from ..inputs.structure import Inputs
 from ..progress import Progress, silent
 from ..randomness import generator
 from ..storage.resume import Resumable
-from .sharpness import Flatness, flatness_of, rho_of
+from .sharpness import Flatness, flatness_of, gradient_norm, rho_of
 
 __all__ = ["Training", "train"]
 
@@ -222,9 +222,9 @@ def _epoch(
             loss = problem.loss(model(inputs), targets).mean()
             loss.backward()
             if flatness is not None:
-                plain = _norm(parameters)
+                plain = gradient_norm(parameters)
                 flatness(inputs, targets)
-                ratios.append(_norm(parameters) / plain)
+                ratios.append(gradient_norm(parameters) / plain)
             if config.l1:
                 _add_sign(penalised, config.l1)
             optimizer.step()
@@ -283,15 +283,6 @@ def _finite_at(problem: Problem, batch: tuple[Inputs, Tensor]) -> bool:
             return bool(problem.loss(problem.model(batch[0]), batch[1]).mean().isfinite())
     finally:
         problem.model.eval()
-
-
-def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The length of the gradient of all parameters together."""
-    slopes = [each.grad for each in parameters if each.grad is not None]
-    norm: Tensor = torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(x) for x in slopes])
-    )
-    return norm
 
 
 def _add_sign(penalised: list[nn.Parameter], l1: float) -> None:

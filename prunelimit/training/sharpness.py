@@ -25,7 +25,7 @@ from ..errors import UsageError
 from ..inputs.problem import Problem
 from ..inputs.structure import Inputs
 
-__all__ = ["Flatness", "Renyi", "Sam", "flatness_of", "rho_of", "trace_estimates"]
+__all__ = ["Flatness", "Renyi", "Sam", "flatness_of", "gradient_norm", "rho_of", "trace_estimates"]
 
 RHO = {"sam": 0.05, "rsam": 0.01}
 """Where `rho` is not given."""
@@ -66,6 +66,15 @@ def rho_of(config: TrainConfig) -> float:
     return RHO[config.sharpness] if config.rho is None else config.rho
 
 
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The length of the gradient of all ``parameters`` together; a scalar on their device."""
+    slopes = [each.grad for each in parameters if each.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(each) for each in slopes])
+    )
+    return norm
+
+
 class Sam:
     """The gradient at distance ``rho`` uphill, in the place of that at the weights."""
 
@@ -76,9 +85,7 @@ class Sam:
         """The weights themselves are as before, bit for bit."""
         moved = [each for each in self._parameters if each.grad is not None]
         slopes = [each.grad for each in moved if each.grad is not None]
-        norm = torch.linalg.vector_norm(
-            torch.stack([torch.linalg.vector_norm(each) for each in slopes])
-        )
+        norm = gradient_norm(self._parameters)
         if not moved or not bool(norm > 0):
             return
         kept = [each.detach().clone() for each in moved]
