@@ -40,7 +40,7 @@ def main() -> None:
             dense = Dense(problem, "ggn")
             top = len(dense.order)
             losses = evaluate(problem, problem.train).losses
-            usual = loss_tolerance(losses, EpsilonRule.parse("batch-std"), training_seed).value
+            usual = loss_tolerance(losses, EpsilonRule.parse("batch-std")).value
             rows: dict[str, list[tuple[bool, float, float, int]]] = {each: [] for each in shares}
             for epsilon in (usual / 3, usual, 3 * usual):
                 truth = largest(partial(within, dense, epsilon), top)

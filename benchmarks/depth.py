@@ -52,7 +52,7 @@ def rows(checkpoint: Path, options: argparse.Namespace) -> None:
     loaded = load(checkpoint, ModelConfig(model=options.model), data, RunConfig())
     problem = loaded.problem
     losses = evaluate(problem, problem.train).losses
-    epsilon = loss_tolerance(losses, LimitConfig().epsilon, problem.seed).value
+    epsilon = loss_tolerance(losses, LimitConfig().epsilon).value
     found = measure_curvature(
         problem,
         CurvatureConfig(curvature="hessian", samples=options.samples, steps=options.steps),

@@ -127,7 +127,7 @@ def row(kind: str, name: str, seed: int) -> list[float]:
     """All limits of one network, in percent of its prunable weights."""
     problem = on_digits(kind, name, seed)
     losses = evaluate(problem, problem.train).losses
-    epsilon = loss_tolerance(losses, EpsilonRule.parse("batch-std"), problem.seed).value
+    epsilon = loss_tolerance(losses, EpsilonRule.parse("batch-std")).value
     hessian, ggn, alone = (
         Dense(problem, "hessian"),
         Dense(problem, "ggn"),

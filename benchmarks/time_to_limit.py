@@ -197,7 +197,7 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     problem = load(checkpoint, ModelConfig(model=options.model), data, where).problem
     split = problem.train.subset(options.samples, 0)
     epsilon = loss_tolerance(
-        evaluate(problem, problem.train).losses, EpsilonRule.parse("batch-std"), 0
+        evaluate(problem, problem.train).losses, EpsilonRule.parse("batch-std")
     ).value
     weights = problem.vector()[magnitude_order(problem)]
     geometry = Geometry.of(problem.layout.size, weights.double().numpy(), epsilon)

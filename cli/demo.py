@@ -69,11 +69,11 @@ def _story(result: DemoResult) -> str:
         f"{result.dense.accuracy:.1%} of the test samples right.",
         f"Predicted limit: {result.predicted:.2%} of its prunable weights can go "
         f"({low:.2%} to {high:.2%}) if the surviving weights may move.",
-        *_expected(result.expected_one_shot),
+        *_expected(result.one_shot),
         f"Pruned to {result.pruned_sparsity:.2%} with nothing moved: {result.pruned_accuracy:.1%} "
         "of the test samples right.",
-        *_measured("with nothing moved", result.one_shot, "accuracy", "loss"),
-        *_measured("with the surviving weights trained", result.refit, "feasibility"),
+        *_measured("with nothing moved", result.fixed, "accuracy", "loss"),
+        *_measured("with the surviving weights trained", result.trained, "feasibility"),
         f"The prediction {'holds' if result.passed else 'FAILS'}: it is "
         f"{result.difference_pp:+.2f} percentage points from what training the survivors reaches "
         f"(tolerance {result.tolerance_pp:g}).",

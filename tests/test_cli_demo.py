@@ -29,7 +29,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         "CURVATURE": {"steps": 10, "samples": 256},
         "LIMIT": {"directional_steps": 8},
         "TRAINED": {"refit_passes": 2, "resolution": 0.02},
-        "ONE_SHOT": {"resolution": 0.02},
+        "FIXED": {"resolution": 0.02},
     }.items():
         monkeypatch.setattr(story, name, dataclasses.replace(getattr(story, name), **changes))
 
@@ -64,7 +64,7 @@ def test_its_files_are_those_of_the_commands(prunelimit: Run) -> None:
     assert predicted["model"]["sha256"] == read_checkpoint(checkpoint).sha256
     assert cut["artifact"]["path"] == "there/pruned.safetensors"
     assert cut["sparsity"] == predicted["one_shot"]["sparsity"]
-    again = prunelimit("check", "there/predict.json", "there/measure-refit.json", "--json", "-q")
+    again = prunelimit("check", "there/predict.json", "there/measure-trained.json", "--json", "-q")
     verdict = json.loads(Path("there/check.json").read_text())
     assert again.document["agreement"]["difference_pp"] == verdict["agreement"]["difference_pp"]
     assert again.code == (0 if verdict["passed"] else 1)

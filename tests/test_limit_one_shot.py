@@ -165,7 +165,7 @@ def test_the_interval_holds_the_threshold_of_all_data(seed: int, samples: int) -
     problem, dense = network(seed, steps=200)
     path = PruningPath(problem, magnitude_order(problem), problem.vector())
     prunable = len(path.order)
-    epsilon = loss_tolerance(dense, EpsilonRule.parse("batch-std"), 0).value
+    epsilon = loss_tolerance(dense, EpsilonRule.parse("batch-std")).value
     known: dict[int, np.ndarray] = {}
 
     def crossing(chosen: np.ndarray) -> tuple[int, int, int]:

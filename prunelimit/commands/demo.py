@@ -50,7 +50,7 @@ TRAIN = TrainConfig(l1=3e-4, epochs=120, train_batch_size=64)
 CURVATURE = CurvatureConfig(samples=0)
 LIMIT = LimitConfig()
 PRUNE = PruneConfig(amount="auto")
-ONE_SHOT = MeasureConfig()
+FIXED = MeasureConfig()
 TRAINED = MeasureConfig(survivors="trained")
 CHECK = CheckConfig()
 
@@ -101,22 +101,22 @@ def _tell(
             ("pruned-sparse.safetensors", dataclasses.replace(PRUNE, sparse=True)),
         )
     )
-    one_shot, refit = (
+    fixed, moved = (
         measure_loaded(loaded, config, recording("measure", config), progress=progress)
-        for config in (ONE_SHOT, TRAINED)
+        for config in (FIXED, TRAINED)
     )
-    verdict = check_results(predicted, refit, CHECK)
+    verdict = check_results(predicted, moved, CHECK)
     trained, cut, sparse = (_moved(each, directory) for each in (trained, cut, sparse))
     draw("spectrum", curvature, path=folder / "spectrum.png")
     draw("limit", predicted, path=folder / "limit.png")
-    draw("measure", one_shot, refit, predicted, path=folder / "measure.png")
+    draw("measure", fixed, moved, predicted, path=folder / "measure.png")
     documents: dict[str, Any] = {
         "train": trained,
         "spectrum": curvature,
         "predict": predicted,
         "prune": cut,
-        "measure-one-shot": one_shot,
-        "measure-refit": refit,
+        "measure-fixed": fixed,
+        "measure-trained": moved,
         "check": verdict,
     }
     named = [(f"{name}.json", result) for name, result in documents.items()]
@@ -134,8 +134,8 @@ def _tell(
         dense=predicted.dense,
         predicted=predicted.limit.sparsity,
         interval=predicted.limit.interval,
-        one_shot=one_shot.thresholds,
-        refit=refit.thresholds,
+        fixed=fixed.thresholds,
+        trained=moved.thresholds,
         pruned_sparsity=cut.sparsity,
         pruned_accuracy=cut.accuracy_after,
         artifact=cut.artifact,
@@ -144,7 +144,7 @@ def _tell(
         tolerance_pp=verdict.agreement.tolerance_pp,
         passed=verdict.passed,
         reliability=predicted.reliability,
-        expected_one_shot=predicted.one_shot,
+        one_shot=predicted.one_shot,
     )
     write_json(folder / "demo.json", to_json(result), force=False)
     return result

@@ -411,7 +411,7 @@ def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) ->
     if isinstance(epsilon, EpsilonRule):
         if isinstance(problem.loss, Loss) and is_cross_entropy(problem.loss):
             losses = own_losses(dense, problem.seed, problem.loss.form.axis).numpy()
-            return loss_tolerance(losses, epsilon, problem.seed).value
+            return loss_tolerance(losses, epsilon).value
         if epsilon.kind != "nats":
             raise UsageError(
                 f"`epsilon` is {epsilon}, and without labels only cross-entropy has such a "

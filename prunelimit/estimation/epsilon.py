@@ -64,7 +64,7 @@ def tolerance_of(
     """
     if rule.kind == "accuracy":
         return _of_accuracy(problem, rule, train, progress)
-    found = loss_tolerance(train.losses, rule, problem.seed)
+    found = loss_tolerance(train.losses, rule)
     if not is_cross_entropy(problem.loss) or not train.points:
         return found
     return advice(found, train.loss, train.accuracy)

@@ -510,8 +510,9 @@ class Threshold:
     """The largest sparsity that holds ``rule`` within ``tolerance`` at every sparsity up to it.
 
     ``rule``: "accuracy" (tolerance a fraction of 1), "dense-accuracy" (the paper's: the highest
-    sparsity at least as accurate as dense), "loss" (tolerance epsilon, nats) or, for refit,
-    "feasibility" (tolerance epsilon, nats). ``interval`` covers the paired sampling error.
+    sparsity at least as accurate as dense), "loss" (tolerance epsilon, nats) or, for trained
+    survivors, "feasibility" (tolerance epsilon, nats). ``interval`` covers the paired sampling
+    error.
     """
 
     rule: str
@@ -775,12 +776,12 @@ class RegimeResult(Result):
 class DemoResult(Result):
     """The demonstration in a few numbers; ``files`` are names within ``directory``.
 
-    ``one_shot`` and ``refit`` are the thresholds measured by either method, ``expected_one_shot``
-    is what was predicted of the former's loss; ``sparse_artifact`` holds the same network as
+    ``one_shot`` is the plain threshold that was predicted; ``fixed`` and ``trained`` are those that
+    were measured, by what becomes of the survivors. ``sparse_artifact`` holds the same network as
     ``artifact``.
     """
 
-    SCHEMA: typing.ClassVar[str] = "prunelimit.demo/1"
+    SCHEMA: typing.ClassVar[str] = "prunelimit.demo/2"
     provenance: Provenance
     model: ModelInfo
     data: DataInfo
@@ -789,8 +790,8 @@ class DemoResult(Result):
     dense: Dense
     predicted: float
     interval: tuple[float, float]
-    one_shot: tuple[Threshold, ...]
-    refit: tuple[Threshold, ...]
+    fixed: tuple[Threshold, ...]
+    trained: tuple[Threshold, ...]
     pruned_sparsity: float
     pruned_accuracy: float
     artifact: Artifact
@@ -799,7 +800,7 @@ class DemoResult(Result):
     tolerance_pp: float
     passed: bool
     reliability: Reliability
-    expected_one_shot: OneShot | None = None
+    one_shot: OneShot | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
