@@ -1,22 +1,23 @@
-"""The examples in docstrings of the Python interface run, and every public name has one."""
+"""The examples in docstrings run, and every public name of the Python interface has one."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import inspect
+import pkgutil
 
 import pytest
 
 import prunelimit as pl
 
-MODULES = (
-    "prunelimit.values",
-    "prunelimit.api.problem",
-    "prunelimit.api.functions",
-    "prunelimit.api.showing",
-    "prunelimit.api.history",
-    "prunelimit.api.exports",
+EXTRAS = "prunelimit.integrations"
+"""What needs packages that the tests may lack."""
+
+MODULES = tuple(
+    each.name
+    for each in pkgutil.walk_packages(pl.__path__, "prunelimit.")
+    if not each.name.startswith(EXTRAS) and not each.name.endswith("__main__")
 )
 
 EXAMPLES = {
@@ -25,6 +26,7 @@ EXAMPLES = {
     for test in doctest.DocTestFinder().find(importlib.import_module(module))
     if test.examples
 }
+assert len(EXAMPLES) > 30
 
 FUNCTIONS = [name for name in pl.__all__ if inspect.isfunction(getattr(pl, name))]
 

@@ -20,6 +20,7 @@ ROOMS = (
     "config",
     "progress",
     "randomness",
+    "hashing",
     "devices",
     "results",
     "storage",

@@ -11,30 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ..hashing import digest
 from .structure import leaves
 
-__all__ = ["digest", "environment", "network_digest", "own_code", "samples_digest"]
+__all__ = ["environment", "network_digest", "own_code", "samples_digest"]
 
 OTHERS = ("torch", "torchvision", "timm", "transformers", "numpy")
 """Packages whose code is known by the version of the package."""
 
 READ_AT_ONCE = 500
-
-
-def digest(pieces: Iterable[Any]) -> str:
-    """One hash of texts and tensors in order; SHA-256, in hexadecimal."""
-    found = hashlib.sha256()
-    for piece in pieces:
-        if isinstance(piece, Tensor):
-            found.update(f"{piece.dtype} {tuple(piece.shape)} ".encode())
-            flat = piece.detach().cpu().contiguous().reshape(-1)
-            found.update(flat.view(torch.uint8).numpy().data)
-        else:
-            found.update(repr(piece).encode())
-        found.update(b"\n")
-    return found.hexdigest()
 
 
 @functools.cache

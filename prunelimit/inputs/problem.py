@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from ..devices import wide
 from ..distributed import Group, ShardSpec
 from ..errors import InputError, NumericalError
+from ..hashing import digest
 from ..storage.cache import Cache
 from .call import call
-from .identity import digest, environment, network_digest, own_code, samples_digest
+from .identity import environment, network_digest, own_code, samples_digest
 from .losses.cross_entropy import LOSS as cross_entropy
 from .metric import Metric
 from .output_curvature import output_curvature

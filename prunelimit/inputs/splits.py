@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import InputError
+from ..hashing import digest
 from ..randomness import generator
-from .identity import digest
 from .portable import PortableCall, PortableDataset
 from .problem import Split
 from .resolve import reason
@@ -372,17 +372,13 @@ def fingerprint(split: Split) -> str:
     Of data in memory all count; of others all targets, and the inputs of some spread over the
     split.
     """
-    found = hashlib.blake2b(digest_size=16)
     if isinstance(split, TensorSplit):
         batches = split.batches(SCAN_BATCH)
     else:
         step = max(1, len(split) // SPREAD)
         batches = split.batches(SPREAD, order=torch.arange(0, len(split), step))
     pieces = (each for inputs, _ in batches for each in leaves(inputs))
-    for piece in (*target_batches(split), *pieces):
-        found.update(f"{piece.dtype} {tuple(piece.shape)}".encode())
-        found.update(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    return digest(itertools.chain(target_batches(split), pieces))
 
 
 def check_deterministic(split: Split) -> None:

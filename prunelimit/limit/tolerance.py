@@ -37,8 +37,8 @@ def loss_tolerance(losses: np.ndarray, rule: EpsilonRule) -> Epsilon:
     mean loss. A rule of accuracy needs more than losses: see
     :func:`prunelimit.estimation.epsilon.tolerance_of`.
 
-    >>> loss_tolerance(np.array([0.1, 0.3]), EpsilonRule.parse("5%")).value
-    0.01
+    >>> loss_tolerance(np.array([0.1, 0.3]), EpsilonRule.parse("50%")).value
+    0.1
 
     Raises:
         UsageError: the rule gives nothing greater than zero, or is about accuracy.

@@ -15,12 +15,12 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import OutputError
+from ..hashing import digest
 
 __all__ = ["MOST_BYTES", "Cache"]
 
@@ -39,7 +39,7 @@ class Cache:
     Raises:
         OutputError: the folder cannot be made, or nothing can be written there.
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> folder = tempfile.TemporaryDirectory()
     >>> cache = Cache(folder.name)
     >>> cache.put("key", {"x": torch.ones(2)})
@@ -124,9 +124,4 @@ class Cache:
 
 
 def _sum(key: str, tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256(key.encode())
-    for name in sorted(tensors):
-        each = tensors[name]
-        found.update(f"{name} {each.dtype} {tuple(each.shape)}".encode())
-        found.update(each.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    return digest([key, *(piece for name in sorted(tensors) for piece in (name, tensors[name]))])
