@@ -491,10 +491,10 @@ class MethodConfig(Config):
     )
     pattern: Pattern | None = option(
         None,
-        "Which masks are allowed: N highest scores of every M inputs in a row, such as 2:4, which "
-        "decides the amount (inputs that make no whole group are kept); or tiles of R rows and C "
-        "columns that go whole, such as block:4x4, to any amount (those at the end of a matrix may "
-        "be smaller, and the last one may go in part).",
+        "Which masks are allowed. N:M, such as 2:4, keeps the N highest scores of every M inputs "
+        "in a row; that decides the amount, and inputs that make no whole group stay. block:RxC, "
+        "such as block:4x4, removes whole tiles of R rows and C columns, to any amount; tiles at "
+        "the end of a matrix may be smaller, and the last one may go in part.",
         plugins="pattern",
         parse=_pattern,
     )

@@ -1,11 +1,11 @@
 """Pruning in stages: prune, move the survivors, look again.
 
-A linear model of the outputs holds only near the point that it is taken at. A stage removes
-weights, takes the statistics of batch normalisation anew where that helps, and moves the survivors
-by one damped Gauss-Newton step (:mod:`.conjugate_gradients`) that keeps the outputs on calibration
-inputs near the dense network's. The next stage begins from there, on other inputs. How far to go
-along the step is read from the divergence on inputs held out; whether the model can be trusted,
-from what it said of its own inputs.
+A linear model of the outputs holds only near the point that it is taken at. So a stage removes some
+weights and takes the statistics of batch normalisation anew where that helps. Then it moves the
+survivors by one damped Gauss-Newton step (:mod:`.conjugate_gradients`), which keeps the outputs on
+calibration inputs near the dense network's. The next stage begins from there, on other inputs. How
+far to go along the step is read from the divergence on inputs held out; whether the model can be
+trusted, from what it said of its own inputs.
 
 Sources: Hassibi and Stork 1993 (the update); Levenberg 1944, Marquardt 1963 (damping raised when
 actual and predicted change disagree); Martens 2010 (choosing among iterates on other samples).

@@ -25,7 +25,7 @@ class Stage:
     moved. ``trust`` is by how much the squared distance of the outputs fell on the inputs of the
     solve over how much the quadratic had it fall. ``damping`` is mu; ``steps`` of conjugate
     gradients were taken, the iterate after ``chosen`` of them used at ``length`` of its own.
-    ``outcome`` is the solver's, "free" where nothing needed to move (trust is then None), or
+    ``outcome`` is the solver's, or "free" where nothing needed to move; trust is then None. It is
     "anew" where the path was left and the dense network pruned to this sparsity in one stage.
     """
 

@@ -1,8 +1,8 @@
 """Products by forward over reverse, recorded once and replayed: the fast route.
 
-How, each matrix says itself (:mod:`.operators`). Against double backward it saves what convolutions
-lose there (torch differentiates their backward by convolutions with swapped dimensions), and of the
-graph's own work all that does not depend on v.
+How, each matrix says itself (:mod:`.operators`). Double backward differentiates the backward of a
+convolution by convolutions with swapped dimensions, which are slow; here there are none. Nor is any
+work of the graph done again that does not depend on v.
 """
 
 from __future__ import annotations

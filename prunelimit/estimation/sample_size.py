@@ -10,9 +10,9 @@ slope; the limit is read off where nothing is left out. The interval reaches fro
 itself, which is an upper bound, to as far below.
 
 *Hessian.* It depends on the labels, and no sample's part is known beforehand. A uniform draw of n
-samples stands in for all N. Four disjoint quarters of the n tell how far: the scatter of their
-limits gives the random part of the error, and what their mean is away from the limit of the n
-themselves the part that goes one way.
+samples stands in for all N. Four disjoint quarters of the n tell how far. The scatter of their
+limits gives the random part of the error. The distance of their mean from the limit of the n
+themselves gives the part that goes one way.
 """
 
 from __future__ import annotations

@@ -86,10 +86,10 @@ CLAIMS = (
 class Checkpoint:
     """What a file holds, on the CPU; ``description`` is what a file of ours says of itself.
 
-    ``states`` are the state_dicts in it, as they are; ``tensors`` are those of the likeliest, the
-    prefixes ``module.`` and ``_orig_mod.`` stripped from their names, and once the file is loaded
-    into a network those that it has been given, by its own names. ``claimed`` is the accuracy, from
-    0 to 1, that the file says its network has.
+    ``states`` are the state_dicts in it, as they are. ``tensors`` are those of the likeliest, the
+    prefixes ``module.`` and ``_orig_mod.`` stripped from their names. Once the file is loaded into
+    a network, they are what the network was given, by its own names. ``claimed`` is the accuracy,
+    from 0 to 1, that the file says its network has.
     """
 
     path: Path

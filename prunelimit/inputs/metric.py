@@ -21,11 +21,10 @@ class Metric(Plugin):
     mean over the samples is the metric. Where that takes all samples together, ``whole(scores,
     targets)`` gives the scores (n,) of what the function gave for all, (n, ...) float64.
 
-    ``points`` says that 1 is perfect, so that a loss can be stated in points: hundredths of that.
-    A score that is no number counts as ``worst``. The literal ``PERCENT`` at the top of the file
-    says that people read it in percent, ``LABEL`` what they call it, ``TARGETS`` the targets that
-    it is for, as of a loss.
-    """
+    ``points`` says that 1 is perfect, so that a loss can be stated in points: hundredths of that. A
+    score that is no number counts as ``worst``. Literals at the top of the file say the rest:
+    ``PERCENT`` that people read it in percent, ``LABEL`` what they call it, and ``TARGETS`` the
+    targets that it is for, as of a loss. """
 
     function: Callable[[Tensor, Tensor, Form], Tensor]
     whole: Callable[[Tensor, Tensor], Tensor] | None = None

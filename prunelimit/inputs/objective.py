@@ -45,8 +45,8 @@ def named(
 ) -> Wanted:
     """What is called ``loss`` and ``metric``, built in or FILE.py:ATTR, or is a function already.
 
-    Where one is not named, a function of that name beside the network or the data in the first of
-    ``files``, specs of a user's own code, is taken, and said.
+    ``files`` are specs of a user's own code. Where one is not named, a function of that name is
+    taken from the first of them that has it, and that is said.
 
     Raises:
         UsageError: there is none of that name.

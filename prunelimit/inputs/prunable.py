@@ -47,9 +47,9 @@ class DenseMatrix:
 def prunable_weights(network: nn.Module, *, embeddings: bool = False) -> set[int]:
     """Identities of the parameters of ``network`` that are weights of a kind that is pruned.
 
-    Those are the weights of linear layers and convolutions, transposed ones and transformers'
-    Conv1D too, the projections of attention, the weights of recurrent layers and cells, and with
-    ``embeddings`` the tables of embeddings. A tied one has one identity.
+    Those are the weights of linear layers, of convolutions, transposed ones too, of transformers'
+    Conv1D, of the projections of attention, and of recurrent layers and cells. With ``embeddings``
+    the tables of embeddings are too. A tied one has one identity.
     """
     found = set()
     for module in network.modules():

@@ -56,9 +56,9 @@ class Spectrum:
     def probe_deviation(self, function: Function) -> float:
         """Standard deviation of :meth:`mean` over random probes.
 
-        For one Rademacher probe the variance is at most 2 (mean f^2 - (mean f)^2) / D, from
-        2 (||A||_F^2 - sum_i A_ii^2) / D^2 and Jensen's inequality on the diagonal; known without a
-        second probe. With several probes the larger of this and the empirical one is taken.
+        For one Rademacher probe the variance is at most 2 (mean f^2 - (mean f)^2) / D. It follows
+        from 2 (||A||_F^2 - sum_i A_ii^2) / D^2 and Jensen's inequality on the diagonal, and needs
+        no second probe. With several probes the larger of this and the empirical one is taken.
         """
         rule = self.quadrature
         values = function(rule.ritz_values)

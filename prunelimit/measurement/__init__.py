@@ -44,9 +44,9 @@ def measure(
 ) -> Measurement:
     """Measure the thresholds of pruning ``problem`` by the method of ``config``.
 
-    Survivors that are "fixed", or moved by "obs", "compensated" or "staged", give the thresholds
-    ``accuracy`` for every tolerance, ``dense-accuracy`` (the largest sparsity at least as accurate
-    as dense) and ``loss`` (mean training loss within epsilon of dense). The interval of an accuracy
+    All survivors but "trained" ones give three kinds of thresholds. ``accuracy`` is there for every
+    tolerance. ``dense-accuracy`` is the largest sparsity at least as accurate as dense. ``loss`` is
+    where the mean training loss stays within epsilon of dense. The interval of an accuracy
     threshold covers the paired sampling error: the change of correctness of each test sample,
     normal at ``config.confidence``. The interval of the loss threshold is the pair that brackets
     it.

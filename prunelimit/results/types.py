@@ -120,7 +120,7 @@ class Epsilon:
     """The loss tolerance (nats) and the rule that gave it.
 
     Where the rule is a fall in accuracy, ``sparsity``, of the prunable weights, is where plain
-    one-shot magnitude pruning reached it on ``held_out`` samples of the training split, and
+    one-shot magnitude pruning reached it on ``held_out`` samples of the training split.
     ``interval`` (nats) covers the sampling error of that at 95%. ``note`` is a sentence to whoever
     chose the rule.
     """
@@ -162,16 +162,15 @@ class CrossCheck:
 class CurvatureSummary:
     """The spectrum in a few numbers.
 
-    ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass``
-    the share of eigenvalues below zero; ``products`` counts matrix-vector products spent,
-    those on a part of the samples by that part; ``ended`` says what ended the work: "tolerance"
-    (the limit is known as well as was asked for), "given" (steps and probes were given), "samples"
-    (what the samples leave open outweighs the rest), "network" (what the model makes of parameters
-    that are not pruned does), "max-products", "max-seconds", "memory" or
-    "interrupted". ``nested`` holds the limit from fewer samples, by which their number was chosen
-    or what they leave open was estimated. ``carried`` is the share that the samples carry of the
-    trace of the loss's second derivative in the outputs; None for the Hessian, which has no such
-    measure.
+    ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass`` the
+    share of eigenvalues below zero; ``products`` counts matrix-vector products spent, those on a
+    part of the samples by that part. ``ended`` says what ended the work. "tolerance": the limit is
+    known as well as was asked for. "given": steps and probes were given. "samples": what the
+    samples leave open outweighs the rest. "network": what the model makes of parameters that are
+    not pruned does. Or "max-products", "max-seconds", "memory" or "interrupted". ``nested`` holds
+    the limit from fewer samples, by which their number was chosen or what they leave open was
+    estimated. ``carried`` is the share that the samples carry of the trace of the loss's second
+    derivative in the outputs; None for the Hessian, which has no such measure.
     """
 
     kind: str
@@ -834,8 +833,8 @@ class InspectResult:
 
     ``state`` is the key of the state_dict that ``tensors`` are of, without the ``prefix`` that all
     its names share with a wrapper. ``code`` names what the file would run on loading: it is not
-    read then. ``folded`` are weights stored as parts, ``claimed`` is the accuracy that it states,
-    from 0 to 1, ``described`` the network that a file of ours names, and ``likely`` the built-in
+    read then. ``folded`` are weights stored as parts. ``claimed`` is the accuracy that it states,
+    from 0 to 1. ``described`` is the network that a file of ours names, ``likely`` the built-in
     network that its names are those of. Which matrices are prunable is read from the ``network``
     that is named or found, or else from names and shapes.
     """

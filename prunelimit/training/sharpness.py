@@ -3,11 +3,12 @@
 *sam* (Foret, Kleiner, Mobahi, Neyshabur 2021): the gradient is taken where the loss of the
 mini-batch is worst, to first order, within a distance rho.
 
-*rsam*: rho times the Renyi sharpness of order 2 of the GGN G, log(tr G^2 / (tr G)^2), is added to
-the loss, after the regulariser of Zhang, Sun, Zhang et al. 2025. For a random vector of signs v,
-v^T G v and |G v|^2 are unbiased estimates of the two traces of the mini-batch (Hutchinson 1990).
-Their gradients are unbiased too. The gradient of the logarithms divides those by running means of
-the traces. tr G^2 of a mini-batch is larger than that of all samples, whose G is a mean over them.
+*rsam*: rho times log(tr G^2 / (tr G)^2) is added to the loss: the Renyi sharpness of order 2 of the
+GGN G. It is modelled on the regulariser of Zhang, Sun, Zhang et al. 2025. For a random vector of
+signs v, v^T G v and |G v|^2 are unbiased estimates of the two traces of the mini-batch (Hutchinson
+1990). Their gradients are unbiased too. The gradient of the logarithms divides those by running
+means of the traces. tr G^2 of a mini-batch is larger than that of all samples, whose G is a mean
+over them.
 """
 
 from __future__ import annotations

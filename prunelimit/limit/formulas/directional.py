@@ -1,8 +1,8 @@
 """The exact transition for the displacement itself: the headline.
 
-The least loss on a random subspace of s dimensions at the displacement d is within epsilon, with
-the ridge k that d_eff(k) = s (deterministic equivalent of a sketched projection: Derezinski, Liang,
-Mahoney 2020). :class:`..direction.Direction` has that loss.
+It is where the least loss on a random subspace of s dimensions at the displacement d is within
+epsilon. That loss has the ridge k of which d_eff(k) = s: the deterministic equivalent of a sketched
+projection (Derezinski, Liang, Mahoney 2020). :class:`..direction.Direction` computes it.
 """
 
 from __future__ import annotations
