@@ -40,6 +40,7 @@ __all__ = [
     "RED",
     "WHITE",
     "Look",
+    "NothingToDrawError",
     "canvas",
     "counted_out",
     "error_bars",
@@ -50,6 +51,7 @@ __all__ = [
     "numbers",
     "plain",
     "require_numbers",
+    "require_some",
     "score_axis",
     "score_place",
     "short_names",
@@ -197,14 +199,28 @@ def counted_out(axes: Axes, missing: int) -> None:
         axes.plot([], [], " ", label=f"{what} no number and cannot be shown")
 
 
+class NothingToDrawError(ValueError):
+    """Results lack what a figure is about; the message is the clause that says so."""
+
+
 def require_numbers(what: str, values: Iterable[float]) -> None:
     """Refuse to leave out what is no number.
 
     Raises:
-        ValueError: a value is not finite.
+        NothingToDrawError: a value is not finite.
     """
     if not all(map(math.isfinite, values)):
-        raise ValueError(f"{what} is no number")
+        raise NothingToDrawError(f"{what} is no number")
+
+
+def require_some(what: str, values: Iterable[object]) -> None:
+    """Refuse to draw axes around nothing.
+
+    Raises:
+        NothingToDrawError: there is none of ``values``.
+    """
+    if not any(True for _ in values):
+        raise NothingToDrawError(f"there is no {what}")
 
 
 def _decades(kept: float) -> float:

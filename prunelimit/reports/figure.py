@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from .. import plugins
 from ..errors import InputError, UsageError
 from ..plugins import Plugin
+from .drawing import NothingToDrawError
 from .paper import Paper, on
 
 __all__ = ["ReportFigure", "choose", "draw", "drawable"]
@@ -53,6 +54,11 @@ def drawable(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except NothingToDrawError as error:
+        raise InputError(
+            f"The figure {name} cannot be drawn of these results, since {error} in them; run the "
+            "command that wrote them again."
+        ) from error
     except (ArithmeticError, LookupError, ValueError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(

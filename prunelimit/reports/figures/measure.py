@@ -23,6 +23,7 @@ from ..drawing import (
     loss_axis,
     numbers,
     plain,
+    require_some,
     score_axis,
     score_place,
     sparsity_axis,
@@ -54,6 +55,7 @@ def plot_measure(
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    require_some("point of a curve", (p for each in results for p in each.curve))
     dense = results[0].dense
     target = dense.loss + results[0].epsilon.value
     curves = [p for r in results for p in r.curve if p.sparsity < 1]

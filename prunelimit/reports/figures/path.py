@@ -9,7 +9,19 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ...results.types import PredictResult
-from ..drawing import BLACK, BLUE, GREY, RED, canvas, key, least_kept, plain, sparsity_axis, titled
+from ..drawing import (
+    BLACK,
+    BLUE,
+    GREY,
+    RED,
+    canvas,
+    key,
+    least_kept,
+    plain,
+    require_some,
+    sparsity_axis,
+    titled,
+)
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import unit
@@ -31,6 +43,7 @@ def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
         OutputError: ``path`` cannot be written.
     """
     points = [each for each in result.reliability.path if each.sparsity < 1]
+    require_some("loss along a pruning path", points)
     floor = least_kept(p.sparsity for p in points)
     stroke = paper().stroke
     lines = (

@@ -18,6 +18,7 @@ from ..drawing import (
     loss_axis,
     numbers,
     plain,
+    require_some,
     score_axis,
     score_place,
     short_names,
@@ -52,6 +53,7 @@ def plot_sensitivity(result: SensitivityResult, path: Path | None = None) -> Fig
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    require_some("layer", result.layers)
     ranked = result.top(len(result.layers))
     named, others = ranked[:NAMED], ranked[NAMED:]
     unknown = [each for each in result.layers if not each.measured and each.curve == ()]
