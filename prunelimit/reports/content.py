@@ -81,6 +81,9 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
                 made.append(_agreement(of, source.result.agreement))
             else:
                 made.append(Verdict(gate.passed, (of.said(f"gates.{number}.reason"),)))
+    if len(made) > 1:
+        passed = all(each.passed for each in made)
+        made.insert(0, Verdict(passed, ("Every gate passed." if passed else ONE_FAILED,)))
     if made:
         return tuple(made)
     both = [found.one("predict"), found.one("measure")]
@@ -89,6 +92,9 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
         names = " ".join(each.name for each in both if each is not None)
         how = (" Obtain one: ", Code(f"prunelimit check {names}"))
     return (Verdict(None, ("No check of predicted against measured is among the files.", *how)),)
+
+
+ONE_FAILED = "Not every gate passed."
 
 
 def _agreement(of: Of, agreement: Agreement) -> Verdict:

@@ -46,6 +46,7 @@ __all__ = [
     "error_bars",
     "key",
     "least_kept",
+    "level",
     "looks",
     "loss_axis",
     "numbers",
@@ -197,6 +198,16 @@ def counted_out(axes: Axes, missing: int) -> None:
     if missing:
         what = "1 point has" if missing == 1 else f"{missing} points have"
         axes.plot([], [], " ", label=f"{what} no number and cannot be shown")
+
+
+def level(axes: Axes, value: float, name: str) -> None:
+    """A level of the vertical axis, named where the horizontal one, of what survives, begins."""
+    axes.axhline(value, color=GREY, linewidth=0.8)
+    axes.annotate(
+        name, (1, value), xytext=(2, 3), textcoords="offset points", fontsize=paper().small,
+        color=GREY, zorder=6,
+        bbox={"facecolor": WHITE, "edgecolor": "none", "alpha": 0.6, "pad": 0.5},
+    )  # fmt: skip
 
 
 class NothingToDrawError(ValueError):

@@ -87,7 +87,7 @@ def plot_history(result: HistoryResult, path: Path | None = None) -> Figure:
         upper.set_ylabel(wrapped("sparsity, % of prunable weights", 0.3))
         lower.set_ylabel(wrapped(score + (", %" if scale > 1 else ""), 0.3))
         lower.set_xlabel(WORDS.get(result.order, "checkpoint, from the first to the last"))
-        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         upper.plot([], [], color=GREEN, marker="^", label=f"{score}, dense")
         titled(upper, f"Checkpoints of {plain(result.model.spec)} on {plain(result.data.spec)}")
         key(figure, upper)

@@ -47,7 +47,7 @@ def plot_training(result: TrainResult, path: Path | None = None) -> Figure:
         of = unit(result.data)
         lower.set_ylabel("training loss" + (f",{of}" if of else ""))
         lower.set_xlabel("epoch")
-        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         titled(upper, f"Training of {plain(result.model.spec)} on {plain(result.data.spec)}")
     return figure
 
