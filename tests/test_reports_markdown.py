@@ -23,6 +23,7 @@ from markdown_it.token import Token
 
 from prunelimit.reports.content import verdicts
 from prunelimit.reports.markdown import escaped, markdown
+from prunelimit.reports.page import page
 from prunelimit.reports.sources import collect
 
 GIVEN: list[tuple[str, Any]] = [
@@ -65,6 +66,19 @@ def test_several_gates_have_one_verdict_before_their_own(passed: bool) -> None:
     assert words[0] == ("PASSED" if passed else "FAILED", said)
     (one,) = verdicts(collect([("c.json", dataclasses.replace(verdict(), gates=GATES[:1]))]))
     assert one.passed and one.parts[0] != "Every gate passed."
+
+
+def test_many_gates_are_folded_and_those_that_failed_stand_first() -> None:
+    many = (*GATES[1:] * 7, dataclasses.replace(GATES[1], passed=False, reason="It broke."))
+    found = collect([("c.json", dataclasses.replace(verdict(), gates=many, passed=False))])
+    given = verdicts(found)
+    assert [each.folded for each in given] == [False] * 6 + [True] * (len(many) - 5)
+    assert [each.passed for each in given] == [False, False, *[True] * (len(many) - 1)]
+    text = markdown(found)
+    assert text.count("**PASSED**") + text.count("**FAILED**") == len(many) + 1
+    head, _, rest = text.partition("<details><summary>The other gates</summary>")
+    assert "It broke" in head and rest.partition("</details>")[0].count("**PASSED**") > 1
+    assert page(found).count("<summary>The other gates</summary>") == 1
 
 
 def test_brackets_and_full_stops_are_escaped_only_where_they_make_a_list() -> None:

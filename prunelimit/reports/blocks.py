@@ -125,11 +125,13 @@ class Card:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a check; ``passed`` is None where there was none."""
+    """What came of a check; ``passed`` is None where there was none. ``folded`` ones are shown when
+    asked for."""
 
     passed: bool | None
     parts: Inline
     reasons: tuple[Inline, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,11 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
             else:
                 made.append(Verdict(gate.passed, (of.said(f"gates.{number}.reason"),)))
     if len(made) > 1:
-        passed = all(each.passed for each in made)
-        made.insert(0, Verdict(passed, ("Every gate passed." if passed else ONE_FAILED,)))
+        made.sort(key=lambda each: bool(each.passed))
+        passed = bool(made[0].passed)
+        folded = [dataclasses.replace(each, folded=True) for each in made[OPEN:]]
+        head = Verdict(passed, ("Every gate passed." if passed else "Not every gate passed.",))
+        return (head, *made[:OPEN], *folded)
     if made:
         return tuple(made)
     both = [found.one("predict"), found.one("measure")]
@@ -94,7 +97,8 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
     return (Verdict(None, ("No check of predicted against measured is among the files.", *how)),)
 
 
-ONE_FAILED = "Not every gate passed."
+OPEN = 5
+"""Gates that a reader sees at once, those that failed first."""
 
 
 def _agreement(of: Of, agreement: Agreement) -> Verdict:
