@@ -245,7 +245,8 @@ def test_results_find_their_figure(commands: list[str], name: str | None, wanted
         (["measure", "predict", "predict"], None, "No figure draws 3 results"),
         (["measure"], "limit", "limit does not draw 1 result of measure; it is of predict; "),
         (["predict"], "limt", "no figure 'limt'; did you mean limit"),
-        (["inspect"], None, "No figure draws 1 results? of inspect"),
+        (["inspect"], None, "There is no figure of inspect; `report` shows"),
+        (["regime", "export"], None, "There is no figure of regime and export; `report` shows"),
     ],
 )
 def test_results_without_a_common_figure_are_told(
@@ -258,6 +259,12 @@ def test_results_without_a_common_figure_are_told(
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_drawn_together_is_chosen_together(name: str) -> None:
     assert choose([command(each) for each in SETS[name]], name) == name
+
+
+def test_a_figure_too_narrow_for_its_axes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no room on a figure 1 in wide; give a larger `width`"):
+        draw("measure", measured(), path=tmp_path / "figure.pdf", sheet=Paper(width=1.0))
+    assert not list(tmp_path.iterdir())
 
 
 EMPTY: dict[str, tuple[Any, ...]] = {

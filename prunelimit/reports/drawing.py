@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ..errors import shown
+from ..errors import UsageError, shown
 from ..gate.numbers import accuracy_interval
 from ..results.sensitivity import LayerPoint
 from ..results.types import DataInfo, MeasurePoint
@@ -121,6 +122,10 @@ def canvas(
     """A figure and its axes, written to ``path`` at the end if there is one.
 
     ``height`` is in inches, on the widest paper.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+        UsageError: the paper is too narrow for the axes.
     """
     sheet = paper()
     with rc_context(sheet.settings()):
@@ -137,8 +142,25 @@ def canvas(
         kind = path.suffix.lstrip(".").lower() or "png"
         # Without the creation date the same result gives the same file.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        with writing(path, force=True) as temporary:
+        with writing(path, force=True) as temporary, _room(sheet.width):
             figure.savefig(temporary, format=kind, dpi=sheet.dpi, metadata=metadata)
+
+
+@contextmanager
+def _room(width: float) -> Iterator[None]:
+    """For the time of the block, axes that nothing is left of are an error.
+
+    Raises:
+        UsageError: names and key take all of the paper.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            yield
+        except UserWarning as warning:
+            raise UsageError(
+                f"The axes have no room on a figure {width:.3g} in wide; give a larger `width`."
+            ) from warning
 
 
 def plain(text: object) -> str:

@@ -78,6 +78,11 @@ def choose(commands: Sequence[str], name: str | None = None) -> str:
     if name is None:
         if fit:
             return fit[0]
+        known = {
+            each for figure in plugins.describe("figure") for each in figure.facts.get("of", ())
+        }
+        if not known.intersection(commands):
+            raise UsageError(f"There is no figure of {given}; `report` shows such results.")
         raise UsageError(
             f"No figure draws {len(commands)} results of {given} together; give one file, or "
             "measurements and the prediction that goes with them."
