@@ -115,12 +115,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One of the numbers that everything is about; ``doubts`` say why it cannot be trusted."""
+    """One of the numbers that everything is about, ``predicted`` or measured; ``doubts`` say why it
+    cannot be trusted."""
 
     name: str
     value: Inline
-    meaning: str
+    meaning: Inline
     doubts: tuple[Inline, ...] = ()
+    predicted: bool = True
 
 
 @dataclass(frozen=True)
