@@ -62,7 +62,7 @@ MEASURE = Section(
         "prunelimit compare lenet.safetensors --predicted predict.json --plot methods.pdf",
     ),
 )
-def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any) -> None:
+def command(checkpoint: Path, csv_path: tuple[Path, ...], resume: bool, **given: Any) -> None:
     """Measure pruning methods side by side against the limit.
 
     Gives the thresholds of every method on the same network and test samples, how far each stays
@@ -80,7 +80,7 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
         given["force"] = True  # the file holds the methods done
     config = build(CompareConfig, given)
     read = () if config.predicted is None else (Path(config.predicted),)
-    outputs = Outputs.of(given, csv_path, inputs=(checkpoint, *read))
+    outputs = Outputs.of(given, *csv_path, inputs=(checkpoint, *read))
     from prunelimit.commands.compare import compare
     from prunelimit.reports.tables import compare_table
 
@@ -106,11 +106,11 @@ def command(checkpoint: Path, csv_path: Path | None, resume: bool, **given: Any)
             force=force,
             progress=progress,
         )
-    outputs.draw(result)
-    if csv_path is not None:
-        write_curves(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
+    for path in csv_path:
+        write_curves(result, path, force=outputs.force)
     outputs.show(compare_table(spelled_result(result)))
+    outputs.draw(result)
     if result.interrupted:
         holds = "these are" if state is None else f"{outputs.output} holds"
         on = "" if state is None else "; run the same command with --resume to go on"

@@ -76,7 +76,10 @@ def _write(head: Sequence[str], rows: Iterable[list[object]], path: Path, force:
     if path.suffix.lower() == ".parquet":
         _write_parquet(head, rows, path, force)
         return
-    with writing(path, force=force) as temporary, temporary.open("w", newline="") as file:
+    with (
+        writing(path, force=force) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)

@@ -53,7 +53,7 @@ DIRECTORY = click.Argument(["directory"], metavar="DIR", type=click.Path(path_ty
         "prunelimit history lightning_logs/version_0/checkpoints -m net.py:network -d net.py:data",
     ),
 )
-def command(directory: Path, csv_path: Path | None, **given: Any) -> None:
+def command(directory: Path, csv_path: tuple[Path, ...], **given: Any) -> None:
     """Show how sparse a network could be made, checkpoint by checkpoint.
 
     DIR is a folder of checkpoints of one network, of predictions that were saved as JSON, or of
@@ -61,7 +61,7 @@ def command(directory: Path, csv_path: Path | None, **given: Any) -> None:
     dense accuracy, plain and limit. A prediction that is there, by the same options, is not made
     again.
     """
-    outputs = Outputs.of(given, csv_path)
+    outputs = Outputs.of(given, *csv_path)
     from prunelimit.commands.history import history
     from prunelimit.reports.history import history_table
 
@@ -82,8 +82,8 @@ def command(directory: Path, csv_path: Path | None, **given: Any) -> None:
             force=outputs.force,
             progress=progress,
         )
-    outputs.draw(result)
-    if csv_path is not None:
-        write_history(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
+    for path in csv_path:
+        write_history(result, path, force=outputs.force)
     outputs.show(history_table(spelled_result(result)))
+    outputs.draw(result)

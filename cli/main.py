@@ -109,15 +109,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _without_the_current_folder(), _tidy_when_ended():
             outcome = group.main(args=arguments, prog_name="prunelimit", standalone_mode=False)
     except PruneLimitError as error:
-        click.echo(f"Error: {spelled(str(error))}", err=True)
+        _told(arguments, spelled(str(error)))
         return error.exit_code
     except click.ClickException as error:
-        click.echo(f"Error: {_usage(error)}", err=True)
+        _told(arguments, _usage(error))
         return error.exit_code if isinstance(error, click.UsageError) else 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Error: Interrupted; nothing was written.", err=True)
         return 130
     return outcome if isinstance(outcome, int) else 0
+
+
+def _told(arguments: Sequence[str], message: str) -> None:
+    """An error, and in a job of GitHub that checks, its annotation."""
+    click.echo(f"Error: {message}", err=True)
+    if arguments[0] == "check" and os.environ.get("GITHUB_ACTIONS") == "true":
+        from .verdict import annotation
+
+        click.echo(annotation("prunelimit check", message), err=True)
 
 
 @contextlib.contextmanager

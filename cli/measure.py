@@ -48,7 +48,7 @@ from .spelling import spelled_result
         "prunelimit measure lenet.safetensors --per-layer -o layers.json",
     ),
 )
-def command(checkpoint: Path, csv_path: Path | None, per_layer: bool, **given: Any) -> None:
+def command(checkpoint: Path, csv_path: tuple[Path, ...], per_layer: bool, **given: Any) -> None:
     """Measure accuracy and loss against sparsity, and the thresholds.
 
     CKPT is a checkpoint; one written by prunelimit names its own network and data.
@@ -56,7 +56,7 @@ def command(checkpoint: Path, csv_path: Path | None, per_layer: bool, **given: A
     if per_layer:
         _layers(checkpoint, csv_path, given)
         return
-    outputs = Outputs.of(given, csv_path, inputs=(checkpoint,))
+    outputs = Outputs.of(given, *csv_path, inputs=(checkpoint,))
     from prunelimit.commands.measure import measure
     from prunelimit.reports.tables import measure_table
 
@@ -71,14 +71,14 @@ def command(checkpoint: Path, csv_path: Path | None, per_layer: bool, **given: A
             build(MeasureConfig, given),
             progress=progress,
         )
-    outputs.draw(result)
-    if csv_path is not None:
-        write_csv(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
+    for path in csv_path:
+        write_csv(result, path, force=outputs.force)
     outputs.show(measure_table(spelled_result(result)))
+    outputs.draw(result)
 
 
-def _layers(checkpoint: Path, csv_path: Path | None, given: dict[str, Any]) -> None:
+def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any]) -> None:
     """Every layer alone."""
     used = {field.name for field in dataclasses.fields(SensitivityConfig)}
     asked = build(MeasureConfig, given)
@@ -91,7 +91,7 @@ def _layers(checkpoint: Path, csv_path: Path | None, given: dict[str, Any]) -> N
                 f"`{field.name}`."
             )
     config = build(SensitivityConfig, given)
-    outputs = Outputs.of({**given, "figure": "sensitivity"}, csv_path, inputs=(checkpoint,))
+    outputs = Outputs.of({**given, "figure": "sensitivity"}, *csv_path, inputs=(checkpoint,))
     from prunelimit.commands.sensitivity import sensitivity
     from prunelimit.reports.layers import sensitivity_table
 
@@ -106,8 +106,8 @@ def _layers(checkpoint: Path, csv_path: Path | None, given: dict[str, Any]) -> N
             config,
             progress=progress,
         )
-    outputs.draw(result)
-    if csv_path is not None:
-        write_layers(result, csv_path, force=outputs.force)
     outputs.document(result, outputs.output)
+    for path in csv_path:
+        write_layers(result, path, force=outputs.force)
     outputs.show(sensitivity_table(spelled_result(result)))
+    outputs.draw(result)

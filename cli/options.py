@@ -269,23 +269,33 @@ TABLES = (".csv", ".parquet")
 """What curves are written as, by the file's suffix."""
 
 
-def _table(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None and path.suffix.lower() not in TABLES:
-        raise click.BadParameter(
-            f"{path.name} ends with neither {' nor '.join(TABLES)}, which is what is written.",
-            ctx,
-            parameter,
-        )
-    return path
+def _tables(
+    ctx: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """Refuse beforehand what cannot be written at the end."""
+    for path in paths:
+        if path.suffix.lower() not in TABLES:
+            raise click.BadParameter(
+                f"{path.name} ends with neither {' nor '.join(TABLES)}, which is what is written.",
+                ctx,
+                parameter,
+            )
+        if path.suffix.lower() == ".parquet":
+            from prunelimit.inputs.extras import extra
+
+            extra("pyarrow", "parquet")
+    return paths
 
 
-CURVE_CSV = path_option(
+CURVE_CSV = titled(
     "Output",
     ["csv_path", "--csv", "--parquet"],
-    "FILE",
-    "Write the measured curve here; the suffix says whether as .csv or .parquet.",
+    metavar="FILE",
+    help="Write the measured curve here; the suffix says whether as .csv or .parquet.",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    callback=_tables,
 )
-CURVE_CSV.callback = _table
 
 
 def flag(title: str, declaration: str, help: str) -> click.Option:

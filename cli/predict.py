@@ -135,7 +135,6 @@ def _predict(
             group=group,
             progress=progress,
         )
-    outputs.draw(result)
     outputs.document(result, outputs.output)
     finished = result.curvature.ended != "interrupted"
     if state is not None and state.exists() and finished and group.rank == 0:
@@ -143,6 +142,7 @@ def _predict(
             remove_folder(state, "run")
     shown = spelled_result(result)
     outputs.show(predict_table(shown, str(checkpoint), verbose=given["verbose"], spell=spelled))
+    outputs.draw(result)
     if result.curvature.ended == "interrupted":
         left = "this is" if state is None else f"{given['output']} holds"
         on = "" if state is None else "; run the same command with --resume to go on"

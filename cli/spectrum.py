@@ -67,8 +67,8 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
             build(SharpnessConfig, given),
             progress=progress,
         )
-    outputs.draw(result)
+    outputs.document(result, outputs.output)
     if npz is not None:
         write_npz(result, npz, force=outputs.force)
-    outputs.document(result, outputs.output)
     outputs.show(spectrum_table(spelled_result(result)))
+    outputs.draw(result)

@@ -12,7 +12,13 @@ from typing import Any
 from prunelimit.errors import OutputError
 from prunelimit.results.types import CheckResult, Gate
 
-__all__ = ["append_summary", "github_annotations", "write_code_quality", "write_junit"]
+__all__ = [
+    "annotation",
+    "append_summary",
+    "github_annotations",
+    "write_code_quality",
+    "write_junit",
+]
 
 
 def write_junit(result: CheckResult, path: Path, *, force: bool) -> None:
@@ -73,7 +79,12 @@ def append_summary(result: CheckResult, path: Path) -> None:
 def github_annotations(result: CheckResult) -> Iterator[str]:
     """A workflow command of GitHub for every gate that failed."""
     for gate in result.failed:
-        yield f"::error title={_property(f'prunelimit: {gate.name}')}::{_message(gate.reason)}"
+        yield annotation(f"prunelimit: {gate.name}", gate.reason)
+
+
+def annotation(title: str, message: str) -> str:
+    """A workflow command of GitHub that marks an error; whatever is in it, it is one line."""
+    return f"::error title={_property(title)}::{_message(message)}"
 
 
 def write_code_quality(result: CheckResult, path: Path, *, force: bool) -> None:

@@ -8,6 +8,7 @@ Nothing is loaded before an assertion is made.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
@@ -84,6 +85,8 @@ def assert_prunable(
     share = _share(sparsity)
     if not 0 < confidence < 1:
         raise UsageError(f"`confidence` is {confidence}; give a number between 0 and 1.")
+    if "amount" in options:
+        raise UsageError("What is removed is `sparsity` here; leave out `amount`.")
     import prunelimit as pl
 
     try:
@@ -132,6 +135,8 @@ def _share(sparsity: float) -> float:
 
 def _sentence(verdict: Verdict, result: PruneResult, confidence: float) -> str:
     """What was found, and what to do about it."""
+    import prunelimit as pl
+
     name = result.data.metric.rpartition(":")[2]
     found = (
         f"{result.model.spec} pruned by {result.method} to {100 * verdict.sparsity:.1f}% loses "
@@ -144,6 +149,10 @@ def _sentence(verdict: Verdict, result: PruneResult, confidence: float) -> str:
             f"{found} At {100 * confidence:g}% the sampling error explains the difference, so this "
             "is no failure; more test samples would tell."
         )
+    method = pl.Method.parse(result.method)
+    if method.decided:
+        staged = dataclasses.replace(method, survivors="staged").name
+        return found if method.survivors == "staged" else f"{found} {staged} may lose less."
     points_ = f"{100 * verdict.within:g}pp"
     moved = "staged" if result.method.partition("+")[2] in ("", "staged") else "trained"
     network = " -m FILE.py:network -d FILE.py:data" if result.model.sha256 is None else ""
@@ -167,7 +176,15 @@ def _problem(model: Any, data: Any) -> Any:
                 "A checkpoint names its network and data, or Problem.from_checkpoint does; leave "
                 "out `data`."
             )
-        return pl.Problem.from_checkpoint(model)
+        try:
+            return pl.Problem.from_checkpoint(model)
+        except UsageError as refusal:
+            if "does not say" not in str(refusal):
+                raise
+            raise UsageError(
+                f"{model} does not say which network and data it belongs to; give "
+                "prunelimit.Problem.from_checkpoint(FILE, model=..., data=...) in its place."
+            ) from refusal
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise UsageError("`data` is not (train, test); give the two, or a function that does.")
     return pl.Problem(model, *given)

@@ -18,6 +18,9 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "agg")
 # Small tensors gain nothing from threads, and on a busy machine lose most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Commands that tests run say nothing to the job that runs the tests.
+for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    os.environ.pop(name, None)
 
 
 @dataclass(frozen=True)

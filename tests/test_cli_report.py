@@ -29,7 +29,7 @@ RESULTS: dict[str, Any] = {
     "prune": PRUNED,
     "check": verdict(),
     "compare": compared(),
-    "train": TRAINED,
+    "train": dataclasses.replace(TRAINED, history=({"epoch": 1.0, "loss": 0.5, "accuracy": 0.8},)),
 }
 
 
@@ -265,3 +265,27 @@ def test_a_curve_is_written_as_parquet_where_that_can_be(
     frame = pytest.importorskip("pandas").read_parquet("m.parquet")
     assert list(frame["accuracy"]) == [point["accuracy"] for point in curve]
     assert list(frame["nonzero"]) == [point["nonzero"] for point in curve]
+
+
+def test_a_curve_is_written_to_every_file_that_is_named(trained: Path, prunelimit: Run) -> None:
+    files = ("--csv", "a.csv", "--csv", "b.csv")
+    outcome = prunelimit("measure", trained, "--sparsities", "0,0.5", "-q", *files)
+    assert outcome.code == 0, outcome.stderr
+    assert Path("a.csv").read_text() == Path("b.csv").read_text() != ""
+    outcome = prunelimit("measure", trained, "-q", "--csv", "c.csv", "--csv", "c.csv")
+    assert outcome.code == 2 and "another output" in outcome.stderr and not Path("c.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["measure", "predict", "spectrum"])
+def test_a_figure_that_fails_costs_no_result(
+    command: str, trained: Path, prunelimit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*results: object, **options: object) -> None:
+        raise InputError("The figure cannot be drawn.")
+
+    monkeypatch.setattr("prunelimit.reports.figure.draw", refuse)
+    few = ("--sparsities", "0,0.5") if command == "measure" else ("--steps", "4", "--probes", "1")
+    outcome = prunelimit(command, trained, *few, "-o", "found.json", "--plot", "found.svg")
+    assert outcome.code == 3 and "cannot be drawn" in outcome.stderr
+    assert "lenet" in outcome.stderr and not Path("found.svg").exists()
+    assert json.loads(Path("found.json").read_text())["command"] == command

@@ -92,6 +92,15 @@ def test_tables_fit_the_terminal(
     assert bool(coloured) is not bool(env)
 
 
+def test_a_narrow_terminal_cuts_no_name_short(
+    tmp_path: Path, on_terminal: Callable[..., str]
+) -> None:
+    for end in "ab":
+        both().save(tmp_path / f"a-network-with-a-long-name-{end}.predict.json")
+    text = on_terminal("history", tmp_path, columns=60)
+    assert "\u2026" not in text and text.count("93.6%") == 2
+
+
 def test_what_is_piped_is_neither_wrapped_nor_coloured(
     files: tuple[Path, Path], prunelimit: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

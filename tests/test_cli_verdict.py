@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Outcome
 from made import verdict as made
 
 from prunelimit.cli.verdict import (
@@ -101,6 +103,21 @@ def test_only_gates_that_fail_are_annotations_each_on_one_line() -> None:
     title, _, message = line.removeprefix("::error title=").partition("::")
     assert title == "prunelimit%3A predicted against measured"
     assert "\n" not in line and "%25" in message and "%0A" in message
+
+
+def test_what_ends_a_job_of_github_is_an_annotation_too(
+    prunelimit: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given in (("check", "no%ne.json"), ("check", "a.json", "--min-sparsity", "much")):
+        plain = prunelimit(*given)
+        assert plain.code in (2, 3) and "::error" not in plain.stderr
+        with monkeypatch.context() as job:
+            job.setenv("GITHUB_ACTIONS", "true")
+            told = prunelimit(*given)
+        first, second = told.stderr.splitlines()
+        assert first + "\n" == plain.stderr and told.code == plain.code
+        message = first.removeprefix("Error: ").replace("%", "%25")
+        assert second == f"::error title=prunelimit check::{message}"
 
 
 def test_code_quality_is_a_list_of_issues_with_stable_fingerprints(tmp_path: Path) -> None:

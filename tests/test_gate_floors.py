@@ -190,6 +190,17 @@ def test_a_baseline_that_is_what_is_checked_says_so() -> None:
     assert not any(gate.self_check for gate in against(lambda now: now).values())
 
 
+def test_a_baseline_of_another_network_is_told_from_an_earlier_one() -> None:
+    def model(**changes: Any) -> MeasureResult:
+        given = measurement()
+        return dataclasses.replace(given, model=dataclasses.replace(given.model, **changes))
+
+    other = judged(baselines=[model(sha256="cd" * 32, spec="big", prunable=12_345)])
+    assert other and all("another network, big of 12,345 prunable" in g.reason for g in other)
+    earlier = judged(baselines=[model(sha256="cd" * 32)])
+    assert earlier and not any("another network" in gate.reason for gate in earlier)
+
+
 def test_baselines_of_something_else_are_refused() -> None:
     before = dataclasses.replace(measurement(), model=RETRAINED)
     for change, said in (

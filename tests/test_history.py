@@ -133,6 +133,18 @@ def test_predictions_alone_are_enough(tmp_path: Path, prunelimit: Run) -> None:
     ]
 
 
+def test_a_prediction_that_cannot_be_read_is_named_and_other_files_are_not(tmp_path: Path) -> None:
+    both().save(tmp_path / "step-1.json")
+    (tmp_path / "step-2.pt.predict.json").write_text('{"schema": "prunelimit.pre')
+    (tmp_path / "step-3.json").write_text('{"schema": "prunelimit.predict/1"}')
+    (tmp_path / "config.json").write_text('{"hidden_size": 64}')
+    (tmp_path / "notes.json").write_text("{")
+    found = pl.history(tmp_path)
+    assert [point.name for point in found.points] == ["step-1.json"]
+    assert [name in said for said, name in zip(found.left_out, ("step-2", "step-3"), strict=True)]
+    assert "predict/1" in found.left_out[1]
+
+
 def test_different_networks_are_refused(tmp_path: Path) -> None:
     both().save(tmp_path / "epoch1.json")
     model = dataclasses.replace(both().model, prunable=5, sha256="b" * 64)

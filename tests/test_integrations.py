@@ -77,6 +77,39 @@ def test_every_is_a_number_of_epochs() -> None:
         Recorder((data(), data()), every=0)
 
 
+def fully_sharded(model: nn.Module) -> nn.Module:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    return fully_shard(model, mesh=init_device_mesh("cpu", (1,)))  # type: ignore[no-any-return]
+
+
+def flattened(model: nn.Module) -> nn.Module:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+    return model
+
+
+def of_deepspeed(model: nn.Module) -> nn.Module:
+    """As its third stage leaves parameters: empty, with a number of its own."""
+    for number, parameter in enumerate(model.parameters()):
+        parameter.data, parameter.ds_id = torch.empty(0), number  # type: ignore[attr-defined]
+    return model
+
+
+@pytest.mark.parametrize("cut", [fully_sharded, flattened, of_deepspeed])
+@pytest.mark.filterwarnings("ignore:FSDP is switching:UserWarning")
+def test_parameters_that_no_process_has_whole_are_refused(cut: Any) -> None:
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        with pytest.raises(UsageError, match="`history`"):
+            Recorder((data(), data()), options=FEW).record(cut(network()), 1)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_series_are_by_epoch() -> None:
     found = history()
     series = series_of(found)

@@ -68,14 +68,43 @@ trainer.fit(module, DataLoader(TensorDataset(*data()), batch_size=40))
 tell(trainer.global_rank, callback, module)
 """
 
+TRANSFORMERS = """
+import transformers
+from prunelimit.integrations.transformers import PrunabilityCallback
 
-def run(folder: Path, body: str) -> dict[int, dict[str, Any]]:
-    """What both processes say."""
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, inputs, labels=None):
+        logits = self.net(inputs)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return {"logits": logits} if loss is None else {"loss": loss, "logits": logits}
+
+callback = PrunabilityCallback((data(), data()), every=2, **FEW)
+trainer = transformers.Trainer(
+    model=Model(), callbacks=[callback],
+    train_dataset=[{"inputs": x, "labels": y} for x, y in zip(*data())],
+    args=transformers.TrainingArguments(
+        output_dir=folder, num_train_epochs=4, report_to=[], save_strategy="no", use_cpu=True,
+        disable_tqdm=True, per_device_train_batch_size=20,
+    ),
+)
+trainer.train()
+tell(trainer.args.process_index, callback, trainer.model)
+"""
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def run(folder: Path, body: str, *launcher: str) -> dict[int, dict[str, Any]]:
+    """What both processes say; ``launcher`` is a module of python's that starts them."""
     script = folder / "script.py"
     script.write_text(SETTING + body)
     environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
     done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
+        [sys.executable, *launcher, str(script), str(folder)],
         cwd=folder,
         env={**environment, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -87,9 +116,14 @@ def run(folder: Path, body: str) -> dict[int, dict[str, Any]]:
     return {rank: json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)}
 
 
-def test_the_first_process_of_lightning_records_alone(tmp_path: Path) -> None:
-    pytest.importorskip("lightning")
-    told = run(tmp_path, LIGHTNING)
+@pytest.mark.parametrize("package", ["lightning", "transformers"])
+def test_the_first_process_records_alone(package: str, tmp_path: Path) -> None:
+    pytest.importorskip(package)
+    if package == "transformers":
+        pytest.importorskip("accelerate")
+        told = run(tmp_path, TRANSFORMERS, *TORCHRUN)
+    else:
+        told = run(tmp_path, LIGHTNING)
     assert list(told[0]["epochs"]) == ["2", "4"] and not told[1]["epochs"]
     assert all(0 < limit <= 1 for limit in told[0]["epochs"].values())
     assert told[0]["sum"] == told[1]["sum"]  # the processes have stayed together

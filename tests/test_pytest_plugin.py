@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import prunelimit as pl
-from prunelimit.errors import UsageError
+from prunelimit.errors import InputError, UsageError
 from prunelimit.pytest_plugin import PrunabilityWarning, Verdict, assert_prunable
 
 pytest_plugins = ("pytester",)
@@ -76,6 +76,26 @@ def test_refusals_name_the_arguments_that_there_are() -> None:
         assert_prunable(*plain(), sparsity=0.8, method="magnitude/2:4")
     found = assert_prunable(*plain(), sparsity=0.5, within=1.0, method="magnitude/2:4")
     assert found.sparsity == 0.5
+    with pytest.raises(UsageError, match="is `sparsity` here"):
+        assert_prunable(*plain(), sparsity=0.5, amount=0.5)
+
+
+def test_a_file_that_names_no_network_is_told_how_it_is_given(tmp_path: Path) -> None:
+    torch.save(plain()[0].state_dict(), tmp_path / "bare.pt")
+    with pytest.raises(UsageError, match=r"bare\.pt does not say .*from_checkpoint\(FILE, model"):
+        assert_prunable(tmp_path / "bare.pt", sparsity=0.5)
+    with pytest.raises(InputError, match="nope"):
+        assert_prunable(tmp_path / "nope.pt", sparsity=0.5)
+
+
+def test_advice_on_a_pattern_keeps_the_pattern() -> None:
+    model = nn.Linear(8, 2, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.1, 1, 1, 1, 1, 1, 1, 1], [-1.1] + [-1] * 7]))
+    inputs = torch.randn(400, 8, generator=torch.Generator().manual_seed(1))
+    right = inputs, model(inputs).argmax(1)
+    with pytest.raises(pytest.fail.Exception, match=r"magnitude/1:8\+staged may lose less\.$"):
+        assert_prunable(model, (right, right), sparsity=0.5, within=0.0, method="magnitude/1:8")
 
 
 def test_what_keeps_its_accuracy_passes(pytester: pytest.Pytester) -> None:

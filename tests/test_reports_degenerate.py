@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from typing import Any
 
 import pytest
 from made import (
+    RELIABLE,
     TRAINED,
     both,
     compared,
@@ -18,12 +20,15 @@ from made import (
     verdict,
 )
 from matplotlib.figure import Figure
-from test_reports_page import HISTORY
+from test_reports_page import HISTORY, everything
 
 from prunelimit.errors import InputError
 from prunelimit.reports.drawing import short_names
 from prunelimit.reports.figure import draw
+from prunelimit.reports.markdown import markdown
+from prunelimit.reports.page import page
 from prunelimit.reports.paper import Paper
+from prunelimit.reports.sources import collect
 from prunelimit.results.types import Dense, LayerResult, MeasurePoint, PredictResult
 
 NAN = float("nan")
@@ -193,3 +198,73 @@ def test_other_losses_and_metrics_have_their_own_names() -> None:
         "test r2"
     )
     assert draw("history", history()).axes[1].get_ylabel() == "test accuracy, %"
+
+
+def hollowed(result: Any, field: str) -> Any:
+    """A result of which a field holds nothing."""
+    return dataclasses.replace(result, **{field: ()})
+
+
+HOLLOW = [
+    (name, field.name)
+    for name, result in everything()
+    for field in dataclasses.fields(result)
+    if isinstance(getattr(result, field.name), tuple) and getattr(result, field.name)
+]
+
+
+@pytest.mark.parametrize(("name", "field"), HOLLOW)
+def test_a_page_leaves_out_what_its_file_lacks(name: str, field: str) -> None:
+    result = hollowed(dict(everything())[name], field)
+    found = collect([(name, result)])
+    text = page(found)
+    assert markdown(found) and text.count("<figure>") == text.count("<figcaption>")
+    lacking = re.findall(r"The figure (\w+) cannot be drawn[^<]*", text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in lacking:
+            with pytest.raises(InputError, match=f"The figure {figure} cannot be drawn"):
+                draw(figure, result)
+
+
+def test_a_page_says_which_figure_it_leaves_out() -> None:
+    for name, field, figure, what in (
+        ("predict.json", "curve", "limit", "curve of width and radius"),
+        ("one-shot.json", "curve", "measure", "point of a curve"),
+        ("spectrum.json", "ritz_values", "spectrum", "eigenvalue"),
+        ("layers.json", "layers", "sensitivity", "layer"),
+    ):
+        result = hollowed(dict(everything())[name], field)
+        said = f"The figure {figure} cannot be drawn of these results, since there is no {what} in"
+        assert said in page(collect([(name, result)]))
+        with pytest.raises(InputError, match=said):
+            draw(figure, result)
+    result = dataclasses.replace(both(), reliability=dataclasses.replace(RELIABLE, path=()))
+    for figure, given in (
+        ("path", result),
+        ("layers", both(layers=())),
+        ("training", dataclasses.replace(TRAINED, history=())),
+    ):
+        with pytest.raises(InputError, match="since there is no"):
+            draw(figure, given)
+
+
+def test_a_number_that_is_none_costs_its_figure_and_not_the_page() -> None:
+    limit = dataclasses.replace(both().limit, radius=NAN)
+    text = page(collect([("predict.json", both(limit=limit))]))
+    assert "The figure limit cannot be drawn" in text and "Loss along the pruning path" in text
+
+
+@pytest.mark.parametrize(("name", "result"), everything(), ids=lambda each: str(each)[:20])
+def test_a_notebook_shows_every_result(name: str, result: Any) -> None:
+    if name == "inspect.json":
+        pytest.skip("it has no table of its own")
+    text = result._repr_html_()
+    assert text.startswith("<div><pre") and text.endswith("</div>")
+    assert ("</svg>" in text) is (name not in ("regime.json", "export.json"))
+
+
+def test_a_notebook_says_why_there_is_no_figure() -> None:
+    assert "<p>The figure limit cannot be drawn" in both(curve=())._repr_html_()
+    floors = dataclasses.replace(verdict(), agreement=None)
+    assert "<p>There is no figure of floors" in floors._repr_html_()

@@ -21,7 +21,9 @@ from made import (
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from prunelimit.reports.content import verdicts
 from prunelimit.reports.markdown import escaped, markdown
+from prunelimit.reports.page import page
 from prunelimit.reports.sources import collect
 
 GIVEN: list[tuple[str, Any]] = [
@@ -55,6 +57,38 @@ def test_the_verdict_and_the_numbers_come_first() -> None:
     assert text.count("<details>") == text.count("</details>") == 5
 
 
+@pytest.mark.parametrize("passed", [True, False])
+def test_several_gates_have_one_verdict_before_their_own(passed: bool) -> None:
+    head = markdown(collect([("c.json", verdict(passed))])).partition("<details>")[0]
+    words = re.findall(r"\*\*(PASSED|FAILED)\*\*: ([^.]*\.)", head)
+    assert len(words) == 1 + len(verdict(passed).gates)
+    said = "Every gate passed." if passed else "Not every gate passed."
+    assert words[0] == ("PASSED" if passed else "FAILED", said)
+    (one,) = verdicts(collect([("c.json", dataclasses.replace(verdict(), gates=GATES[:1]))]))
+    assert one.passed and one.parts[0] != "Every gate passed."
+
+
+def test_many_gates_are_folded_and_those_that_failed_stand_first() -> None:
+    many = (*GATES[1:] * 7, dataclasses.replace(GATES[1], passed=False, reason="It broke."))
+    found = collect([("c.json", dataclasses.replace(verdict(), gates=many, passed=False))])
+    given = verdicts(found)
+    assert [each.folded for each in given] == [False] * 6 + [True] * (len(many) - 5)
+    assert [each.passed for each in given] == [False, False, *[True] * (len(many) - 1)]
+    text = markdown(found)
+    assert text.count("**PASSED**") + text.count("**FAILED**") == len(many) + 1
+    head, _, rest = text.partition("<details><summary>The other gates</summary>")
+    assert "It broke" in head and rest.partition("</details>")[0].count("**PASSED**") > 1
+    assert page(found).count("<summary>The other gates</summary>") == 1
+
+
+def test_brackets_and_full_stops_are_escaped_only_where_they_make_a_list() -> None:
+    text = markdown(collect(GIVEN))
+    assert "\\)" not in text and "\\." not in text
+    assert [escaped(each) for each in ("1. a", "12) a", "1.5 a", ") a", ". a", "- a", "-5")] == [
+        "1\\. a", "12\\) a", "1.5 a", ") a", ". a", "\\- a", "-5",
+    ]  # fmt: skip
+
+
 def test_every_table_is_one_and_all_its_rows_are_whole() -> None:
     text = markdown(collect(GIVEN))
     found = tokens(text)
@@ -85,6 +119,8 @@ def test_reasons_are_not_hidden() -> None:
         assert reason in head
     assert "FAILED" in head
 
+
+GATES = verdict().gates
 
 HOSTILE = (
     "**b** _i_ `c` ~~s~~ [l](http://x.example) ![i](x) <b>h</b> &lt; | \\",

@@ -511,3 +511,22 @@ def test_the_template_is_a_file_of_the_package() -> None:
     folder = Path(prunelimit.reports.__file__).parent / "templates"
     names = {each.name for each in folder.iterdir()}
     assert names == {"report.html.jinja", "report.css", "report.md.jinja"}
+
+
+def test_a_measured_number_says_its_rule_and_is_called_no_prediction(bare: None) -> None:
+    read = Page(page(collect([("m.json", measured())]))).shown
+    assert "The largest sparsity with accuracy within 0.5 pp of dense." in read
+    assert "Neither number" not in read
+    assert "Neither number" in Page(page(collect([("p.json", both())]))).shown
+
+
+def test_files_of_one_environment_share_a_column(bare: None) -> None:
+    def columns(*given: tuple[str, Any]) -> list[str]:
+        text = page(collect(given)).partition("<summary data-name>Environment")[2]
+        return re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', text.partition("</thead>")[0])
+
+    one, other = ("p.json", both()), ("m.json", measured())
+    assert columns(one, other) == ["package", "version"]
+    later = dataclasses.replace(other[1].provenance, versions={"python": "3.13.0"})
+    newer = ("m.json", dataclasses.replace(other[1], provenance=later))
+    assert columns(one, newer) == ["package", "p.json", "m.json"]

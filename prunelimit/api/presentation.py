@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import io
 from collections.abc import Callable, Iterable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console, RenderableType
 from .. import plugins
 from ..commands.plot import plot_results
 from ..config import PlotConfig
-from ..errors import UsageError
+from ..errors import PruneLimitError, UsageError
 from ..reports.exported import export_table
 from ..reports.figure import choose
 from ..reports.history import history_table
@@ -196,13 +197,19 @@ def html(result: Result) -> str:
 def _picture(result: Result) -> str:
     """The figure on white paper, whatever the notebook's colours are."""
     command = result.SCHEMA.split(".")[1].split("/")[0]
-    name = choose([command])
+    try:
+        name = choose([command])
+    except UsageError:
+        return ""  # there is no figure of such results
     drawn = hashlib.sha256(repr(result).encode("utf-8", "backslashreplace")).hexdigest()[:12]
-    svg = inline_svg(
-        name, [result], prefix=f"prunelimit-{drawn}", title=f"Figure of {command}",
-        description=next(each.help for each in plugins.describe("figure") if each.name == name),
-        sheet=NOTEBOOK,
-    )  # fmt: skip
+    try:
+        svg = inline_svg(
+            name, [result], prefix=f"prunelimit-{drawn}", title=f"Figure of {command}",
+            description=next(each.help for each in plugins.describe("figure") if each.name == name),
+            sheet=NOTEBOOK,
+        )  # fmt: skip
+    except PruneLimitError as lacking:
+        return f"<p>{escape(str(lacking))}</p>"
     return f'<div style="max-width: 48em; background: #ffffff">{svg}</div>'
 
 

@@ -103,15 +103,17 @@ def history(
 
 
 def _predictions(directory: Path) -> tuple[list[tuple[Path, PredictResult]], list[str]]:
-    """Results of predict in a folder, and those that cannot be read, with why; other JSON is none
-    of ours."""
+    """Results of predict in a folder, and those that cannot be read, with why: files named as
+    predictions are, or of a schema of another version. Other JSON is none of ours."""
     found, broken = [], []
     for path in sorted(directory.glob("*.json")):
         try:
             document = read_json(path)
-        except InputError:
+        except InputError as error:
+            if path.name.endswith("predict.json"):
+                broken.append(str(error))
             continue
-        if document.get("schema") != PredictResult.SCHEMA:
+        if not str(document.get("schema")).startswith(PredictResult.SCHEMA.partition("/")[0] + "/"):
             continue
         try:
             found.append((path, read(PredictResult, document, path.name)))

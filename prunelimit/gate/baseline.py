@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..limit.reliability import judge_one_shot
 from ..results.types import Gate, MeasureResult, PredictResult
 from .floors import score_interval
@@ -47,8 +47,10 @@ def against_baseline(
         for result in results:
             if type(result) is type(baseline):
                 _require_alike(result, baseline)
+                said = _said_of_both(result, baseline)
+                itself = _is_itself(result, baseline)
                 found += [
-                    _gate(name, now, before, max_drop, itself=_is_itself(result, baseline))
+                    _gate(name, now, before, max_drop, itself, said)
                     for name, now, before in _shared(result, baseline)
                 ]
     if not found:
@@ -59,7 +61,7 @@ def against_baseline(
     return tuple(found)
 
 
-def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool) -> Gate:
+def _gate(name: str, now: _Number, before: _Number, most: float, itself: bool, said: str) -> Gate:
     drop = before.value - now.value
     error = math.hypot(before.value - before.interval[0], now.interval[1] - now.value)
     passed = drop <= most + 1e-12 or drop <= error
@@ -74,11 +76,7 @@ def _gate(name: str, now: _Number, before: _Number, most: float, *, itself: bool
         reason += f", and the intervals together explain {100 * error:.2f} pp: no failure"
     if not now.reliable:
         reason += "; the number is itself not reliable"
-    if itself:
-        reason += (
-            "; this is a self-check, as the baseline is what is checked: that of an earlier "
-            "network tests"
-        )
+    reason += said
     return Gate(
         name=f"baseline {name}",
         kind="baseline",
@@ -152,6 +150,22 @@ def _require_alike(now: Judged, before: Judged) -> None:
             f"The baseline has the loss tolerance {before.epsilon.rule} and what is checked "
             f"{now.epsilon.rule}; give both the same `epsilon`."
         )
+
+
+def _said_of_both(now: Judged, before: Judged) -> str:
+    """What a reader should know of the two networks: that they are one, or of different kinds."""
+    if _is_itself(now, before):
+        return (
+            "; this is a self-check, as the baseline is what is checked: that of an earlier "
+            "network tests"
+        )
+    ours, theirs = now.model, before.model
+    if ours.prunable == theirs.prunable:
+        return ""
+    return (
+        f"; the baseline is of another network, {shown(theirs.spec)} of {theirs.prunable:,} "
+        f"prunable weights where {ours.prunable:,} are checked"
+    )
 
 
 def _is_itself(now: Judged, before: Judged) -> bool:

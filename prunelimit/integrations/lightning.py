@@ -13,7 +13,7 @@ import lightning
 from torch import nn
 
 from ..results.types import PredictResult
-from .record import Logger, Recorder
+from .record import Logger, Recorder, require_whole
 
 __all__ = ["PrunabilityCallback"]
 
@@ -56,10 +56,15 @@ class PrunabilityCallback(lightning.Callback):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Record, in the first process alone."""
+        """Record, in the first process alone.
+
+        Raises:
+            UsageError: the parameters are cut among processes.
+        """
         epoch = trainer.current_epoch + 1
         if not self.recorder.due(epoch) or trainer.sanity_checking:
             return
+        require_whole(pl_module)
         if trainer.is_global_zero:
             values = self.recorder.record(_network(pl_module, self.network), epoch)
             pl_module.log_dict(values, rank_zero_only=True)

@@ -16,7 +16,7 @@ from .randomness import undisturbed
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Logger", "Recorder", "series_of", "values_of"]
+__all__ = ["Logger", "Recorder", "require_whole", "series_of", "values_of"]
 
 
 class Logger(Protocol):
@@ -60,6 +60,27 @@ def series_of(result: PredictResult | HistoryResult, step: int = 0) -> dict[int,
     return series
 
 
+def require_whole(network: nn.Module) -> None:
+    """Refuse a network of which no process has all parameters.
+
+    A callback has to ask in every process: where one alone failed, the others would wait for it.
+
+    Raises:
+        UsageError: FSDP, DeepSpeed or DTensor has cut the parameters.
+    """
+    cut = any(getattr(each, "_is_fsdp_managed_module", False) for each in network.modules())
+    for parameter in network.parameters():
+        names = {kind.__name__ for kind in type(parameter).__mro__}
+        flat = getattr(parameter, "_fsdp_flattened", False)
+        cut = cut or "DTensor" in names or flat or hasattr(parameter, "ds_id")
+    if cut:
+        raise UsageError(
+            "The parameters of this network are cut among processes (FSDP, DeepSpeed or DTensor), "
+            "and a callback predicts in one alone; leave it out, and run `history` on the "
+            "checkpoints that the training saves."
+        )
+
+
 @dataclass
 class Recorder:
     """Predicts a network every so many epochs; ``results`` has the prediction of each by epoch.
@@ -90,8 +111,9 @@ class Recorder:
         """Predict ``network`` now, tell the loggers, and give the numbers.
 
         Raises:
-            PruneLimitError: see :func:`prunelimit.predict`.
+            PruneLimitError: see :func:`prunelimit.predict` and :func:`require_whole`.
         """
+        require_whole(network)
         with undisturbed(network):
             given = Problem(network, *self.data, **self.problem)
             result = predict(given, **self.options)

@@ -12,7 +12,7 @@ import transformers
 from torch import nn
 
 from ..results.types import PredictResult
-from .record import Logger, Recorder
+from .record import Logger, Recorder, require_whole
 
 __all__ = ["PrunabilityCallback"]
 
@@ -54,9 +54,16 @@ class PrunabilityCallback(transformers.TrainerCallback):
         model: nn.Module | None = None,
         **beside: Any,
     ) -> None:
-        """Record, in the first process alone."""
+        """Record, in the first process alone.
+
+        Raises:
+            UsageError: the parameters are cut among processes.
+        """
         epoch = round(state.epoch or 0)
-        if model is None or not state.is_world_process_zero or not self.recorder.due(epoch):
+        if model is None or not self.recorder.due(epoch):
+            return
+        require_whole(model)
+        if not state.is_world_process_zero:
             return
         values = self.recorder.record(model, epoch)
         state.log_history.append({**values, "epoch": state.epoch, "step": state.global_step})

@@ -152,7 +152,7 @@ def _plain(of: Of, n: int) -> Inline:
     return of.interval("", f"points.{n}.plain_interval", f"points.{n}.plain")
 
 
-def last_checkpoint(source: Source, plain: str, limit: str) -> tuple[Card, ...]:
+def last_checkpoint(source: Source, plain: Inline, limit: Inline) -> tuple[Card, ...]:
     """The two numbers of the last checkpoint, with what they mean."""
     of, n = Of(source), len(source.result.points) - 1
     point, made = source.result.points[n], []

@@ -115,21 +115,25 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One of the numbers that everything is about; ``doubts`` say why it cannot be trusted."""
+    """One of the numbers that everything is about, ``predicted`` or measured; ``doubts`` say why it
+    cannot be trusted."""
 
     name: str
     value: Inline
-    meaning: str
+    meaning: Inline
     doubts: tuple[Inline, ...] = ()
+    predicted: bool = True
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a check; ``passed`` is None where there was none."""
+    """What came of a check; ``passed`` is None where there was none. ``folded`` ones are shown when
+    asked for."""
 
     passed: bool | None
     parts: Inline
     reasons: tuple[Inline, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,14 +56,15 @@ def cards(found: Collection) -> tuple[Card, ...]:
         return beside.last_checkpoint(source, PLAIN, LIMIT)
     return tuple(
         Card(f"Measured, {source.result.method}", Of(source).threshold("thresholds.0"),
-             "the largest sparsity that holds the first rule of the table below")
+             ("The largest sparsity with ", *Of(source).rule("thresholds.0"), "."),
+             predicted=False)
         for source in found.all("measure")
         if source.result.thresholds
     )  # fmt: skip
 
 
-PLAIN = "The smallest weights removed, nothing else changed: the loss stays up to here."
-LIMIT = "Up to here some setting of the surviving weights keeps the loss."
+PLAIN: Inline = ("The smallest weights removed, nothing else changed: the loss stays up to here.",)
+LIMIT: Inline = ("Up to here some setting of the surviving weights keeps the loss.",)
 
 
 def _unresolved(of: Of) -> tuple[Inline, ...]:
@@ -81,6 +82,12 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
                 made.append(_agreement(of, source.result.agreement))
             else:
                 made.append(Verdict(gate.passed, (of.said(f"gates.{number}.reason"),)))
+    if len(made) > 1:
+        made.sort(key=lambda each: bool(each.passed))
+        passed = bool(made[0].passed)
+        folded = [dataclasses.replace(each, folded=True) for each in made[OPEN:]]
+        head = Verdict(passed, ("Every gate passed." if passed else "Not every gate passed.",))
+        return (head, *made[:OPEN], *folded)
     if made:
         return tuple(made)
     both = [found.one("predict"), found.one("measure")]
@@ -89,6 +96,10 @@ def verdicts(found: Collection) -> tuple[Verdict, ...]:
         names = " ".join(each.name for each in both if each is not None)
         how = (" Obtain one: ", Code(f"prunelimit check {names}"))
     return (Verdict(None, ("No check of predicted against measured is among the files.", *how)),)
+
+
+OPEN = 5
+"""Gates that a reader sees at once, those that failed first."""
 
 
 def _agreement(of: Of, agreement: Agreement) -> Verdict:
@@ -515,14 +526,15 @@ def _computed(found: Collection) -> Section:
         for source in found.sources
         for of in [Of(source)]
     ]
+    alike = _of_one_environment(found.sources)
     versions = [
-        [(str(name),), *((_version(source, str(name)),) for source in found.sources)]
+        [(str(name),), *((_version(each[0], str(name)),) for each in alike)]
         for name in dict.fromkeys(n for s in found.sources for n in s.result.provenance.versions)
         if "." not in str(name)
     ]
     tool: list[Any] = [
         ("prunelimit",),
-        *((Of(source).said("tool_version"),) for source in found.sources),
+        *((Of(each[0]).said("tool_version"),) for each in alike),
     ]
     blocks += [
         table(
@@ -530,8 +542,10 @@ def _computed(found: Collection) -> Section:
             rows, 2, *found.sources,
         ),
         table(
-            "Environment", ("package", *(each.name for each in found.sources)), [tool, *versions],
-            1 + len(found.sources), *found.sources, folded=True,
+            "Environment",
+            ("package", *(", ".join(s.name for s in each) if len(alike) > 1 else "version"
+                          for each in alike)),
+            [tool, *versions], 1 + len(alike), *found.sources, folded=True,
         ),
     ]  # fmt: skip
     lines = [line for line in map(_again, found.sources) if line is not None]
@@ -541,6 +555,15 @@ def _computed(found: Collection) -> Section:
             Lines(tuple(lines)),
         ]
     return Section("computed", "How it was computed", tuple(blocks))
+
+
+def _of_one_environment(sources: Sequence[Source]) -> list[list[Source]]:
+    """Files that were made by the same versions, together."""
+    groups: dict[str, list[Source]] = {}
+    for each in sources:
+        made = each.result.provenance
+        groups.setdefault(repr((made.tool_version, sorted(made.versions.items()))), []).append(each)
+    return list(groups.values())
 
 
 def _version(source: Source, name: str) -> Said | str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ..errors import shown
+from ..errors import UsageError, shown
 from ..gate.numbers import accuracy_interval
 from ..results.sensitivity import LayerPoint
 from ..results.types import DataInfo, MeasurePoint
@@ -40,16 +41,19 @@ __all__ = [
     "RED",
     "WHITE",
     "Look",
+    "NothingToDrawError",
     "canvas",
     "counted_out",
     "error_bars",
     "key",
     "least_kept",
+    "level",
     "looks",
     "loss_axis",
     "numbers",
     "plain",
     "require_numbers",
+    "require_some",
     "score_axis",
     "score_place",
     "short_names",
@@ -118,6 +122,10 @@ def canvas(
     """A figure and its axes, written to ``path`` at the end if there is one.
 
     ``height`` is in inches, on the widest paper.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+        UsageError: the paper is too narrow for the axes.
     """
     sheet = paper()
     with rc_context(sheet.settings()):
@@ -134,8 +142,25 @@ def canvas(
         kind = path.suffix.lstrip(".").lower() or "png"
         # Without the creation date the same result gives the same file.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        with writing(path, force=True) as temporary:
+        with writing(path, force=True) as temporary, _room(sheet.width):
             figure.savefig(temporary, format=kind, dpi=sheet.dpi, metadata=metadata)
+
+
+@contextmanager
+def _room(width: float) -> Iterator[None]:
+    """For the time of the block, axes that nothing is left of are an error.
+
+    Raises:
+        UsageError: names and key take all of the paper.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            yield
+        except UserWarning as warning:
+            raise UsageError(
+                f"The axes have no room on a figure {width:.3g} in wide; give a larger `width`."
+            ) from warning
 
 
 def plain(text: object) -> str:
@@ -197,14 +222,38 @@ def counted_out(axes: Axes, missing: int) -> None:
         axes.plot([], [], " ", label=f"{what} no number and cannot be shown")
 
 
+def level(axes: Axes, value: float, name: str) -> None:
+    """A level of the vertical axis, named where the horizontal one, of what survives, begins."""
+    axes.axhline(value, color=GREY, linewidth=0.8)
+    axes.annotate(
+        name, (1, value), xytext=(2, 3), textcoords="offset points", fontsize=paper().small,
+        color=GREY, zorder=6,
+        bbox={"facecolor": WHITE, "edgecolor": "none", "alpha": 0.6, "pad": 0.5},
+    )  # fmt: skip
+
+
+class NothingToDrawError(ValueError):
+    """Results lack what a figure is about; the message is the clause that says so."""
+
+
 def require_numbers(what: str, values: Iterable[float]) -> None:
     """Refuse to leave out what is no number.
 
     Raises:
-        ValueError: a value is not finite.
+        NothingToDrawError: a value is not finite.
     """
     if not all(map(math.isfinite, values)):
-        raise ValueError(f"{what} is no number")
+        raise NothingToDrawError(f"{what} is no number")
+
+
+def require_some(what: str, values: Iterable[object]) -> None:
+    """Refuse to draw axes around nothing.
+
+    Raises:
+        NothingToDrawError: there is none of ``values``.
+    """
+    if not any(True for _ in values):
+        raise NothingToDrawError(f"there is no {what}")
 
 
 def _decades(kept: float) -> float:

@@ -22,7 +22,9 @@ def export_table(result: ExportResult) -> RenderableType:
         facts.add_row(f"  {name}", Text(text))
     table = Table(box=None, title="\nBytes of the weights", title_justify="left")
     for name in ("  format", "bytes", "of dense", "smaller from"):
-        table.add_column(name, justify="left" if name.strip() == "format" else "right")
+        table.add_column(
+            name, justify="left" if name.strip() == "format" else "right", overflow="fold"
+        )
     dense = max(1, result.packings[0].bytes or 0)
     for each in result.packings:
         size = "no such masks" if each.bytes is None else f"{each.bytes:,}"

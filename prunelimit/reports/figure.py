@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from .. import plugins
 from ..errors import InputError, UsageError
 from ..plugins import Plugin
+from .drawing import NothingToDrawError
 from .paper import Paper, on
 
 __all__ = ["ReportFigure", "choose", "draw", "drawable"]
@@ -53,6 +54,11 @@ def drawable(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except NothingToDrawError as error:
+        raise InputError(
+            f"The figure {name} cannot be drawn of these results, since {error} in them; run the "
+            "command that wrote them again."
+        ) from error
     except (ArithmeticError, LookupError, ValueError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(
@@ -72,6 +78,11 @@ def choose(commands: Sequence[str], name: str | None = None) -> str:
     if name is None:
         if fit:
             return fit[0]
+        known = {
+            each for figure in plugins.describe("figure") for each in figure.facts.get("of", ())
+        }
+        if not known.intersection(commands):
+            raise UsageError(f"There is no figure of {given}; `report` shows such results.")
         raise UsageError(
             f"No figure draws {len(commands)} results of {given} together; give one file, or "
             "measurements and the prediction that goes with them."

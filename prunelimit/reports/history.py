@@ -30,7 +30,9 @@ def history_table(result: HistoryResult) -> RenderableType:
     table = Table(box=None, padding=(0, 2))
     columns = ("checkpoint", f"test {metric(result.data)}", "plain", "limit")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", header_style="dim")
+        table.add_column(
+            column, justify="right" if index else "left", header_style="dim", overflow="fold"
+        )
     for point in result.points:
         bounds = point.plain_interval
         plain = "" if point.plain is None or bounds is None else interval(point.plain, bounds)

@@ -22,7 +22,9 @@ def inspect_table(result: InspectResult) -> RenderableType:
     table = Table(box=None, title="\nMatrices", title_justify="left")
     for name in ("  weight", "shape", "type", "zero", "share", "prunable"):
         table.add_column(
-            name, justify="left" if name.strip() in ("weight", "prunable") else "right"
+            name,
+            justify="left" if name.strip() in ("weight", "prunable") else "right",
+            overflow="fold",
         )
     for each in result.tensors:
         if not each.prunable and each.why is None:

@@ -26,7 +26,9 @@ def sensitivity_table(result: SensitivityResult) -> RenderableType:
     table = Table(box=None, padding=(0, 2))
     allowed = f"within {100 * result.tolerance:g} pp to" if data.points else "within tolerance to"
     for index, column in enumerate(("layer", "weights", allowed, "then loses", "loss rises by")):
-        table.add_column(column, justify="right" if index else "left", header_style="dim")
+        table.add_column(
+            column, justify="right" if index else "left", header_style="dim", overflow="fold"
+        )
     for each in known:
         table.add_row(*(Text(cell) for cell in _cells(each, result)))
     title = f"{result.model.spec} on {data.spec}: each layer alone, by {result.criterion}"

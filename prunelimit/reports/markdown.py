@@ -14,7 +14,7 @@ __all__ = ["markdown"]
 
 MARKS = r"\`*_[]~^$"
 SPECIAL = re.compile(r"[\\`*_\[\]~^$]|[&<>@#|]|://|(?<=www)\.", re.IGNORECASE)
-BEGINNING = re.compile(r"^(\d{0,9})([.)](?=\s|$)|[-+=](?!\d))")
+BEGINNING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[-+=](?!\d)))(.)")
 
 
 def markdown(found: Collection) -> str:
@@ -41,13 +41,19 @@ def markdown(found: Collection) -> str:
 
 def escaped(text: object) -> str:
     """A text in which nothing is Markdown, HTML, a mention or a reference to an issue."""
-    line = " ".join(str(text).split())
-    line = SPECIAL.sub(
+    return _not_a_list(_without_marks(" ".join(str(text).split())))
+
+
+def _without_marks(line: str) -> str:
+    return SPECIAL.sub(
         lambda match: (
             f"\\{match[0]}" if match[0] in MARKS else "".join(f"&#{ord(c)};" for c in match[0])
         ),
         printable(line),
     )
+
+
+def _not_a_list(line: str) -> str:
     return BEGINNING.sub(r"\1\\\2", line)
 
 
@@ -57,12 +63,12 @@ def _inline(parts: Inline) -> str:
         if isinstance(each, Code):
             made.append(_code(each.text))
         elif isinstance(each, (Fact, Said)):
-            made.append(escaped(each.text))
+            made.append(_without_marks(" ".join(each.text.split())))
         else:
             edges = re.fullmatch(r"(\s*)(.*?)(\s*)", each, re.DOTALL)
             assert edges is not None
-            made.append(f"{edges[1]}{escaped(edges[2])}{edges[3]}")
-    return "".join(made)
+            made.append(f"{edges[1]}{_without_marks(' '.join(edges[2].split()))}{edges[3]}")
+    return _not_a_list("".join(made))
 
 
 def _code(text: str) -> str:

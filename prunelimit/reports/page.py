@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from .. import plugins
+from ..errors import InputError
 from . import content
 from .blocks import Code, Fact, Inline, Picture, Said
 from .paper import Paper
@@ -40,7 +41,7 @@ def page(found: Collection) -> str:
     )
     sections = content.sections(found)
     pictures = [b for each in sections for b in each.blocks if isinstance(b, Picture)]
-    drawn = {id(b): _pictures(b, f"figure-{n}") for n, b in enumerate(pictures, 1)}
+    drawn = {id(b): _drawn(b, f"figure-{n}") for n, b in enumerate(pictures, 1)}
 
     environment.filters["inline"] = _inline
     template = environment.get_template("report.html.jinja")
@@ -82,6 +83,14 @@ def _files(sources: tuple[Source, ...], room: int) -> Iterator[dict[str, Any]]:
 def _saved(name: str) -> str:
     """The name that a download has."""
     return re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-.") or "result.json"
+
+
+def _drawn(block: Picture, prefix: str) -> tuple[Markup, str]:
+    """The figure and nothing, or nothing and the sentence that says why there is none."""
+    try:
+        return _pictures(block, prefix), ""
+    except InputError as error:
+        return Markup(""), str(error)
 
 
 def _pictures(block: Picture, prefix: str) -> Markup:

@@ -55,9 +55,9 @@ def regime_table(result: RegimeResult) -> RenderableType:
 
 def _grid(first: str, *columns: str) -> Table:
     table = Table(box=None, padding=(0, 2))
-    table.add_column(first, header_style="dim")
+    table.add_column(first, header_style="dim", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right", header_style="dim")
+        table.add_column(column, justify="right", header_style="dim", overflow="fold")
     return table
 
 

@@ -88,7 +88,9 @@ def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     """A table whose first column is of words, the others of numbers."""
     table = Table(box=None, padding=(0, 2))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", header_style="dim")
+        table.add_column(
+            column, justify="left" if index == 0 else "right", header_style="dim", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return _titled(title, table)

@@ -8,7 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...results.history import HistoryPoint, HistoryResult
-from ..drawing import BLUE, GREEN, ORANGE, canvas, key, plain, require_numbers, titled, wrapped
+from ..drawing import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    canvas,
+    key,
+    plain,
+    require_numbers,
+    require_some,
+    titled,
+    wrapped,
+)
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import in_percent, metric
@@ -35,8 +46,7 @@ def plot_history(result: HistoryResult, path: Path | None = None) -> Figure:
     Raises:
         OutputError: ``path`` cannot be written.
     """
-    if not result.points:
-        raise ValueError("there is no checkpoint")
+    require_some("checkpoint", result.points)
     points, stroke = result.points, paper().stroke
     require_numbers(
         "a limit or a score", [x for p in points for x in (p.limit, *p.limit_interval, p.accuracy)]
@@ -77,7 +87,7 @@ def plot_history(result: HistoryResult, path: Path | None = None) -> Figure:
         upper.set_ylabel(wrapped("sparsity, % of prunable weights", 0.3))
         lower.set_ylabel(wrapped(score + (", %" if scale > 1 else ""), 0.3))
         lower.set_xlabel(WORDS.get(result.order, "checkpoint, from the first to the last"))
-        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         upper.plot([], [], color=GREEN, marker="^", label=f"{score}, dense")
         titled(upper, f"Checkpoints of {plain(result.model.spec)} on {plain(result.data.spec)}")
         key(figure, upper)

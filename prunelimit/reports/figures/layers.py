@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ...results.types import PredictResult, PruneResult
-from ..drawing import BLUE, ORANGE, RED, canvas, key, plain, require_numbers, short_names, titled
+from ..drawing import (
+    BLUE,
+    ORANGE,
+    RED,
+    canvas,
+    key,
+    plain,
+    require_numbers,
+    require_some,
+    short_names,
+    titled,
+)
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import percent
@@ -42,6 +53,7 @@ def plot_layers(result: PredictResult | PruneResult, path: Path | None = None) -
         overall, what = result.limit.sparsity, "Layers at the limit"
     else:
         overall, what = result.sparsity, f"Layers pruned by {plain(result.method)}"
+    require_some("layer", layers)
     kept = [max(1 - each.sparsity, 0.0) for each in layers]
     require_numbers("a sparsity", [*kept, overall])
     present = [each for each in [*kept, 1 - overall] if each > 0] or [1.0]

@@ -23,6 +23,7 @@ from ..drawing import (
     key,
     plain,
     require_numbers,
+    require_some,
     titled,
 )
 from ..figure import ReportFigure
@@ -49,6 +50,7 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
     limit, prunable = result.limit, result.model.prunable
     sparsity = np.array([point.sparsity for point in result.curve])
     radius = np.array([point.radius for point in result.curve])
+    require_some("curve of width and radius", result.curve)
     require_numbers(
         "a width or a radius", [*radius, *(p.width for p in result.curve), limit.radius]
     )

@@ -19,10 +19,12 @@ from ..drawing import (
     error_bars,
     key,
     least_kept,
+    level,
     looks,
     loss_axis,
     numbers,
     plain,
+    require_some,
     score_axis,
     score_place,
     sparsity_axis,
@@ -54,6 +56,7 @@ def plot_measure(
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    require_some("point of a curve", (p for each in results for p in each.curve))
     dense = results[0].dense
     target = dense.loss + results[0].epsilon.value
     curves = [p for r in results for p in r.curve if p.sparsity < 1]
@@ -89,17 +92,13 @@ def plot_measure(
                 )  # fmt: skip
         _thresholds(results, styles, upper, lower, floor, place)
         upper.axhline(place(dense.accuracy), color=GREY, linewidth=0.8)
-        lower.axhline(target, color=GREY, linewidth=0.8)
-        lower.annotate(
-            "dense loss + epsilon", (1, target), xytext=(2, 3), textcoords="offset points",
-            fontsize=paper().small, color=GREY,
-        )  # fmt: skip
+        level(lower, target, "dense loss + epsilon")
         if predicted is not None:
             _predictions(predicted, upper, lower, floor)
         if shares:
-            level = f"{100 * _confidence(results[0]):g}%"
+            sure = f"{100 * _confidence(results[0]):g}%"
             samples = f"{results[0].data.test_samples:,}"
-            upper.plot([], [], " ", label=f"bars: {level} sampling error of {samples} test samples")
+            upper.plot([], [], " ", label=f"bars: {sure} sampling error of {samples} test samples")
         counted_out(upper, len(curves) - len(known))
         tall = paper().height(6.8) / 2.6
         score_axis(upper, data, scores, tall)
@@ -167,8 +166,8 @@ def _thresholds(
                 label=f"{metric(result.data)} within {100 * accuracy.tolerance:g} pp to "
                 f"{percent(accuracy.sparsity)}",
             )  # fmt: skip
-            level = place(result.dense.accuracy - accuracy.tolerance)
-            _span(upper, accuracy, level, colour, floor)
+            lowest = place(result.dense.accuracy - accuracy.tolerance)
+            _span(upper, accuracy, lowest, colour, floor)
         loss = next((t for t in result.thresholds if t.rule in ("loss", "feasibility")), None)
         if loss is not None:
             words = "loss" if loss.rule == "loss" else "feasible"
@@ -181,13 +180,13 @@ def _thresholds(
             )  # fmt: skip
 
 
-def _span(axes: Axes, threshold: Threshold, level: float, colour: str, floor: float) -> None:
+def _span(axes: Axes, threshold: Threshold, height: float, colour: str, floor: float) -> None:
     """A threshold's interval as a bar at the level that it is about."""
     low, high = threshold.interval
     here = max(1 - threshold.sparsity, floor)
     sides = [[here - min(here, max(1 - high, floor))], [max(here, 1 - low) - here]]
     axes.errorbar(
-        [here], [level], xerr=sides, fmt="none", ecolor=colour, elinewidth=2.4 * paper().stroke
+        [here], [height], xerr=sides, fmt="none", ecolor=colour, elinewidth=2.4 * paper().stroke
     )
 
 

@@ -9,7 +9,19 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ...results.types import PredictResult
-from ..drawing import BLACK, BLUE, GREY, RED, canvas, key, least_kept, plain, sparsity_axis, titled
+from ..drawing import (
+    BLACK,
+    BLUE,
+    RED,
+    canvas,
+    key,
+    least_kept,
+    level,
+    plain,
+    require_some,
+    sparsity_axis,
+    titled,
+)
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import unit
@@ -31,6 +43,7 @@ def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
         OutputError: ``path`` cannot be written.
     """
     points = [each for each in result.reliability.path if each.sparsity < 1]
+    require_some("loss along a pruning path", points)
     floor = least_kept(p.sparsity for p in points)
     stroke = paper().stroke
     lines = (
@@ -47,11 +60,7 @@ def plot_path(result: PredictResult, path: Path | None = None) -> Figure:
                 linestyle=line, linewidth=1.4 * stroke, markersize=5 * stroke,
                 label=label if seen else f"{label}: never above zero",
             )  # fmt: skip
-        axes.axhline(result.epsilon.value, color=GREY, linewidth=0.8)
-        axes.annotate(
-            "epsilon", (1, result.epsilon.value), xytext=(2, 3), textcoords="offset points",
-            fontsize=paper().small, color=GREY,
-        )  # fmt: skip
+        level(axes, result.epsilon.value, "epsilon")
         axes.set_yscale("log")
         rises = [y for _, each, *_ in lines for y in each if math.isfinite(y)]
         highest = max([result.epsilon.value, *rises])

@@ -14,10 +14,12 @@ from ..drawing import (
     counted_out,
     key,
     least_kept,
+    level,
     looks,
     loss_axis,
     numbers,
     plain,
+    require_some,
     score_axis,
     score_place,
     short_names,
@@ -52,6 +54,7 @@ def plot_sensitivity(result: SensitivityResult, path: Path | None = None) -> Fig
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    require_some("layer", result.layers)
     ranked = result.top(len(result.layers))
     named, others = ranked[:NAMED], ranked[NAMED:]
     unknown = [each for each in result.layers if not each.measured and each.curve == ()]
@@ -99,11 +102,7 @@ def plot_sensitivity(result: SensitivityResult, path: Path | None = None) -> Fig
                 linestyle=look.line, linewidth=1.3 * stroke, markersize=3.5 * stroke,
             )  # fmt: skip
         upper.axhline(place(result.dense.accuracy), color=GREY, linewidth=0.8)
-        lower.axhline(result.dense.loss + result.epsilon.value, color=GREY, linewidth=0.8)
-        lower.annotate(
-            "dense loss + epsilon", (1, result.dense.loss + result.epsilon.value), xytext=(2, 3),
-            textcoords="offset points", fontsize=paper().small, color=GREY,
-        )  # fmt: skip
+        level(lower, result.dense.loss + result.epsilon.value, "dense loss + epsilon")
         if others:
             upper.plot([], [], color=GREY, linewidth=0.6 * stroke, label=f"{len(others)} others")
         for layer in unknown[:3]:

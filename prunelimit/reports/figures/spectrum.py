@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ...results.types import SpectrumResult
-from ..drawing import BLUE, GREY, canvas, plain, require_numbers, thinned, titled
+from ..drawing import (
+    BLUE,
+    GREY,
+    NothingToDrawError,
+    canvas,
+    plain,
+    require_numbers,
+    require_some,
+    thinned,
+    titled,
+)
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import count, matrix, percent
@@ -31,11 +41,12 @@ def plot_spectrum(result: SpectrumResult, path: Path | None = None) -> Figure:
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    require_some("eigenvalue", (each for probe in result.ritz_values for each in probe))
     values = np.concatenate([np.asarray(each) for each in result.ritz_values])
     weights = np.concatenate([np.asarray(each) for each in result.quadrature_weights])
     require_numbers("an eigenvalue or its weight", [*values, *weights])
     if not weights.sum() > 0:
-        raise ValueError("the weights add up to nothing")
+        raise NothingToDrawError("the weights add up to nothing")
     weights = weights / weights.sum()
     largest = float(np.abs(values).max()) or 1.0
     flat = 1e-6 * largest

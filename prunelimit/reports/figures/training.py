@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...results.types import TrainResult
-from ..drawing import BLUE, GREEN, canvas, plain, titled
+from ..drawing import BLUE, GREEN, canvas, plain, require_some, titled
 from ..figure import ReportFigure
 from ..paper import paper
 from ..words import in_percent, metric, unit
@@ -33,6 +33,7 @@ def plot_training(result: TrainResult, path: Path | None = None) -> Figure:
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    require_some("epoch", result.history)
     stroke = 1.4 * paper().stroke
     epochs = [each.get("epoch", n) for n, each in enumerate(result.history)]
     with canvas(path, 2, 5.2, sharex=True) as (figure, (upper, lower)):
@@ -46,7 +47,7 @@ def plot_training(result: TrainResult, path: Path | None = None) -> Figure:
         of = unit(result.data)
         lower.set_ylabel("training loss" + (f",{of}" if of else ""))
         lower.set_xlabel("epoch")
-        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         titled(upper, f"Training of {plain(result.model.spec)} on {plain(result.data.spec)}")
     return figure
 
