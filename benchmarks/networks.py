@@ -99,6 +99,11 @@ def perceptron(activation: Callable[[], nn.Module]) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def shallow() -> nn.Module:
+    """64-100-10: 5 weights for each sample."""
+    return nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
 def lenet() -> nn.Module:
     """64-300-100-10: 28 weights for each sample."""
     layers = nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
@@ -119,6 +124,7 @@ SMALL = {
     "perceptron": OnDigits(lambda: perceptron(nn.ReLU), tuple(DIGITS), dtype="float64"),
     "GELU perceptron": OnDigits(lambda: perceptron(nn.GELU), ("plain", "l1 1e-4"), dtype="float64"),
     "tanh perceptron": OnDigits(lambda: perceptron(nn.Tanh), ("plain", "l1 1e-4"), dtype="float64"),
+    "shallow perceptron": OnDigits(shallow, tuple(DIGITS)),
     "LeNet-300-100": OnDigits(lenet, tuple(DIGITS)),
     "residual": OnDigits(lambda: Residual(16), ("plain", "l1 1e-4")),
     "transformer": OnDigits(lambda: Transformer(16, 2), ("plain", "l1 1e-4"), lr=0.05),

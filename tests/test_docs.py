@@ -14,8 +14,10 @@ from types import ModuleType
 
 import click
 import pytest
+from scipy.stats import t as student
 
 from prunelimit.cli.main import group
+from prunelimit.limit import expected
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -161,6 +163,19 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
     assert f"mean distance is {mean} percentage points, the largest {largest}" in readme
     (right, of, width) = re.findall(r"hold (\d+) of (\d+), ([\d.]+) pp wide", lines)[0]
     assert f"right {right} times of {of} and is {width} points wide" in readme
+
+
+def test_the_prediction_interval_is_that_of_the_benchmarks() -> None:
+    tables = text(Path("benchmarks/README.md"))
+    ((networks, ratio, deviation),) = re.findall(
+        r"hold \d+ of (\d+), [\d.]+ pp wide on average; log ratio ([+-][\d.]+), "
+        r"deviation ([\d.]+)\.",
+        tables,
+    )
+    assert int(networks) == expected.NETWORKS
+    assert (float(ratio), float(deviation)) == (expected.LOG_RATIO, expected.DEVIATION)
+    quantile = student.ppf(0.975, expected.NETWORKS - 1)
+    assert expected.STUDENT == pytest.approx(quantile, abs=1e-3)
 
 
 def test_mkdocs_builds_the_pages(tmp_path: Path) -> None:
