@@ -28,6 +28,10 @@ class Path:
         self._begin = compensator.begin()
         self._states = {0: _Packed.of(self._begin)}
 
+    def take(self, state: State) -> None:
+        """Go on from a ``state`` that an earlier path reached."""
+        self._states[state.removed] = _Packed.of(state)
+
     def at(self, removed: int) -> State:
         """The network with ``removed`` weights less.
 
