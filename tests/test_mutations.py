@@ -238,6 +238,7 @@ class TestCheckpoints:
             held(read_or_refused(lambda path=path: read_checkpoint(path)), content)
         assert not (tmp_path / "made-by-mutant").exists()
 
+    @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("seed", range(3))
     def test_members_of_tar_archives(
         self, tmp_path: Path, files: dict[str, bytes], seed: int
