@@ -215,7 +215,7 @@ def counts(monkeypatch: pytest.MonkeyPatch, end: int | None) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", COMMANDS)
-@pytest.mark.parametrize("share", [0.3, 0.8])
+@pytest.mark.parametrize("share", [0.4, 0.8])
 def test_no_step_of_a_command_is_taken_twice(
     prunelimit: Run,
     trained: Path,
@@ -241,7 +241,7 @@ def test_no_step_of_a_command_is_taken_twice(
     end = int(share * len(whole))
     run(f"part.{suffix}", end)
     again = run(f"part.{suffix}", None, "--resume")
-    # Solves of a stage begin again: stages are kept, their products are not.
+    # The solve of a stage begins again: stages are kept, their products are not.
     slack = 4 * ("staged" in " ".join(options)) * 2
     assert len(again) <= len(whole) - end + slack
     assert _outcome(Path(f"part.{suffix}")) == _outcome(Path(f"whole.{suffix}"))

@@ -163,36 +163,37 @@ class Networks:
         """The state with ``removed`` weights less, and what it took counted."""
         moving, selection = path.compensator, self.selection
         _ = selection.scored  # counts with none of the states
+        before = moving.products, selection.products, selection.passes
 
         def read(found: dict[str, Any]) -> tuple[State, int, int, float]:
             state = State.of(found["state"], self.problem.vector())
-            if state.removed != removed:
-                raise ValueError("another number of weights is removed")
+            if state.removed > removed:
+                raise ValueError("more weights are removed")
             return state, int(found["products"]), int(found["read"]), float(found["passes"])
 
-        name = f"{removed} removed"
-        kept = self._steps.restored(name, read, self.problem.device)
-        everywhere = self._group.all_reduce_min(int(kept is not None), self.problem.device)
-        if kept is not None and everywhere:
-            moving.products += kept[1]
-            selection.products, selection.passes = (
-                selection.products + kept[2],
-                selection.passes + kept[3],
-            )
-            path.take(kept[0])
-            return kept[0]
-        before = moving.products, selection.products, selection.passes
-        state = path.at(removed)
-        self._steps.save(
-            name,
-            {
-                "state": state.document(),
+        def keep(state: State) -> None:
+            taken = {
                 "products": moving.products - before[0],
                 "read": selection.products - before[1],
                 "passes": selection.passes - before[2],
-            },
-        )
-        return state
+            }
+            self._steps.save(name, {"state": state.document(), **taken})
+
+        name = f"{removed} removed"
+        kept = self._steps.restored(name, read, self.problem.device)
+        # The processes go on from the same state: a kill may have come between their saves.
+        reached = -1 if kept is None else len(kept[0].stages) + kept[0].undone
+        least = self._group.all_reduce_min(reached, self.problem.device)
+        most = -self._group.all_reduce_min(-reached, self.problem.device)
+        begun = None
+        if kept is not None and least == most:
+            begun, products, scored, passes = kept
+            moving.products += products
+            selection.products, selection.passes = before[1] + scored, before[2] + passes
+            if begun.removed == removed:
+                path.take(begun)
+                return begun
+        return path.at(removed, begun, keep)
 
     def _trained(self, removed: int, mask: Tensor) -> Network:
         """From the network's own weights, or from what solved the next lower sparsity."""
