@@ -1,14 +1,15 @@
 """Kill -9 at random moments, then --resume: the same bits, and which work was done twice.
 
-    python benchmarks/kills.py --work bench [--kills 100] [--seed 0]
+    python benchmarks/kills.py --work bench [--kills 100] [--seed 0] [--only REGEX]
 
-A perceptron 64-30-10 on the digits, trained, predicted, pruned in stages and compared. Every
-command runs once undisturbed. Then it is killed at a moment drawn uniformly from the processor's
-time that it took, run again with --resume, and its output is held to the undisturbed one:
-checkpoints byte by byte, results number by number without their times. Steps are epochs, products
-of Lanczos, stages and methods; "done twice" are those that had ended before the kill and were done
-again after it. predict is made to save after every product, which it does once a minute otherwise:
-a kill then falls into a save more often.
+A perceptron 64-30-10 on the digits, trained, predicted, pruned in stages, by an amount that is
+predicted first and with survivors that are trained, and compared. Every command runs once
+undisturbed. Then it is killed at a moment drawn uniformly from the processor's time that it took,
+run again with --resume, and its output is held to the undisturbed one: checkpoints byte by byte,
+results number by number without their times. Steps are epochs, products of the curvature, stages,
+passes of a training of survivors, and methods; "done twice" are those that had ended before the
+kill and were done again after it. Lanczos processes are made to save after every step, which they
+do as often as it takes little of the time otherwise: a kill then falls into a save more often.
 
 A process is forked from one that has imported everything, so that the moments fall into the work.
 What is done stays in ``--work``, and is not done again; moments do not depend on the order.
@@ -40,6 +41,7 @@ import prunelimit.compensation.stages as stages
 import prunelimit.estimation.budget as budget
 import prunelimit.lanczos.store as store
 import prunelimit.training.l1 as l1
+import prunelimit.training.refit as refit
 from prunelimit.cli.main import main as command_line
 from prunelimit.curvature.products import CurvatureProduct
 
@@ -83,6 +85,21 @@ CASES = {
         ("prune", NETWORK, *OWN, "--amount", "0.9", "--survivors", "staged",
          "--calibration", "400"),
         "pruned.safetensors", stages.Compensator, "_stage", "stages",
+    ),
+    "prune, predicted": Case(
+        ("prune", NETWORK, *OWN, *FEW), "predicted.safetensors", CurvatureProduct, "__call__",
+        "products",
+    ),
+    "prune, trained": Case(
+        ("prune", NETWORK, *OWN, "--amount", "0.97", "--survivors", "trained",
+         "--refit-passes", "20"),
+        "refitted.safetensors", refit._Survivors, "_pass", "passes",
+    ),
+    "compare, trained": Case(
+        ("compare", NETWORK, *OWN, "--predicted", "limit.json", "--methods",
+         "magnitude+trained,random+trained", "--sparsities", "0.8,0.9,0.95",
+         "--refit-passes", "3"),
+        "trained.json", refit._Survivors, "_pass", "passes",
     ),
     "compare": Case(
         ("compare", NETWORK, *OWN, "--predicted", "limit.json", "--sparsities", "0,0.5,0.9",
@@ -156,9 +173,14 @@ def without_times(value: Any) -> Any:
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
 
+def states(output: str) -> list[Path]:
+    """What is there of work that has not ended."""
+    return sorted(Path().glob(f"{output}*.resume"))
+
+
 def empty(output: str) -> None:
     """Remove an output and the state beside it, and what kills have left."""
-    for each in [Path(output), *Path().glob(f"{output}.resume"), *Path().glob(".*-*")]:
+    for each in [Path(output), *states(output), *Path().glob(".*-*")]:
         shutil.rmtree(each) if each.is_dir() else each.unlink(missing_ok=True)
 
 
@@ -184,10 +206,10 @@ def killed(name: str, number: int, seed: int, whole: dict[str, Any]) -> dict[str
         if code == -signal.SIGKILL:
             break
         after *= 0.98  # this run was quicker, and had ended
-    written, state = Path(case.output).exists(), Path(f"{case.output}.resume").exists()
+    written, state = Path(case.output).exists(), bool(states(case.output))
     code, again, _ = run((*arguments, "--resume", *(["--force"] if written else [])), case)
     same = code == 0 and outcome(Path(case.output)) == whole["outcome"]
-    left = sorted(str(each) for each in Path().glob(f"{case.output}.resume"))
+    left = [str(each) for each in states(case.output)]
     return {
         "command": name, "number": number, "share": share, "after": after, "before": before,
         "again": again, "twice": max(0, before + again - whole["steps"]), "state": state,
@@ -203,6 +225,8 @@ def table(rows: list[dict[str, Any]], wholes: dict[str, dict[str, Any]]) -> None
         "|---|---|---|---|---|---|---|---|---|"
     )
     for name, case in CASES.items():
+        if name not in wholes:
+            continue
         own = [row for row in rows if row["command"] == name]
         early = [row for row in own if not row["state"] and not row["written"]]
         late = [row for row in own if row["written"]]
@@ -226,6 +250,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is done")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="commands whose names this regex finds")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     os.chdir(options.work)
@@ -239,8 +264,9 @@ def main() -> None:
         train, predict = CASES["train"], CASES["predict"]
         run((*train.arguments, "-q", "--force", "-o", NETWORK), train)
         run((*predict.arguments, "-q", "--force", "-o", "limit.json"), predict)
+    names = [name for name in CASES if re.search(options.only, name)]
     for number in range(options.kills):
-        name = list(CASES)[number % len(CASES)]
+        name = names[number % len(names)]
         if any((row["command"], row["number"]) == (name, number) for row in done["rows"]):
             continue
         if name not in done["wholes"]:

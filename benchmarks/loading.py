@@ -15,10 +15,13 @@ import argparse
 import gzip
 import json
 import os
+import pickle
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,33 @@ def torch_zip(path: Path, width: int) -> Path:
 
 def torch_old(path: Path, width: int) -> Path:
     torch.save(state(width), path / "n.pt", _use_new_zipfile_serialization=False)
+    return path / "n.pt"
+
+
+def torch_oldest(path: Path, width: int) -> Path:
+    """A tar archive of a pickle, and of numbers and their places for every tensor."""
+    weights = state(width)
+    keys = {id(each): number for number, each in enumerate(weights.values())}
+    with (path / "storages").open("wb") as numbers, (path / "tensors").open("wb") as places:
+        pickle.dump(len(weights), numbers, protocol=2)
+        pickle.dump(len(weights), places, protocol=2)
+        for each in weights.values():
+            key, shape = keys[id(each)], tuple(each.shape)
+            pickle.dump((key, "cpu", torch.FloatStorage), numbers, protocol=2)
+            numbers.write(struct.pack("<q", each.numel()))
+            numbers.write(each.numpy().data)
+            pickle.dump((key, key, torch.FloatTensor), places, protocol=2)
+            places.write(struct.pack("<ii", len(shape), 0))
+            places.write(struct.pack(f"<{2 * len(shape) + 1}q", *shape, *each.stride(), 0))
+        pickle.dump([], numbers, protocol=2)  # none is a part of another
+    with (path / "pickle").open("wb") as content:
+        writer = pickle.Pickler(content, protocol=2)
+        writer.persistent_id = lambda value: keys.get(id(value))  # type: ignore[method-assign]
+        writer.dump(dict(weights))
+    with tarfile.open(path / "n.pt", "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            archive.add(path / name, name)
+            (path / name).unlink()
     return path / "n.pt"
 
 
@@ -123,6 +153,7 @@ def packed(suffix: str, packing: str) -> Callable[[Path, int], Path]:
 FORMATS: dict[str, Callable[[Path, int], Path]] = {
     "torch.save, zip": torch_zip,
     "torch.save, before 1.6": torch_old,
+    "torch.save, before 0.1.10": torch_oldest,
     "float16": half,
     "beside Adam": training,
     "safetensors": safetensors,

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,9 +50,10 @@ class Interrupted(PruneLimitError):
     exit_code = 130
 
 
-def keep_on_interrupt(path: Path, clause: str) -> None:
-    """What to tell a user who interrupts the command from now on, if ``path`` is there by then."""
-    click.get_current_context().meta[_KEPT] = (path, clause)
+def keep_on_interrupt(paths: Sequence[Path], clause: str) -> None:
+    """What to tell a user who interrupts the command from now on, if one of ``paths`` is there by
+    then."""
+    click.get_current_context().meta[_KEPT] = (paths, clause)
 
 
 def result_stream() -> TextIO:
@@ -179,9 +180,8 @@ class Command(click.Command):
         except KeyboardInterrupt as interrupt:
             if isinstance(interrupt.__context__, PruneLimitError):
                 raise interrupt.__context__ from None  # what it came upon says more
-            path, clause = ctx.meta.get(_KEPT, (None, ""))
-            kept = path is not None and path.exists()
-            left = clause if kept else "nothing was written"
+            paths, clause = ctx.meta.get(_KEPT, ((), ""))
+            left = clause if any(each.exists() for each in paths) else "nothing was written"
             raise Interrupted(f"Interrupted; {left}.") from None
         except Exception as error:
             if ctx.params.get("verbose"):

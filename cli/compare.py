@@ -70,7 +70,7 @@ def command(checkpoint: Path, csv_path: tuple[Path, ...], resume: bool, **given:
     Ctrl-C leaves the methods done; with -o, --resume goes on from there. CKPT is a checkpoint; one
     written by prunelimit names its own network and data.
     """
-    from prunelimit.storage.files import resume_path
+    from prunelimit.storage.files import part_path, resume_path
 
     force = given["force"]
     state = None if given["output"] is None else resume_path(given["output"])
@@ -88,8 +88,8 @@ def command(checkpoint: Path, csv_path: tuple[Path, ...], resume: bool, **given:
 
     if state is not None:
         keep_on_interrupt(
-            state,
-            "the limit and the methods done are kept; run the same command with --resume to go on",
+            [state, *(part_path(state, each) for each in ("prediction", "method"))],
+            "what is done is kept; run the same command with --resume to go on",
         )
     with outputs.progress() as progress:
         result = compare(

@@ -69,7 +69,9 @@ def command(directory: Path, csv_path: tuple[Path, ...], **given: Any) -> None:
 
     config = build(HistoryConfig, given)
     if config.keep:
-        keep_on_interrupt(directory, "the predictions done are kept; run the same command to go on")
+        keep_on_interrupt(
+            [directory], "the predictions done are kept; run the same command to go on"
+        )
     with outputs.progress() as progress:
         result = history(
             directory,

@@ -81,7 +81,7 @@ def command(checkpoint: Path, resume: bool, dry_run: bool, **given: Any) -> None
 
     if state is not None:
         keep_on_interrupt(
-            state, "the products done are kept; run the same command with --resume to go on"
+            [state], "the products done are kept; run the same command with --resume to go on"
         )
     with join(given["device"], meshes=given["shard"] == "parameters") as group:
         if group.rank > 0:  # the first process speaks for all

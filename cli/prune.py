@@ -40,7 +40,7 @@ STRICT = flag(
 )
 
 
-RESUME = flag("Output", "--resume", "Go on with an interrupted compensation, if there is one.")
+RESUME = flag("Output", "--resume", "Go on with an interrupted pruning, if there is one.")
 
 
 @cli_command(
@@ -68,7 +68,7 @@ def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     among layers, --pattern which masks are allowed, --survivors what becomes of the rest. The
     amount is predicted unless it is given, or found by --within. Removed weights are zeros in the
     file: that takes less disk, but a CPU or GPU does not run an unstructured sparse network any
-    faster. Ctrl-C keeps the stages done, for --resume to go on from. Started by torchrun, processes
+    faster. Ctrl-C keeps what is done, for --resume to go on from. Started by torchrun, processes
     share the prediction and, for --survivors compensated and staged, the inputs of every stage.
     """
     from prunelimit.distributed import join, local_device
@@ -89,8 +89,8 @@ def _prune(
     from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(
-        resume_path(output),
-        "the stages done are kept; run the same command with --resume to go on",
+        [resume_path(output), resume_path(output, "prediction")],
+        "what is done is kept; run the same command with --resume to go on",
     )
     with outputs.progress() as progress:
         result = prune(

@@ -57,7 +57,7 @@ def command(output: Path, start: Path | None, resume: bool, **given: Any) -> Non
     from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(
-        resume_path(output),
+        [resume_path(output)],
         "the epochs done are kept; run the same command with --resume to go on",
     )
     with outputs.progress() as progress:

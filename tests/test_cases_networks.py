@@ -719,6 +719,15 @@ class TestPlausibility:
         found = own("prune", "", "mlp", content, "--amount", 0.5)
         assert found.code == 0 and "far below the 93.14% that n.pt claims" in found.stderr
 
+    def test_of_outputs_that_are_those_of_a_sigmoid(self, own: Run) -> None:
+        source = "def net():\n    return nn.Sequential(*mlp(), nn.Sigmoid())\n"
+        state = _mlp().state_dict()
+        found = own("prune", source, "net", state, "--amount", 0.5)
+        assert found.code == 0 and "All outputs are from 0 to 1" in found.stderr
+        flat = {name: 0 * each for name, each in state.items()}
+        found = own("prune", "", "mlp", flat, "--amount", 0.5)
+        assert "All outputs are" not in found.stderr
+
     def test_of_what_is_right_nothing_is_said(self, own: Run) -> None:
         network, _ = made("", "mlp")
         content = {"state_dict": network.state_dict(), "best_prec1": 95.0}

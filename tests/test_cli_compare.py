@@ -123,7 +123,7 @@ def test_an_interrupt_leaves_the_methods_done(
     assert [each["method"] for each in document["methods"]] == ["magnitude"]
     assert document["interrupted"]
     outcome = prunelimit("compare", trained, "--methods", "snip,magnitude", *options, "--force")
-    assert outcome.code == 130 and "the limit and the methods done are kept" in outcome.stderr
+    assert outcome.code == 130 and "what is done is kept" in outcome.stderr
     outcome = prunelimit("compare", trained, "--methods", "magnitude,snip", *options[:-2], "--json")
     assert outcome.code == 130 and "these are the methods done." in outcome.stderr
     assert outcome.document["interrupted"] and "--resume" not in outcome.stderr

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import collections
-import io
 import json
 import os
-import pickle
-import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from oldest import tar_file
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
@@ -100,52 +97,6 @@ def oldest_zip(network: nn.Module, folder: Path) -> Written:
 def oldest_tar(network: nn.Module, folder: Path) -> Written:
     tar_file(network.state_dict(), folder / "n.pt")
     return folder / "n.pt", network
-
-
-def tar_file(entries: dict[str, Any], path: Path, **changes: Any) -> None:
-    """Write ``entries`` as torch before 0.1.10 did: its reader, which torch still has, is the
-    description. Every tensor is a view of one storage of its type, from its second number on."""
-    tensors = {name: each for name, each in entries.items() if isinstance(each, Tensor)}
-    kinds = {each.dtype: number for number, each in enumerate(tensors.values())}
-    storages, views, about = io.BytesIO(), [], io.BytesIO()
-
-    def put(stream: io.BytesIO, value: Any) -> None:
-        pickle.dump(value, stream, protocol=2)
-
-    put(storages, changes.get("count", len(kinds)))
-    put(about, len(tensors))
-    for dtype, root in kinds.items():
-        own = {name: each for name, each in tensors.items() if each.dtype == dtype}
-        whole = torch.cat(
-            [torch.zeros(1, dtype=dtype), *(each.reshape(-1) for each in own.values())]
-        )
-        put(storages, (root, "cpu", getattr(torch, f"{KINDS[dtype]}Storage")))
-        storages.write(struct.pack("<q", changes.get("numbers", len(whole))))
-        storages.write(whole.numpy().tobytes())
-        begin = 1
-        for name, each in own.items():
-            key = 1000 + list(tensors).index(name)
-            views.append((2 * key, root, begin + changes.get("shift", 0), each.numel()))
-            put(about, (key, 2 * key, getattr(torch, f"{KINDS[dtype]}Tensor")))
-            sizes = changes.get("sizes", each.shape)
-            strides = changes.get("strides", each.contiguous().stride())
-            about.write(struct.pack("<ii", len(sizes), 0))
-            about.write(struct.pack(f"<{2 * len(sizes) + 1}q", *sizes, *strides, 0))
-            begin += each.numel()
-    put(storages, views)
-    content = io.BytesIO()
-    writer = pickle.Pickler(content, protocol=2)
-    keys = {id(each): 1000 + number for number, each in enumerate(tensors.values())}
-    writer.persistent_id = lambda value: keys.get(id(value))  # type: ignore[method-assign]
-    writer.dump(changes.get("content", collections.OrderedDict(entries)))
-    with tarfile.open(path, "w") as archive:
-        for name, stream in (("storages", storages), ("tensors", about), ("pickle", content)):
-            member = tarfile.TarInfo(name)
-            member.size = len(stream.getvalue())
-            archive.addfile(member, io.BytesIO(stream.getvalue()))
-
-
-KINDS = {torch.float32: "Float", torch.int64: "Long", torch.float64: "Double", torch.bool: "Bool"}
 
 
 def half(network: nn.Module, folder: Path) -> Written:

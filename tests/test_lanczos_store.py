@@ -13,7 +13,7 @@ from test_lanczos import symmetric
 
 from prunelimit.errors import InputError, OutputError, UsageError
 from prunelimit.lanczos import BASES, Lanczos, LanczosRun, Store, basis_bytes, lanczos
-from prunelimit.lanczos.store import OWNER
+from prunelimit.storage.resume import OWNER
 
 MATRIX = symmetric(np.concatenate([np.geomspace(1e-4, 1, 290), np.geomspace(2, 100, 10)]), seed=4)
 START = torch.randn(300, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

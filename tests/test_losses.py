@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import prunelimit as pl
 from prunelimit import plugins
 from prunelimit.curvature import CurvatureProduct
-from prunelimit.errors import InputError, UsageError
+from prunelimit.errors import InputError, NumericalError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.loss import Form, Loss
 from prunelimit.inputs.output_curvature import output_curvature
@@ -531,3 +531,65 @@ def test_one_label_each_has_an_iou() -> None:
         for metric in ("mean-iou", "accuracy")
     ]
     assert found[0] == pytest.approx(found[1])
+
+
+def impure(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss that is no function of a sample's outputs and targets."""
+    entropy = nn.functional.cross_entropy
+    calls: list[int] = []
+
+    def judge(outputs: Tensor, targets: Tensor) -> Tensor:
+        if name == "writes":
+            outputs -= outputs.amax(1, keepdim=True)
+        plain = entropy(outputs, targets, reduction="none")
+        calls.append(1)
+        if name == "draws":
+            return plain + 0.01 * torch.rand(len(plain))
+        if name == "keeps":
+            return plain * len(calls)
+        if name == "centres":
+            return plain - plain.mean() + 1
+        if name == "broadcasts":
+            return (plain[:, None] - plain + 1).mean(1)
+        if name == "company":
+            return plain[:2].sum() / plain[:2].sum() * plain if len(plain) > 1 else plain[0, 0]
+        return plain
+
+    return judge
+
+
+IMPURE = {
+    "writes": "writes to the outputs or targets",
+    "draws": "other numbers when the same outputs are judged again",
+    "keeps": "other numbers when the same outputs are judged again",
+    "centres": r"another number alone than among others.*broadcast",
+    "broadcasts": r"another number alone than among others.*broadcast",
+    "company": "fails on a sample alone",
+}
+
+
+@pytest.mark.parametrize("name", IMPURE)
+@pytest.mark.parametrize("which", ["loss", "metric"])
+def test_a_judge_of_ones_own_is_one_of_each_sample(name: str, which: str) -> None:
+    data = noise(40, 4), draws(3, 40)
+    with pytest.raises(InputError, match=f"`{which}` .*{IMPURE[name]}"):
+        problem_from_module(perceptron(3), data, data, **{which: impure(name)})
+    problem_from_module(perceptron(3), data, data, **{which: impure("nothing")})
+
+
+def test_a_metric_that_is_no_number_is_refused_for_the_network_as_it_is() -> None:
+    def metric(outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.where(targets == 2, torch.nan, outputs[:, 0])
+
+    data = noise(40, 4), draws(3, 40)
+    given = problem_from_module(perceptron(3), data, data, metric=metric)
+    with pytest.raises(NumericalError, match=r"`metric` is not finite on sample \d+ \(of 40\)"):
+        evaluate(given, given.train)
+
+
+def test_a_loss_without_a_second_derivative_is_named() -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.multi_margin_loss(outputs, targets, reduction="none")
+
+    with pytest.raises(InputError, match="`loss` cannot be differentiated twice in the outputs"):
+        output_curvature(loss, noise(6, 3), draws(3, 6))

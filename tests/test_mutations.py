@@ -4,11 +4,13 @@ for what it is. None runs code, hangs, ends in a traceback or is taken for what 
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import json
 import pickle
 import random
 import signal
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oldest import archived, tar_file
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,6 +31,7 @@ from prunelimit.config import DataConfig, RunConfig
 from prunelimit.errors import PruneLimitError
 from prunelimit.inputs.checkpoint import METADATA_KEY, read_checkpoint, write_checkpoint
 from prunelimit.inputs.datasets import load_data
+from prunelimit.inputs.pickles import wanted_globals
 from prunelimit.inputs.splits import target_batches
 from prunelimit.storage.resume import Resumable
 
@@ -164,6 +168,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
     torch.save({"state_dict": STATE, "epoch": 3, "best_prec1": 91.5}, folder / "run.pt")
     torch.save(STATE, folder / "older.pt", _use_new_zipfile_serialization=False)
+    tar_file({"state_dict": STATE, **STATE}, folder / "oldest.pt")
     torch.save({"w": Payload(folder / "made-by-mutant"), **STATE}, folder / "evil.pt")
     torch.save(
         Payload(folder / "made-by-mutant"),
@@ -180,6 +185,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     network = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
     program = torch.export.export(network, (torch.ones(1, 4),))
     torch.export.save(program, folder / "program.pt2")
+    for path in [folder / "run.pt", folder / "oldest.pt", folder / "evil.pt"]:
+        (folder / f"{path.stem}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -230,6 +237,62 @@ class TestCheckpoints:
             path.write_bytes(content)
             held(read_or_refused(lambda path=path: read_checkpoint(path)), content)
         assert not (tmp_path / "made-by-mutant").exists()
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("seed", range(3))
+    def test_members_of_tar_archives(
+        self, tmp_path: Path, files: dict[str, bytes], seed: int
+    ) -> None:
+        """3 x 100 files of torch before 0.1.10 that are whole as archives, some in gzip."""
+        draw = random.Random(seed)
+        with tarfile.open(fileobj=io.BytesIO(files["oldest.pt"])) as archive:
+            whole = {each.name: archive.extractfile(each) for each in archive}
+            members = {name: each.read() for name, each in whole.items() if each is not None}
+        read = 0
+        for number in range(100):
+            inside = dict(members)
+            part = draw.choice(list(inside))
+            match draw.randrange(8):
+                case 0:
+                    del inside[part]
+                case 1:
+                    inside[part] = pickle.dumps(Payload(tmp_path / "made-by-mutant"), protocol=2)
+                case 2:
+                    inside[draw.choice(("x", "../x", "./storages", part * 30))] = inside[part]
+                case 3:
+                    inside[part] = inside[draw.choice(list(inside))]
+                case _:
+                    inside[part] = bytes_mutated(inside[part], draw)
+            content = archived(inside)
+            packed = draw.random() < 0.3
+            path = tmp_path / f"{number}.pt"
+            path.write_bytes(gzip.compress(content) if packed else content)
+            found = read_or_refused(lambda path=path: read_checkpoint(path))
+            held(found, content)
+            read += found is not None
+            assert all(len(name) < 2000 for name in wanted_globals(path))
+        assert 0 < read < 90
+        assert not (tmp_path / "made-by-mutant").exists()
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_files_in_gzip(self, tmp_path: Path, files: dict[str, bytes], seed: int) -> None:
+        """2 x 100 files compressed, damaged before or after; what is read is what was packed."""
+        draw = random.Random(seed)
+        for number in range(100):
+            content = files[draw.choice([name for name in files if not name.endswith(".gz")])]
+            path = tmp_path / f"{number}.pt.gz"
+            match draw.randrange(4):
+                case 0:
+                    path.write_bytes(bytes_mutated(gzip.compress(content), draw))
+                case 1:
+                    path.write_bytes(gzip.compress(content) + draw.randbytes(draw.randint(1, 50)))
+                case 2:
+                    path.write_bytes(gzip.compress(gzip.compress(content)))
+                case _:
+                    path.write_bytes(gzip.compress(bytes_mutated(content, draw)))
+            held(read_or_refused(lambda path=path: read_checkpoint(path)), content)
+            path.unlink()
+        assert not list(tmp_path.parent.glob("**/made-by-mutant"))
 
     @pytest.mark.parametrize("seed", range(4))
     def test_headers_of_safetensors(

@@ -27,10 +27,11 @@ from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
 from ..results.soundness import read
 from ..results.types import CompareResult, Cost, Dense, Limit, MethodResult, PredictResult
-from ..storage.files import read_json
+from ..storage.files import part_path, read_json
 from ..storage.resume import Resumable, claim_or_discard
+from ..storage.steps import Steps
 from ..values import EpsilonRule
-from .predict import predict_loaded
+from .predict import open_store, predict_loaded
 from .provenance import Recorder
 
 __all__ = ["compare", "compare_loaded", "compared"]
@@ -59,7 +60,8 @@ def compare(
 
     A KeyboardInterrupt ends it with the methods done, where there is one. The limit and every
     method done lie at ``state``, to be removed by the caller once the result is written; ``resume``
-    goes on with what lies there, to the same numbers, and ``force`` throws it away.
+    goes on with what lies there, to the same numbers, and ``force`` throws it away. What the
+    prediction and the method in hand have done lies beside it until they end.
 
     Raises:
         OutputError: a state exists, and neither ``resume`` nor ``force`` says what to do with it.
@@ -75,19 +77,32 @@ def compare(
     if state is not None:
         claim_or_discard(state, "comparison", resume=resume, force=force)
     loaded = load(checkpoint, model, data, run)
-    kept = found = None
+    kept = found = store = None
+    steps = Steps()
     if state is not None:
         owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
         kept = Resumable(state, "comparison", owner)
         found = kept.restored(partial(from_json, CompareResult))
+        # What the parts that are done have left of theirs goes with them.
+        steps = Steps.open(
+            part_path(state, "method"), "comparison", owner, resume=resume, force=force
+        )
+        store = open_store(
+            part_path(state, "prediction"), loaded, model, data, run, curvature,
+            resume=resume, force=force,
+        )  # fmt: skip
     if found is None:
         if predicted is None:
             inner = Recorder("predict", run, model, data, curvature, limit)
-            predicted = predict_loaded(loaded, curvature, limit, inner, progress=progress)
+            predicted = predict_loaded(
+                loaded, curvature, limit, inner, store=store, progress=progress
+            )
         found = _begun(loaded, predicted, settings[0].epsilon, recorder)
         if kept is not None:
             kept.save(to_json(found))
-    found = _measured(loaded, found, settings, kept, progress)
+    if store is not None:
+        store.discard()
+    found = _measured(loaded, found, settings, kept, steps, progress)
     return dataclasses.replace(found, provenance=recorder.finish())
 
 
@@ -103,7 +118,7 @@ def compare_loaded(
     """:func:`compare` for a problem that is loaded already, against a limit predicted already."""
     settings = _settings(measurement, config)
     found = _begun(loaded, predicted, settings[0].epsilon, recorder)
-    found = _measured(loaded, found, settings, None, progress)
+    found = _measured(loaded, found, settings, None, Steps(), progress)
     return dataclasses.replace(found, provenance=recorder.finish())
 
 
@@ -154,16 +169,19 @@ def _measured(
     found: CompareResult,
     settings: tuple[MeasureConfig, ...],
     kept: Resumable | None,
+    steps: Steps,
     progress: Progress,
 ) -> CompareResult:
     """``found`` with the methods of ``settings`` that it lacks: all, or those until an interrupt
     comes."""
-    for config in settings[len(found.methods) :]:
+    for number, config in enumerate(settings[len(found.methods) :], len(found.methods) + 1):
+        own = steps.under(f"method {number}")
         try:
-            method = compared(loaded.problem, config, found.limit, progress=progress)
+            method = compared(loaded.problem, config, found.limit, steps=own, progress=progress)
             found = dataclasses.replace(found, methods=(*found.methods, method))
             if kept is not None:
                 kept.save(to_json(found))
+                steps.discard()
         except KeyboardInterrupt:
             if not found.methods:
                 raise
@@ -172,14 +190,20 @@ def _measured(
 
 
 def compared(
-    problem: Problem, config: MeasureConfig, limit: Limit, *, progress: Progress = silent
+    problem: Problem,
+    config: MeasureConfig,
+    limit: Limit,
+    *,
+    steps: Steps | None = None,
+    progress: Progress = silent,
 ) -> MethodResult:
-    """The method of ``config`` measured on the network, its thresholds held against ``limit``."""
+    """The method of ``config`` measured on the network, its thresholds held against ``limit``.
+    Networks that take long are kept in ``steps``."""
 
     def named(stage: str, done: int, total: int, note: str = "") -> None:
         progress(f"{config.method.name}: {stage}", done, total, note)
 
-    measured = measure(problem, config, progress=named)
+    measured = measure(problem, config, steps=steps, progress=named)
     return MethodResult(
         method=config.method.name,
         curve=measured.curve,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..compensation.options import compensator
@@ -75,7 +76,9 @@ def compensated(
         **{name: value for name, value in config.echo().items() if name in OWNED},
     }
     resumable = None if state is None else Resumable(state, "pruning", owner)
-    left = None if resumable is None else resumable.restored(State.of, problem.device)
+    left = None
+    if resumable is not None:
+        left = resumable.restored(partial(State.of, like=problem.vector()), problem.device)
     start = worker.begin() if left is None else left
     group.barrier()  # all have read it before the first writes
 

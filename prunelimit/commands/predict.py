@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from ..pruning.magnitude import keep_mask, layer_results, magnitude_order
 from ..results.types import CurvePoint, Dense, Limit, PredictResult, Variant
 from .provenance import Recorder
 
-__all__ = ["predict", "predict_loaded", "predict_problem"]
+__all__ = ["inputs_of", "open_store", "predict", "predict_loaded", "predict_problem"]
 
 CURVE_POINTS = 101
 
@@ -84,23 +85,9 @@ def predict(
     loaded = _load(checkpoint, model, data, run, curvature, group)
     store = Store(basis=curvature.basis)
     if state is not None:
-        owner = {
-            "checkpoint": loaded.model_info.sha256,
-            "training data": fingerprint(loaded.problem.train),
-            **dataclasses.asdict(model),
-            **dataclasses.asdict(data),
-            **dataclasses.asdict(dataclasses.replace(run, cache=None)),
-            "curvature": curvature.curvature,
-            "backend": curvature.backend,
-            "basis": curvature.basis,
-            "shard": curvature.shard,
-            "processes": group.size,
-        }
-        if group.rank == 0:
-            store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
-        else:
-            store = Store(state, curvature.basis)
-        group.barrier()
+        store = open_store(
+            state, loaded, model, data, run, curvature, resume=resume, force=force, group=group
+        )
     return predict_loaded(
         loaded,
         curvature,
@@ -111,6 +98,54 @@ def predict(
         group=group,
         progress=progress,
     )
+
+
+def open_store(
+    state: Path,
+    loaded: Loaded,
+    model: ModelConfig,
+    data: DataConfig,
+    run: RunConfig,
+    curvature: CurvatureConfig,
+    *,
+    resume: bool,
+    force: bool,
+    group: Group = ALONE,
+) -> Store:
+    """Where a prediction of ``loaded`` leaves its work, the folder ``state``; all processes of
+    ``group`` call this alike.
+
+    Raises:
+        OutputError: unfinished work lies there, and neither ``resume`` nor ``force`` says what to
+            do with it.
+        UsageError: it is that of other inputs or options.
+    """
+    store = Store(state, curvature.basis, part=group.rank)
+    if group.rank == 0:
+        owner = {
+            **inputs_of(loaded, model, data, run),
+            "curvature": curvature.curvature,
+            "backend": curvature.backend,
+            "basis": curvature.basis,
+            "shard": curvature.shard,
+            "processes": group.size,
+        }
+        store = Store.open(state, curvature.basis, owner, resume=resume, force=force)
+    group.barrier()
+    return store
+
+
+def inputs_of(
+    loaded: Loaded, model: ModelConfig, data: DataConfig, run: RunConfig
+) -> dict[str, Any]:
+    """What a state's owner says of the problem that its work is about."""
+    return {
+        "checkpoint": loaded.model_info.sha256,
+        "training data": fingerprint(loaded.problem.train),
+        **dataclasses.asdict(model),
+        **dataclasses.asdict(data),
+        **dataclasses.asdict(dataclasses.replace(run, cache=None)),
+    }
 
 
 def _load(

@@ -42,8 +42,9 @@ from ..results.types import (
 )
 from ..storage.files import check_writable, resume_path
 from ..storage.resume import claim_or_discard
+from ..storage.steps import Steps
 from .compensation import compensated, described
-from .predict import predict_loaded
+from .predict import inputs_of, open_store, predict_loaded
 from .provenance import Recorder
 
 __all__ = [
@@ -97,8 +98,10 @@ def prune(
     """Write the pruned network of ``checkpoint`` to ``output``.
 
     Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method
-    moves survivors. Moving them leaves its state after every stage at :func:`resume_path` until it
-    ends; ``resume`` goes on from there, to the same numbers. All processes of ``group`` call this
+    moves survivors. Until it ends, what is done lies beside ``output`` (:func:`resume_path`): every
+    stage, or every pass and network where survivors are trained or the amount is searched for; and
+    what a prediction of the amount takes. ``resume`` goes on from there, to the same numbers. All
+    processes of ``group`` call this
     alike and share the prediction and the moving of survivors; the first writes.
 
     Raises:
@@ -111,23 +114,34 @@ def prune(
     check_prune(config)
     check_suffix(output, sparse=config.sparse)
     check_writable(output, force=force)
-    resumable = config.method.moves and config.within is None
-    state = resume_path(output) if resumable else None
+    steps, state = Steps(), _state(config, output)
     if curvature.shard != "samples" and group.size > 1:
         raise UsageError(
             "Pruning shares samples, not parameters; leave `shard` out, or give `amount` from a "
             "prediction and start one process."
         )
     if state is not None and group.rank == 0:
-        claim_or_discard(state, "pruning", resume=resume, force=force)
+        claim_or_discard(state, "pruning", resume=resume, force=force, folder=_by_steps(config))
     group.barrier()
     loaded = load(checkpoint, model, data, run)
-    amount, reliability = config.amount, None
+    if state is not None and _by_steps(config):
+        owner = {**inputs_of(loaded, model, data, run), **limit.echo(), **config.echo()}
+        steps = Steps(state, work="pruning", part=group.rank)
+        if group.rank == 0:
+            steps = Steps.open(state, "pruning", owner, resume=True, force=False)
+        state = None
+    amount, reliability, store = config.amount, None, None
     if isinstance(amount, str) and not config.method.decided and config.within is None:
         inner = Recorder("predict", run, model, data, curvature, limit)
-        predicted = predict_loaded(loaded, curvature, limit, inner, group=group, progress=progress)
+        place = resume_path(output, "prediction")
+        store = open_store(
+            place, loaded, model, data, run, curvature, resume=resume, force=force, group=group
+        )
+        predicted = predict_loaded(
+            loaded, curvature, limit, inner, store=store, group=group, progress=progress
+        )
         amount, reliability = predicted_amount(predicted, config)
-    return prune_loaded(
+    result = prune_loaded(
         loaded,
         config,
         amount if isinstance(amount, float) else 1.0,
@@ -137,9 +151,25 @@ def prune(
         reliability=reliability,
         force=force,
         state=state,
+        steps=steps,
         group=group,
         progress=progress,
     )
+    if group.rank == 0:
+        steps.discard()
+        if store is not None:
+            store.discard()
+    return result
+
+
+def _by_steps(config: PruneConfig) -> bool:
+    """Whether what is done is a folder of steps, and not the last of several stages."""
+    return config.within is not None or config.survivors == "trained"
+
+
+def _state(config: PruneConfig, output: Path) -> Path | None:
+    """Where what is done lies; None where that is next to nothing."""
+    return resume_path(output) if config.method.moves or _by_steps(config) else None
 
 
 def predicted_amount(predicted: PredictResult, config: PruneConfig) -> tuple[float, Reliability]:
@@ -184,6 +214,7 @@ def prune_loaded(
     reliability: Reliability | None = None,
     force: bool = False,
     state: Path | None = None,
+    steps: Steps | None = None,
     group: Group = ALONE,
     progress: Progress = silent,
 ) -> PruneResult:
@@ -192,7 +223,7 @@ def prune_loaded(
     A pattern or ``within`` in ``config`` decides the amount itself. ``reliability`` is given when
     ``amount`` was predicted: it is then lowered to what ``min_keep`` allows, where a user's own
     amount is refused. ``limit`` has the rule of the tolerance that damps compensation, whose state
-    after every stage lies at ``state``.
+    after every stage lies at ``state``. Networks that take long are kept in ``steps``.
     """
     limit = LimitConfig() if limit is None else limit
     problem = loaded.problem
@@ -203,6 +234,7 @@ def prune_loaded(
         limit,
         predicted=reliability is not None,
         state=state,
+        steps=steps,
         group=group,
         progress=progress,
     )
@@ -297,13 +329,16 @@ def prune_problem(
     *,
     predicted: bool = False,
     state: Path | None = None,
+    steps: Steps | None = None,
     group: Group = ALONE,
     progress: Progress = silent,
 ) -> Pruned:
     """The pruned network alone, nothing evaluated on the test split and nothing written."""
     problem, epsilon = loaded.problem, limit.epsilon
     if config.within is not None:
-        found = sparsest(problem, config, epsilon, config.within, group=group, progress=progress)
+        found = sparsest(
+            problem, config, epsilon, config.within, group=group, steps=steps, progress=progress
+        )
         network = found.network
         within = Within(
             tolerance=config.within,
@@ -332,6 +367,7 @@ def prune_problem(
         epsilon=rule,
         target_loss=target,
         min_keep=config.min_keep,
+        steps=steps,
         progress=progress,
     )
     network = networks.at(_count(networks.selection, config, amount, predicted))

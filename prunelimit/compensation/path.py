@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,17 +29,28 @@ class Path:
         self._begin = compensator.begin()
         self._states = {0: _Packed.of(self._begin)}
 
-    def at(self, removed: int) -> State:
-        """The network with ``removed`` weights less.
+    def take(self, state: State) -> None:
+        """Go on from a ``state`` that an earlier path reached."""
+        self._states[state.removed] = _Packed.of(state)
+
+    def at(
+        self,
+        removed: int,
+        begun: State | None = None,
+        on_stage: Callable[[State], None] | None = None,
+    ) -> State:
+        """The network with ``removed`` weights less, gone on to from ``begun`` where an earlier
+        path came so far; ``on_stage`` is called with every state on the way.
 
         Raises:
             UsageError: so many cannot be removed.
         """
         if self.compensator.number == 1:
-            return self.compensator.advance(self._begin, removed)
+            return self.compensator.advance(begun or self._begin, removed, on_stage=on_stage)
         if removed not in self._states:
             below = max(each for each in self._states if each < removed)
-            reached = self.compensator.advance(self._states[below].state(), removed)
+            start = begun or self._states[below].state()
+            reached = self.compensator.advance(start, removed, on_stage=on_stage)
             self._states[removed] = _Packed.of(reached)
         return self._states[removed].state()
 

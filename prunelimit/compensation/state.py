@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import InputError
@@ -75,17 +76,27 @@ class State:
         return {**fields, "stages": [dataclasses.asdict(each) for each in self.stages]}
 
     @staticmethod
-    def of(document: dict[str, Any]) -> State:
-        """The state that :meth:`document` described.
+    def of(document: dict[str, Any], like: Tensor) -> State:
+        """The state that :meth:`document` described, of a network whose free parameters are
+        ``like`` (D,).
 
         Raises:
             InputError: it is of another form.
+            ValueError: it is of another network.
         """
         try:
             stages = tuple(Stage(**each) for each in document["stages"])
-            return State(**{**document, "stages": stages})
+            found = State(**{**document, "stages": stages})
         except (KeyError, TypeError) as error:
             raise InputError(
                 "The state of the interrupted pruning is of another version; begin again with "
                 "`force`."
             ) from error
+        kept, weights = found.kept, found.weights
+        if (kept.shape, kept.dtype) != (like.shape, torch.bool):
+            raise ValueError("its mask is that of another network")
+        if (weights.shape, weights.dtype) != (like.shape, like.dtype):
+            raise ValueError("its weights are those of another network")
+        if not bool(torch.isfinite(weights).all()) or bool(weights[~kept].any()):
+            raise ValueError("its weights are not finite, or not zero where they were removed")
+        return found

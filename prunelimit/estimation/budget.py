@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,6 +96,34 @@ class Budget:
         process = LanczosProcess(name, lanczos, self, share)
         self._processes.append(process)
         return process
+
+    def product(self, name: str, matvec: Matvec, vector: Tensor) -> Tensor:
+        """The product called ``name`` of this process's part of a vector, counted: as it was kept,
+        or taken now and kept.
+
+        Raises:
+            InputError: what was kept is not whole, or is of another vector.
+        """
+        self.products += 1
+        steps = self.store.steps
+
+        def read(state: dict[str, Any]) -> Tensor:
+            found = state["product"]
+            if (found.shape, found.dtype) != (vector.shape, vector.dtype):
+                raise ValueError("it is the product of another vector")
+            if not bool(torch.isfinite(found).all()):
+                raise ValueError("it is not finite")
+            return torch.as_tensor(found)
+
+        found = steps.restored(name, read, vector.device)
+        # The processes take a product together: what one of them lacks is taken by all.
+        everywhere = self.group.all_reduce_min(int(found is not None), self.device)
+        if found is not None and everywhere:
+            return found
+        found = matvec(vector)
+        if bool(torch.isfinite(found).all()):
+            steps.save(name, {"product": found})
+        return found
 
     def retire(self, done: Sequence[LanczosProcess]) -> None:
         """Put processes away that nothing more is wanted of, and forget them."""

@@ -102,15 +102,18 @@ class Curvature:
 
     def begin(self, name: str, start: Tensor) -> LanczosProcess:
         """A process with this curvature, called ``name`` among those of the same split."""
-        full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
-        if self.config.precision != "full":
-            full += f", {self.config.precision}"
+        full = self._full(name)
         return self.budget.begin(full, self.product, start, self._parts, self.share)
 
-    def multiply(self, vector: Tensor) -> Tensor:
-        """The product with ``vector`` (D,), counted."""
-        self.budget.products += 1
-        return self._parts.all_gather(self.product(self._parts.part(vector)))
+    def multiply(self, name: str, vector: Tensor) -> Tensor:
+        """The product with ``vector`` (D,), called ``name``, counted."""
+        part = self._parts.part(vector)
+        return self._parts.all_gather(self.budget.product(self._full(name), self.product, part))
+
+    def _full(self, name: str) -> str:
+        """``name`` as it is told from those of other matrices."""
+        full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
+        return full if self.config.precision == "full" else f"{full}, {self.config.precision}"
 
     def of_prunable(self) -> Curvature:
         """The same on the same samples for the prunable weights alone, with no probe yet."""

@@ -60,7 +60,7 @@ class _Losses:
         """Quadratic and linear part of the modelled rise: one product."""
         if removed not in self._modelled:
             vector = self._path.displacement(removed)
-            product = self._found.multiply(vector)
+            product = self._found.multiply(f"product {removed}", vector)
             self._modelled[removed] = (
                 0.5 * float(wide(vector) @ wide(product)),
                 float(wide(vector) @ wide(self._gradient)),

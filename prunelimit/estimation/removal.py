@@ -60,7 +60,7 @@ def begin_removal(path: PruningPath, curvature: Curvature, removed: int) -> Remo
     name = f"direction {removed}"
     if not curvature.operator.linear:
         return Removal(curvature.begin(name, displacement))
-    curved, slope = curvature.multiply(displacement), curvature.slope
+    curved, slope = curvature.multiply(f"product {removed}", displacement), curvature.slope
     force = curved + slope
     square = float(wide(displacement).square().sum())
     length = float(wide(force).square().sum())

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ..devices import wide, wide_device
+from ..errors import InputError
 from ..randomness import generator
 from .loss import Loss
+from .resolve import reason
 
 __all__ = ["output_curvature"]
 
@@ -33,6 +35,9 @@ def output_curvature(
     another, ``loss`` gives one number per sample; a negative trace, of a loss that is not convex,
     counts as zero. Samples must not depend on each other in ``loss``. Where it has no second
     derivative, the result is zero.
+
+    Raises:
+        InputError: torch has no second derivative of an operator in it.
     """
     if isinstance(loss, Loss):
         return loss.trace(
@@ -46,10 +51,20 @@ def output_curvature(
         (slope,) = torch.autograd.grad(loss(leaf, targets).sum(), leaf, create_graph=True)
         if not slope.requires_grad:
             return torch.zeros(len(outputs), dtype=torch.float64, device=leaf.device)
-        trace = sum(
-            (torch.autograd.grad(slope, leaf, each, retain_graph=True)[0] * each).flatten(1).sum(1)
-            for each in _directions(leaf)
-        )
+        try:
+            trace = sum(
+                (torch.autograd.grad(slope, leaf, each, retain_graph=True)[0] * each)
+                .flatten(1)
+                .sum(1)
+                for each in _directions(leaf)
+            )
+        except RuntimeError as error:
+            if "derivative" not in str(error):
+                raise
+            raise InputError(
+                f"`loss` cannot be differentiated twice in the outputs ({reason(error)}); write it "
+                "in operators that can, or give one that is built in."
+            ) from error
     assert isinstance(trace, Tensor)
     return trace.clamp(min=0)
 

@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import re
 import types
+import warnings
 import zipfile
 from collections.abc import Sequence
 from io import BytesIO
@@ -37,13 +38,15 @@ def wanted_globals(path: Path) -> list[str]:
     names: dict[str, None] = {}
     with unpacked(path) as whole:
         pickles = _pickles(whole)
-    for stream in pickles:
-        for _ in range(PICKLES):
-            try:
-                names |= dict.fromkeys(_globals(stream))
-            except Exception:
-                # Opcodes that make no sense: the pickles have ended, or never began.
-                break
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that make no sense
+        for stream in pickles:
+            for _ in range(PICKLES):
+                try:
+                    names |= dict.fromkeys(_globals(stream))
+                except Exception:
+                    # Opcodes that make no sense: the pickles have ended, or never began.
+                    break
     return [name for name in names if not TENSORS.fullmatch(name)]
 
 

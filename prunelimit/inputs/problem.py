@@ -224,7 +224,8 @@ def evaluate(
     has a ``cache``, what the unmodified network made of the same samples before is taken from it.
 
     Raises:
-        NumericalError: the loss of the unmodified network is not finite on some sample (named).
+        NumericalError: the loss of the unmodified network, or a metric of the user's own, is not
+            finite on some sample (named).
     """
     if weights is None and problem.cache is not None:
         return _kept(problem, problem.cache, split, curvatures, on_batch)
@@ -255,6 +256,13 @@ def evaluate(
             f"The loss is not finite on sample {first} (of {len(per_sample)}); "
             "check that sample and the network's weights."
         )
+    if weights is None and not isinstance(problem.metric, Metric):
+        lost = (~torch.isfinite(torch.cat(correct))).nonzero()
+        if len(lost):
+            raise NumericalError(
+                f"`metric` is not finite on sample {int(lost[0])} (of {len(per_sample)}) of the "
+                "network as it is; let it give a number there."
+            )
     found = torch.cat(bent).cpu().numpy() if curvatures else None
     scores, points = _settled(problem, correct, wanted)
     return Evaluation(per_sample, scores.numpy(), found, points)

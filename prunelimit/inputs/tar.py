@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 import tarfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,8 @@ def read_tar(path: Path) -> Any:
             more than tensors and plain types, almost anything else is raised.
     """
     check_torch(path)
-    with tar_members(path) as (storages, tensors, content):
+    with tar_members(path) as (storages, tensors, content), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an unusual protocol stops nothing
         held = _storages(storages)
         known = _tensors(tensors, held)
         unpickler = _unpickler(content)

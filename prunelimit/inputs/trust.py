@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ..devices import wide
 from ..errors import InputError, NumericalError, shown
 from .call import call
-from .loss import is_cross_entropy, name_of
-from .problem import Problem
+from .loss import Loss, is_cross_entropy, name_of
+from .metric import Metric
+from .problem import Problem, SampleLoss
 from .resolve import reason
 from .structure import Inputs, cloned, leaves, mapped, words_of_shape
 
@@ -59,6 +60,7 @@ def check_network(problem: Problem, spec: str) -> None:
             f"{spec} writes to its inputs (as x -= 1 does); let it make new tensors (x = x - 1)."
         )
     _check_shape(problem, outputs, targets, spec)
+    _check_metric(problem, outputs, targets)
     if bool(torch.isnan(outputs).any()):
         raise NumericalError(f"{spec} gives NaN on the first samples; check its weights and data.")
     _check_buffers(kept, _buffers(problem.model, persistent=True), spec)
@@ -153,10 +155,10 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
 
 
 def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor, spec: str) -> None:
-    """A loss gives one number per sample, and a metric can be taken."""
+    """A loss gives one number per sample, that of the sample alone, and has a derivative."""
     try:
         with torch.no_grad():
-            losses: Any = problem.loss(outputs, targets)
+            losses: Any = problem.loss(outputs.clone(), targets.clone())
     except Exception as error:
         raise InputError(
             f"`loss` fails on outputs {tuple(outputs.shape)} of {spec} and targets "
@@ -168,30 +170,76 @@ def _check_loss(problem: Problem, outputs: Tensor, targets: Tensor, spec: str) -
             f"`loss` gives {shape} for {len(outputs)} samples; let it give one number per sample, "
             "as torch's do with reduction='none'."
         )
+    if not isinstance(problem.loss, Loss):
+        _check_judge("loss", problem.loss, outputs, targets)
     if not _differentiable(problem, outputs, targets):
         raise InputError(
             f"`loss` gives {losses.dtype} without a derivative in the outputs of {spec}; let it "
             "give floating-point numbers that are computed from the outputs, without argmax or "
             "rounding."
         )
-    if problem.metric is None:
+
+
+def _check_metric(problem: Problem, outputs: Tensor, targets: Tensor) -> None:
+    """A metric can be taken; one of the user's own gives each sample its own number."""
+    metric = problem.metric
+    if metric is None:
         return
     try:
         with torch.no_grad():
-            scores: Any = torch.as_tensor(problem.metric(outputs, targets))
+            scores: Any = torch.as_tensor(metric(outputs.clone(), targets.clone()))
         scores.to(torch.float64)
     except Exception as error:
         raise InputError(
             f"`metric` fails on outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} "
             f"({reason(error)}); check `metric`."
         ) from error
+    if not isinstance(metric, Metric) and scores.shape == (len(targets),):
+        _check_judge("metric", metric, outputs, targets)
+
+
+def _check_judge(name: str, judge: SampleLoss, outputs: Tensor, targets: Tensor) -> None:
+    """A loss or metric of the user's own writes to nothing, and gives a sample the same number
+    again, and alone."""
+
+    def judged(outputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.no_grad():
+            found = torch.as_tensor(judge(outputs, targets)).detach()
+        return found.to(outputs.dtype).nan_to_num()
+
+    own = outputs.clone(), targets.clone()
+    together = judged(*own)
+    if not (_equal(own[0], outputs) and _equal(own[1], targets)):
+        raise InputError(
+            f"`{name}` writes to the outputs or targets that it is given; let it make new tensors "
+            "(o = o - 1, not o -= 1)."
+        )
+    if _differ(together, judged(outputs.clone(), targets.clone())):
+        raise InputError(
+            f"`{name}` gives other numbers when the same outputs are judged again; let it draw "
+            "nothing and keep nothing."
+        )
+    try:
+        few = range(min(2, len(outputs)))
+        alone = [judged(outputs[k : k + 1].clone(), targets[k : k + 1].clone()) for k in few]
+        apart = len(outputs) > 1 and _differ(together[:2], torch.cat([a.view(1) for a in alone]))
+    except Exception as error:
+        raise InputError(
+            f"`{name}` fails on a sample alone ({reason(error)}); let it take any number of them."
+        ) from error
+    if apart:
+        raise InputError(
+            f"`{name}` gives a sample another number alone than among others; let it compare each "
+            f"sample's outputs {tuple(outputs.shape[1:])} with its targets "
+            f"{tuple(targets.shape[1:])} alone (is it a mean of all, or do shapes broadcast?)."
+        )
 
 
 def _differentiable(problem: Problem, outputs: Tensor, targets: Tensor) -> bool:
     """Whether the loss can be differentiated in the outputs."""
     leaf = outputs.detach().clone().requires_grad_()
     with torch.enable_grad():
-        losses = problem.loss(leaf, targets)
+        losses = problem.loss(leaf, targets.clone())
     return losses.is_floating_point() and losses.requires_grad
 
 
@@ -334,17 +382,25 @@ def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[
         return []
     losses: list[Tensor] = []
     correct: list[Tensor] = []
+    chances = True
     some = problem.test.subset(JUDGED, problem.seed)
     with torch.no_grad():
         for inputs, targets in some.batches(min(problem.batch_size, 64)):
             outputs = problem.outputs(inputs)
             if outputs.ndim != 2 or targets.ndim != 1:
                 return []
+            lively = bool((outputs.amax(1) > outputs.amin(1)).all())
+            chances = chances and lively and _are_chances(outputs)
             losses.append(wide(problem.loss(outputs, targets)).cpu())
             correct.append((outputs.argmax(1) == targets).cpu())
     every, right = torch.cat(losses), torch.cat(correct).double()
     if not bool(torch.isfinite(every).all()):
         return []  # said, with the sample, by whoever evaluates
+    if chances:
+        return [
+            "All outputs are from 0 to 1, as those of a sigmoid are, and cross-entropy takes "
+            "logits; leave out what the network ends in, or name the `loss` that it was trained by."
+        ]
     loss, accuracy = float(every.mean()), float(right.mean())
     cause = "usually inputs are normalised otherwise than in training (`mean`, `std`)"
     if claimed is not None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,38 +11,42 @@ from typing import Any
 from torch import Tensor
 
 from ..distributed import ALONE, Group
-from ..errors import OutputError
-from ..storage.resume import (
-    OWNER,
-    OWNER_BEGUN,
-    claim_or_discard,
-    nothing_in,
-    owned,
-    remove_folder,
-    require_owner,
-    unreadable,
-)
+from ..storage.resume import unreadable
+from ..storage.steps import Steps
 from .process import DamagedState, Lanczos, Matvec
 
 __all__ = ["Store"]
 
 SECONDS_BETWEEN_SAVES = 60.0
+"""At most, where saving is slow; a kill without warning loses what is newer."""
+
+LEAST_BETWEEN_SAVES = 1.0
+
+SAVING_SHARE = 0.02
+"""Share of the time that saving may take before it is done less often."""
 
 
 class Store:
-    """Processes by name, each in a folder of its own below ``folder``.
+    """Processes by name, each in a folder of its own below ``folder``, beside single ``steps``.
 
     Without ``folder`` nothing can be taken up again; vectors on disk then lie in a temporary one.
+    ``part`` is the number of this process among several.
     """
 
     def __init__(
-        self, folder: Path | None = None, basis: str = "memory", owner: str | None = None
+        self,
+        folder: Path | None = None,
+        basis: str = "memory",
+        *,
+        steps: Steps | None = None,
+        part: int = 0,
     ) -> None:
         self.folder = folder
         self.basis = basis
-        self._owner = owner
+        self.steps = Steps(folder, part=part) if steps is None else steps
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._saved_at = time.monotonic()
+        self._saving = 0.0
 
     @classmethod
     def open(
@@ -58,11 +59,8 @@ class Store:
             UsageError: ``resume`` is, and that run was a different one; it names in what.
             InputError: that run does not say what it was.
         """
-        claim_or_discard(folder, "run", resume=resume, force=force, folder=True)
-        described = owned(owner)
-        if folder.exists() and not nothing_in(folder):
-            require_owner(folder, "run", _owner(folder / OWNER), described)
-        return cls(folder, basis, json.dumps(described, indent=2))
+        steps = Steps.open(folder, "run", owner, resume=resume, force=force)
+        return cls(folder, basis, steps=steps)
 
     def process(
         self,
@@ -92,47 +90,24 @@ class Store:
             raise unreadable(place or Path(name), "run") from error
 
     def save(self, process: Lanczos, *, now: bool = False) -> None:
-        """Put ``process`` away if a minute has passed since the last time, or ``now``.
+        """Put ``process`` away ``now``, or if that takes little of the time since the last.
 
         Raises:
             OutputError: it cannot be written.
         """
         if self.folder is None:
             return
-        if not now and time.monotonic() - self._saved_at < SECONDS_BETWEEN_SAVES:
+        begin = time.monotonic()
+        wait = max(LEAST_BETWEEN_SAVES, self._saving / SAVING_SHARE)
+        if not now and begin - self._saved_at < min(SECONDS_BETWEEN_SAVES, wait):
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._say_whose(self.folder)
+        with self.steps.written():
             process.save()
-        except OSError as error:
-            raise OutputError(
-                f"The state of the run cannot be written to {self.folder}: {error.strerror}; make "
-                "room there, or give the output another place."
-            ) from error
         self._saved_at = time.monotonic()
-
-    def _say_whose(self, folder: Path) -> None:
-        """Write the owner, whole or not at all, before anything that is its own."""
-        if self._owner is None or (folder / OWNER).exists():
-            return
-        handle, name = tempfile.mkstemp(dir=folder, prefix=OWNER_BEGUN, suffix=".new")
-        os.close(handle)
-        Path(name).write_text(self._owner, encoding="utf-8")
-        Path(name).replace(folder / OWNER)
+        self._saving = self._saved_at - begin
 
     def discard(self) -> None:
         """Remove everything that was put away."""
-        if self.folder is not None and self.folder.exists():
-            with contextlib.suppress(OutputError):  # what else was put there stays
-                remove_folder(self.folder, "run")
+        self.steps.discard()
         if self._temporary is not None:
             self._temporary.cleanup()
-
-
-def _owner(path: Path) -> dict[str, Any]:
-    """Whose the processes beside the file ``path`` are."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise unreadable(path.parent, "run") from error

@@ -13,6 +13,7 @@ from ..config import MeasureConfig
 from ..inputs.problem import Problem
 from ..progress import Progress, silent
 from ..results.types import Cost, Dense, Epsilon, MeasurePoint, Threshold, Witness
+from ..storage.steps import Steps
 from .points import Points
 from .search import Search
 
@@ -41,6 +42,7 @@ def measure(
     *,
     progress: Progress = silent,
     also: Sequence[float] = (),
+    steps: Steps | None = None,
 ) -> Measurement:
     """Measure the thresholds of pruning ``problem`` by the method of ``config``.
 
@@ -68,12 +70,13 @@ def measure(
     Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. A pattern
     ends where it allows nothing more to go; below that its masks lose the least scores of those it
     does not allow. The ends of an interval are measured points, rounded outwards; the upper one is
-    the most that can go where nothing that was measured fails.
+    the most that can go where nothing that was measured fails. Networks whose survivors are
+    trained or moved in stages are kept in ``steps``; those that are there are not made again.
 
     Raises:
         UsageError: a setting makes no sense, or nothing is prunable.
     """
-    points = Points(problem, config, progress)
+    points = Points(problem, config, progress, steps)
     search = Search(points, config, config.tolerance)
     curve, thresholds = search.run(config.sparsities, also)
     return Measurement(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +23,7 @@ from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
 from ..pruning.magnitude import pruned_weights
 from ..pruning.selection import NO_GUARD, Selection
+from ..storage.steps import Steps
 from ..training.refit import RefitResult, minibatch_passes, refit
 from ..values import EpsilonRule, KeepRule, Method
 
@@ -78,7 +82,8 @@ class Networks:
 
     ``epsilon`` damps compensation, as for :class:`~prunelimit.compensation.stages.Compensator`;
     survivors that are trained are to reach ``target_loss``, nats. The processes of ``group`` share
-    compensation.
+    compensation. A network whose survivors are trained, or moved in stages, is one of ``steps``, as
+    is every pass of a training; those that are there already are not made again.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -94,8 +99,11 @@ class Networks:
         target_loss: float,
         min_keep: KeepRule = NO_GUARD,
         group: Group = ALONE,
+        steps: Steps | None = None,
         progress: Progress = silent,
     ) -> None:
+        self._steps = Steps() if steps is None else steps
+        self._group = group
         self.problem, self.method, self.config = problem, method, config
         self.selection = Selection(
             problem,
@@ -139,7 +147,7 @@ class Networks:
         """The network with ``removed`` weights less."""
         self._where = f"at {removed / self.prunable:.2%}"
         if self._path is not None:
-            state = self._path.at(removed)
+            state = self._moved(removed, self._path)
             problem = self._path.compensator.problem_at(state)
             return Network(problem, state.weights, state.kept, state=state)
         mask = self.selection.mask(removed)
@@ -151,12 +159,61 @@ class Networks:
             return Network(self.problem, fitted, mask)
         return Network(self.problem, self.selection.weights(mask), mask)
 
+    def _moved(self, removed: int, path: Path) -> State:
+        """The state with ``removed`` weights less, and what it took counted."""
+        moving, selection = path.compensator, self.selection
+        _ = selection.scored  # counts with none of the states
+        before = moving.products, selection.products, selection.passes
+
+        def read(found: dict[str, Any]) -> tuple[State, int, int, float]:
+            state = State.of(found["state"], self.problem.vector())
+            if state.removed > removed:
+                raise ValueError("more weights are removed")
+            return state, int(found["products"]), int(found["read"]), float(found["passes"])
+
+        def keep(state: State) -> None:
+            taken = {
+                "products": moving.products - before[0],
+                "read": selection.products - before[1],
+                "passes": selection.passes - before[2],
+            }
+            self._steps.save(name, {"state": state.document(), **taken})
+
+        name = f"{removed} removed"
+        kept = self._steps.restored(name, read, self.problem.device)
+        # The processes go on from the same state: a kill may have come between their saves.
+        reached = -1 if kept is None else len(kept[0].stages) + kept[0].undone
+        least = self._group.all_reduce_min(reached, self.problem.device)
+        most = -self._group.all_reduce_min(-reached, self.problem.device)
+        begun = None
+        if kept is not None and least == most:
+            begun, products, scored, passes = kept
+            moving.products += products
+            selection.products, selection.passes = before[1] + scored, before[2] + passes
+            if begun.removed == removed:
+                path.take(begun)
+                return begun
+        return path.at(removed, begun, keep)
+
     def _trained(self, removed: int, mask: Tensor) -> Network:
         """From the network's own weights, or from what solved the next lower sparsity."""
+        name = f"{removed} removed"
+        found = self._steps.restored(name, partial(self._result, mask), self.problem.device)
+        if found is None:
+            found = self._refitted(removed, mask, self._steps.under(f"{name}, training"))
+            rest = {"loss": found.loss, "passes": found.passes, "outcome": found.outcome}
+            self._steps.save(name, {"weights": found.weights[mask], **rest})
+            self._steps.forget(f"{name}, training")
+        self.passes += found.passes
+        if found.feasible:
+            self._solutions[removed] = found.weights[mask]
+        return Network(self.problem, found.weights, mask, trained=found)
+
+    def _refitted(self, removed: int, mask: Tensor, steps: Steps) -> RefitResult:
         config = self.config
         below = max((each for each in self._solutions if each < removed), default=None)
         starts = [] if below is None else [self._solution(below)]
-        found = refit(
+        return refit(
             self.problem,
             mask,
             target_loss=self._target,
@@ -166,12 +223,23 @@ class Networks:
             lr=config.refit_lr,
             batch_size=config.refit_batch_size,
             seed=self.problem.seed,
+            steps=steps,
             progress=self._named,
         )
-        self.passes += found.passes
-        if found.feasible:
-            self._solutions[removed] = found.weights[mask]
-        return Network(self.problem, found.weights, mask, trained=found)
+
+    def _result(self, mask: Tensor, state: dict[str, Any]) -> RefitResult:
+        """What was kept of survivors that were trained.
+
+        Raises:
+            ValueError: it is of another network.
+        """
+        weights, survivors = self.problem.vector().masked_fill_(~mask, 0), state["weights"]
+        if (survivors.shape, survivors.dtype) != (weights[mask].shape, weights.dtype):
+            raise ValueError("its weights are those of another network")
+        if not bool(torch.isfinite(survivors).all()) or not math.isfinite(state["passes"]):
+            raise ValueError("a number is not finite")
+        weights[mask] = survivors
+        return RefitResult(**{**state, "weights": weights})
 
     def _solution(self, removed: int) -> Tensor:
         """The weights (D,) that solved ``removed``, of which the survivors are kept."""

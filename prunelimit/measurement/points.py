@@ -14,6 +14,7 @@ from ..estimation.epsilon import tolerance_of
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress
 from ..results.types import Cost, Dense
+from ..storage.steps import Steps
 from .drop import paired_drop
 from .networks import Networks, needs_losses
 
@@ -40,13 +41,20 @@ class Points:
     """The networks that ``config``'s method makes of ``problem``, each made once.
 
     ``known`` has them by the number of removed weights. ``planned`` is how many there will be
-    about, for progress.
+    about, for progress. What takes long is kept in ``steps``
+    (:class:`~prunelimit.measurement.networks.Networks`).
 
     Raises:
         UsageError: a setting makes no sense, or nothing is prunable.
     """
 
-    def __init__(self, problem: Problem, config: MeasureConfig, progress: Progress) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        config: MeasureConfig,
+        progress: Progress,
+        steps: Steps | None = None,
+    ) -> None:
         self.problem = problem
         self.config = config
         self.method = config.method
@@ -66,6 +74,7 @@ class Points:
             config,
             epsilon=self.epsilon.value if needs_losses(problem, config.epsilon) else config.epsilon,
             target_loss=self._target,
+            steps=steps,
             progress=progress,
         )
         nonzero = self._nonzero(problem.vector())

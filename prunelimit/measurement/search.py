@@ -156,7 +156,7 @@ class Search:
             return None
         budgets = tuple(
             BudgetPoint(
-                passes=multiple * self.config.refit_passes, sparsity=found[0], interval=found
+                passes=float(multiple * self.config.refit_passes), sparsity=found[0], interval=found
             )
             for multiple in BUDGETS
             for found in [self._ends(self._within_passes(multiple))]

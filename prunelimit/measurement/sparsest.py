@@ -16,6 +16,7 @@ from ..inputs.problem import Evaluation, Problem, evaluate
 from ..inputs.splits import SplitSubset
 from ..progress import Progress, silent
 from ..randomness import generator
+from ..storage.steps import Steps
 from ..values import EpsilonRule
 from .drop import Drop, paired_drop
 from .networks import Network, Networks, goal
@@ -74,6 +75,7 @@ def sparsest(
     within: float,
     *,
     group: Group = ALONE,
+    steps: Steps | None = None,
     progress: Progress = silent,
 ) -> Sparsest:
     """The sparsest network of ``config``'s method that loses no more than ``within``, a fraction.
@@ -82,7 +84,8 @@ def sparsest(
     calibration, of training survivors. The dense network may have learnt them, so a test split can
     lose more. The drop and one standard error of it have to be within. Sparsities grow until two in
     a row fail, each network going on from the one before where survivors are staged; then the
-    crossing is bisected. The processes of ``group`` share the moving of survivors.
+    crossing is bisected. The processes of ``group`` share the moving of survivors. Networks are
+    kept in ``steps``, as :class:`~prunelimit.measurement.networks.Networks` has it.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -103,6 +106,7 @@ def sparsest(
         target_loss=target,
         min_keep=config.min_keep,
         group=group,
+        steps=steps,
         progress=progress,
     )
     search = _Search(networks, judging, dense, within, progress)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InputError, OutputError
 
-__all__ = ["check_writable", "read_json", "resume_path", "write_json", "writing"]
+__all__ = ["check_writable", "part_path", "read_json", "resume_path", "write_json", "writing"]
 
 
 def check_writable(path: Path, *, force: bool = False) -> None:
@@ -48,9 +48,15 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def resume_path(output: Path) -> Path:
-    """Where the state of work that has not ended lies: beside what it is to end in."""
-    return output.parent / f"{output.name}.resume"
+def resume_path(output: Path, part: str = "") -> Path:
+    """Where the state of work that has not ended lies: beside what it is to end in. A ``part`` of
+    the work may have a state of its own."""
+    return output.parent / ".".join(filter(None, (output.name, part, "resume")))
+
+
+def part_path(state: Path, part: str) -> Path:
+    """Where that of a part lies, by where that of the work does."""
+    return resume_path(state.with_suffix(""), part)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from .plain import check_sums, load_plain
 __all__ = [
     "OWNER",
     "OWNER_BEGUN",
+    "STEP",
     "Resumable",
     "claim_or_discard",
     "nothing_in",
@@ -36,8 +37,11 @@ OWNER = "run.json"
 OWNER_BEGUN = "run-"
 """How that file is called, before ".new", while it is written."""
 
+STEP = "state.pt"
+"""File of a step's folder with what it came to."""
+
 BEGUN = re.compile(OWNER_BEGUN + r"\w+\.new")
-OURS = re.compile(r"(?:[^/]+/)+(?:state|vectors-\d+)\.(?:safetensors|new)")
+OURS = re.compile(r"(?:[^/]+/)+(?:state\.pt|(?:state|vectors-\d+)\.(?:safetensors|new))")
 """What else lies in such a folder, by its path from there."""
 
 BEGINNING = re.compile(rb"PK\x03\x04.{26}[^/]{1,64}/data\.pkl", re.DOTALL)

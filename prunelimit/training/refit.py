@@ -5,7 +5,8 @@ weights keeps the loss within the tolerance. Weights that reach it are a witness
 
 The solver is L-BFGS over the whole training loss (Liu, Nocedal 1989; scipy's implementation, with
 the line search of Moré and Thuente). Where the data are large, a few passes of Adam over
-minibatches come first.
+minibatches come first. The solver draws nothing, so that one which is begun again and given the
+losses and gradients that were kept goes the same way.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from ..errors import UsageError
 from ..inputs.problem import Problem, evaluate
 from ..progress import Progress, silent
 from ..randomness import generator
+from ..storage.steps import Steps
 
 __all__ = ["RefitResult", "minibatch_passes", "refit"]
 
@@ -42,6 +45,9 @@ MINIBATCH_SHARE = 0.2
 
 FORWARD = 1 / 3
 """Passes that an evaluation without a gradient counts as."""
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam remembers, by torch's names."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def refit(
     lr: float = 2e-3,
     batch_size: int = 128,
     seed: int = 0,
+    steps: Steps | None = None,
     progress: Progress = silent,
 ) -> RefitResult:
     """Train the free parameters that ``mask`` (bool, (D,)) keeps until the loss is on target.
@@ -94,9 +101,11 @@ def refit(
 
     The network stays in eval mode: norm layers, their statistics and excluded modules are held,
     no dropout acts, and the network itself is unchanged afterwards. An outcome other than
-    "on target" means only that these passes did not suffice.
+    "on target" means only that these passes did not suffice. Every pass is one of ``steps``, and
+    those that are there already are not taken again.
 
     Raises:
+        InputError: one of them cannot be read.
         UsageError: a setting makes no sense.
     """
     if not 0 <= passes < math.inf:
@@ -105,7 +114,8 @@ def refit(
         raise UsageError(f"`refit_lr` is {lr}; give a number greater than 0.")
     if batch_size < 1:
         raise UsageError(f"`refit_batch_size` is {batch_size}; give 1 or more.")
-    survivors = _Survivors(problem, mask, target_loss, passes, progress)
+    steps = Steps() if steps is None else steps
+    survivors = _Survivors(problem, mask, target_loss, passes, steps, progress)
     for start in (problem.vector(), *starts):
         survivors.try_out(start)
     if passes:
@@ -130,14 +140,22 @@ class _Survivors:
     """The training loss as a function of the surviving weights, and the best of them so far."""
 
     def __init__(
-        self, problem: Problem, mask: Tensor, target: float, passes: float, progress: Progress
+        self,
+        problem: Problem,
+        mask: Tensor,
+        target: float,
+        passes: float,
+        steps: Steps,
+        progress: Progress,
     ) -> None:
+        self.steps = steps
         self.problem = problem
         self.mask = mask
         self.places = mask.nonzero()[:, 0]
         self.best = problem.vector().masked_fill_(~mask, 0)
         self.least = math.inf
         self.spent = 0.0
+        self._number = 0
         self._target = target
         self.passes = passes
         self._progress = progress
@@ -175,21 +193,15 @@ class _Survivors:
         Raises:
             _Spent: the target is reached, or the passes are spent.
         """
-        problem = self.problem
         weights = torch.zeros_like(self.best)
         weights[self.places] = torch.as_tensor(values).to(weights)
-        free = weights.clone().requires_grad_()
-        gradient = torch.zeros_like(free)
-        total = torch.zeros((), dtype=torch.float64, device=wide_device(problem.device))
-        with torch.enable_grad():
-            for inputs, targets in problem.train.batches(problem.batch_size):
-                losses = problem.loss(problem.outputs(inputs, problem.tensors(free)), targets)
-                # Not backward(): that would leave gradients at parameters that are held.
-                gradient += torch.autograd.grad(losses.sum(), free)[0]
-                total += wide(losses.detach()).sum()
-        samples = len(problem.train)
-        slope = gradient[self.places].cpu().double().numpy() / samples
-        loss = float(total) / samples
+        self._number += 1
+        name = f"pass {self._number}"
+        found = self.steps.restored(name, self._read)
+        if found is None:
+            found = self._pass(weights)
+            self.steps.save(name, {"loss": found[0], "slope": torch.from_numpy(found[1])})
+        loss, slope = found
         self.spent += 1
         self._note(weights, loss)
         if self.on_target or self.spent >= self.passes:
@@ -201,6 +213,35 @@ class _Survivors:
         # would step back to where no digit differs, and the solver would give up.
         high = 10 * abs(self.least) + 1 if math.isfinite(self.least) else 1.0
         return high, np.zeros_like(slope)
+
+    def _pass(self, weights: Tensor) -> tuple[float, np.ndarray]:
+        """Loss and gradient (s,) at ``weights`` (D,)."""
+        problem = self.problem
+        free = weights.clone().requires_grad_()
+        gradient = torch.zeros_like(free)
+        total = torch.zeros((), dtype=torch.float64, device=wide_device(problem.device))
+        with torch.enable_grad():
+            for inputs, targets in problem.train.batches(problem.batch_size):
+                losses = problem.loss(problem.outputs(inputs, problem.tensors(free)), targets)
+                # Not backward(): that would leave gradients at parameters that are held.
+                gradient += torch.autograd.grad(losses.sum(), free)[0]
+                total += wide(losses.detach()).sum()
+        samples = len(problem.train)
+        slope = gradient[self.places].cpu().double().numpy() / samples
+        return float(total) / samples, slope
+
+    def _read(self, state: dict[str, Any]) -> tuple[float, np.ndarray]:
+        """What :meth:`_pass` gave.
+
+        Raises:
+            ValueError: it is that of another network.
+        """
+        loss, slope = state["loss"], state["slope"].numpy()
+        if not isinstance(loss, float) or slope.shape != (len(self.places),):
+            raise ValueError("it is the pass of another network")
+        if slope.dtype != np.float64 or (math.isfinite(loss) and not np.isfinite(slope).all()):
+            raise ValueError("it is no gradient")
+        return loss, slope
 
 
 def _lbfgs(survivors: _Survivors) -> None:
@@ -233,18 +274,45 @@ def _minibatches(survivors: _Survivors, passes: int, lr: float, batch_size: int,
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     order_generator = generator(seed, "refit order")
     keep = survivors.mask.to(weights.dtype)
-    for _ in range(passes):
+
+    def put_back(state: dict[str, Any]) -> bool:
+        moments = state["moments"]
+        for each in (state["weights"], *moments.values()):
+            if (each.shape, each.dtype) != (weights.shape, weights.dtype):
+                raise ValueError("they are the weights of another network")
+        if not 0 <= state["lr"] <= lr:
+            raise ValueError("it is no learning rate of this training")
+        with torch.no_grad():
+            weights.copy_(state["weights"])
+        done = schedule.last_epoch + math.ceil(samples / batch)
+        step = torch.tensor(float(done))
+        optimizer.state[weights] = {"step": step, **{n: moments[n].clone() for n in MOMENTS}}
+        optimizer.param_groups[0]["lr"], schedule.last_epoch = state["lr"], done
+        return True
+
+    for number in range(passes):
         if survivors.spent + 1 > survivors.passes:
             return
         order = torch.randperm(samples, generator=order_generator)
-        with torch.enable_grad():
-            for inputs, targets in problem.train.batches(batch, order=order):
-                outputs = problem.outputs(inputs, problem.tensors(weights))
-                (gradient,) = torch.autograd.grad(problem.loss(outputs, targets).mean(), weights)
-                # Without a gradient Adam's moments stay zero, and so does the weight.
-                weights.grad = gradient * keep
-                optimizer.step()
-                schedule.step()
+        name = f"minibatches {number + 1}"
+        if not survivors.steps.restored(name, put_back, weights.device):
+            with torch.enable_grad():
+                for inputs, targets in problem.train.batches(batch, order=order):
+                    outputs = problem.outputs(inputs, problem.tensors(weights))
+                    loss = problem.loss(outputs, targets).mean()
+                    (gradient,) = torch.autograd.grad(loss, weights)
+                    # Without a gradient Adam's moments stay zero, and so does the weight.
+                    weights.grad = gradient * keep
+                    optimizer.step()
+                    schedule.step()
+            survivors.steps.save(
+                name,
+                {
+                    "weights": weights.detach(),
+                    "moments": {each: optimizer.state[weights][each] for each in MOMENTS},
+                    "lr": optimizer.param_groups[0]["lr"],
+                },
+            )
         survivors.spent += 1
         survivors.look(weights.detach().clone())
         if survivors.on_target or not bool(torch.isfinite(weights).all()):
