@@ -29,7 +29,10 @@ DIGITS = {
     "l1 1e-4": TrainConfig(l1=1e-4, epochs=60),
     "l1 3e-4": TrainConfig(l1=3e-4, epochs=60),
 }
-"""Recipes on the digits."""
+"""Recipes on the digits, by SGD with momentum."""
+
+ADAM = "Adam 1e-3"
+"""The recipe of many a training loop: Adam at its usual rate, 60 epochs of mini-batches of 64."""
 
 MNIST = {
     "wd 5e-4": TrainConfig(l1=0.0, weight_decay=5e-4),
@@ -112,7 +115,7 @@ def lenet() -> nn.Module:
 
 @dataclass(frozen=True)
 class OnDigits:
-    """A network on the digits. ``learned_on`` are the recipes that it is trained by."""
+    """A network on the digits, and the recipes that it is trained by."""
 
     make: Callable[[], nn.Module]
     recipes: tuple[str, ...]
@@ -121,11 +124,11 @@ class OnDigits:
 
 
 SMALL = {
-    "perceptron": OnDigits(lambda: perceptron(nn.ReLU), tuple(DIGITS), dtype="float64"),
+    "perceptron": OnDigits(lambda: perceptron(nn.ReLU), (*DIGITS, ADAM), dtype="float64"),
     "GELU perceptron": OnDigits(lambda: perceptron(nn.GELU), ("plain", "l1 1e-4"), dtype="float64"),
     "tanh perceptron": OnDigits(lambda: perceptron(nn.Tanh), ("plain", "l1 1e-4"), dtype="float64"),
-    "shallow perceptron": OnDigits(shallow, tuple(DIGITS)),
-    "LeNet-300-100": OnDigits(lenet, tuple(DIGITS)),
+    "shallow perceptron": OnDigits(shallow, (*DIGITS, ADAM)),
+    "LeNet-300-100": OnDigits(lenet, (*DIGITS, ADAM)),
     "residual": OnDigits(lambda: Residual(16), ("plain", "l1 1e-4")),
     "transformer": OnDigits(lambda: Transformer(16, 2), ("plain", "l1 1e-4"), lr=0.05),
 }
@@ -138,9 +141,23 @@ def on_digits(kind: str, recipe: str, seed: int) -> Problem:
     digits = load_digits()
     both = torch.tensor(digits.data / 16.0), torch.tensor(digits.target)
     torch.manual_seed(seed)
-    problem = problem_from_module(small.make(), both, both, seed=seed, dtype=small.dtype)
+    network = small.make()
+    if recipe == ADAM:
+        _by_adam(network, *both)
+        return problem_from_module(network, both, both, seed=seed, dtype=small.dtype)
+    problem = problem_from_module(network, both, both, seed=seed, dtype=small.dtype)
     train(problem, dataclasses.replace(DIGITS[recipe], lr=small.lr), seed=seed)
     return problem
+
+
+def _by_adam(network: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+    inputs = inputs.float()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(60):
+        for batch in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), targets[batch]).backward()
+            optimizer.step()
 
 
 @dataclass(frozen=True)
