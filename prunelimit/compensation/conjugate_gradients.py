@@ -55,8 +55,8 @@ class Solution:
 
     ``iterates`` are in order of steps, the last of them the solution; none where the right-hand
     side is zero. ``residual`` is relative to the right-hand side. ``outcome``: "converged",
-    "steps" (all that were allowed), "stopped" (as was asked for), "breakdown" (a direction without positive curvature: what was
-    reached before it stands) or "nothing to do".
+    "steps" (all that were allowed), "stopped" (as was asked for), "breakdown" (a direction without
+    positive curvature: what was reached before it stands) or "nothing to do".
     """
 
     iterates: tuple[Iterate, ...]

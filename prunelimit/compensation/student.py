@@ -107,7 +107,7 @@ class Student:
     def diagonal(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration, count: int
     ) -> Tensor:
-        """An estimate of the diagonal of that GGN, (D,), by one gradient of ``count`` of the samples.
+        """An estimate of the diagonal of that GGN, (D,), by gradients of ``count`` of the samples.
 
         With H the second derivative of the misfit in the outputs, a gradient along a direction of
         covariance H, independent for every sample, has the diagonal for its expected square. The
