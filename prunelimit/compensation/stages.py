@@ -1,9 +1,10 @@
 """Pruning in stages: prune, move the survivors, look again.
 
 A linear model of the outputs holds only near the point that it is taken at. A stage removes
-weights, takes the statistics of batch normalisation anew where that helps, and moves the survivors
-by one damped Gauss-Newton step (:mod:`.conjugate_gradients`) that keeps the outputs on calibration
-inputs near the dense network's. The next stage begins from there, on other inputs. How far to go
+weights, fits the layers one by one (:mod:`.layerwise`), or takes the statistics of batch
+normalisation anew where that is nearer, and moves the survivors by one damped Gauss-Newton step
+(:mod:`.conjugate_gradients`, :mod:`.preconditioner`) that keeps the outputs on calibration inputs
+near the dense network's. The next stage begins from there, on other inputs. How far to go
 along the step is read from the divergence on inputs held out; whether the model can be trusted,
 from what it said of its own inputs.
 
@@ -97,8 +98,9 @@ class Compensator:
     :func:`~prunelimit.limit.tolerance.loss_tolerance`, with labels drawn from the network's own
     outputs. Every stage has ``calibration`` inputs of ``inputs`` (default: the training split; 0
     takes all), a quarter of them the same, to be judged by; see :class:`~.calibration.Windows`.
-    ``cg_steps`` bounds each solve. ``bn_recalibrate`` of the first inputs give the statistics of
-    batch normalisation wherever that lowers the divergence (None: up to 2,000, 0: they stay).
+    ``cg_steps`` bounds each solve, which ends earlier when the inputs that judge gain no more.
+    ``bn_recalibrate`` of the first inputs give the statistics of batch normalisation where that is
+    nearer than layers fitted without (None: up to 2,000, 0: they stay).
     ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
     ``selection`` says which weights go (default: the smallest of all layers together).
 
