@@ -225,10 +225,11 @@ class _Told:
 @pytest.mark.parametrize(
     ("rises", "ends"),
     [
-        ([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], None),  # every step gains alike
-        ([1.0, 0.5, 0.49, 0.485, 0.4, 0.3], 3),  # two in a row bring next to nothing
-        ([1.0, 0.5, 0.49, 0.3, 0.29, 0.1], None),  # one alone does not end it
-        ([1.0, 1.1, 1.2, 0.5, 0.4, 0.3], 2),  # away from the dense network
+        ([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], None),  # every step gains alike
+        ([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.499, 0.498, 0.3], 7),  # two in a row bring nothing
+        ([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.499, 0.3, 0.299, 0.1], None),  # one does not end it
+        ([1.0, 1.1, 1.2, 1.3, 1.2, 1.0, 0.5, 0.4], None),  # the first steps say nothing yet
+        ([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7], 6),  # away from the dense network
     ],
 )
 def test_a_solve_ends_when_inputs_held_out_gain_no_more(

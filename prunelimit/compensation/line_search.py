@@ -17,11 +17,14 @@ LENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125)
 """Lengths of an iterate that are tried. Outputs grow steeper on the way back from a far cut, so
 that the whole step goes too far."""
 
-WORTH = 0.25
+WORTH = 0.1
 """Share of what steps brought on average, below which more of them are not worth their products."""
 
 IN_A_ROW = 2
 """Iterates that are below it one after the other when a solve ends."""
+
+EARLY = 4
+"""Steps that say nothing yet: on a few inputs held out the first of them go up and down."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Choice:
 @dataclass
 class Watch:
     """Ends a solve from ``cut`` by the divergence on the inputs held out: once iterates one after
-    the other gain less per step than a quarter of what steps gained on average.
+    the other gain less per step than a tenth of what steps gained on average.
 
     The solve's own inputs would let it go on: it then fits what is theirs alone. ``rises`` are the
     divergences seen, by steps.
@@ -57,7 +60,7 @@ class Watch:
         average = (self.cut.rise - rise) / iterate.steps
         self.rises[iterate.steps] = rise
         little = not gain / (iterate.steps - before) > WORTH * max(0.0, average)
-        self._below = self._below + 1 if little else 0
+        self._below = self._below + 1 if little and iterate.steps > EARLY else 0
         return self._below >= IN_A_ROW
 
 
