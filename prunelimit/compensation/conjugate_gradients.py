@@ -114,7 +114,7 @@ def solve(
         return Solution((), 0.0, 0, "nothing to do")
     update = torch.zeros_like(side)
     turned = residual if precondition is None else precondition(residual)
-    left, square = begin, _dot(residual, turned)
+    left, square = begin, begin if precondition is None else _dot(residual, turned)
     direction = turned.clone()
     right = residual.clone()
     iterates: list[Iterate] = []
