@@ -39,7 +39,9 @@ def accuracy(problem: Problem) -> float:
 def table(name: str, problem: Problem, options: argparse.Namespace) -> None:
     """Print one network's table, line by line as it comes."""
     dense = accuracy(problem)
-    settings = SurvivorConfig(calibration=options.calibration, cg_steps=options.cg_steps)
+    settings = SurvivorConfig(
+        calibration=options.calibration, cg_steps=options.cg_steps, stages=options.stages
+    )
     epsilon = EpsilonRule.parse(options.epsilon)
     once, path = (
         compensator(problem, Selection(problem, Method(survivors=survivors)), settings, epsilon)
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--epsilon", default="batch-std")
     parser.add_argument("--calibration", type=int, default=SurvivorConfig.calibration)
     parser.add_argument("--cg-steps", type=int, default=SurvivorConfig.cg_steps)
+    parser.add_argument("--stages", type=int, help="from one sparsity to the next")
     parser.add_argument("--sparsities", type=float, nargs="+", default=SPARSITIES)
     parser.add_argument("--bound", action="store_true")
     parser.add_argument("--no-single", action="store_true", help="leave out the middle column")

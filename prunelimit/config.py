@@ -530,7 +530,8 @@ class SurvivorConfig(Config):
     )
     cg_steps: int = option(
         25,
-        "Conjugate-gradient steps, one curvature product each, per stage.",
+        "Conjugate-gradient steps, one curvature product each, per stage, at most: a solve ends "
+        "earlier when inputs held out gain no more from it.",
         metavar="N",
         within="1 or more",
     )

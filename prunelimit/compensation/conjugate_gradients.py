@@ -55,8 +55,8 @@ class Solution:
 
     ``iterates`` are in order of steps, the last of them the solution; none where the right-hand
     side is zero. ``residual`` is relative to the right-hand side. ``outcome``: "converged",
-    "steps" (all that were allowed), "breakdown" (a direction without positive curvature: what was
-    reached before it stands) or "nothing to do".
+    "steps" (all that were allowed), "stopped" (as was asked for), "breakdown" (a direction without
+    positive curvature: what was reached before it stands) or "nothing to do".
     """
 
     iterates: tuple[Iterate, ...]
@@ -88,13 +88,17 @@ def solve(
     damping: float,
     max_steps: int,
     tolerance: float = 1e-4,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+    stop: Callable[[Iterate], bool] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Solution:
     """Solve (P G P + mu) u = P b for u, P keeping what ``mask`` (bool, (D,)) keeps.
 
     ``side`` is b, (D,), whose dtype vectors have; scalars are float64. ``matvec`` is G, positive
     semi-definite. Ends when the residual is ``tolerance`` times the right-hand side, or after
-    ``max_steps``. Entries that ``mask`` removes are exactly zero in every iterate.
+    ``max_steps``, or when ``stop`` says so of an iterate. Entries that ``mask`` removes are exactly
+    zero in every iterate. ``precondition`` maps a residual to M^-1 times it, for a symmetric
+    positive definite M near P G P + mu, and keeps those zeros.
 
     Raises:
         UsageError: ``max_steps`` is below 1, or ``damping`` is negative.
@@ -105,11 +109,13 @@ def solve(
         raise UsageError(f"The damping is {damping}; give 0 or more.")
     removed = ~mask
     residual = side.masked_fill(removed, 0)
-    begin = square = _dot(residual, residual)
+    begin = _dot(residual, residual)
     if begin == 0 or math.isinf(damping):
         return Solution((), 0.0, 0, "nothing to do")
     update = torch.zeros_like(side)
-    direction = residual.clone()
+    turned = residual if precondition is None else precondition(residual)
+    left, square = begin, begin if precondition is None else _dot(residual, turned)
+    direction = turned.clone()
     right = residual.clone()
     iterates: list[Iterate] = []
     outcome, step, keep_at = "steps", 0, 1
@@ -124,20 +130,25 @@ def solve(
         step += 1
         update = torch.add(update, direction, alpha=length)
         residual.sub_(product, alpha=length)
-        before, square = square, _dot(residual, residual)
+        turned = residual if precondition is None else precondition(residual)
+        left = _dot(residual, residual)
+        before, square = square, left if turned is residual else _dot(residual, turned)
         if on_step is not None:
             on_step(step)
-        done = square <= tolerance**2 * begin
+        done = left <= tolerance**2 * begin
         if done or step == max_steps or step >= keep_at:
             iterates.append(_iterate(step, update, right, residual, damping))
             keep_at = max(step + 1, math.ceil(step * SPACING))
+            if stop is not None and not done and stop(iterates[-1]):
+                outcome = "stopped"
+                break
         if done:
             outcome = "converged"
             break
-        direction.mul_(square / before).add_(residual)
+        direction.mul_(square / before).add_(turned)
     if outcome == "breakdown" and step and (not iterates or iterates[-1].steps < step):
         iterates.append(_iterate(step, update, right, residual, damping))
-    return Solution(tuple(iterates), math.sqrt(square / begin), step, outcome)
+    return Solution(tuple(iterates), math.sqrt(left / begin), step, outcome)
 
 
 def _iterate(step: int, update: Tensor, right: Tensor, residual: Tensor, damping: float) -> Iterate:

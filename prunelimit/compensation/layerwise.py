@@ -17,6 +17,7 @@ Alistarh 2022 (least squares for any mask).
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
@@ -31,7 +32,7 @@ __all__ = ["layerwise", "working_bytes"]
 
 RIDGE = 1e-3
 """Share of the mean squared input by which survivors are pulled to the weights that are there."""
-ROWS = 100_000
+ROWS = 30_000
 """Inputs of a layer, patches of a convolution, that its regression is read from, at least."""
 ROWS_PER_WEIGHT = 60
 """The same per weight of an output."""
@@ -55,6 +56,7 @@ def layerwise(
     samples: Split,
     *,
     buffers: dict[str, Tensor] | None = None,
+    on_gram: Callable[[str, Tensor], None] | None = None,
     progress: Progress = silent,
 ) -> Tensor:
     """The free parameters (D,) after the regressions; exactly zero where ``mask`` (D,) is False.
@@ -63,7 +65,9 @@ def layerwise(
     there are any; the dense network is ``problem``'s. ``samples`` are read in order, as many as a
     layer needs. Only layers that the forward pass calls as modules take part: linear ones and 1-d
     and 2-d convolutions without reflected padding; everything else stays as ``weights`` has it.
-    Layers before the first that lost a weight are exact already and stay too.
+    Layers before the first that lost a weight are exact already and stay too. ``on_gram`` is given
+    the name of every weight that was fitted, and the mean of x x^T over its inputs, (groups,
+    weights of an output, the same), float64.
     """
     dense = problem.model
     student = copy.deepcopy(dense)
@@ -84,7 +88,9 @@ def layerwise(
             continue
         bias = known.get(id(layer.bias)) if layer.bias is not None else None
         free = bias is not None and bias in masks
-        _fit(problem, student, name, count, kept, free, samples)
+        gram = _fit(problem, student, name, count, kept, free, samples)
+        if on_gram is not None:
+            on_gram(key, gram)
         progress("fitting layers", place + 1, len(calls))
     found = {name: own[name].detach() for name in problem.layout.names}
     return problem.layout.flatten(found).masked_fill(~mask, 0)
@@ -156,8 +162,8 @@ def _fit(
     kept: Tensor,
     free: bool,
     samples: Split,
-) -> None:
-    """Set the survivors of one layer, and its bias where that is ``free``."""
+) -> Tensor:
+    """Set the survivors of one layer, and its bias where that is ``free``; the mean of x x^T."""
     layer = student.get_submodule(name)
     assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))
     groups = getattr(layer, "groups", 1)
@@ -199,6 +205,7 @@ def _fit(
             if constants is not None:
                 constants[group] = constant
         layer.weight.copy_(flat.reshape(layer.weight.shape))
+    return gram[:, :size, :size] / max(1, rows)
 
 
 def _solved(

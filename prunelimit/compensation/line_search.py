@@ -1,8 +1,8 @@
-"""How far to go along a step, and whether the model that gave it can be trusted."""
+"""When to end a solve, how far to go along its step, and whether its model can be trusted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,11 +11,20 @@ from .calibration import Calibration
 from .conjugate_gradients import Iterate, Solution
 from .student import Point, Student
 
-__all__ = ["Choice", "choose", "trusted"]
+__all__ = ["Choice", "Watch", "choose", "trusted"]
 
 LENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125)
 """Lengths of an iterate that are tried. Outputs grow steeper on the way back from a far cut, so
 that the whole step goes too far."""
+
+WORTH = 0.1
+"""Share of what steps brought on average, below which more of them are not worth their products."""
+
+IN_A_ROW = 2
+"""Iterates that are below it one after the other when a solve ends."""
+
+EARLY = 4
+"""Steps that say nothing yet: on a few inputs held out the first of them go up and down."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +37,63 @@ class Choice:
     length: float
 
 
-def choose(student: Student, cut: Point, dense: Tensor, found: Solution) -> Choice:
+@dataclass
+class Watch:
+    """Ends a solve from ``cut`` by the divergence on the inputs held out: once iterates one after
+    the other gain less per step than a tenth of what steps gained on average.
+
+    The solve's own inputs would let it go on: it then fits what is theirs alone. ``rises`` are the
+    divergences seen, by steps.
+    """
+
+    student: Student
+    cut: Point
+    rises: dict[int, float] = field(default_factory=dict)
+    _below: int = 0
+
+    def __call__(self, iterate: Iterate) -> bool:
+        """Whether to end at ``iterate``."""
+        weights = torch.add(self.cut.weights, iterate.update)
+        rise = self.student.rise(weights, self.cut.buffers)
+        before = max(self.rises, default=0)
+        gain = self.rises.get(before, self.cut.rise) - rise
+        average = (self.cut.rise - rise) / iterate.steps
+        self.rises[iterate.steps] = rise
+        little = not gain / (iterate.steps - before) > WORTH * max(0.0, average)
+        self._below = self._below + 1 if little and iterate.steps > EARLY else 0
+        return self._below >= IN_A_ROW
+
+
+def choose(
+    student: Student, cut: Point, dense: Tensor, found: Solution, known: dict[int, float]
+) -> Choice:
     """The point of least divergence on the inputs held out.
 
     Candidates are the survivors unmoved (``cut``), at their ``dense`` values (D,), and the iterates
     of ``found``. Those are tried from the last back until one is worse than the next, each at
     shorter lengths while those are better. Statistics of batch normalisation are taken anew where
-    that helped at the cut.
+    that helped at the cut. ``known`` are the divergences of whole iterates, by steps, with the
+    cut's statistics.
     """
     anew = bool(cut.buffers)
 
-    def point(weights: Tensor) -> Point:
+    def point(iterate: Iterate, length: float) -> Point:
+        weights = torch.add(cut.weights, iterate.update, alpha=length)
         if anew:
             return student.anew(weights)
+        if length == 1 and iterate.steps in known:
+            return Point(weights, cut.buffers, known[iterate.steps])
         return Point(weights, cut.buffers, student.rise(weights, cut.buffers))
 
     best = cut
     if not torch.equal(dense, cut.weights):
-        there = student.point(dense, {})
+        there = Point(dense, {}, student.rise(dense, {}))
         best = there if there.rise < best.rise else best
     chosen, length, first = None, 0.0, 0
     for iterate in reversed(found.iterates):
         rises: list[float] = []
         for place in range(first, len(LENGTHS)):
-            weights = torch.add(cut.weights, iterate.update, alpha=LENGTHS[place])
-            there = point(weights)
+            there = point(iterate, LENGTHS[place])
             if there.rise < best.rise:
                 best, chosen, length, first = there, iterate, LENGTHS[place], place
             if rises and there.rise >= rises[-1]:

@@ -1,11 +1,12 @@
 """Pruning in stages: prune, move the survivors, look again.
 
 A linear model of the outputs holds only near the point that it is taken at. So a stage removes some
-weights and takes the statistics of batch normalisation anew where that helps. Then it moves the
-survivors by one damped Gauss-Newton step (:mod:`.conjugate_gradients`), which keeps the outputs on
-calibration inputs near the dense network's. The next stage begins from there, on other inputs. How
-far to go along the step is read from the divergence on inputs held out; whether the model can be
-trusted, from what it said of its own inputs.
+weights and fits the layers one by one (:mod:`.layerwise`), or takes the statistics of batch
+normalisation anew where that is nearer. Then it moves the survivors by one damped Gauss-Newton step
+(:mod:`.conjugate_gradients`, :mod:`.preconditioner`), which keeps the outputs on calibration inputs
+near the dense network's. The next stage begins from there, on other inputs. How far to go along the
+step is read from the divergence on inputs held out; whether the model can be trusted, from what it
+said of its own inputs.
 
 Sources: Hassibi and Stork 1993 (the update); Levenberg 1944, Marquardt 1963 (damping raised when
 actual and predicted change disagree); Martens 2010 (choosing among iterates on other samples).
@@ -37,7 +38,8 @@ from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
 from .layerwise import layerwise, working_bytes
-from .line_search import choose, trusted
+from .line_search import Watch, choose, trusted
+from .preconditioner import RowBlocks, block_size
 from .state import FIRST_STEP, Stage, State
 from .student import Point, Student, fill
 
@@ -69,6 +71,9 @@ NEGLIGIBLE = 0.01
 FEW = 64
 """Inputs by whose graphs memory is planned."""
 
+SKETCHED = 500
+"""Inputs that give the diagonal of the preconditioner."""
+
 RECALIBRATE = 2_000
 """Inputs that give statistics of batch normalisation."""
 
@@ -93,8 +98,9 @@ class Compensator:
     :func:`~prunelimit.limit.tolerance.loss_tolerance`, with labels drawn from the network's own
     outputs. Every stage has ``calibration`` inputs of ``inputs`` (default: the training split; 0
     takes all), a quarter of them the same, to be judged by; see :class:`~.calibration.Windows`.
-    ``cg_steps`` bounds each solve. ``bn_recalibrate`` of the first inputs give the statistics of
-    batch normalisation wherever that lowers the divergence (None: up to 2,000, 0: they stay).
+    ``cg_steps`` bounds each solve, which ends earlier when the inputs that judge gain no more.
+    ``bn_recalibrate`` of the first inputs give the statistics of batch normalisation where that is
+    nearer than layers fitted without (None: up to 2,000, 0: they stay).
     ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
     ``selection`` says which weights go (default: the smallest of all layers together).
 
@@ -168,7 +174,12 @@ class Compensator:
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
         # Layers are fitted before the solve, and their systems are gone by then.
-        bytes_taken += max(self._graphs(), working_bytes(self.problem, math.exp(-log / stages)))
+        kept = math.exp(-log / stages)
+        bytes_taken += max(self._graphs(), working_bytes(self.problem, kept))
+        survivors = max(1, round(kept * self.prunable))
+        longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
+        piece = min(longest, block_size(survivors, self.problem.dtype.itemsize))
+        bytes_taken += survivors * piece * self.problem.dtype.itemsize
         return Cost(stages, products, passes * self._forward, bytes_taken)
 
     def _graphs(self) -> int:
@@ -287,7 +298,9 @@ class Compensator:
         """``state``, or where the dense network cut to as many weights is nearer to it (a path that
         went astray), that one compensated in a single stage: what was removed may then return."""
         dense = self.begin()
-        kept, cut = self._cut(dense, state.removed)
+        kept = self._mask(dense, state.removed)
+        weights = dense.weights.masked_fill(~kept, 0)
+        cut = Point(weights, {}, self.student.rise(weights, {}))
         if state.rise <= cut.rise:
             return state
         found = self._stage(
@@ -319,11 +332,13 @@ class Compensator:
             return moved if cut.rise <= budget else None
         radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
         damping = natural_damping(self.epsilon, radius) * state.damping_scale
-        fit = self.windows.at(state.solves)
-        unmoved, cut = cut, self._fitted(cut, kept, fit)
-        found = self._solve(cut, kept, damping, fit)
+        fit, rows = self.windows.at(state.solves), RowBlocks(self.problem, kept)
+        unmoved, cut = cut, self._fitted(cut, kept, fit, rows)
+        watch = Watch(self.student, cut)
+        found = self._solve(cut, kept, damping, fit, rows, watch)
         state = dataclasses.replace(state, solves=state.solves + 1)
-        choice = choose(self.student, cut, self._dense.masked_fill(~kept, 0), found)
+        dense = self._dense.masked_fill(~kept, 0)
+        choice = choose(self.student, cut, dense, found, watch.rises)
         best, trust = choice.point, trusted(self.student, cut, found, choice, fit)
         stage = Stage(
             removed=removed,
@@ -377,18 +392,31 @@ class Compensator:
             state.weights, state.kept, removed, lambda: self.problem_at(state)
         )
 
-    def _fitted(self, cut: Point, kept: Tensor, fit: Calibration) -> Point:
+    def _fitted(self, cut: Point, kept: Tensor, fit: Calibration, rows: RowBlocks) -> Point:
         """The cut with its layers fitted one by one, where that is nearer: a start for the solve
-        at the price of a few forward passes."""
-        weights = layerwise(self.problem, cut.weights, kept, fit, buffers=cut.buffers)
+        at the price of a few forward passes. ``rows`` read what the layers are given.
+
+        The statistics of batch normalisation are the dense network's: so are the targets."""
+        weights = layerwise(self.problem, cut.weights, kept, fit, on_gram=rows.read)
         weights = self.group.of_first(weights)
-        found = Point(weights, cut.buffers, self.student.rise(weights, cut.buffers))
+        found = Point(weights, {}, self.student.rise(weights, {}))
         return found if found.rise < cut.rise else cut
 
-    def _solve(self, cut: Point, kept: Tensor, damping: float, fit: Calibration) -> Solution:
+    def _solve(
+        self,
+        cut: Point,
+        kept: Tensor,
+        damping: float,
+        fit: Calibration,
+        rows: RowBlocks,
+        watch: Watch,
+    ) -> Solution:
         """The survivors' step by the model at the cut: where outputs are linear in the weights,
         the gradient there is G d + g, and it is the step from before the cut."""
         product = self.student.product(cut.weights, cut.buffers, fit)
+
+        diagonal = self.student.diagonal(cut.weights, cut.buffers, fit, SKETCHED)
+        inverse = rows.inverse(diagonal, damping)
 
         def told(step: int) -> None:
             self.progress("solving", step, self.cg_steps)
@@ -399,6 +427,8 @@ class Compensator:
             kept,
             damping=damping,
             max_steps=self.cg_steps,
+            precondition=lambda residual: self.group.of_first(inverse(residual)),
+            stop=watch,
             on_step=told,
         )
         self.products += product.products

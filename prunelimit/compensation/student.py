@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..curvature import CurvatureProduct, SummedProduct
+from ..curvature.function import NetworkFunction
 from ..devices import wide, wide_device
 from ..distributed import ALONE, Group
 from ..inputs.problem import Problem, SampleLoss
+from ..randomness import generator
 from .batch_norm import norm_layers, recalibrated, statistics
 from .calibration import Calibration
 
@@ -101,6 +103,36 @@ class Student:
         if self._group.size == 1:
             return product
         return SummedProduct(product, self.dense.parts(self._group))
+
+    def diagonal(
+        self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration, count: int
+    ) -> Tensor:
+        """An estimate of the diagonal of that GGN, (D,), by gradients of ``count`` of the samples.
+
+        With H the second derivative of the misfit in the outputs, a gradient along a direction of
+        covariance H, independent for every sample, has the diagonal for its expected square. The
+        misfit is a multiple of a squared distance, so that H z is one for signs z, once scaled.
+        """
+        self.fill(weights, buffers)
+        few = split.subset(count, 0)
+        assert isinstance(few, Calibration)
+        problem = few.fit_problem(self.dense, self._model)
+        function = NetworkFunction.of(problem, few)
+        draws = generator(problem.seed, "signs")
+        total = torch.zeros_like(weights)
+        for inputs, _ in few.batches(problem.batch_size):
+            leaves = [each.detach().requires_grad_() for each in problem.parameters().values()]
+            outputs = function.outputs(leaves, inputs)
+            signs = torch.randint(0, 2, outputs.shape, generator=draws).to(outputs) * 2 - 1
+            there = (outputs.detach() + signs).requires_grad_()
+            (along,) = torch.autograd.grad(problem.loss(there, outputs.detach()).sum(), there)
+            square = float(wide(along).square().sum())
+            scale = float((wide(along) * wide(signs)).sum()) / square if square > 0 else 0.0
+            pieces = torch.autograd.grad(
+                outputs, leaves, along * math.sqrt(max(0.0, scale)), materialize_grads=True
+            )
+            total += torch.cat([piece.reshape(-1) for piece in pieces]).square()
+        return total / len(few)
 
     def _mean(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration, problem: Problem
