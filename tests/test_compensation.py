@@ -296,11 +296,14 @@ def test_it_goes_on_from_a_state_to_the_same_numbers(tmp_path: Any, stages: int 
     whole = worker.advance(worker.begin(), 90, on_stage=states.append)
     assert len(states) > 2
     torch.save(states[1].document(), tmp_path / "state")
-    read = State.of(torch.load(tmp_path / "state", weights_only=True))
+    document = torch.load(tmp_path / "state", weights_only=True)
+    read = State.of(document, problem.vector())
     rest = Compensator(problem, stages=stages, **SETTINGS).advance(read, 90)
     assert torch.equal(rest.weights, whole.weights) and rest.stages == whole.stages
     with pytest.raises(InputError, match="another version"):
-        State.of({"weights": read.weights})
+        State.of({"weights": read.weights}, problem.vector())
+    with pytest.raises(ValueError, match="of another network"):
+        State.of(document, problem.vector()[1:])
 
 
 def test_a_stage_beyond_its_budget_is_undone() -> None:
