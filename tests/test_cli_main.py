@@ -130,7 +130,7 @@ class TestFailures:
         def run(error: BaseException, *arguments: str, kept: Path | None = None) -> Outcome:
             def body(**given: object) -> None:
                 if kept is not None:
-                    keep_on_interrupt(kept, "half of it is kept")
+                    keep_on_interrupt((kept,), "half of it is kept")
                 raise error
 
             command = cli_command("fail", general_options())(body)

@@ -327,7 +327,10 @@ def test_a_kill_without_warning_loses_no_finished_growth(
     monkeypatch.setattr(CurvatureProduct, "__call__", counted)
     found = run(trained, limit=limit, state=state, resume=True)
     assert found.limit == uninterrupted.limit
-    assert taken == uninterrupted.curvature.products - 60  # the probe's own steps were kept
+    # The probe's 60 steps and the one product were kept, and later steps of what has begun since as
+    # time allowed.
+    products = uninterrupted.curvature.products
+    assert products - 80 < taken < products - 60
 
 
 def test_ctrl_c_gives_the_estimate_so_far_and_resume_goes_on(
