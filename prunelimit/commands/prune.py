@@ -101,8 +101,8 @@ def prune(
     moves survivors. Until it ends, what is done lies beside ``output`` (:func:`resume_path`): every
     stage, or every pass and network where survivors are trained or the amount is searched for; and
     what a prediction of the amount takes. ``resume`` goes on from there, to the same numbers. All
-    processes of ``group`` call this
-    alike and share the prediction and the moving of survivors; the first writes.
+    processes of ``group`` call this alike and share the prediction and the moving of survivors; the
+    first writes.
 
     Raises:
         UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, options

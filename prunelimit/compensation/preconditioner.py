@@ -6,11 +6,11 @@ own. With the row's survivors s, the blocks are
 
     M_row = c_row K_ss + mu I ,  K = mean of x x^T ,
 
-in pieces of as many weights as can be afforded,
-and c_row makes the trace that of the GGN, so that positions which pull together count in full.
-K is read where layers are fitted, at no cost. The diagonal that gives the trace is that of random
-directions at the outputs. All other parameters have that diagonal alone. The damping mu is the
-solve's own: without it, directions that no input reaches would be blown up.
+in pieces of as many weights as can be afforded. c_row makes the trace that of the GGN, so that
+positions which pull together count in full. K is read where layers are fitted, at no cost. The
+diagonal that gives the trace is that of random directions at the outputs. All other parameters have
+that diagonal alone. The damping mu is the solve's own: without it, directions that no input reaches
+would be blown up.
 
 Sources: Martens and Grosse 2015 (blocks as products of moments); Grosse and Martens 2016
 (convolutions); Hutchinson 1990, Bekas et al. 2007 (diagonals by random signs).

@@ -24,7 +24,8 @@ class Metric(Plugin):
     ``points`` says that 1 is perfect, so that a loss can be stated in points: hundredths of that. A
     score that is no number counts as ``worst``. Literals at the top of the file say the rest:
     ``PERCENT`` that people read it in percent, ``LABEL`` what they call it, and ``TARGETS`` the
-    targets that it is for, as of a loss."""
+    targets that it is for, as of a loss.
+    """
 
     function: Callable[[Tensor, Tensor, Form], Tensor]
     whole: Callable[[Tensor, Tensor], Tensor] | None = None

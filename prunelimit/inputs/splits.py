@@ -373,10 +373,9 @@ def fingerprint(split: Split) -> str:
     split.
     """
     if isinstance(split, TensorSplit):
-        batches = split.batches(SCAN_BATCH)
-    else:
-        step = max(1, len(split) // SPREAD)
-        batches = split.batches(SPREAD, order=torch.arange(0, len(split), step))
+        return split.digest()
+    step = max(1, len(split) // SPREAD)
+    batches = split.batches(SPREAD, order=torch.arange(0, len(split), step))
     pieces = (each for inputs, _ in batches for each in leaves(inputs))
     return digest(itertools.chain(target_batches(split), pieces))
 
