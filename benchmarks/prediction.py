@@ -9,9 +9,10 @@ not made again, so the command can be interrupted. ``--only`` takes a regular ex
 names, ``--stages`` does some of predict, hessian and witness alone, and ``--table`` prints the
 table from what is there.
 
-The prediction interval is made from the networks of the table, each time without the one that it is
-for: the logarithm of survivors held over survivors predicted, 2.5% and 97.5% quantiles of a t
-distribution. Networks whose limit leans on what is not pruned have none and are not in it.
+What is expected is made from the networks of the table, each time without the one that it is for:
+the logarithm of survivors held over those predicted with the prunable weights alone free, by the
+logarithm of the norm of all weights over that of the survivors; 2.5% and 97.5% quantiles of a t
+distribution.
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ class Row:
     interval: tuple[float, float]
     reliable: bool
     leans: bool
+    alone: float
+    norm_kept: float
     ggn: dict[str, float]
     hessian: dict[tuple[str, str], float]
     held: tuple[float, float, float]
@@ -124,8 +127,13 @@ class Row:
 
     @property
     def log_ratio(self) -> float:
-        """Logarithm of survivors held over survivors predicted."""
-        return math.log((100 - self.held[-1]) / max(1e-9, 100 - self.limit))
+        """Logarithm of survivors held over those predicted with the prunable weights alone free."""
+        return math.log((100 - self.held[-1]) / max(1e-9, 100 - self.alone))
+
+    @property
+    def log_norm(self) -> float:
+        """Logarithm of the norm of all prunable weights over that of the survivors."""
+        return -math.log(self.norm_kept)
 
 
 def row(case: Case, work: Path) -> Row | None:
@@ -142,6 +150,8 @@ def row(case: Case, work: Path) -> Row | None:
         interval=(100 * low, 100 * high),
         reliable=found["reliability"]["ok"],
         leans="network" in found["limit"]["errors"],
+        alone=100 * found["limit"]["alone"],
+        norm_kept=found["limit"]["norm_kept"],
         ggn={each["formula"]: 100 * each["sparsity"] for each in found["variants"]},
         hessian={
             (each["formula"], each["operator"]): 100 * each["sparsity"]
@@ -153,24 +163,53 @@ def row(case: Case, work: Path) -> Row | None:
 
 
 HEADER = (
-    "| network | limit | GGN: isotropic / paper | abs(H): directional / isotropic / paper "
-    "| negatives flat | witness 1x / 2x / 4x | limit - 4x | prediction interval | reliable "
-    "| seconds: predict / witness |\n"
-    "|---|---|---|---|---|---|---|---|---|---|"
+    "| network | limit | alone | norm kept | GGN: isotropic / paper "
+    "| abs(H): directional / isotropic / paper | negatives flat | witness 1x / 2x / 4x "
+    "| limit - 4x | expected | reliable | seconds: predict / witness |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
-def expected(rows: list[Row], without: Row | None, limit: float) -> tuple[float, float]:
-    """The prediction interval for ``limit`` from the other rows."""
-    ratios = np.array([each.log_ratio for each in rows if each is not without and not each.leans])
-    if len(ratios) < 3:
-        return 0.0, 100.0
-    spread = ratios.std(ddof=1) * math.sqrt(1 + 1 / len(ratios))
-    half = float(student.ppf(0.975, len(ratios) - 1)) * spread
-    low, high = (
-        100 - min(100.0, (100 - limit) * math.exp(ratios.mean() + side * half)) for side in (1, -1)
-    )
-    return low, high
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """The line through the log ratios of networks by their log norms, by least squares."""
+
+    networks: int
+    intercept: float
+    slope: float
+    deviation: float
+    centre: float
+    spread: float
+
+    @classmethod
+    def of(cls, rows: list[Row]) -> Law:
+        """From at least three networks."""
+        norms, ratios = (
+            np.array([getattr(each, name) for each in rows]) for name in ("log_norm", "log_ratio")
+        )
+        spread = float(((norms - norms.mean()) ** 2).sum())
+        slope = float(((norms - norms.mean()) * ratios).sum()) / spread
+        intercept = float(ratios.mean() - slope * norms.mean())
+        left = ratios - intercept - slope * norms
+        deviation = math.sqrt(float((left**2).sum()) / (len(rows) - 2))
+        return cls(len(rows), intercept, slope, deviation, float(norms.mean()), spread)
+
+    def expected(self, each: Row) -> tuple[float, float, float]:
+        """Middle and ends of the prediction interval for a network, percent."""
+        apart = (each.log_norm - self.centre) ** 2 / self.spread
+        half = self.deviation * math.sqrt(1 + 1 / self.networks + apart)
+        half *= float(student.ppf(0.975, self.networks - 2))
+        middle, low, high = (
+            max(0.0, 100 - (100 - each.alone) * math.exp(log + side * half))
+            for log in [self.intercept + self.slope * each.log_norm]
+            for side in (0, 1, -1)
+        )
+        return middle, low, high
+
+
+def expected(rows: list[Row], each: Row) -> tuple[float, float, float]:
+    """What the other rows say of a network."""
+    return Law.of([other for other in rows if other is not each]).expected(each)
 
 
 def line(each: Row, rows: list[Row]) -> str:
@@ -179,17 +218,19 @@ def line(each: Row, rows: list[Row]) -> str:
     def variants(*keys: tuple[str, str]) -> str:
         return " / ".join(f"{each.hessian[k]:.1f}" if k in each.hessian else "-" for k in keys)
 
-    low, high = expected(rows, each, each.limit)
+    middle, low, high = expected(rows, each)
     formulas = ("directional", "isotropic", "paper")
     cells = [
         each.case.name,
         f"{each.limit:.2f} ({each.interval[0]:.2f}-{each.interval[1]:.2f})",
+        f"{each.alone:.2f}",
+        f"{100 * each.norm_kept:.0f}%",
         f"{each.ggn['isotropic']:.1f} / {each.ggn['paper']:.1f}",
         variants(*((formula, "absolute") for formula in formulas)),
         variants(("directional", "negatives-as-flat")),
         " / ".join(f"{value:.2f}" for value in each.held),
         f"{each.apart:+.2f}",
-        "-" if each.leans else f"{low:.1f}-{high:.1f}",
+        f"{middle:.1f} ({low:.1f}-{high:.1f})",
         "yes" if each.reliable else "no",
         f"{each.seconds[0]:.0f} / {each.seconds[1]:.0f}",
     ]
@@ -232,22 +273,28 @@ def summary(rows: list[Row]) -> list[str]:
     lines.append(
         f"{len(called)} are called reliable; the largest distance of those is {worst:.2f}."
     )
-    own = [each for each in rows if not each.leans]
-    bounds = [expected(rows, each, each.limit) for each in own]
-    inside = sum(
-        low <= each.held[-1] <= high for each, (low, high) in zip(own, bounds, strict=True)
-    )
-    widths = [high - low for low, high in bounds]
-    ratios = np.array([each.log_ratio for each in own])
-    lines.append(
-        f"Prediction intervals hold {inside} of {len(own)}, {np.mean(widths):.2f} pp wide on "
-        f"average; log ratio {ratios.mean():+.3f}, deviation {ratios.std(ddof=1):.3f}."
-        if len(own) > 2
-        else "Too few networks for prediction intervals."
-    )
+    if len(rows) > 3:
+        lines += _expectations(rows)
     doubling = [each.held[2] - each.held[1] for each in rows]
     lines.append(f"The last doubling of the witness's budget added {np.mean(doubling):.2f} pp.")
     return lines
+
+
+def _expectations(rows: list[Row]) -> list[str]:
+    """How well each network is foretold by the others."""
+    found = [expected(rows, each) for each in rows]
+    held = np.array([each.held[-1] for each in rows])
+    middle, low, high = np.array(found).T
+    inside, widths = int(((low <= held) & (held <= high)).sum()), float((high - low).mean())
+    apart = middle - held
+    law = Law.of(rows)
+    return [
+        f"Expected: mean distance {abs(apart).mean():.2f} pp, with the sign {apart.mean():+.2f}, "
+        f"largest {apart[abs(apart).argmax()]:+.2f}.",
+        f"Prediction intervals hold {inside} of {len(rows)}, {widths:.2f} pp wide on average.",
+        f"Intercept {law.intercept:+.3f}, slope {law.slope:.3f}, deviation {law.deviation:.3f}, "
+        f"centre {law.centre:.3f}, spread {law.spread:.2f}.",
+    ]
 
 
 def table(options: argparse.Namespace) -> str:

@@ -163,18 +163,22 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
     assert f"mean distance is {mean} percentage points, the largest {largest}" in readme
     (right, of, width) = re.findall(r"hold (\d+) of (\d+), ([\d.]+) pp wide", lines)[0]
     assert f"right {right} times of {of} and is {width} points wide" in readme
+    (apart,) = re.findall(r"Expected: mean distance ([\d.]+) pp", lines)
+    assert f"expected to stop, {apart} points off on average" in readme
 
 
 def test_the_prediction_interval_is_that_of_the_benchmarks() -> None:
     tables = text(Path("benchmarks/README.md"))
-    ((networks, ratio, deviation),) = re.findall(
-        r"hold \d+ of (\d+), [\d.]+ pp wide on average; log ratio ([+-][\d.]+), "
-        r"deviation ([\d.]+)\.",
+    ((networks, *numbers),) = re.findall(
+        r"hold \d+ of (\d+), .*\n(?:- )?Intercept ([+-][\d.]+), slope ([\d.]+), "
+        r"deviation ([\d.]+), centre ([\d.]+), spread ([\d.]+)\.",
         tables,
     )
     assert int(networks) == expected.NETWORKS
-    assert (float(ratio), float(deviation)) == (expected.LOG_RATIO, expected.DEVIATION)
-    quantile = student.ppf(0.975, expected.NETWORKS - 1)
+    assert list(map(float, numbers)) == [
+        expected.INTERCEPT, expected.SLOPE, expected.DEVIATION, expected.CENTRE, expected.SPREAD
+    ]  # fmt: skip
+    quantile = student.ppf(0.975, expected.NETWORKS - 2)
     assert abs(expected.STUDENT - quantile) < 1e-3
 
 

@@ -254,3 +254,9 @@ def test_a_limit_leans_by_points_or_by_the_weights_that_are_left(
     found = sampled.corrected(Limits({}, {key: given})).transitions[key]
     assert found.removed == removed - lowered
     assert found.ends.get("network", (0, 0)) == (lowered, lowered)
+    assert sampled.alone(key, found) == removed - apart  # the limit's place does not move it
+
+
+def test_no_limit_is_known_where_none_was_looked_at() -> None:
+    sampled = Sampled(None, None, {})  # type: ignore[arg-type]
+    assert sampled.alone(("directional", "ggn"), Transition(1, {}, 2)) is None

@@ -190,6 +190,33 @@ def test_the_tolerance_itself_passes_on_both_sides(sparsity: float, passed: bool
     assert bool(found.reasons) is not passed
 
 
+@pytest.mark.parametrize(
+    ("rule", "method", "alone", "passed"),
+    [
+        ("event", "magnitude+trained", 0.96, True),
+        ("event", "magnitude", 0.96, False),  # nothing moved: another event
+        ("accuracy", "magnitude+trained", 0.96, False),
+        ("event", "magnitude+trained", 0.99, False),  # the interval comes with another limit
+    ],
+)
+def test_survivors_that_stop_where_they_were_expected_to_are_no_failure(
+    rule: str, method: str, alone: float, passed: bool
+) -> None:
+    made = prediction(0.98)
+    limit = dataclasses.replace(made.limit, alone=alone, expected=(0.89, 0.97))
+    one_shot = made.one_shot and dataclasses.replace(
+        made.one_shot, sparsity=0.85, interval=(0.85, 0.85)
+    )
+    made = dataclasses.replace(made, limit=limit, one_shot=one_shot)
+    found = compare(made, measurement(method), CheckConfig(rule=rule))
+    assert found.passed == passed
+    if passed:
+        assert "expected to stop at 89.00% to 97.00%: no failure." in found.notes[0]
+        outside = dataclasses.replace(limit, expected=(0.945, 0.97))
+        made = dataclasses.replace(made, limit=outside)
+        assert not compare(made, measurement(method), CheckConfig(rule=rule)).passed
+
+
 def test_an_unreliable_prediction_is_named_among_the_reasons() -> None:
     told = compare(prediction(0.5, ok=False), measurement(), CheckConfig()).reasons
     assert "44.00 pp below" in told[0] and "not reliable" in told[1]

@@ -110,6 +110,18 @@ def test_a_limit_that_leans_on_what_is_not_pruned_is_told() -> None:
     assert "6.0 percentage points lower" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("middle", "said"),
+    [(0.925, "2.5 percentage points above"), (0.87, "3.0 percentage points below")],
+)
+def test_a_limit_far_from_where_such_networks_stop_is_told(middle: float, said: str) -> None:
+    far = by_ggn(expected=(0.8, 0.95), expected_middle=middle, norm_kept=0.41)
+    verdict = judge(far, [], GOOD, [])
+    assert not verdict.ok and said in verdict.reasons[0] and "41% of the norm" in verdict.reasons[0]
+    near = dataclasses.replace(far, expected_middle=far.sparsity - 0.014)
+    assert judge(near, [], GOOD, []).ok
+
+
 def test_leaning_by_less_than_an_interval_may_span_is_in_the_interval_alone() -> None:
     errors = {"probe": 0.001, "network": 0.008}
     assert judge(by_ggn(errors=errors, interval=(0.892, 0.908)), [], GOOD, []).ok

@@ -256,8 +256,12 @@ def predict_loaded(
     prunable = geometry.prunable
     band = almt_band(geometry.dimension, limit.confidence)
     layers = layer_results(problem, keep_mask(problem, order, chosen.removed))
+    alone = sampled.alone((limit.formula, headline), chosen)
+    norm_kept = geometry.norm_kept(chosen.removed)
     compared = (limit.formula, headline) == ("directional", "ggn")
-    leaning = "network" in chosen.errors
+    expected = None
+    if compared and alone is not None and all(layer.kept for layer in layers):
+        expected = expected_threshold(alone / prunable, norm_kept)
     answer = Limit(
         sparsity=chosen.removed / prunable,
         of="prunable",
@@ -273,11 +277,10 @@ def predict_loaded(
             min(1.0, (chosen.removed + band) / prunable),
         ),
         errors={source: error / prunable for source, error in chosen.errors.items()},
-        expected=(
-            expected_threshold(chosen.removed / prunable)
-            if compared and not leaning and all(layer.kept for layer in layers)
-            else None
-        ),
+        expected=None if expected is None else (expected.low, expected.high),
+        expected_middle=None if expected is None else expected.middle,
+        alone=None if alone is None else alone / prunable,
+        norm_kept=norm_kept,
     )
     variants = tuple(
         Variant(

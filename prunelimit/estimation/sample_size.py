@@ -155,6 +155,14 @@ class Sampled:
                 found[key] = each.lowered(-(-apart // 2), "network")
         return dataclasses.replace(limits, transitions=found)
 
+    def alone(self, key: Key, corrected: Transition) -> int | None:
+        """How many weights could go by a limit of :meth:`corrected` if the prunable weights alone
+        were free to move; None where that was not looked at."""
+        apart = self.leaning.get(key)
+        if apart is None:
+            return None
+        return max(0, corrected.removed - (apart // 2 if "network" in corrected.ends else apart))
+
 
 def choose_samples(
     path: PruningPath,
@@ -240,9 +248,9 @@ def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
     budget, curvature = estimate.curvature.budget, estimate.curvature
     left = budget.products_left()
     prunable = estimate.geometry.prunable
-    if budget.ended() is not None or (left is not None and left < FIRST_PRODUCTS):
-        return {}
     if prunable == estimate.geometry.dimension:
+        return {key: 0 for key in limits.transitions if _by_direction(key)}
+    if budget.ended() is not None or (left is not None and left < FIRST_PRODUCTS):
         return {}
     alone = Estimate(
         estimate.path,
@@ -256,8 +264,13 @@ def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
     return {
         key: max(0, each.removed - found.transitions[key].removed)
         for key, each in limits.transitions.items()
-        if plugins.find("formula", key[0]).by_direction
+        if _by_direction(key)
     }
+
+
+def _by_direction(key: Key) -> bool:
+    """Whether a formula looks at the direction that is removed."""
+    return bool(plugins.find("formula", key[0]).by_direction)
 
 
 def _enough(config: LimitConfig, budget: Budget, carried: Carried) -> int:

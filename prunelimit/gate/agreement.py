@@ -75,7 +75,8 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     ========================  =========================  ==============================
 
     A difference of more than the tolerance is no failure where the two intervals together explain
-    it, and ``notes`` says so.
+    it, nor where trained survivors stop within the prediction interval that comes with the limit;
+    ``notes`` says so.
 
     Raises:
         InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
@@ -101,7 +102,9 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     error_pp = 100 * _error(nearest, threshold, target)
     # A difference of exactly the tolerance passes, whatever the last bit of a float says.
     within = abs(difference_pp) <= tolerance_pp + 1e-9
-    passed = within or abs(difference_pp) <= error_pp
+    explained = abs(difference_pp) <= error_pp
+    foretold = _foretold(predicted.limit, threshold, target)
+    passed = within or explained or foretold is not None
     reliability = _reliability(predicted, target)
     reasons = (
         [] if passed else _reasons(reliability, threshold, target, difference_pp, tolerance_pp)
@@ -109,11 +112,13 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     between = target.number == "between"
     notes = []
     if passed and not within:
-        notes.append(
-            f"The difference of {difference_pp:+.2f} pp is more than the accepted "
-            f"{tolerance_pp:g} pp, and no more than the {error_pp:.2f} pp that the intervals "
-            "together explain: no failure."
-        )
+        said = f"The difference of {difference_pp:+.2f} pp is more than the accepted "
+        said += f"{tolerance_pp:g} pp, "
+        if explained:
+            said += f"and no more than the {error_pp:.2f} pp that the intervals together explain"
+        else:
+            said += f"but trained survivors were expected to stop at {foretold}"
+        notes.append(f"{said}: no failure.")
     if target.number == "one-shot":
         notes.append(SELF_CHECK)
     return Agreement(
@@ -143,6 +148,17 @@ def _error(predicted: float, measured: Threshold, target: Target) -> float:
     else:
         parts = target.interval[1] - predicted, measured.sparsity - measured.interval[0]
     return math.hypot(*(max(0.0, part) for part in parts))
+
+
+def _foretold(limit: Limit, measured: Threshold, target: Target) -> str | None:
+    """The prediction interval, if the measurement is one of trained survivors and lies in it."""
+    if (target.number, target.rule) != ("limit", "feasibility") or limit.expected is None:
+        return None
+    low, high = limit.expected
+    own = limit.alone is not None and limit.alone <= limit.sparsity  # else the limit is another's
+    if not (own and low <= measured.sparsity <= high):
+        return None
+    return f"{low:.2%} to {high:.2%}"
 
 
 def _reliability(predicted: PredictResult, target: Target) -> Reliability:

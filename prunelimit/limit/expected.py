@@ -2,39 +2,66 @@
 
 The limit's own interval is about the number that the model gives: probes, depth, samples. How far
 the model is from networks is another question, and only networks answer it. On those of the
-evidence table (``benchmarks/prediction.py``) the survivors held were so many times the survivors
-predicted; the logarithm of that ratio varies little between small and large networks, where
-percentage points do not.
+evidence table (``benchmarks/prediction.py``) the survivors that were needed are in proportion to
+two things: to those that the limit needs with the prunable weights alone free, and to how many
+times the norm of all weights is that of the survivors. Where large weights carry a network, as
+after long training at a high rate, little of the norm is removed and survivors reach beyond the
+limit. Where weights are alike, as after a short training or by Adam at a low rate, most of the norm
+goes and survivors stop short of it.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-__all__ = ["expected_threshold"]
+__all__ = ["Expected", "expected_threshold"]
 
-NETWORKS = 46
-"""Networks of the table whose limit does not lean on what is not pruned."""
+NETWORKS = 96
+"""Networks of the table."""
 
-LOG_RATIO = 0.117
-"""Mean logarithm of survivors held over survivors predicted."""
+INTERCEPT = -0.461
+"""Logarithm of survivors held over survivors predicted, where no norm is removed."""
 
-DEVIATION = 0.208
-"""Its standard deviation over the networks."""
+SLOPE = 0.984
+"""What a unit of the logarithm of the norm of all weights over that of the survivors adds."""
 
-STUDENT = 2.014
-"""97.5% quantile of Student's t with :data:`NETWORKS` - 1 degrees of freedom."""
+DEVIATION = 0.226
+"""Standard deviation of the networks about that line."""
+
+CENTRE = 0.490
+"""Mean logarithm of the norm of all weights over that of the survivors."""
+
+SPREAD = 9.62
+"""Sum of the squared distances of those logarithms from their mean."""
+
+STUDENT = 1.986
+"""97.5% quantile of Student's t with :data:`NETWORKS` - 2 degrees of freedom."""
 
 
-def expected_threshold(sparsity: float) -> tuple[float, float]:
-    """The 95% prediction interval for the converged feasibility threshold, fractions, of a further
-    network whose limit is ``sparsity``.
+class Expected(NamedTuple):
+    """The middle, in the logarithm of the survivors, and the two ends of the prediction interval;
+    fractions of the prunable weights."""
 
-    It presumes that the network is like those of the table. The limit's own interval is not in it:
-    that is narrow beside it where the limit is reliable.
+    middle: float
+    low: float
+    high: float
+
+
+def expected_threshold(alone: float, norm_kept: float) -> Expected | None:
+    """The converged feasibility threshold of a further network, and its 95% prediction interval.
+
+    ``alone`` is the limit with the prunable weights alone free, a fraction; ``norm_kept`` the share
+    of the prunable weights' l2 norm that is left at the limit. It presumes that the network is like
+    those of the table. The limit's own interval is not in it: that is narrow beside it where the
+    limit is reliable. None where nothing is left.
     """
-    half = STUDENT * DEVIATION * math.sqrt(1 + 1 / NETWORKS)
-    low, high = (
-        max(0.0, 1 - (1 - sparsity) * math.exp(LOG_RATIO + side * half)) for side in (1, -1)
+    if norm_kept <= 0:
+        return None
+    ratio = -math.log(min(1.0, norm_kept))
+    half = STUDENT * DEVIATION * math.sqrt(1 + 1 / NETWORKS + (ratio - CENTRE) ** 2 / SPREAD)
+    middle, low, high = (
+        max(0.0, 1 - (1 - alone) * math.exp(INTERCEPT + SLOPE * ratio + side * half))
+        for side in (0, 1, -1)
     )
-    return low, high
+    return Expected(middle, low, high)

@@ -50,6 +50,12 @@ class Geometry:
         """P, the number of prunable weights."""
         return len(self.radii) - 1
 
+    def norm_kept(self, removed: int) -> float:
+        """Share of the prunable weights' l2 norm that the survivors have."""
+        whole = float(self.radii[-1])
+        share = float(self.radii[removed]) / whole if whole > 0 else 0.0
+        return math.sqrt(max(0.0, 1 - share**2))
+
 
 @dataclass(frozen=True)
 class Transition:

@@ -15,6 +15,11 @@ KNOWN = 0.005
 """Half an interval, as a fraction of the prunable weights, that is good enough whatever ended the
 work. Limits and converged witnesses lie further apart than that (``benchmarks/prediction.py``)."""
 
+FARTHEST = 0.015
+"""Largest distance, as a fraction of the prunable weights, from where trained survivors of such a
+network are expected to stop. Of the limits of ``benchmarks/prediction.py`` that are nearer, one in
+seven is more than two points from the witness; of the others every second."""
+
 LARGEST_DISAGREEMENT = 0.02
 """Largest difference between ways to read negative eigenvalues before curvature is ambiguous."""
 
@@ -96,7 +101,17 @@ def judge(
             "make up for weights as networks seldom do, so the limit is anywhere between; "
             "measuring trained `survivors` tells where."
         )
-    elif high - low > WIDEST_INTERVAL:
+    elif limit.expected_middle is not None and (
+        abs(limit.sparsity - limit.expected_middle) > FARTHEST
+    ):
+        apart = 100 * (limit.sparsity - limit.expected_middle)
+        reasons.append(
+            "By what other networks did, trained survivors stop "
+            f"{abs(apart):.1f} percentage points {'below' if apart > 0 else 'above'} the limit, "
+            f"where {limit.norm_kept or 0:.0%} of the norm of all prunable weights is left; "
+            "measuring trained `survivors` tells where."
+        )
+    if not 2 * leaning > WIDEST_INTERVAL and high - low > WIDEST_INTERVAL:
         worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
         reasons.append(
             f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "

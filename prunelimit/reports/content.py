@@ -304,11 +304,12 @@ def _limit(found: Collection) -> Section | None:
             1, source, folded=True,
         ),
     ]  # fmt: skip
-    if limit.expected is not None:
+    if limit.expected is not None and limit.expected_middle is not None:
         low, high = (of.percent(f"limit.expected.{side}") for side in (0, 1))
+        middle = of.percent("limit.expected_middle")
         blocks.insert(
-            1, Text(("By what other networks did, trained survivors stop at ", low, " to ", high,
-                     ".")),
+            1, Text(("By what other networks did, trained survivors stop near ", middle, " (", low,
+                     " to ", high, ").")),
         )  # fmt: skip
     return Section("limit", "Width and crossing", tuple(blocks))
 

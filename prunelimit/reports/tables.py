@@ -318,11 +318,10 @@ def sharpness_table(found: SharpnessSummary) -> RenderableType:
 
 def _expected(limit: Limit) -> list[tuple[str, str]]:
     """Where trained survivors are expected to stop."""
-    if limit.expected is None:
+    if limit.expected is None or limit.expected_middle is None:
         return []
-    places = digits([limit.sparsity, *limit.expected])
-    low, high = (percent(bound, places) for bound in limit.expected)
-    return [("trained survivors", f"expected to stop at {low} to {high} (95%, by other networks)")]
+    stops = interval(limit.expected_middle, limit.expected)
+    return [("expected", f"{stops}: here trained survivors stop, by what other networks did")]
 
 
 def _headlines(

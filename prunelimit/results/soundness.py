@@ -21,7 +21,7 @@ T = TypeVar("T")
 FRACTIONS = frozenset(
     (
         "sparsity", "sparsity_of_all", "density", "holds", "plain", "limit", "predicted",
-        "measured", "pruned_sparsity",
+        "measured", "pruned_sparsity", "alone", "norm_kept", "expected_middle",
     )
 )  # fmt: skip
 """Fields that are shares of weights."""

@@ -202,9 +202,12 @@ class Limit:
     counts surviving prunable weights; ``radius`` is the l2 norm of what is removed.
     ``interval`` covers, at ``confidence``, the choice of probes, the Lanczos depth and the samples
     that stand in for all; ``errors`` holds half the width that each alone gives.
-    ``band`` is the ALMT transition band [necessary side, sufficient side]. ``expected`` is the 95%
-    prediction interval for where trained survivors stop, by what other networks did; None for
-    formulas and operators that were not compared with them, and where a layer is left empty.
+    ``band`` is the ALMT transition band [necessary side, sufficient side]. ``alone`` is the limit
+    with biases and the like held, None where that was not looked at; ``norm_kept`` the share of the
+    prunable weights' l2 norm that is left at the limit. ``expected`` is the 95% prediction interval
+    for where trained survivors stop, by what other networks did, and ``expected_middle`` its
+    middle; None for formulas and operators that were not compared with them, and where a layer is
+    left empty.
     """
 
     sparsity: float
@@ -219,6 +222,9 @@ class Limit:
     band: tuple[float, float]
     errors: dict[str, float]
     expected: tuple[float, float] | None = None
+    expected_middle: float | None = None
+    alone: float | None = None
+    norm_kept: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
