@@ -28,7 +28,7 @@ CHEAPER = {
 """What a test gives besides: later options win."""
 
 DEPENDS = re.compile(
-    r"^(PASSED|FAILED|reliable .*|- .*|NOT RELIABLE.*|trained survivors .*|"
+    r"^(PASSED|FAILED|reliable .*|- .*|NOT RELIABLE.*|expected .*|"
     r"The network has learnt .*|Warning: .*)$"
 )
 """Lines that are printed or not, by the numbers."""
