@@ -33,12 +33,16 @@ __all__ = ["layerwise", "working_bytes"]
 
 RIDGE = 1e-3
 """Share of the mean squared input by which survivors are pulled to the weights that are there."""
-ROWS = 30_000
-"""Inputs of a layer, patches of a convolution, that its regression is read from, at least."""
-ROWS_PER_WEIGHT = 60
+ROWS = 20_000
+"""Inputs of a layer, patches of a convolution, that its regression is read from, at least, where
+its samples have so many."""
+ROWS_PER_WEIGHT = 40
 """The same per weight of an output."""
-LEAST_SAMPLES = 256
+LEAST_SAMPLES = 800
 """Samples that they come from, at least, where there are so many."""
+SAMPLES_PER_WEIGHT = 20
+"""The same per weight of an output, where a sample has one input of the layer: many places of one
+sample tell less than as many samples."""
 BATCH = 100
 MOST_KEPT = 64
 """Batches whose passes wait for the next layer, at most: each is two threads."""
@@ -149,6 +153,8 @@ class _Passes:
         size = 1 if getattr(samples, "single", False) else BATCH
         self._pieces = torch.arange(len(samples)).split(size)
         self._kept: list[tuple[Pass, Pass]] = []
+        self.begun = 0
+        """Samples whose passes are kept so far."""
         self._room = _passes_kept(dense, samples) if layers else 0
 
     def __enter__(self) -> _Passes:
@@ -166,6 +172,7 @@ class _Passes:
             both = self._kept[place] if kept and place < len(self._kept) else self._begun(piece)
             if kept and place == len(self._kept):
                 self._kept.append(both)
+                self.begun += len(piece)
             try:
                 yield len(piece), list(_stops(both, name, calls))
             finally:
@@ -216,13 +223,15 @@ def _fit(
     cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=where)
     wanted = max(ROWS, ROWS_PER_WEIGHT * size)
     offset = layer.bias.detach() if layer.bias is not None and not free else None
-    rows = taken = 0
+    rows = taken = least = 0
     with torch.no_grad():
         for count, pairs in passes.to(name, calls):
             for given, target in pairs:
                 places = _places(layer, target)
+                least = max(LEAST_SAMPLES, min(wanted, SAMPLES_PER_WEIGHT * size) // places)
+                least = min(len(passes.samples), max(least, passes.begun))
                 # As many of each sample's as make up what is wanted, spread evenly.
-                share = wanted / min(len(passes.samples), max(LEAST_SAMPLES, wanted // places)) / calls
+                share = wanted / least / calls
                 step = max(1, int(places / max(1.0, share)))
                 chosen = torch.arange(taken % step, places, step, device=kept.device)
                 patches = _patches(layer, given, chosen)
@@ -232,7 +241,7 @@ def _fit(
                 cross += wide(patches.transpose(1, 2) @ aims)
                 rows += patches.shape[1]
             taken += count
-            if rows >= wanted and taken >= LEAST_SAMPLES:
+            if taken >= least:
                 break
         flat = layer.weight.detach().reshape(groups, outputs, size)
         masks = kept.reshape(groups, outputs, size)

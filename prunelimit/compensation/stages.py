@@ -90,6 +90,17 @@ class Cost:
     bytes: int
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """What a stage begins with: the weights that are ``kept``, its survivors ``unmoved`` and
+    ``fitted``. ``rows`` have read what the layers are given; None where nothing needs to move."""
+
+    kept: Tensor
+    unmoved: Point
+    fitted: Point
+    rows: RowBlocks | None
+
+
 class Compensator:
     """Prunes ``problem`` and moves the survivors; reads inputs only, never labels.
 
@@ -265,14 +276,15 @@ class Compensator:
             if count > 1:
                 kept = (self.prunable - state.removed) * math.exp(-left / count)
                 target = min(removed, max(state.removed + 1, self.prunable - round(kept)))
-            kept_then, cut = self._cut(state, target)
+            cut = self._cut(state, target)
             long = self.number is None and left / count > 1.001 * LEAST_STEP
-            if long and cut.rise - state.rise > STEEPEST * max(self.epsilon, state.rise):
+            steep = cut.fitted.rise - state.rise > STEEPEST * max(self.epsilon, state.rise)
+            if long and steep:
                 state = dataclasses.replace(
                     state, log_keep_ratio=max(LEAST_STEP, left / count / GROWTH)
                 )
                 continue
-            following = self._stage(state, kept_then, cut, left / count, budget)
+            following = self._stage(state, cut, left / count, budget)
             if following is None:
                 break
             if state.stages and following.removed > state.removed:
@@ -287,12 +299,14 @@ class Compensator:
     def _log_left(self, state: State, removed: int) -> float:
         return math.log((self.prunable - state.removed) / max(self.prunable - removed, 0.5))
 
-    def _cut(self, state: State, removed: int) -> tuple[Tensor, Point]:
-        """What is kept when ``removed`` weights are gone, and the survivors of ``state`` unmoved.
+    def _cut(self, state: State, removed: int) -> _Cut:
+        """``state`` with ``removed`` weights gone, and its layers fitted where it needs that.
 
         Forward passes only: whether a cut is too steep costs no solve."""
         kept = self._mask(state, removed)
-        return kept, self.student.point(state.weights.masked_fill(~kept, 0), state.buffers)
+        weights = state.weights.masked_fill(~kept, 0)
+        unmoved = Point(weights, state.buffers, self.student.rise(weights, state.buffers))
+        return self._fitted(state, kept, unmoved)
 
     def _no_worse(self, state: State) -> State:
         """``state``, or where the dense network cut to as many weights is nearer to it (a path that
@@ -300,11 +314,12 @@ class Compensator:
         dense = self.begin()
         kept = self._mask(dense, state.removed)
         weights = dense.weights.masked_fill(~kept, 0)
-        cut = Point(weights, {}, self.student.rise(weights, {}))
-        if state.rise <= cut.rise:
+        rise = self.student.rise(weights, {}, above=state.rise)
+        if state.rise <= rise:
             return state
+        begun = dataclasses.replace(dense, solves=state.solves)
         found = self._stage(
-            dataclasses.replace(dense, solves=state.solves), kept, cut, 0.0, math.inf
+            begun, self._fitted(begun, kept, Point(weights, {}, rise)), 0.0, math.inf
         )
         assert found is not None  # a step of no length is taken as it comes
         anew = dataclasses.replace(found.stages[-1], outcome="anew")
@@ -319,27 +334,26 @@ class Compensator:
 
     # -- one stage -------------------------------------------------------------------------
 
-    def _stage(
-        self, state: State, kept: Tensor, cut: Point, step: float, budget: float
-    ) -> State | None:
-        """The state with what ``kept`` leaves; the same one with a shorter step where that
+    def _stage(self, state: State, begun: _Cut, step: float, budget: float) -> State | None:
+        """The state with what the cut leaves; the same one with a shorter step where that
         cannot be trusted; None where the budget allows nothing."""
+        kept, unmoved, cut = begun.kept, begun.unmoved, begun.fitted
         removed = int((~kept).sum())
         repeats = self.number != 1 and step > LEAST_STEP
-        if self.number != 1 and cut.rise - state.rise <= NEGLIGIBLE * self.epsilon:
+        if begun.rows is None:
             stage = Stage(removed, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
         radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
         damping = natural_damping(self.epsilon, radius) * state.damping_scale
-        fit, rows = self.windows.at(state.solves), RowBlocks(self.problem, kept)
-        unmoved, cut = cut, self._fitted(cut, kept, fit, rows)
-        watch = Watch(self.student, cut)
-        found = self._solve(cut, kept, damping, fit, rows, watch)
+        fit = self.windows.at(state.solves)
+        watch = Watch(self.student, cut, self.cg_steps)
+        found, misfit = self._solve(cut, kept, damping, fit, begun.rows, watch)
         state = dataclasses.replace(state, solves=state.solves + 1)
         dense = self._dense.masked_fill(~kept, 0)
         choice = choose(self.student, cut, dense, found, watch.rises)
-        best, trust = choice.point, trusted(self.student, cut, found, choice, fit)
+        best = choice.point
+        trust = trusted(self.student, cut, found, choice, fit, misfit)
         stage = Stage(
             removed=removed,
             cut=unmoved.rise,
@@ -392,15 +406,25 @@ class Compensator:
             state.weights, state.kept, removed, lambda: self.problem_at(state)
         )
 
-    def _fitted(self, cut: Point, kept: Tensor, fit: Calibration, rows: RowBlocks) -> Point:
+    def _fitted(self, state: State, kept: Tensor, unmoved: Point) -> _Cut:
         """The cut with its layers fitted one by one, where that is nearer: a start for the solve
-        at the price of a few forward passes. ``rows`` read what the layers are given.
+        at the price of a few forward passes.
 
-        The statistics of batch normalisation are the dense network's: so are the targets."""
-        weights = layerwise(self.problem, cut.weights, kept, fit, on_gram=rows.read)
+        The statistics of batch normalisation are the dense network's: so are the targets. They are
+        taken anew where fitting gives back less than half of what the cut added, and that is
+        nearer still."""
+        added = unmoved.rise - state.rise
+        if self.number != 1 and added <= NEGLIGIBLE * self.epsilon:
+            return _Cut(kept, unmoved, unmoved, None)
+        rows = RowBlocks(self.problem, kept)
+        fit = self.windows.at(state.solves)
+        weights = layerwise(self.problem, unmoved.weights, kept, fit, on_gram=rows.read)
         weights = self.group.of_first(weights)
         found = Point(weights, {}, self.student.rise(weights, {}))
-        return found if found.rise < cut.rise else cut
+        if self.student.recalibrate and not found.rise - state.rise < 0.5 * added:
+            anew = self.student.anew(unmoved.weights)
+            found = anew if anew.rise < found.rise else found
+        return _Cut(kept, unmoved, found if found.rise < unmoved.rise else unmoved, rows)
 
     def _solve(
         self,
@@ -410,9 +434,10 @@ class Compensator:
         fit: Calibration,
         rows: RowBlocks,
         watch: Watch,
-    ) -> Solution:
-        """The survivors' step by the model at the cut: where outputs are linear in the weights,
-        the gradient there is G d + g, and it is the step from before the cut."""
+    ) -> tuple[Solution, float]:
+        """The survivors' step by the model at the cut, and the misfit there. Where outputs are
+        linear in the weights, the gradient there is G d + g, and it is the step from before the
+        cut."""
         product = self.student.product(cut.weights, cut.buffers, fit)
 
         diagonal = self.student.diagonal(cut.weights, cut.buffers, fit, SKETCHED)
@@ -434,7 +459,7 @@ class Compensator:
         self.products += product.products
         if found.steps < self.cg_steps:
             self.progress("solving", self.cg_steps, self.cg_steps)
-        return found
+        return found, product.value
 
 
 def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) -> float:

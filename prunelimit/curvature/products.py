@@ -6,6 +6,7 @@ batches.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -120,6 +121,8 @@ class CurvatureProduct:
         self.rounding_error: float | None = None
         self.products = 0
         self.seconds = 0.0
+        self.value = math.nan
+        """The mean loss, once the gradient was asked for: of a part, its share."""
         self._function = NetworkFunction.of(problem, split, count)
         self._budget = (
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
@@ -195,17 +198,20 @@ class CurvatureProduct:
         return total.view_as(vectors)
 
     def gradient(self) -> Tensor:
-        """Gradient of the mean loss, shape (D,), in full precision.
+        """Gradient of the mean loss, shape (D,), in full precision; the loss is then :attr:`value`.
 
         Raises:
             NumericalError: it is not finite.
         """
+        value = 0.0
         total = torch.zeros(self.dimension, dtype=self.problem.dtype, device=self.problem.device)
         for inputs, targets in self.split.batches(self._batch_size):
             leaves = [p.detach().requires_grad_() for p in self._parameters()]
             share = self._exact.share(self._exact.outputs(leaves, inputs), targets)
             pieces = torch.autograd.grad(share, leaves, materialize_grads=True)
             total += torch.cat([piece.reshape(-1) for piece in pieces])
+            value += float(share)
+        self.value = value
         if not bool(torch.isfinite(total).all()):
             raise NumericalError(
                 "The gradient of the loss is not finite; check the weights, or use `dtype` float64."
