@@ -97,16 +97,17 @@ def layerwise(
     return problem.layout.flatten(found).masked_fill(~mask, 0)
 
 
-def working_bytes(problem: Problem, kept: float) -> int:
-    """Bytes of the largest systems, and of what solves them, where the fraction ``kept`` of every
-    row is left."""
+def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
+    """Bytes of the passes that wait, of the largest systems and of what solves them, at most, where
+    the fraction ``kept`` of every row is left and layers are read from ``samples``."""
     found = 0
     shapes = dict(zip(problem.layout.names, problem.layout.shapes, strict=True))
     for name in problem.prunable:
         longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
         together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
         found = max(found, 2 * torch.float64.itemsize * together * longest**2)
-    return found
+    batches, of_batch = _passes_kept(problem.model, samples)
+    return found + batches * of_batch
 
 
 def _order(model: nn.Module, samples: Split) -> dict[str, int]:
@@ -150,12 +151,11 @@ class _Passes:
     ) -> None:
         self._dense, self._student, self._layers = dense, student, layers
         self.samples = samples
-        size = 1 if getattr(samples, "single", False) else BATCH
-        self._pieces = torch.arange(len(samples)).split(size)
+        self._pieces = torch.arange(len(samples)).split(_batch(samples))
         self._kept: list[tuple[Pass, Pass]] = []
         self.begun = 0
         """Samples whose passes are kept so far."""
-        self._room = _passes_kept(dense, samples) if layers else 0
+        self._room = _passes_kept(dense, samples)[0] if layers else 0
 
     def __enter__(self) -> _Passes:
         return self
@@ -200,13 +200,17 @@ def _close(both: tuple[Pass, Pass]) -> None:
         each.close()
 
 
-def _passes_kept(model: nn.Module, samples: Split) -> int:
-    """The number of batches whose passes are kept."""
-    few = torch.arange(1)
-    inputs, _ = next(iter(samples.batches(1, order=few)))
-    of_batch = 2 * live_bytes(model, inputs) * (1 if getattr(samples, "single", False) else BATCH)
+def _batch(samples: Split) -> int:
+    return 1 if getattr(samples, "single", False) else min(BATCH, len(samples))
+
+
+def _passes_kept(model: nn.Module, samples: Split) -> tuple[int, int]:
+    """The number of batches whose passes are kept, at most, and the bytes of one."""
+    inputs, _ = next(iter(samples.batches(1, order=torch.arange(1))))
+    of_batch = 2 * live_bytes(model, inputs) * _batch(samples)
     room = available_bytes(next(model.parameters()).device) // 4
-    return min(MOST_KEPT, room // max(1, of_batch))
+    most = min(MOST_KEPT, -(-len(samples) // _batch(samples)))
+    return min(most, room // max(1, of_batch)), of_batch
 
 
 def _fit(

@@ -1,9 +1,10 @@
 """Forward passes that wait at a layer until they are told to go on.
 
-Layers are fitted one after the other, each on what the fitted ones before it give. A pass begun anew
-for every layer would cost as many passes as half the layers. These stop at a layer, and go on from
-there once it has its new weights: one pass for all layers. Each runs in a thread of its own, because
-a network's forward is ordinary code that can only be stopped where it stands. One runs at a time.
+Layers are fitted one after the other, each on what the fitted ones before it give. A pass begun
+anew for every layer would cost as many passes as half the layers. These stop at a layer, and go on
+from there once it has its new weights: one pass for all layers. Each runs in a thread of its own,
+because a network's forward is ordinary code that can only be stopped where it stands. One runs at a
+time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+from torch.utils.hooks import RemovableHandle
 
 from ..inputs.structure import Inputs
 
@@ -92,9 +93,7 @@ class Pass:
             return layer.register_forward_hook(
                 lambda _, given, made: self._reached(name, given[0], made)
             )
-        return layer.register_forward_pre_hook(
-            lambda _, given: self._reached(name, given[0], None)
-        )
+        return layer.register_forward_pre_hook(lambda _, given: self._reached(name, given[0], None))
 
     def _reached(self, name: str, given: Tensor, made: Tensor | None) -> None:
         if name == self._wanted and threading.current_thread() is self._thread:
@@ -136,16 +135,16 @@ class _Live(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        given = {id(tensor) for tensor in _tensors((args, kwargs))}
+        given = {_place(tensor) for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(found):
-            if id(tensor) not in given:
+            # A view of what was there before is nothing new.
+            if self._holders[_place(tensor)] or _place(tensor) not in given:
                 self._hold(tensor)
         self.most = max(self.most, self.bytes)
         return found
 
     def _hold(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        place, size = int(storage._cdata), int(storage.nbytes())
+        place, size = _place(tensor), int(tensor.untyped_storage().nbytes())
         self._holders[place] += 1
         if self._holders[place] == 1:
             self.bytes += size
@@ -155,6 +154,10 @@ class _Live(TorchDispatchMode):
         self._holders[place] -= 1
         if not self._holders[place]:
             self.bytes -= size
+
+
+def _place(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

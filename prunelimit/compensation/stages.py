@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ..curvature import CurvatureProduct
 from ..curvature.memory import available_bytes
-from ..devices import wide
+from ..curvature.products import WORTH_RECORDING
+from ..devices import bfloat16_tiles, wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.loss import Loss, is_cross_entropy
@@ -37,7 +38,7 @@ from ..pruning.selection import Selection
 from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
-from .layerwise import layerwise, working_bytes
+from .layerwise import LEAST_SAMPLES, layerwise, working_bytes
 from .line_search import Watch, choose, trusted
 from .preconditioner import RowBlocks, block_size
 from .state import FIRST_STEP, Stage, State
@@ -179,14 +180,15 @@ class Compensator:
         stages = self.number or max(1, math.ceil(log / FIRST_STEP) * 2)
         products = stages * self.cg_steps
         # A product takes about 4 forward passes, the gradient 3, the dense outputs and the trust
-        # 3, every candidate and every cut that is looked at 1.
-        passes = (4 * products + 6 * stages) * self.windows.size
-        passes += 10 * stages * (len(self.windows.held) + self.student.recalibrate)
+        # 2, every candidate and every cut that is looked at 1. Layers are fitted on some of the
+        # inputs; their regressions take about as long again as the passes of both networks.
+        passes = (4 * products + 5 * stages) * self.windows.size
+        passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        # Layers are fitted before the solve, and their systems are gone by then.
+        # Layers are fitted before the solve, and what that takes is gone by then.
         kept = math.exp(-log / stages)
-        bytes_taken += max(self._graphs(), working_bytes(self.problem, kept))
+        bytes_taken += max(self._graphs(), working_bytes(self.problem, kept, self.windows.at(0)))
         survivors = max(1, round(kept * self.prunable))
         longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
         piece = min(longest, block_size(survivors, self.problem.dtype.itemsize))
@@ -201,10 +203,11 @@ class Compensator:
         judged = few.fit_problem(self.problem, self.problem.model)
         product = CurvatureProduct(judged, few, "ggn", route="double-backward")
         room = available_bytes(self.problem.device) // 2
-        return (
-            min(room, product.kept_bytes * len(fit) // len(few) // self.group.size)
-            + product.batch_bytes
-        )
+        found = product.kept_bytes * len(fit) // len(few) // self.group.size
+        rounded = self.problem.dtype == torch.float32 and bfloat16_tiles(self.problem.device)
+        if rounded and found >= WORTH_RECORDING:
+            found //= 2
+        return min(room, found) + product.batch_bytes
 
     def warnings(self, state: State) -> tuple[str, ...]:
         """What is to be known of ``state``: one sentence each, empty where all is well."""
@@ -341,7 +344,7 @@ class Compensator:
         removed = int((~kept).sum())
         repeats = self.number != 1 and step > LEAST_STEP
         if begun.rows is None:
-            stage = Stage(removed, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
+            stage = Stage(removed, cut.rise, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
         radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
@@ -357,6 +360,7 @@ class Compensator:
         stage = Stage(
             removed=removed,
             cut=unmoved.rise,
+            fitted=cut.rise,
             rise=best.rise,
             trust=trust,
             damping=damping,

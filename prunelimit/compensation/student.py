@@ -93,11 +93,18 @@ class Student:
     def product(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration
     ) -> CurvatureProduct | SummedProduct:
-        """GGN and gradient of the :meth:`misfit` at ``weights``."""
+        """GGN and gradient of the :meth:`misfit` at ``weights``.
+
+        Products may be rounded: a few steps that are judged by the true divergence lose nothing by
+        it. The gradient is not."""
         self.fill(weights, buffers)
         own = split.own(self._group)
         product = CurvatureProduct(
-            own.fit_problem(self.dense, self._model), own, "ggn", count=len(split)
+            own.fit_problem(self.dense, self._model),
+            own,
+            "ggn",
+            count=len(split),
+            precision="auto",
         )
         if self._group.size == 1:
             return product
