@@ -22,7 +22,7 @@ from prunelimit.compensation.calibration import (
 )
 from prunelimit.compensation.conjugate_gradients import natural_damping, solve
 from prunelimit.compensation.path import Path
-from prunelimit.compensation.stages import LEAST_STEP, STEEPEST, Compensator
+from prunelimit.compensation.stages import LEAST_STEP, SHALLOW, STEEPEST, Compensator
 from prunelimit.compensation.state import State
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
@@ -236,6 +236,16 @@ def test_it_is_never_worse_than_magnitude_alone(stages: int | None, norm: bool, 
         assert state.rise <= worker.rise(plain) + 1e-12
 
 
+@pytest.mark.parametrize("stages", [2, 3, 5])
+@pytest.mark.parametrize("removed", [61, 80, 97])
+def test_there_are_as_many_stages_as_are_asked_for(stages: int, removed: int) -> None:
+    """Each ends at a whole weight, and what that leaves over is no stage of its own."""
+    problem = classifier()
+    worker = Compensator(problem, stages=stages, **{**SETTINGS, "cg_steps": 5})
+    found = worker.advance(worker.begin(), removed)
+    assert len(found.stages) == stages and not found.undone
+
+
 def test_a_path_goes_on_and_never_back() -> None:
     problem = classifier()
     worker = Compensator(problem, **SETTINGS)
@@ -345,7 +355,7 @@ def test_a_stage_beyond_its_budget_is_undone() -> None:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_cut_too_steep_is_taken_in_shorter_stages(norm: bool) -> None:
-    """By more than ``STEEPEST`` times what is there only where a stage is as short as they get."""
+    """Steeper than allowed only where a stage is as short as they get."""
     problem = classifier(norm=norm)
     counts = []
     for epsilon in (1e-3, 1e3):
@@ -357,7 +367,7 @@ def test_a_cut_too_steep_is_taken_in_shorter_stages(norm: bool) -> None:
             survivors = (worker.prunable - removed) / (worker.prunable - each.removed)
             # a target is a whole number of weights, so that the least step may be passed by one
             least = math.exp(LEAST_STEP) + 1 / (worker.prunable - each.removed)
-            steep = each.fitted - rise > STEEPEST * max(epsilon, rise)
+            steep = each.fitted - rise > max(SHALLOW * epsilon, STEEPEST * rise)
             assert not steep or survivors <= least or each.outcome == "anew"
             removed, rise = each.removed, each.rise
     assert counts[0] > counts[1]

@@ -60,11 +60,16 @@ GROWTH = 1.4
 DAMPING_FACTOR = 4.0
 """Factors of step and damping."""
 
+WHOLE_WEIGHTS = 0.05
+"""Share of a stage that is no stage of its own: what is left when stages end at whole weights."""
+
 STEEPEST = 2.0
-"""With ``auto``, how many times the larger of epsilon and the divergence that is there already the
-cut of a stage may add to it. Conjugate gradients gave back a third to two thirds of what cuts added
-(ResNet-20 from 60 to 90%, LeNet-300-100 beyond 80%): such a stage ends at about twice what it began
-with. Below epsilon the model is taken to hold, as its damping has it."""
+"""With ``auto``, how many times the divergence that is there already the cut of a stage may add to
+it, once its layers are fitted."""
+
+SHALLOW = 0.25
+"""Share of epsilon that it may add in any case: there the model is taken to hold, as its damping
+has it."""
 
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
@@ -72,7 +77,7 @@ NEGLIGIBLE = 0.01
 FEW = 64
 """Inputs by whose graphs memory is planned."""
 
-SKETCHED = 500
+SKETCHED = 200
 """Inputs that give the diagonal of the preconditioner."""
 
 RECALIBRATE = 2_000
@@ -252,13 +257,13 @@ class Compensator:
         """Go on from ``state`` until ``removed`` weights are removed, exactly.
 
         With ``auto`` a stage is begun shorter while its cut is too steep. That is read before any
-        solve: the cut alone adds more than ``STEEPEST`` times the divergence so far, or epsilon if
-        that is larger. A stage is undone and begun again half as long in two cases: its model says
-        less than a quarter of the truth about its own inputs, or it ends above ``budget`` (nats of
-        divergence). A short one that still misses is taken as the best point found. One that still
-        exceeds the budget is undone for good, and the state before it is returned. No state is
-        worse than the survivors unmoved. With ``stages=1`` nothing is repeated. ``on_stage`` is
-        called with every state reached.
+        solve: the cut with its layers fitted adds more than ``STEEPEST`` times the divergence so
+        far, and more than ``SHALLOW`` times epsilon. A stage is undone and begun again half as long
+        in two cases: its model says less than a quarter of the truth about its own inputs, or it
+        ends above ``budget`` (nats of divergence). A short one that still misses is taken as the
+        best point found. One that still exceeds the budget is undone for good, and the state before
+        it is returned. No state is worse than the survivors unmoved. With ``stages=1`` nothing is
+        repeated. ``on_stage`` is called with every state reached.
 
         Raises:
             UsageError: fewer weights are removed than before, or more than can go.
@@ -274,15 +279,15 @@ class Compensator:
             state = dataclasses.replace(state, log_keep_ratio=step, goal=removed)
         while state.removed < removed:
             left = self._log_left(state, removed)
-            count = max(1, math.ceil(left / state.log_keep_ratio - 1e-9))
+            count = max(1, math.ceil(left / state.log_keep_ratio - WHOLE_WEIGHTS))
             target = removed
             if count > 1:
                 kept = (self.prunable - state.removed) * math.exp(-left / count)
                 target = min(removed, max(state.removed + 1, self.prunable - round(kept)))
             cut = self._cut(state, target)
             long = self.number is None and left / count > 1.001 * LEAST_STEP
-            steep = cut.fitted.rise - state.rise > STEEPEST * max(self.epsilon, state.rise)
-            if long and steep:
+            allowed = max(SHALLOW * self.epsilon, STEEPEST * state.rise)
+            if long and cut.fitted.rise - state.rise > allowed:
                 state = dataclasses.replace(
                     state, log_keep_ratio=max(LEAST_STEP, left / count / GROWTH)
                 )

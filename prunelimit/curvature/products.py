@@ -138,7 +138,7 @@ class CurvatureProduct:
         self._batch_size = problem.batch_size
         if problem.device.type == "cpu":
             most = max(MINIMUM_BATCH, int(BATCH_BYTES / per_sample))
-            self._batch_size = min(self._batch_size, most)
+            self._batch_size = _even(len(split), min(self._batch_size, most))
         self._batches = -(-len(split) // self._batch_size)
         self._exact = self._laid_out(self._function, per_sample)
         self._function = self._exact
@@ -354,3 +354,10 @@ class CurvatureProduct:
         for place, batch in enumerate(self.split.batches(self._batch_size)):
             if place >= len(self._kept):
                 yield self._route.prepare(*batch), False
+
+
+def _even(count: int, most: int) -> int:
+    """The largest batch of no more than ``most`` samples, and no less than half of that, which
+    leaves no smaller one at the end; ``most`` where there is none. Each shape is recorded apart."""
+    sizes = (size for size in range(most, most // 2, -1) if count % size == 0)
+    return next(sizes, most)
