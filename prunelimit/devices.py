@@ -16,6 +16,7 @@ from .errors import UsageError
 
 __all__ = [
     "available",
+    "bfloat16_tiles",
     "chosen",
     "described",
     "device_of",
@@ -71,6 +72,13 @@ def device_of(name: str) -> torch.device:
             f"{', '.join(available())}."
         ) from None
     return device
+
+
+def bfloat16_tiles(device: torch.device) -> bool:
+    """Whether ``device`` is a CPU that multiplies matrices of bfloat16 by tiles (AMX): convolutions
+    then take a half to a third of float32's time."""
+    known = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not in every torch
+    return device.type == "cpu" and known is not None and bool(known())
 
 
 def described(name: str) -> str:

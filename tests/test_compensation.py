@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -21,7 +22,7 @@ from prunelimit.compensation.calibration import (
 )
 from prunelimit.compensation.conjugate_gradients import natural_damping, solve
 from prunelimit.compensation.path import Path
-from prunelimit.compensation.stages import LEAST_STEP, STEEPEST, Compensator
+from prunelimit.compensation.stages import LEAST_STEP, SHALLOW, STEEPEST, Compensator
 from prunelimit.compensation.state import State
 from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
@@ -229,10 +230,20 @@ def test_it_is_never_worse_than_magnitude_alone(stages: int | None, norm: bool, 
     state = worker.begin()
     for removed in (30, 60, 80, 100):
         state = worker.advance(state, removed)
-        assert all(each.rise <= each.cut for each in state.stages)
+        assert all(each.rise <= each.fitted <= each.cut for each in state.stages)
         mask = keep_mask(problem, magnitude_order(problem), removed)
         plain = State(problem.vector().masked_fill(~mask, 0), mask, {})
         assert state.rise <= worker.rise(plain) + 1e-12
+
+
+@pytest.mark.parametrize("stages", [2, 3, 5])
+@pytest.mark.parametrize("removed", [61, 80, 97])
+def test_there_are_as_many_stages_as_are_asked_for(stages: int, removed: int) -> None:
+    """Each ends at a whole weight, and what that leaves over is no stage of its own."""
+    problem = classifier()
+    worker = Compensator(problem, stages=stages, **{**SETTINGS, "cg_steps": 5})
+    found = worker.advance(worker.begin(), removed)
+    assert len(found.stages) == stages and not found.undone
 
 
 def test_a_path_goes_on_and_never_back() -> None:
@@ -263,6 +274,30 @@ def test_a_path_branches_off_what_it_came_by(norm: bool) -> None:
     assert path.at(80).removed == 80 and path.at(0).removed == 0
     assert worker.products == spent
     assert torch.equal(path.at(0).weights, problem.vector())
+
+
+def test_a_divergence_above_what_is_asked_for_is_not_summed_up() -> None:
+    problem = dataclasses.replace(classifier(), batch_size=10)
+    worker = Compensator(problem, **SETTINGS)
+    seen: list[int] = []
+    worker.student._model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    weights = problem.vector() * 0.5
+    rise = worker.student.rise(weights, {})
+    assert rise > 0 and sum(seen) == 40
+    assert worker.student.rise(weights, {}, above=1.01 * rise) == rise
+    assert worker.student.rise(weights, {}, above=0.99 * rise) == math.inf
+    seen.clear()
+    assert worker.student.rise(weights, {}, above=0.1 * rise) == math.inf
+    assert sum(seen) < 40
+
+
+def test_the_gradient_comes_with_the_misfit() -> None:
+    problem = classifier()
+    worker = Compensator(problem, **SETTINGS)
+    fit, weights = worker.windows.at(0), problem.vector() * 0.7
+    product = worker.student.product(weights, {}, fit)
+    product.gradient()
+    assert product.value == pytest.approx(worker.student.misfit(weights, {}, fit), rel=1e-10)
 
 
 def test_labels_are_never_read() -> None:
@@ -320,7 +355,7 @@ def test_a_stage_beyond_its_budget_is_undone() -> None:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_cut_too_steep_is_taken_in_shorter_stages(norm: bool) -> None:
-    """By more than ``STEEPEST`` times what is there only where a stage is as short as they get."""
+    """Steeper than allowed only where a stage is as short as they get."""
     problem = classifier(norm=norm)
     counts = []
     for epsilon in (1e-3, 1e3):
@@ -332,7 +367,7 @@ def test_a_cut_too_steep_is_taken_in_shorter_stages(norm: bool) -> None:
             survivors = (worker.prunable - removed) / (worker.prunable - each.removed)
             # a target is a whole number of weights, so that the least step may be passed by one
             least = math.exp(LEAST_STEP) + 1 / (worker.prunable - each.removed)
-            steep = each.cut - rise > STEEPEST * max(epsilon, rise)
+            steep = each.fitted - rise > max(SHALLOW * epsilon, STEEPEST * rise)
             assert not steep or survivors <= least or each.outcome == "anew"
             removed, rise = each.removed, each.rise
     assert counts[0] > counts[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from prunelimit.curvature import (
     PyHessianProduct,
     curvature_product,
     operator_of,
+    products,
 )
 from prunelimit.errors import InputError, NumericalError, UsageError
 from prunelimit.inputs.load import problem_from_module
@@ -238,6 +241,31 @@ def test_bfloat16_is_refused_where_it_cannot_be() -> None:
     stiff = single(Constant(), (6,))
     with pytest.raises(UsageError, match="does not run in bfloat16"):
         CurvatureProduct(stiff, stiff.train, precision="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("tiles", "network", "rounds"),
+    [
+        (True, lambda: two_layer(6, 8, 3, nn.Tanh()), True),
+        (True, Constant, False),  # does not run in bfloat16
+        (False, lambda: two_layer(6, 8, 3, nn.Tanh()), False),
+    ],
+)
+def test_products_round_by_themselves_where_the_processor_is_made_for_it(
+    tiles: bool, network: Callable[[], nn.Module], rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "bfloat16_tiles", lambda _: tiles)
+    torch.manual_seed(4)
+    given = single(network(), (6,))
+    vector = torch.randn(given.layout.size, generator=torch.Generator().manual_seed(9))
+    small_work = CurvatureProduct(given, given.train, "ggn", precision="auto")(vector)
+    full = CurvatureProduct(given, given.train, "ggn", route="double-backward")(vector)
+    torch.testing.assert_close(small_work, full, rtol=0, atol=0)
+    monkeypatch.setattr(products, "WORTH_RECORDING", 0)
+    full = CurvatureProduct(given, given.train, "ggn")(vector)
+    found = CurvatureProduct(given, given.train, "ggn", precision="auto")(vector)
+    error = float((found - full).norm() / full.norm())
+    assert 1e-4 < error < 0.1 if rounds else error == 0
 
 
 class Deep(nn.Module):

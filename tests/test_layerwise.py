@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunelimit.compensation import layerwise as layers
 from prunelimit.compensation.layerwise import RIDGE, _patches, layerwise
+from prunelimit.compensation.passes import live_bytes
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
 from prunelimit.pruning.selection import Selection
@@ -159,3 +162,127 @@ def test_it_is_deterministic() -> None:
     mask = Selection(given).mask(40)
     first = layerwise(given, given.vector(), mask, given.train)
     assert torch.equal(first, layerwise(given, given.vector(), mask, given.train))
+
+
+class Residual(nn.Module):
+    """Two layers that a sum skips, one of them called twice; what it passes on lies in itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.inner = nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.Linear(4 * 36, 3)
+        self.kept: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.kept = torch.relu(self.first(inputs))
+        for _ in range(2):
+            self.kept = self.kept + torch.tanh(self.inner(self.kept))
+        return self.last(self.kept.flatten(1))
+
+
+def ridge(rows: Tensor, aims: Tensor, start: Tensor, kept: Tensor) -> Tensor:
+    """Row by row; the last column of ``rows`` stands for the bias."""
+    gram, cross = rows.T @ rows, rows.T @ aims
+    delta = RIDGE * gram.diagonal()[:-1].mean()
+    found = torch.zeros_like(start)
+    for output, own in enumerate(kept):
+        at = torch.cat([own, own.new_ones(1)]).nonzero()[:, 0]
+        system = gram[at[:, None], at] + delta * torch.eye(len(at), dtype=gram.dtype)
+        found[output, at] = torch.linalg.solve(
+            system, cross[at, output] + delta * start[output, at]
+        )
+    return found
+
+
+def test_layers_are_fitted_on_what_the_fitted_ones_before_give() -> None:
+    """Against regressions by hand, one layer after the other on all samples."""
+    given = problem(
+        seeded(lambda: nn.Sequential(nn.Linear(7, 9), nn.ReLU(), nn.Linear(9, 8), nn.Linear(8, 3))),
+        (7,),
+    )
+    mask = Selection(given).mask(70)
+    inputs, _ = next(iter(given.train.batches(SAMPLES)))
+    kept = given.layout.unflatten(mask)
+    student, dense = inputs, inputs
+    wanted = {}
+    for name in ("0", "2", "3"):
+        layer = given.model.get_submodule(name)
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        start = torch.cat([weight * kept[f"{name}.weight"], bias[:, None]], 1)
+        rows = torch.cat([student, student.new_ones(SAMPLES, 1)], 1)
+        dense = dense @ weight.T + bias
+        found = ridge(rows, dense, start, kept[f"{name}.weight"])
+        wanted[f"{name}.weight"], wanted[f"{name}.bias"] = found[:, :-1], found[:, -1]
+        student = rows @ found.T
+        if name == "0":
+            student, dense = torch.relu(student), torch.relu(dense)
+    got = given.layout.unflatten(layerwise(given, given.vector(), mask, given.train))
+    for name, each in wanted.items():
+        torch.testing.assert_close(got[name], each, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["residual", *KINDS])
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_passes_that_go_on_give_what_those_begun_anew_give(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, shape = (Residual, (2, 6, 6)) if name == "residual" else KINDS[name]
+    given = problem(seeded(make), shape)
+    selection = Selection(given)
+    mask = selection.mask(round(0.6 * selection.removable))
+    threads = threading.active_count()
+    found = layerwise(given, given.vector(), mask, given.train)
+    assert threading.active_count() == threads
+    monkeypatch.setattr(layers, "MOST_KEPT", most)
+    assert torch.equal(found, layerwise(given, given.vector(), mask, given.train))
+
+
+def test_all_layers_take_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the dense network and of the pruned one; begun anew, there are as many as layers."""
+    depth, seen = 6, []
+    first = nn.Linear(5, 5)
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    made = [first, *(nn.Linear(5, 5) for _ in range(depth - 1))]
+    given = problem(nn.Sequential(*made), (5,))
+    mask = Selection(given).mask(90)
+    counts = {}
+    for most in (layers.MOST_KEPT, 0):
+        monkeypatch.setattr(layers, "MOST_KEPT", most)
+        seen.clear()
+        layerwise(given, given.vector(), mask, given.train)
+        counts[most] = sum(seen)
+    few = 2  # by which the order of layers and their memory are found
+    assert sorted(counts.values()) == [2 * SAMPLES + few, 2 * SAMPLES * depth + few]
+
+
+class Raises(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.begun = False
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = self.first(inputs)
+        if self.begun and len(inputs) > 1:
+            raise ValueError("cannot")
+        return self.second(found)
+
+
+def test_what_a_network_raises_comes_out_and_no_thread_stays() -> None:
+    given = problem(Raises(), (4,))
+    mask = Selection(given).mask(9)
+    given.model.begun = True
+    threads = threading.active_count()
+    with pytest.raises(ValueError, match="cannot"):
+        layerwise(given, given.vector(), mask, given.train)
+    assert threading.active_count() == threads
+
+
+def test_live_bytes_are_what_is_there_at_once() -> None:
+    """Of a chain the input of a layer and its output; of a sum what it skips, too."""
+    chain = nn.Sequential(nn.Linear(10, 1000), nn.ReLU(), nn.Linear(1000, 10))
+    assert live_bytes(chain, torch.zeros(3, 10)) == 3 * 4 * 2 * 1000
+    network = Residual()
+    of_map = 4 * 4 * 36
+    assert 3 * of_map <= live_bytes(network, torch.zeros(1, 2, 6, 6)) <= 4 * of_map

@@ -222,6 +222,17 @@ class _Told:
         return self.rises[int(weights[0])]
 
 
+class _Worse:
+    """A student that is farther from the dense network every time."""
+
+    def __init__(self) -> None:
+        self.found = 1.0
+
+    def rise(self, weights: Tensor, buffers: dict[str, Tensor]) -> float:
+        self.found += 1
+        return self.found
+
+
 @pytest.mark.parametrize(
     ("rises", "ends"),
     [
@@ -236,14 +247,35 @@ def test_a_solve_ends_when_inputs_held_out_gain_no_more(
     rises: list[float], ends: int | None
 ) -> None:
     """Iterate i of a system whose solution grows by one a step stands for ``rises[i]``."""
-    watch = Watch(_Told(rises), Point(torch.zeros(1), {}, rises[0]))  # type: ignore[arg-type]
+    watch = Watch(_Told(rises), Point(torch.zeros(1), {}, rises[0]), 100)  # type: ignore[arg-type]
     said = [
         watch(Iterate(steps, torch.tensor([float(steps)]), 0.0, 0.0))
         for steps in range(1, len(rises))
     ]
     first = next((place + 1 for place, each in enumerate(said) if each), None)
     assert first == ends
-    assert watch.rises == dict(enumerate(rises[1:], 1))
+    # the first two are followed by others that say nothing yet
+    assert watch.rises == dict(enumerate(rises[3:], 3))
+
+
+@pytest.mark.parametrize("most", range(1, 15))
+def test_iterates_are_judged_only_where_that_can_end_the_solve(most: int) -> None:
+    """Away from the dense network at once: no solve ends earlier than this one."""
+    matrix = torch.diag(torch.linspace(1, 1000, 60, dtype=torch.float64))
+    ends = {}
+    for judged in (True, False):
+        watch = Watch(_Worse(), Point(torch.zeros(60), {}, 1.0), most)  # type: ignore[arg-type]
+        found = solve(
+            lambda v: matrix @ v,
+            torch.ones(60, dtype=torch.float64),
+            torch.ones(60, dtype=torch.bool),
+            damping=0.0,
+            max_steps=most,
+            stop=watch if judged else None,
+        )
+        ends[judged] = found.steps
+        assert (not watch.rises) == (not judged or most <= 7)
+    assert (ends[True] < ends[False]) == (most > 7)
 
 
 def test_a_stopped_solve_says_so() -> None:

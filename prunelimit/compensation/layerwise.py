@@ -17,36 +17,39 @@ Alistarh 2022 (least squares for any mask).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from ..curvature.memory import available_bytes
 from ..devices import wide, wide_device
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
+from .passes import Pass, live_bytes
 from .student import fill
 
 __all__ = ["layerwise", "working_bytes"]
 
 RIDGE = 1e-3
 """Share of the mean squared input by which survivors are pulled to the weights that are there."""
-ROWS = 30_000
-"""Inputs of a layer, patches of a convolution, that its regression is read from, at least."""
-ROWS_PER_WEIGHT = 60
+ROWS = 20_000
+"""Inputs of a layer, patches of a convolution, that its regression is read from, at least, where
+its samples have so many."""
+ROWS_PER_WEIGHT = 40
 """The same per weight of an output."""
-LEAST_SAMPLES = 256
+LEAST_SAMPLES = 800
 """Samples that they come from, at least, where there are so many."""
+SAMPLES_PER_WEIGHT = 20
+"""The same per weight of an output, where a sample has one input of the layer: many places of one
+sample tell less than as many samples."""
 BATCH = 100
+MOST_KEPT = 64
+"""Batches whose passes wait for the next layer, at most: each is two threads."""
 WHOLE = 64
 """Outputs that are solved at once, at most."""
 ENTRIES = 2**24
 """Entries of their systems, at most."""
-
-
-class _Reached(Exception):
-    """The forward pass has come to the layer; what follows is not needed."""
 
 
 def layerwise(
@@ -76,36 +79,35 @@ def layerwise(
     masks = problem.layout.unflatten(mask)
     own = dict(student.named_parameters(remove_duplicate=False))
     known = {id(parameter): name for name, parameter in student.named_parameters()}
-    started = False
-    for place, (name, count) in enumerate(calls.items()):
-        layer = student.get_submodule(name)
-        key = known[id(layer.weight)]
-        if key not in masks:
-            continue
-        kept = masks[key]
-        started = started or not bool(kept.all())
-        if not started:
-            continue
-        bias = known.get(id(layer.bias)) if layer.bias is not None else None
-        free = bias is not None and bias in masks
-        gram = _fit(problem, student, name, count, kept, free, samples)
-        if on_gram is not None:
-            on_gram(key, gram)
-        progress("fitting layers", place + 1, len(calls))
+    weight_of = {name: known[id(student.get_submodule(name).weight)] for name in calls}
+    chosen = [name for name in calls if weight_of[name] in masks]
+    pruned = [not bool(masks[weight_of[name]].all()) for name in chosen]
+    chosen = chosen[pruned.index(True) :] if any(pruned) else []
+    with _Passes(dense, student, chosen, samples) as passes:
+        for place, name in enumerate(chosen):
+            layer = student.get_submodule(name)
+            bias = known.get(id(layer.bias)) if layer.bias is not None else None
+            free = bias is not None and bias in masks
+            kept = masks[weight_of[name]]
+            gram = _fit(student, name, calls[name], kept, free, passes)
+            if on_gram is not None:
+                on_gram(weight_of[name], gram)
+            progress("fitting layers", place + 1, len(chosen))
     found = {name: own[name].detach() for name in problem.layout.names}
     return problem.layout.flatten(found).masked_fill(~mask, 0)
 
 
-def working_bytes(problem: Problem, kept: float) -> int:
-    """Bytes of the largest systems, and of what solves them, where the fraction ``kept`` of every
-    row is left."""
+def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
+    """Bytes of the passes that wait, of the largest systems and of what solves them, at most, where
+    the fraction ``kept`` of every row is left and layers are read from ``samples``."""
     found = 0
     shapes = dict(zip(problem.layout.names, problem.layout.shapes, strict=True))
     for name in problem.prunable:
         longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
         together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
         found = max(found, 2 * torch.float64.itemsize * together * longest**2)
-    return found
+    batches, of_batch = _passes_kept(problem.model, samples)
+    return found + batches * of_batch
 
 
 def _order(model: nn.Module, samples: Split) -> dict[str, int]:
@@ -136,32 +138,83 @@ def _takes_part(module: nn.Module) -> bool:
     return type(module) in (nn.Conv1d, nn.Conv2d) and module.padding_mode == "zeros"
 
 
-def _calls(model: nn.Module, name: str, inputs: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
-    """Inputs and outputs of the layer's ``count`` calls; the pass ends at the last of them."""
-    found: list[tuple[Tensor, Tensor]] = []
+class _Passes:
+    """Passes of the dense network and of the ``student`` side by side, by batches of ``samples``.
 
-    def hook(_: nn.Module, given: tuple[Tensor, ...], outputs: Tensor) -> None:
-        found.append((given[0], outputs))
-        if len(found) == count:
-            raise _Reached
+    Those of as many batches as memory holds go on from layer to layer; the others are begun anew
+    for every layer, and so are those to a layer that is called several times, whose inputs all have
+    to be there before it is fitted. The numbers are the same.
+    """
 
-    handle = model.get_submodule(name).register_forward_hook(hook)
-    try:
-        with suppress(_Reached):
-            model(inputs)
-    finally:
-        handle.remove()
-    return found
+    def __init__(
+        self, dense: nn.Module, student: nn.Module, layers: list[str], samples: Split
+    ) -> None:
+        self._dense, self._student, self._layers = dense, student, layers
+        self.samples = samples
+        self._pieces = torch.arange(len(samples)).split(_batch(samples))
+        self._kept: list[tuple[Pass, Pass]] = []
+        self.begun = 0
+        """Samples whose passes are kept so far."""
+        self._room = _passes_kept(dense, samples)[0] if layers else 0
+
+    def __enter__(self) -> _Passes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._kept:
+            _close(each)
+
+    def to(self, name: str, calls: int) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
+        """Batch by batch, its samples, and for each of the layer's ``calls`` what the student gives
+        it and what the dense network makes there."""
+        for place, piece in enumerate(self._pieces):
+            kept = calls == 1 and place < self._room
+            both = self._kept[place] if kept and place < len(self._kept) else self._begun(piece)
+            if kept and place == len(self._kept):
+                self._kept.append(both)
+                self.begun += len(piece)
+            try:
+                yield len(piece), list(_stops(both, name, calls))
+            finally:
+                if not kept:
+                    _close(both)
+
+    def _begun(self, piece: Tensor) -> tuple[Pass, Pass]:
+        inputs, _ = next(iter(self.samples.batches(len(piece), order=piece)))
+        return (
+            Pass(self._dense, inputs, self._layers, after=True),
+            Pass(self._student, inputs, self._layers),
+        )
+
+
+def _stops(both: tuple[Pass, Pass], name: str, calls: int) -> Iterator[tuple[Tensor, Tensor]]:
+    dense, student = both
+    for _ in range(calls):
+        theirs, ours = dense.to(name), student.to(name)
+        if theirs is not None and ours is not None and theirs[1] is not None:
+            yield ours[0], theirs[1]
+
+
+def _close(both: tuple[Pass, Pass]) -> None:
+    for each in both:
+        each.close()
+
+
+def _batch(samples: Split) -> int:
+    return 1 if getattr(samples, "single", False) else min(BATCH, len(samples))
+
+
+def _passes_kept(model: nn.Module, samples: Split) -> tuple[int, int]:
+    """The number of batches whose passes are kept, at most, and the bytes of one."""
+    inputs, _ = next(iter(samples.batches(1, order=torch.arange(1))))
+    of_batch = 2 * live_bytes(model, inputs) * _batch(samples)
+    room = available_bytes(next(model.parameters()).device) // 4
+    most = min(MOST_KEPT, -(-len(samples) // _batch(samples)))
+    return min(most, room // max(1, of_batch)), of_batch
 
 
 def _fit(
-    problem: Problem,
-    student: nn.Module,
-    name: str,
-    calls: int,
-    kept: Tensor,
-    free: bool,
-    samples: Split,
+    student: nn.Module, name: str, calls: int, kept: Tensor, free: bool, passes: _Passes
 ) -> Tensor:
     """Set the survivors of one layer, and its bias where that is ``free``; the mean of x x^T."""
     layer = student.get_submodule(name)
@@ -174,15 +227,15 @@ def _fit(
     cross = torch.zeros(groups, size + 1, outputs, dtype=torch.float64, device=where)
     wanted = max(ROWS, ROWS_PER_WEIGHT * size)
     offset = layer.bias.detach() if layer.bias is not None and not free else None
-    rows = taken = 0
+    rows = taken = least = 0
     with torch.no_grad():
-        for inputs, _ in samples.batches(BATCH):
-            theirs = _calls(problem.model, name, inputs, calls)
-            ours = _calls(student, name, inputs, calls)
-            for (_, target), (given, _) in zip(theirs, ours, strict=True):
+        for count, pairs in passes.to(name, calls):
+            for given, target in pairs:
                 places = _places(layer, target)
+                least = max(LEAST_SAMPLES, min(wanted, SAMPLES_PER_WEIGHT * size) // places)
+                least = min(len(passes.samples), max(least, passes.begun))
                 # As many of each sample's as make up what is wanted, spread evenly.
-                share = wanted / min(len(samples), max(LEAST_SAMPLES, wanted // places)) / calls
+                share = wanted / least / calls
                 step = max(1, int(places / max(1.0, share)))
                 chosen = torch.arange(taken % step, places, step, device=kept.device)
                 patches = _patches(layer, given, chosen)
@@ -191,8 +244,8 @@ def _fit(
                 gram += wide(patches.transpose(1, 2) @ patches)
                 cross += wide(patches.transpose(1, 2) @ aims)
                 rows += patches.shape[1]
-            taken += len(inputs)
-            if rows >= wanted and taken >= LEAST_SAMPLES:
+            taken += count
+            if taken >= least:
                 break
         flat = layer.weight.detach().reshape(groups, outputs, size)
         masks = kept.reshape(groups, outputs, size)

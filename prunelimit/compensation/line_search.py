@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from .calibration import Calibration
-from .conjugate_gradients import Iterate, Solution
+from .conjugate_gradients import SPACING, Iterate, Solution
 from .student import Point, Student
 
 __all__ = ["Choice", "Watch", "choose", "trusted"]
@@ -26,6 +27,9 @@ IN_A_ROW = 2
 EARLY = 4
 """Steps that say nothing yet: on a few inputs held out the first of them go up and down."""
 
+FEWEST = math.ceil((EARLY + 1) * SPACING)
+"""Steps of a solve that is at its end before anything could end it."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -42,17 +46,21 @@ class Watch:
     """Ends a solve from ``cut`` by the divergence on the inputs held out: once iterates one after
     the other gain less per step than a tenth of what steps gained on average.
 
-    The solve's own inputs would let it go on: it then fits what is theirs alone. ``rises`` are the
-    divergences seen, by steps.
+    The solve's own inputs would let it go on: it then fits what is theirs alone. Of ``steps`` at
+    most, iterates are judged where that can end it. ``rises`` are the divergences seen, by steps.
     """
 
     student: Student
     cut: Point
+    steps: int
     rises: dict[int, float] = field(default_factory=dict)
     _below: int = 0
 
     def __call__(self, iterate: Iterate) -> bool:
         """Whether to end at ``iterate``."""
+        following = math.ceil(iterate.steps * SPACING)
+        if following <= EARLY or self.steps <= FEWEST or iterate.steps >= self.steps:
+            return False
         weights = torch.add(self.cut.weights, iterate.update)
         rise = self.student.rise(weights, self.cut.buffers)
         before = max(self.rises, default=0)
@@ -77,21 +85,24 @@ def choose(
     """
     anew = bool(cut.buffers)
 
+    best = cut
+    rises: list[float] = []
+
     def point(iterate: Iterate, length: float) -> Point:
         weights = torch.add(cut.weights, iterate.update, alpha=length)
         if anew:
             return student.anew(weights)
         if length == 1 and iterate.steps in known:
             return Point(weights, cut.buffers, known[iterate.steps])
-        return Point(weights, cut.buffers, student.rise(weights, cut.buffers))
+        above = max(best.rise, rises[-1]) if rises else math.inf
+        return Point(weights, cut.buffers, student.rise(weights, cut.buffers, above=above))
 
-    best = cut
     if not torch.equal(dense, cut.weights):
-        there = Point(dense, {}, student.rise(dense, {}))
+        there = Point(dense, {}, student.rise(dense, {}, above=cut.rise))
         best = there if there.rise < best.rise else best
     chosen, length, first = None, 0.0, 0
     for iterate in reversed(found.iterates):
-        rises: list[float] = []
+        rises = []
         for place in range(first, len(LENGTHS)):
             there = point(iterate, LENGTHS[place])
             if there.rise < best.rise:
@@ -105,10 +116,15 @@ def choose(
 
 
 def trusted(
-    student: Student, cut: Point, found: Solution, choice: Choice, fit: Calibration
+    student: Student,
+    cut: Point,
+    found: Solution,
+    choice: Choice,
+    fit: Calibration,
+    before: float,
 ) -> float:
     """Actual over predicted fall of what the solve made least, on its own inputs, for the iterate
-    that was chosen or else the last; zero where it rose."""
+    that was chosen or else the last; zero where it rose. It was ``before`` at the cut."""
     if not found.iterates:
         return 1.0
     iterate, length = choice.iterate, choice.length
@@ -118,5 +134,4 @@ def trusted(
     if not predicted > 0:
         return 1.0
     moved = torch.add(cut.weights, iterate.update, alpha=length)
-    before = student.misfit(cut.weights, cut.buffers, fit)
     return max(0.0, (before - student.misfit(moved, cut.buffers, fit)) / predicted)

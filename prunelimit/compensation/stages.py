@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ..curvature import CurvatureProduct
 from ..curvature.memory import available_bytes
-from ..devices import wide
+from ..curvature.products import WORTH_RECORDING
+from ..devices import bfloat16_tiles, wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.loss import Loss, is_cross_entropy
@@ -37,7 +38,7 @@ from ..pruning.selection import Selection
 from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
-from .layerwise import layerwise, working_bytes
+from .layerwise import LEAST_SAMPLES, layerwise, working_bytes
 from .line_search import Watch, choose, trusted
 from .preconditioner import RowBlocks, block_size
 from .state import FIRST_STEP, Stage, State
@@ -59,11 +60,16 @@ GROWTH = 1.4
 DAMPING_FACTOR = 4.0
 """Factors of step and damping."""
 
+WHOLE_WEIGHTS = 0.05
+"""Share of a stage that is no stage of its own: what is left when stages end at whole weights."""
+
 STEEPEST = 2.0
-"""With ``auto``, how many times the larger of epsilon and the divergence that is there already the
-cut of a stage may add to it. Conjugate gradients gave back a third to two thirds of what cuts added
-(ResNet-20 from 60 to 90%, LeNet-300-100 beyond 80%): such a stage ends at about twice what it began
-with. Below epsilon the model is taken to hold, as its damping has it."""
+"""With ``auto``, how many times the divergence that is there already the cut of a stage may add to
+it, once its layers are fitted."""
+
+SHALLOW = 0.25
+"""Share of epsilon that it may add in any case: there the model is taken to hold, as its damping
+has it."""
 
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
@@ -71,7 +77,7 @@ NEGLIGIBLE = 0.01
 FEW = 64
 """Inputs by whose graphs memory is planned."""
 
-SKETCHED = 500
+SKETCHED = 200
 """Inputs that give the diagonal of the preconditioner."""
 
 RECALIBRATE = 2_000
@@ -88,6 +94,17 @@ class Cost:
     products: int
     seconds: float
     bytes: int
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What a stage begins with: the weights that are ``kept``, its survivors ``unmoved`` and
+    ``fitted``. ``rows`` have read what the layers are given; None where nothing needs to move."""
+
+    kept: Tensor
+    unmoved: Point
+    fitted: Point
+    rows: RowBlocks | None
 
 
 class Compensator:
@@ -168,14 +185,15 @@ class Compensator:
         stages = self.number or max(1, math.ceil(log / FIRST_STEP) * 2)
         products = stages * self.cg_steps
         # A product takes about 4 forward passes, the gradient 3, the dense outputs and the trust
-        # 3, every candidate and every cut that is looked at 1.
-        passes = (4 * products + 6 * stages) * self.windows.size
-        passes += 10 * stages * (len(self.windows.held) + self.student.recalibrate)
+        # 2, every candidate and every cut that is looked at 1. Layers are fitted on some of the
+        # inputs; their regressions take about as long again as the passes of both networks.
+        passes = (4 * products + 5 * stages) * self.windows.size
+        passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
         vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        # Layers are fitted before the solve, and their systems are gone by then.
+        # Layers are fitted before the solve, and what that takes is gone by then.
         kept = math.exp(-log / stages)
-        bytes_taken += max(self._graphs(), working_bytes(self.problem, kept))
+        bytes_taken += max(self._graphs(), working_bytes(self.problem, kept, self.windows.at(0)))
         survivors = max(1, round(kept * self.prunable))
         longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
         piece = min(longest, block_size(survivors, self.problem.dtype.itemsize))
@@ -190,10 +208,11 @@ class Compensator:
         judged = few.fit_problem(self.problem, self.problem.model)
         product = CurvatureProduct(judged, few, "ggn", route="double-backward")
         room = available_bytes(self.problem.device) // 2
-        return (
-            min(room, product.kept_bytes * len(fit) // len(few) // self.group.size)
-            + product.batch_bytes
-        )
+        found = product.kept_bytes * len(fit) // len(few) // self.group.size
+        rounded = self.problem.dtype == torch.float32 and bfloat16_tiles(self.problem.device)
+        if rounded and found >= WORTH_RECORDING:
+            found //= 2
+        return min(room, found) + product.batch_bytes
 
     def warnings(self, state: State) -> tuple[str, ...]:
         """What is to be known of ``state``: one sentence each, empty where all is well."""
@@ -238,13 +257,13 @@ class Compensator:
         """Go on from ``state`` until ``removed`` weights are removed, exactly.
 
         With ``auto`` a stage is begun shorter while its cut is too steep. That is read before any
-        solve: the cut alone adds more than ``STEEPEST`` times the divergence so far, or epsilon if
-        that is larger. A stage is undone and begun again half as long in two cases: its model says
-        less than a quarter of the truth about its own inputs, or it ends above ``budget`` (nats of
-        divergence). A short one that still misses is taken as the best point found. One that still
-        exceeds the budget is undone for good, and the state before it is returned. No state is
-        worse than the survivors unmoved. With ``stages=1`` nothing is repeated. ``on_stage`` is
-        called with every state reached.
+        solve: the cut with its layers fitted adds more than ``STEEPEST`` times the divergence so
+        far, and more than ``SHALLOW`` times epsilon. A stage is undone and begun again half as long
+        in two cases: its model says less than a quarter of the truth about its own inputs, or it
+        ends above ``budget`` (nats of divergence). A short one that still misses is taken as the
+        best point found. One that still exceeds the budget is undone for good, and the state before
+        it is returned. No state is worse than the survivors unmoved. With ``stages=1`` nothing is
+        repeated. ``on_stage`` is called with every state reached.
 
         Raises:
             UsageError: fewer weights are removed than before, or more than can go.
@@ -260,19 +279,20 @@ class Compensator:
             state = dataclasses.replace(state, log_keep_ratio=step, goal=removed)
         while state.removed < removed:
             left = self._log_left(state, removed)
-            count = max(1, math.ceil(left / state.log_keep_ratio - 1e-9))
+            count = max(1, math.ceil(left / state.log_keep_ratio - WHOLE_WEIGHTS))
             target = removed
             if count > 1:
                 kept = (self.prunable - state.removed) * math.exp(-left / count)
                 target = min(removed, max(state.removed + 1, self.prunable - round(kept)))
-            kept_then, cut = self._cut(state, target)
+            cut = self._cut(state, target)
             long = self.number is None and left / count > 1.001 * LEAST_STEP
-            if long and cut.rise - state.rise > STEEPEST * max(self.epsilon, state.rise):
+            allowed = max(SHALLOW * self.epsilon, STEEPEST * state.rise)
+            if long and cut.fitted.rise - state.rise > allowed:
                 state = dataclasses.replace(
                     state, log_keep_ratio=max(LEAST_STEP, left / count / GROWTH)
                 )
                 continue
-            following = self._stage(state, kept_then, cut, left / count, budget)
+            following = self._stage(state, cut, left / count, budget)
             if following is None:
                 break
             if state.stages and following.removed > state.removed:
@@ -287,12 +307,14 @@ class Compensator:
     def _log_left(self, state: State, removed: int) -> float:
         return math.log((self.prunable - state.removed) / max(self.prunable - removed, 0.5))
 
-    def _cut(self, state: State, removed: int) -> tuple[Tensor, Point]:
-        """What is kept when ``removed`` weights are gone, and the survivors of ``state`` unmoved.
+    def _cut(self, state: State, removed: int) -> _Cut:
+        """``state`` with ``removed`` weights gone, and its layers fitted where it needs that.
 
         Forward passes only: whether a cut is too steep costs no solve."""
         kept = self._mask(state, removed)
-        return kept, self.student.point(state.weights.masked_fill(~kept, 0), state.buffers)
+        weights = state.weights.masked_fill(~kept, 0)
+        unmoved = Point(weights, state.buffers, self.student.rise(weights, state.buffers))
+        return self._fitted(state, kept, unmoved)
 
     def _no_worse(self, state: State) -> State:
         """``state``, or where the dense network cut to as many weights is nearer to it (a path that
@@ -300,11 +322,12 @@ class Compensator:
         dense = self.begin()
         kept = self._mask(dense, state.removed)
         weights = dense.weights.masked_fill(~kept, 0)
-        cut = Point(weights, {}, self.student.rise(weights, {}))
-        if state.rise <= cut.rise:
+        rise = self.student.rise(weights, {}, above=state.rise)
+        if state.rise <= rise:
             return state
+        begun = dataclasses.replace(dense, solves=state.solves)
         found = self._stage(
-            dataclasses.replace(dense, solves=state.solves), kept, cut, 0.0, math.inf
+            begun, self._fitted(begun, kept, Point(weights, {}, rise)), 0.0, math.inf
         )
         assert found is not None  # a step of no length is taken as it comes
         anew = dataclasses.replace(found.stages[-1], outcome="anew")
@@ -319,30 +342,30 @@ class Compensator:
 
     # -- one stage -------------------------------------------------------------------------
 
-    def _stage(
-        self, state: State, kept: Tensor, cut: Point, step: float, budget: float
-    ) -> State | None:
-        """The state with what ``kept`` leaves; the same one with a shorter step where that
+    def _stage(self, state: State, begun: _Cut, step: float, budget: float) -> State | None:
+        """The state with what the cut leaves; the same one with a shorter step where that
         cannot be trusted; None where the budget allows nothing."""
+        kept, unmoved, cut = begun.kept, begun.unmoved, begun.fitted
         removed = int((~kept).sum())
         repeats = self.number != 1 and step > LEAST_STEP
-        if self.number != 1 and cut.rise - state.rise <= NEGLIGIBLE * self.epsilon:
-            stage = Stage(removed, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
+        if begun.rows is None:
+            stage = Stage(removed, cut.rise, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
         radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
         damping = natural_damping(self.epsilon, radius) * state.damping_scale
-        fit, rows = self.windows.at(state.solves), RowBlocks(self.problem, kept)
-        unmoved, cut = cut, self._fitted(cut, kept, fit, rows)
-        watch = Watch(self.student, cut)
-        found = self._solve(cut, kept, damping, fit, rows, watch)
+        fit = self.windows.at(state.solves)
+        watch = Watch(self.student, cut, self.cg_steps)
+        found, misfit = self._solve(cut, kept, damping, fit, begun.rows, watch)
         state = dataclasses.replace(state, solves=state.solves + 1)
         dense = self._dense.masked_fill(~kept, 0)
         choice = choose(self.student, cut, dense, found, watch.rises)
-        best, trust = choice.point, trusted(self.student, cut, found, choice, fit)
+        best = choice.point
+        trust = trusted(self.student, cut, found, choice, fit, misfit)
         stage = Stage(
             removed=removed,
             cut=unmoved.rise,
+            fitted=cut.rise,
             rise=best.rise,
             trust=trust,
             damping=damping,
@@ -392,15 +415,25 @@ class Compensator:
             state.weights, state.kept, removed, lambda: self.problem_at(state)
         )
 
-    def _fitted(self, cut: Point, kept: Tensor, fit: Calibration, rows: RowBlocks) -> Point:
+    def _fitted(self, state: State, kept: Tensor, unmoved: Point) -> _Cut:
         """The cut with its layers fitted one by one, where that is nearer: a start for the solve
-        at the price of a few forward passes. ``rows`` read what the layers are given.
+        at the price of a few forward passes.
 
-        The statistics of batch normalisation are the dense network's: so are the targets."""
-        weights = layerwise(self.problem, cut.weights, kept, fit, on_gram=rows.read)
+        The statistics of batch normalisation are the dense network's: so are the targets. They are
+        taken anew where fitting gives back less than half of what the cut added, and that is
+        nearer still."""
+        added = unmoved.rise - state.rise
+        if self.number != 1 and added <= NEGLIGIBLE * self.epsilon:
+            return _Cut(kept, unmoved, unmoved, None)
+        rows = RowBlocks(self.problem, kept)
+        fit = self.windows.at(state.solves)
+        weights = layerwise(self.problem, unmoved.weights, kept, fit, on_gram=rows.read)
         weights = self.group.of_first(weights)
         found = Point(weights, {}, self.student.rise(weights, {}))
-        return found if found.rise < cut.rise else cut
+        if self.student.recalibrate and not found.rise - state.rise < 0.5 * added:
+            anew = self.student.anew(unmoved.weights)
+            found = anew if anew.rise < found.rise else found
+        return _Cut(kept, unmoved, found if found.rise < unmoved.rise else unmoved, rows)
 
     def _solve(
         self,
@@ -410,9 +443,10 @@ class Compensator:
         fit: Calibration,
         rows: RowBlocks,
         watch: Watch,
-    ) -> Solution:
-        """The survivors' step by the model at the cut: where outputs are linear in the weights,
-        the gradient there is G d + g, and it is the step from before the cut."""
+    ) -> tuple[Solution, float]:
+        """The survivors' step by the model at the cut, and the misfit there. Where outputs are
+        linear in the weights, the gradient there is G d + g, and it is the step from before the
+        cut."""
         product = self.student.product(cut.weights, cut.buffers, fit)
 
         diagonal = self.student.diagonal(cut.weights, cut.buffers, fit, SKETCHED)
@@ -434,7 +468,7 @@ class Compensator:
         self.products += product.products
         if found.steps < self.cg_steps:
             self.progress("solving", self.cg_steps, self.cg_steps)
-        return found
+        return found, product.value
 
 
 def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) -> float:

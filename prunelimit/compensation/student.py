@@ -61,15 +61,6 @@ class Student:
         """Give the copy ``weights`` (D,), and ``buffers`` or else the dense network's own."""
         fill(self._model, self.dense, weights, buffers)
 
-    def point(self, weights: Tensor, buffers: dict[str, Tensor]) -> Point:
-        """``weights`` with ``buffers``, or with statistics taken anew where those are nearer."""
-        there = self.rise(weights, buffers)
-        if self.recalibrate:
-            anew = self.anew(weights)
-            if anew.rise < there:
-                return anew
-        return Point(weights, buffers, there)
-
     def anew(self, weights: Tensor) -> Point:
         """``weights`` with statistics taken anew."""
         self.fill(weights, {})
@@ -82,10 +73,18 @@ class Student:
         return Point(weights, buffers, self.rise(weights, buffers))
 
     def rise(
-        self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration | None = None
+        self,
+        weights: Tensor,
+        buffers: dict[str, Tensor],
+        split: Calibration | None = None,
+        *,
+        above: float = math.inf,
     ) -> float:
-        """Mean divergence from the dense network, nats; infinite where outputs are not finite."""
-        return self._mean(weights, buffers, self._held if split is None else split, self.problem)
+        """Mean divergence from the dense network, nats; infinite where outputs are not finite, and
+        where it is larger than ``above``: no divergence is below zero, so that some of the inputs
+        may tell."""
+        split = self._held if split is None else split
+        return self._mean(weights, buffers, split, self.problem, above)
 
     def misfit(self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration) -> float:
         """Mean squared distance of the outputs on ``split``, as solves have it."""
@@ -94,11 +93,18 @@ class Student:
     def product(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration
     ) -> CurvatureProduct | SummedProduct:
-        """GGN and gradient of the :meth:`misfit` at ``weights``."""
+        """GGN and gradient of the :meth:`misfit` at ``weights``.
+
+        Products may be rounded: a few steps that are judged by the true divergence lose nothing by
+        it. The gradient is not."""
         self.fill(weights, buffers)
         own = split.own(self._group)
         product = CurvatureProduct(
-            own.fit_problem(self.dense, self._model), own, "ggn", count=len(split)
+            own.fit_problem(self.dense, self._model),
+            own,
+            "ggn",
+            count=len(split),
+            precision="auto",
         )
         if self._group.size == 1:
             return product
@@ -135,7 +141,12 @@ class Student:
         return total / len(few)
 
     def _mean(
-        self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration, problem: Problem
+        self,
+        weights: Tensor,
+        buffers: dict[str, Tensor],
+        split: Calibration,
+        problem: Problem,
+        above: float = math.inf,
     ) -> float:
         self.fill(weights, buffers)
         loss: SampleLoss = problem.loss
@@ -143,8 +154,10 @@ class Student:
         with torch.no_grad():
             for inputs, dense in split.own(self._group).batches(problem.batch_size):
                 total += loss(wide(self._model(inputs)), wide(dense)).sum()
-        found = float(self._group.all_reduce(total.reshape(1)))
-        return found / len(split) if math.isfinite(found) else math.inf
+                if self._group.size == 1 and float(total) > above * len(split):
+                    return math.inf
+        found = float(self._group.all_reduce(total.reshape(1))) / len(split)
+        return found if math.isfinite(found) and found <= above else math.inf
 
 
 def fill(model: nn.Module, problem: Problem, weights: Tensor, buffers: dict[str, Tensor]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from ..devices import wide_device
 from ..distributed import ShardSpec
 from .products import CurvatureProduct
 
@@ -70,6 +72,13 @@ class SummedProduct:
     def gradient(self) -> Tensor:
         """The gradient (D,) over all processes' samples."""
         return self._sum(self._own.gradient())
+
+    @property
+    def value(self) -> float:
+        """The mean loss over all processes' samples, once the gradient was asked for."""
+        where = wide_device(self._own.problem.device)
+        own = torch.tensor([self._own.value], dtype=torch.float64, device=where)
+        return float(self._parts.group.all_reduce(own))
 
     def _sum(self, share: Tensor) -> Tensor:
         return self._parts.all_gather(self._parts.reduce_scatter(share))

@@ -6,6 +6,7 @@ batches.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..devices import bfloat16_tiles
 from ..errors import InputError, NumericalError, UsageError
 from ..inputs.problem import Problem, Split
 from ..inputs.resolve import reason
@@ -79,9 +81,11 @@ class CurvatureProduct:
     the rest; either way the numbers are the same. On a CPU, batches are no larger than caches
     like, and convolutions run with channels last where that pays, by a rule of sizes and types
     alone.
-    ``precision`` is "full" or "bfloat16": the latter rounds the parameters and all that the network
-    computes, while outputs, loss, vectors and sums stay in float32; ``rounding_error`` is what that
-    changes: |difference| / |product| for one random vector on the first batch (None: in full).
+    ``precision`` is "full", "bfloat16" or "auto", which is bfloat16 on a CPU with tiles of it, for
+    float32 and work that is recorded, where the network runs in it. That rounds the parameters and
+    all that the network computes, while outputs, loss, vectors and sums stay in float32;
+    ``rounding_error`` is what it changes: |difference| / |product| for one random vector on the
+    first batch (None: in full, or by "auto").
     ``products`` counts the vectors; ``kept_bytes`` is what is kept and ``batch_bytes`` what a batch
     takes at most. Where ``split`` is a part of ``count`` samples, products and
     gradient are that part's share of theirs.
@@ -109,9 +113,9 @@ class CurvatureProduct:
             raise UsageError(
                 f"There is no route {route!r}; choose auto, recorded or double-backward."
             )
-        if precision not in PRECISIONS:
-            raise UsageError(f"There is no precision {precision!r}; choose full or bfloat16.")
-        dtype = PRECISIONS[precision]
+        if precision not in (*PRECISIONS, "auto"):
+            raise UsageError(f"There is no precision {precision!r}; choose full, bfloat16 or auto.")
+        dtype = PRECISIONS.get(precision)
         if dtype is not None and problem.dtype != torch.float32:
             raise UsageError("`precision` bfloat16 rounds products of float32; give that `dtype`.")
         self.problem = problem
@@ -120,6 +124,8 @@ class CurvatureProduct:
         self.rounding_error: float | None = None
         self.products = 0
         self.seconds = 0.0
+        self.value = math.nan
+        """The mean loss, once the gradient was asked for: of a part, its share."""
         self._function = NetworkFunction.of(problem, split, count)
         self._budget = (
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
@@ -132,25 +138,33 @@ class CurvatureProduct:
         self._batch_size = problem.batch_size
         if problem.device.type == "cpu":
             most = max(MINIMUM_BATCH, int(BATCH_BYTES / per_sample))
-            self._batch_size = min(self._batch_size, most)
+            self._batch_size = _even(len(split), min(self._batch_size, most))
         self._batches = -(-len(split) // self._batch_size)
         self._exact = self._laid_out(self._function, per_sample)
         self._function = self._exact
-        if dtype is not None:
-            few, _ = self._few()
-            self._function = self._function.rounded(dtype, self._parameters(), few)
-        self._route = DoubleBackward(self._function, self._parameters(), operator)
-        self.kept_bytes = self.batch_bytes = 0
-        self._kept: list[Any] = []
         # Every shape of a batch is recorded anew.
         alike = not getattr(split, "ragged", False)
         worth = alike and per_sample * len(split) >= WORTH_RECORDING
+        tiles = problem.dtype == torch.float32 and bfloat16_tiles(problem.device)
+        if dtype is not None or (precision == "auto" and worth and tiles):
+            few, _ = self._few()
+            try:
+                self._function = self._exact.rounded(torch.bfloat16, self._parameters(), few)
+            except UsageError:
+                if dtype is not None:
+                    raise
+        self._route = DoubleBackward(self._function, self._parameters(), operator)
+        self.kept_bytes = self.batch_bytes = 0
+        self._kept: list[Any] = []
         if route == "recorded" or (route == "auto" and worth):
             try:
                 self._record()
             except Unrecordable:
                 if route == "recorded":
                     raise
+                if precision == "auto":
+                    self._function = self._exact
+                    self._route = DoubleBackward(self._exact, self._parameters(), operator)
         if not self._kept:
             self._kept = self._keep(self._route)
         if dtype is not None:
@@ -195,17 +209,20 @@ class CurvatureProduct:
         return total.view_as(vectors)
 
     def gradient(self) -> Tensor:
-        """Gradient of the mean loss, shape (D,), in full precision.
+        """Gradient of the mean loss, shape (D,), in full precision; the loss is then :attr:`value`.
 
         Raises:
             NumericalError: it is not finite.
         """
+        value = 0.0
         total = torch.zeros(self.dimension, dtype=self.problem.dtype, device=self.problem.device)
         for inputs, targets in self.split.batches(self._batch_size):
             leaves = [p.detach().requires_grad_() for p in self._parameters()]
             share = self._exact.share(self._exact.outputs(leaves, inputs), targets)
             pieces = torch.autograd.grad(share, leaves, materialize_grads=True)
             total += torch.cat([piece.reshape(-1) for piece in pieces])
+            value += float(share.detach())
+        self.value = value
         if not bool(torch.isfinite(total).all()):
             raise NumericalError(
                 "The gradient of the loss is not finite; check the weights, or use `dtype` float64."
@@ -337,3 +354,10 @@ class CurvatureProduct:
         for place, batch in enumerate(self.split.batches(self._batch_size)):
             if place >= len(self._kept):
                 yield self._route.prepare(*batch), False
+
+
+def _even(count: int, most: int) -> int:
+    """The largest batch of no more than ``most`` samples, and no less than half of that, which
+    leaves no smaller one at the end; ``most`` where there is none. Each shape is recorded apart."""
+    sizes = (size for size in range(most, most // 2, -1) if count % size == 0)
+    return next(sizes, most)
