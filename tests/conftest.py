@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Started
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Small tensors gain nothing from threads, and on a busy machine lose most of the time.
@@ -56,30 +57,19 @@ def unattended(processes: int, *arguments: object, **env: str) -> list[Outcome]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    running = [
-        subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            env={
-                **os.environ,
-                **meeting,
-                "OMP_NUM_THREADS": "1",
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(processes),
-                **env,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    try:
-        said = [process.communicate(timeout=600) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [Outcome(process.wait(), *each) for process, each in zip(running, said, strict=True)]
+    running = []
+    for rank in range(processes):
+        ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+        running.append(Started(arguments, **{**meeting, **ranks, **env}))
+    return [Outcome(*each.finish()) for each in running]
+
+
+def together(processes: int, *arguments: object, **env: str) -> Outcome:
+    """:func:`unattended`, of which all that is said is one, and the first failure."""
+    found = unattended(processes, *arguments, **env)
+    code = next((each.code for each in found if each.code), 0)
+    streams = ("".join(getattr(each, name) for each in found) for name in ("stdout", "stderr"))
+    return Outcome(code, *streams)
 
 
 @pytest.fixture

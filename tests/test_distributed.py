@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import death, torchrun
+from conftest import death, together, torchrun
 
 from prunelimit.distributed import ALONE, Group, join
 from prunelimit.errors import UsageError
@@ -98,8 +98,8 @@ def make():
 def test_shared_vectors_are_the_vectors(processes: int, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    outcome = torchrun(processes, script, STATE=str(tmp_path / "state"))
-    assert outcome.returncode == 0, outcome.stderr
+    outcome = together(processes, script, STATE=str(tmp_path / "state"))
+    assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.count("fine") == processes
     assert "all_gather" not in outcome.stderr  # as torch 2.14 says of its former name
 
@@ -131,14 +131,14 @@ def test_torchrun_predicts_what_one_process_does_and_a_death_is_survived(
 
     assert main([*predict(mortal), "-o", str(tmp_path / "one.json"), "-q"]) == 0
     one = json.loads((tmp_path / "one.json").read_text())
-    together = ["-m", "prunelimit", *predict(mortal), "-o", tmp_path / "two.json"]
+    shared = ["-m", "prunelimit", *predict(mortal), "-o", tmp_path / "two.json"]
     # A rank that is never heard of again, well into the products.
-    survivor, died = death(*together, DIE_AT="100")
+    survivor, died = death(*shared, DIE_AT="100")
     assert (survivor.code, died.code) == (3, 7)
     assert "Another process of the run died" in survivor.stderr
     assert not (tmp_path / "two.json").exists()
     assert (tmp_path / "two.json.resume").is_dir()
-    again = torchrun(2, *together, "--resume", "--json")
+    again = torchrun(2, *shared, "--resume", "--json")
     assert again.returncode == 0, again.stderr
     two = json.loads(again.stdout)  # one document, by the first process
     assert two == json.loads((tmp_path / "two.json").read_text())
@@ -146,8 +146,8 @@ def test_torchrun_predicts_what_one_process_does_and_a_death_is_survived(
     assert two["limit"]["sparsity"] == pytest.approx(one["limit"]["sparsity"], abs=2e-3)
     assert two["curvature"]["trace"] == pytest.approx(one["curvature"]["trace"], rel=1e-9)
     assert not (tmp_path / "two.json.resume").exists()
-    refused = torchrun(2, *together, "--force", "--backend", "pyhessian")
-    assert refused.returncode != 0 and "one process" in refused.stderr
+    refused = together(2, *shared, "--force", "--backend", "pyhessian")
+    assert refused.code != 0 and "one process" in refused.stderr
 
 
 def test_alone_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,12 +210,12 @@ print("fine")
 def test_stages_share_their_inputs(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(STAGES)
-    outcome = torchrun(2, script)
-    assert outcome.returncode == 0, outcome.stderr
+    outcome = together(2, script)
+    assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.count("fine") == 2
 
 
-def test_torchrun_prunes_as_one_process_does(mortal: Path, tmp_path: Path) -> None:
+def test_processes_prune_as_one_does(mortal: Path, tmp_path: Path) -> None:
     from prunelimit.cli.main import main
 
     spec = f"{mortal.with_name('network.py')}:make"
@@ -224,14 +224,14 @@ def test_torchrun_prunes_as_one_process_does(mortal: Path, tmp_path: Path) -> No
         "--stages", "2", "--cg-steps", "4", "--calibration", "300", "--dtype", "float64",
     ]  # fmt: skip
     assert main([*command, "-q", "-o", str(tmp_path / "one.pt")]) == 0
-    together = torchrun(2, "-m", "prunelimit", *command, "--json", "-o", tmp_path / "two.pt")
-    assert together.returncode == 0, together.stderr
-    found = json.loads(together.stdout)  # one document, by the first process
+    shared = together(2, "-m", "prunelimit", *command, "--json", "-o", tmp_path / "two.pt")
+    assert shared.code == 0, shared.stderr
+    found = json.loads(shared.stdout)  # one document, by the first process
     assert found["method"] == "magnitude+staged"
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
     for name, each in one.items():
         torch.testing.assert_close(two[name], each, rtol=1e-4, atol=1e-6)
         assert torch.equal(two[name] == 0, each == 0)
     assert not (tmp_path / "two.pt.resume").exists()
-    refused = torchrun(2, "-m", "prunelimit", *command, "--force", "--shard", "parameters")
-    assert refused.returncode != 0 and "shares samples" in refused.stderr
+    refused = together(2, "-m", "prunelimit", *command, "--force", "--shard", "parameters")
+    assert refused.code != 0 and "shares samples" in refused.stderr

@@ -72,6 +72,8 @@ def test_every_import_is_required(setup: configparser.ConfigParser) -> None:
             used |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             used.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "find_spec":
+            used |= {each.value for each in node.args if isinstance(each, ast.Constant)}
     third_party = used - set(sys.stdlib_module_names) - {"prunelimit"}
     assert third_party == {IMPORT_NAMES.get(name, name) for name in required}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import death, torchrun
+from conftest import death, together
 from torch import nn
 
 from prunelimit.commands.predict import predict
@@ -190,8 +190,8 @@ print("fine", group.rank)
 def test_products_are_those_of_one_process(processes: int, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    outcome = torchrun(processes, script, PYTHONPATH=str(Path(__file__).parent))
-    assert outcome.returncode == 0, outcome.stderr
+    outcome = together(processes, script, PYTHONPATH=str(Path(__file__).parent))
+    assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.count("fine") == processes
 
 
@@ -242,13 +242,13 @@ def test_the_limit_is_that_of_one_process_and_a_death_is_survived(
     # One process has all parameters, whatever it is told.
     assert main([*command, "-o", str(tmp_path / "one.json"), "-q"]) == 0
     one = json.loads((tmp_path / "one.json").read_text())
-    together = ["-m", "prunelimit", *command, "-o", tmp_path / "two.json"]
-    survivor, died = death(*together, DIE_AT="15")
+    shared = ["-m", "prunelimit", *command, "-o", tmp_path / "two.json"]
+    survivor, died = death(*shared, DIE_AT="15")
     assert (survivor.code, died.code) == (3, 7)
     assert "Another process of the run died" in survivor.stderr
     assert (tmp_path / "two.json.resume").is_dir()
-    again = torchrun(2, *together, "--resume", "-q")
-    assert again.returncode == 0, again.stderr
+    again = together(2, *shared, "--resume", "-q")
+    assert again.code == 0, again.stderr
     two = json.loads((tmp_path / "two.json").read_text())
     assert two["limit"]["sparsity"] == one["limit"]["sparsity"]
     assert two["limit"]["interval"] == pytest.approx(one["limit"]["interval"], abs=2e-3)

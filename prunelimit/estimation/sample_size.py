@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from .. import plugins
 from ..config import CurvatureConfig, LimitConfig
@@ -365,7 +365,7 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
         removed = np.array([found[key].removed for found in read])
         # The n samples are the quarters together: as scattered as the mean of so many.
         deviation = float(removed.std(ddof=1)) / math.sqrt(PARTS)
-        random = float(student.ppf(level, len(read) - 1)) * deviation * math.sqrt(rest)
+        random = float(stdtrit(len(read) - 1, level)) * deviation * math.sqrt(rest)
         systematic = float(removed.mean() - each.removed) * rest
         drift[key] = math.ceil(math.hypot(random, systematic))
     headlines = [found[estimate.key].removed for found in read]

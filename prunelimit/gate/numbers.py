@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 from ..errors import InputError
 from ..results.types import MeasurePoint
@@ -46,8 +47,10 @@ def accuracy_interval(
     (0.9665, 0.9732)
     """
     right = min(max(round(accuracy * samples), 0), samples)
-    found = binomtest(right, samples).proportion_ci(confidence, method="wilson")
-    return min(float(found.low), accuracy), max(float(found.high), accuracy)
+    z = float(ndtri(0.5 + confidence / 2))
+    middle = (right + z**2 / 2) / (samples + z**2)
+    half = z * math.sqrt(right * (samples - right) / samples + z**2 / 4) / (samples + z**2)
+    return max(0.0, min(middle - half, accuracy)), min(1.0, max(middle + half, accuracy))
 
 
 def percent(fraction: float) -> str:

@@ -4,6 +4,7 @@ folded into the weights that they compute with."""
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,14 +27,16 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
     Modules inside that are compiled are replaced in place by those they were compiled from.
     """
-    from torch._dynamo.eval_frame import OptimizedModule
     from torch.optim.swa_utils import AveragedModel
 
+    # No module is compiled where the compiler is not loaded, which would take seconds.
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    compiled = () if compiler is None else (compiler.OptimizedModule,)
     while True:
         inner = network
         if isinstance(network, (*WRAPPERS, AveragedModel)):
             inner = network.module
-        elif isinstance(network, OptimizedModule):
+        elif isinstance(network, compiled):
             inner = network._orig_mod
         if inner is network:
             break
@@ -41,7 +44,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
     for module in list(network.modules()):
         module._compiled_call_impl = None  # of module.compile()
         for name, child in list(module.named_children()):
-            if isinstance(child, OptimizedModule):
+            if isinstance(child, compiled):
                 setattr(module, name, unwrapped(child))
     return network
 

@@ -60,16 +60,22 @@ class Spectrum:
         from 2 (||A||_F^2 - sum_i A_ii^2) / D^2 and Jensen's inequality on the diagonal, and needs
         no second probe. With several probes the larger of this and the empirical one is taken.
         """
+        return float(self.probe_deviations(function))
+
+    def probe_deviations(self, function: Function) -> np.ndarray:
+        """:meth:`probe_deviation` of every row of what ``function`` gives, (R, n) for n
+        eigenvalues, all at once."""
         rule = self.quadrature
         values = function(rule.ritz_values)
-        mean = float(values @ rule.weights)
-        square = float((values - mean) ** 2 @ rule.weights)
+        mean = np.asarray(values @ rule.weights)
+        square = (values - mean[..., None]) ** 2 @ rule.weights
         deviation = np.sqrt(2 * square / (self.dimension * len(self.runs)))
         if len(self.runs) > 2:
             rules = [run.bracket.gauss for run in self.runs]
-            each = [float(function(rule.ritz_values) @ rule.weights) for rule in rules]
-            deviation = max(deviation, np.std(each, ddof=1) / np.sqrt(len(each)))
-        return float(deviation)
+            each = [function(rule.ritz_values) @ rule.weights for rule in rules]
+            seen = np.std(each, axis=0, ddof=1) / np.sqrt(len(each))
+            deviation = np.maximum(deviation, seen)
+        return np.asarray(deviation)
 
     @property
     def extremes(self) -> tuple[float, float]:

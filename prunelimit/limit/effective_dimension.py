@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..lanczos import Quadrature
 from ..lanczos.slq import Spectrum
@@ -22,8 +23,13 @@ SPACING = 0.25
 """Of the grid in log ridge that roots are bracketed on."""
 
 
-def kept(values: np.ndarray, ridge: float) -> np.ndarray:
-    """lambda / (lambda + ridge) of eigenvalues that are not negative, and its limits."""
+def kept(values: np.ndarray, ridge: float | np.ndarray) -> np.ndarray:
+    """lambda / (lambda + ridge) of eigenvalues that are not negative, and its limits.
+
+    A column (R, 1) of ridges, all above 0, gives a row for each.
+    """
+    if isinstance(ridge, np.ndarray):
+        return np.asarray(values / (values + ridge))
     if math.isinf(ridge):
         return np.zeros_like(values)
     if ridge <= 0:
@@ -47,10 +53,12 @@ class EffectiveDimension:
         self.spectrum = spectrum
         self.read = read
         self.dimension = spectrum.dimension
-        self._z = float(norm.ppf(0.5 + confidence / 2))
+        self._z = float(ndtri(0.5 + confidence / 2))
         self._gauss = self._rule(spectrum.bracket.gauss)
         self._radau = self._rule(spectrum.bracket.radau)
         self._tables: dict[tuple[int, tuple[str, ...]], np.ndarray] = {}
+        self._rows: dict[str, np.ndarray] = {}
+        self._ridges: dict[tuple[float, int, tuple[str, ...]], float] = {}
         self._grid = self._log_ridges()
 
     def _rule(self, rule: Quadrature) -> Quadrature:
@@ -72,28 +80,24 @@ class EffectiveDimension:
 
     def fraction(self, ridge: float) -> float:
         """Mean of lambda / (lambda + ridge), in [0, 1]."""
-        return (_mean_kept(self._gauss, ridge) + _mean_kept(self._radau, ridge)) / 2
+        return float(self._ends(ridge, 0, ()))
 
     def error(self, ridge: float, sources: tuple[str, ...] = SOURCES) -> float:
         """Half-width of the interval of :meth:`fraction`."""
-        total = 0.0
-        if "probe" in sources:
-            total += self._z * self.spectrum.probe_deviation(
-                lambda values: kept(self.read(values), ridge)
-            )
-        if "depth" in sources:
-            total += abs(_mean_kept(self._gauss, ridge) - _mean_kept(self._radau, ridge)) / 2
-        return total
+        return float(self._error(ridge, sources))
 
     def bound(self, ridge: float, side: int = 0, sources: tuple[str, ...] = SOURCES) -> float:
         """d_eff at ``ridge``, or an end of its interval."""
-        fraction = self.fraction(ridge)
-        if side:
-            fraction += side * self.error(ridge, sources)
-        return self.dimension * min(1.0, max(0.0, fraction))
+        return self.dimension * min(1.0, max(0.0, float(self._ends(ridge, side, sources))))
 
     def ridge(self, survivors: float, side: int = 0, sources: tuple[str, ...] = SOURCES) -> float:
         """k with d_eff(k) = ``survivors``; 0 when even k -> 0 gives fewer, inf for none."""
+        key = survivors, side, sources if side else ()
+        if key not in self._ridges:
+            self._ridges[key] = self._ridge(*key)
+        return self._ridges[key]
+
+    def _ridge(self, survivors: float, side: int, sources: tuple[str, ...]) -> float:
         if survivors <= 0:
             return math.inf
         table = self._table(side, sources)
@@ -112,10 +116,35 @@ class EffectiveDimension:
     def _table(self, side: int, sources: tuple[str, ...]) -> np.ndarray:
         key = (side, sources if side else ())
         if key not in self._tables:
-            bounds = [self.bound(math.exp(log), side, sources) for log in self._grid]
-            self._tables[key] = np.array(bounds)
+            fractions = self._on_grid("")
+            for source in key[1]:
+                fractions = fractions + side * self._on_grid(source)
+            self._tables[key] = self.dimension * np.clip(fractions, 0, 1)
         return self._tables[key]
 
+    def _on_grid(self, source: str) -> np.ndarray:
+        """At every ridge of the grid the error by ``source``, or the fraction itself for none."""
+        if source not in self._rows:
+            ridges = np.exp(np.maximum(self._grid, -700.0))[:, None]
+            found = self._error(ridges, (source,)) if source else self._ends(ridges, 0, ())
+            self._rows[source] = np.asarray(found)
+        return self._rows[source]
 
-def _mean_kept(rule: Quadrature, ridge: float) -> float:
-    return float(kept(rule.ritz_values, ridge) @ rule.weights)
+    def _ends(self, ridge: float | np.ndarray, side: int, sources: tuple[str, ...]) -> Any:
+        """:meth:`fraction` or an end of its interval, at a ridge or at each of a column."""
+        fraction = (_mean_kept(self._gauss, ridge) + _mean_kept(self._radau, ridge)) / 2
+        return fraction + side * self._error(ridge, sources) if side else fraction
+
+    def _error(self, ridge: float | np.ndarray, sources: tuple[str, ...]) -> Any:
+        total: Any = 0.0
+        if "probe" in sources:
+            total += self._z * self.spectrum.probe_deviations(
+                lambda values: kept(self.read(values), ridge)
+            )
+        if "depth" in sources:
+            total += abs(_mean_kept(self._gauss, ridge) - _mean_kept(self._radau, ridge)) / 2
+        return total
+
+
+def _mean_kept(rule: Quadrature, ridge: float | np.ndarray) -> Any:
+    return kept(rule.ritz_values, ridge) @ rule.weights

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 
 from .effective_dimension import SOURCES, kept
 
@@ -24,6 +25,9 @@ __all__ = [
     "solve_ridge",
     "transition",
 ]
+
+SMALLEST = 1e-300
+"""In nats: below it no loss rise is told from none."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +137,17 @@ def solve_ridge(rise: Callable[[float], float], epsilon: float, most: float) -> 
     """The ridge at which the increasing ``rise`` reaches epsilon; inf when it never does."""
     if most <= epsilon:
         return math.inf
+    target = math.log(max(epsilon, SMALLEST))
+
+    def excess(log_ridge: float) -> float:
+        return math.log(max(rise(math.exp(log_ridge)), SMALLEST)) - target
+
     low, high = -700.0, 700.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rise(math.exp(middle)) <= epsilon else (low, middle)
-    return math.exp((low + high) / 2)
+    if excess(low) > 0:
+        return math.exp(low)
+    if excess(high) <= 0:
+        return math.exp(high)
+    return math.exp(float(brentq(excess, low, high, xtol=1e-12)))
 
 
 def almt_band(dimension: int, confidence: float) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..lanczos import Quadrature
 from ..lanczos.quadrature import AVERAGED
@@ -169,4 +169,4 @@ def _log_power(values: np.ndarray) -> np.ndarray:
 
 
 def _z(confidence: float) -> float:
-    return float(norm.ppf(0.5 + confidence / 2))
+    return float(ndtri(0.5 + confidence / 2))
