@@ -61,7 +61,8 @@ DAMPING_FACTOR = 4.0
 """Factors of step and damping."""
 
 WHOLE_WEIGHTS = 0.05
-"""Share of a stage that is no stage of its own: what is left when stages end at whole weights."""
+"""Share of a stage that is no stage of its own where their number was given: what is left when
+stages end at whole weights."""
 
 STEEPEST = 2.0
 """With ``auto``, how many times the divergence that is there already the cut of a stage may add to
@@ -279,7 +280,8 @@ class Compensator:
             state = dataclasses.replace(state, log_keep_ratio=step, goal=removed)
         while state.removed < removed:
             left = self._log_left(state, removed)
-            count = max(1, math.ceil(left / state.log_keep_ratio - WHOLE_WEIGHTS))
+            over = 1e-9 if self.number is None else WHOLE_WEIGHTS
+            count = max(1, math.ceil(left / state.log_keep_ratio - over))
             target = removed
             if count > 1:
                 kept = (self.prunable - state.removed) * math.exp(-left / count)
@@ -347,7 +349,7 @@ class Compensator:
         cannot be trusted; None where the budget allows nothing."""
         kept, unmoved, cut = begun.kept, begun.unmoved, begun.fitted
         removed = int((~kept).sum())
-        repeats = self.number != 1 and step > LEAST_STEP
+        repeats = self.number != 1 and step > (1 + WHOLE_WEIGHTS) * LEAST_STEP
         if begun.rows is None:
             stage = Stage(removed, cut.rise, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
