@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelimit.compensation import layerwise as layers
+from prunelimit.compensation import passes
 from prunelimit.compensation.layerwise import RIDGE, _patches, layerwise
 from prunelimit.compensation.passes import live_bytes
 from prunelimit.inputs.load import problem_from_module
@@ -279,10 +280,17 @@ def test_what_a_network_raises_comes_out_and_no_thread_stays() -> None:
     assert threading.active_count() == threads
 
 
-def test_live_bytes_are_what_is_there_at_once() -> None:
+def test_live_bytes_are_what_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a chain the input of a layer and its output; of a sum what it skips, too."""
     chain = nn.Sequential(nn.Linear(10, 1000), nn.ReLU(), nn.Linear(1000, 10))
     assert live_bytes(chain, torch.zeros(3, 10)) == 3 * 4 * 2 * 1000
-    network = Residual()
+    network, inputs = Residual(), torch.zeros(1, 2, 6, 6)
     of_map = 4 * 4 * 36
-    assert 3 * of_map <= live_bytes(network, torch.zeros(1, 2, 6, 6)) <= 4 * of_map
+    assert 3 * of_map <= live_bytes(network, inputs) <= 4 * of_map
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(passes._Live, "__torch_dispatch__", refuse)
+    # first, inner twice, last, and the network itself
+    assert live_bytes(network, inputs) == 3 * of_map + 2 * 3 * 4

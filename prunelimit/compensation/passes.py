@@ -14,11 +14,12 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map_only
 from torch.utils.hooks import RemovableHandle
 
@@ -57,6 +58,8 @@ class Pass:
         self._found: tuple[Tensor, Tensor | None] | None = None
         self._error: BaseException | None = None
         self._go, self._there = threading.Semaphore(0), threading.Semaphore(0)
+        # A thread begins without the modes of the one that begins it.
+        self._modes = _get_current_dispatch_mode_stack()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def to(self, layer: str) -> tuple[Tensor, Tensor | None] | None:
@@ -110,7 +113,9 @@ class Pass:
     def _run(self) -> None:
         self._go.acquire()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), ExitStack() as modes:
+                for mode in self._modes:
+                    modes.enter_context(mode)
                 self._model(self._inputs)
         except _Ended:
             pass
@@ -167,8 +172,35 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def live_bytes(model: nn.Module, inputs: Inputs) -> int:
-    """The most bytes that the network's values take at once in a forward pass of ``inputs``."""
+    """The most bytes that the network's values take at once in a forward pass of ``inputs``.
+
+    Where a device does not let that be watched, it is what all its modules give, which is more.
+    """
     live = _Live()
-    with torch.no_grad(), live:
-        model(inputs)
+    with torch.no_grad():
+        try:
+            with live:
+                model(inputs)
+        except NotImplementedError:
+            return _given_bytes(model, inputs)
     return live.most
+
+
+def _given_bytes(model: nn.Module, inputs: Inputs) -> int:
+    sizes: list[int] = []
+
+    def note(_: nn.Module, given: object, made: object) -> None:
+        sizes.extend(tensor.nbytes for tensor in _tensors(made))
+
+    hooks = [module.register_forward_hook(note) for module in _open_modules(model)]
+    try:
+        model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(sizes)
+
+
+def _open_modules(model: nn.Module) -> list[nn.Module]:
+    """Without scripted ones, which allow no hooks."""
+    return [each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule)]
