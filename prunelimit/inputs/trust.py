@@ -188,7 +188,7 @@ def _check_metric(problem: Problem, outputs: Tensor, targets: Tensor) -> None:
     try:
         with torch.no_grad():
             scores: Any = torch.as_tensor(metric(outputs.clone(), targets.clone()))
-        scores.to(torch.float64)
+        scores.cpu().to(torch.float64)
     except Exception as error:
         raise InputError(
             f"`metric` fails on outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} "
