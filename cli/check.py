@@ -92,7 +92,7 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     junit, quality, page = written
     inputs = (*files, *map(Path, config.baseline))
     outputs = Outputs.of(given, *written, inputs=tuple(dict.fromkeys(inputs)))
-    from prunelimit.reports.tables import check_table, verdict
+    from prunelimit.reports.terminal.check import check_table, verdict
 
     from .verdict import append_summary, github_annotations, write_code_quality, write_junit
 

@@ -82,7 +82,7 @@ def command(checkpoint: Path, csv_path: tuple[Path, ...], resume: bool, **given:
     read = () if config.predicted is None else (Path(config.predicted),)
     outputs = Outputs.of(given, *csv_path, inputs=(checkpoint, *read))
     from prunelimit.commands.compare import compare
-    from prunelimit.reports.tables import compare_table
+    from prunelimit.reports.terminal.compare import compare_table
 
     from .exports import write_curves
 

@@ -34,7 +34,7 @@ def command(checkpoint: Path, output: Path, **given: Any) -> None:
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.export import densify
-    from prunelimit.reports.exported import export_table
+    from prunelimit.reports.terminal.export import export_table
 
     result = densify(
         checkpoint, build(ModelConfig, given), RunConfig(), output, force=outputs.force

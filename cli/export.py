@@ -46,7 +46,7 @@ def command(checkpoint: Path, output: Path, **given: Any) -> None:
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.export import export
-    from prunelimit.reports.exported import export_table
+    from prunelimit.reports.terminal.export import export_table
 
     result = export(
         checkpoint,

@@ -63,7 +63,7 @@ def command(directory: Path, csv_path: tuple[Path, ...], **given: Any) -> None:
     """
     outputs = Outputs.of(given, *csv_path)
     from prunelimit.commands.history import history
-    from prunelimit.reports.history import history_table
+    from prunelimit.reports.terminal.history import history_table
 
     from .exports import write_history
 

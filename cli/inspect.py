@@ -31,7 +31,7 @@ def command(checkpoint: Path, **given: Any) -> None:
     """
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.inspect import inspect
-    from prunelimit.reports.inspection import inspect_table
+    from prunelimit.reports.terminal.inspect import inspect_table
 
     result = inspect(checkpoint, build(ModelConfig, given))
     outputs.document(result, outputs.output)

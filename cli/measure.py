@@ -58,7 +58,7 @@ def command(checkpoint: Path, csv_path: tuple[Path, ...], per_layer: bool, **giv
         return
     outputs = Outputs.of(given, *csv_path, inputs=(checkpoint,))
     from prunelimit.commands.measure import measure
-    from prunelimit.reports.tables import measure_table
+    from prunelimit.reports.terminal.measure import measure_table
 
     from .exports import write_csv
 
@@ -93,7 +93,7 @@ def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any])
     config = build(SensitivityConfig, given)
     outputs = Outputs.of({**given, "figure": "sensitivity"}, *csv_path, inputs=(checkpoint,))
     from prunelimit.commands.sensitivity import sensitivity
-    from prunelimit.reports.layers import sensitivity_table
+    from prunelimit.reports.terminal.sensitivity import sensitivity_table
 
     from .exports import write_layers
 

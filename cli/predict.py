@@ -92,7 +92,7 @@ def command(checkpoint: Path, resume: bool, dry_run: bool, **given: Any) -> None
 def _plan(checkpoint: Path, given: dict[str, Any]) -> None:
     from prunelimit.estimation.plan import plan
     from prunelimit.inputs.load import load
-    from prunelimit.reports.tables import plan_table
+    from prunelimit.reports.terminal.predict import plan_table
 
     outputs = Outputs.of({**given, "output": None, "plot": None}, inputs=(checkpoint,))
     loaded = load(
@@ -113,7 +113,7 @@ def _predict(
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.predict import predict
     from prunelimit.distributed import local_device
-    from prunelimit.reports.tables import predict_table
+    from prunelimit.reports.terminal.predict import predict_table
     from prunelimit.storage.resume import remove_folder
 
     given["device"] = local_device(given["device"], group)

@@ -85,7 +85,7 @@ def _prune(
 ) -> None:
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.prune import prune
-    from prunelimit.reports.tables import prune_table
+    from prunelimit.reports.terminal.prune import prune_table
     from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(

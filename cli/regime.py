@@ -50,7 +50,7 @@ def command(checkpoints: tuple[Path, ...], **given: Any) -> None:
     """
     outputs = Outputs.of(given, inputs=checkpoints)
     from prunelimit.commands.regime import regime
-    from prunelimit.reports.regime import regime_table
+    from prunelimit.reports.terminal.regime import regime_table
 
     with outputs.progress() as progress:
         result = regime(

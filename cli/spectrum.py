@@ -53,7 +53,7 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     """
     outputs = Outputs.of(given, npz, inputs=(checkpoint,))
     from prunelimit.commands.spectrum import spectrum
-    from prunelimit.reports.tables import spectrum_table
+    from prunelimit.reports.terminal.spectrum import spectrum_table
 
     from .exports import write_npz
 

@@ -53,7 +53,7 @@ def command(output: Path, start: Path | None, resume: bool, **given: Any) -> Non
     """
     outputs = Outputs.of(given, output, inputs=() if start is None else (start,))
     from prunelimit.commands.train import train
-    from prunelimit.reports.tables import train_table
+    from prunelimit.reports.terminal.train import train_table
     from prunelimit.storage.files import resume_path
 
     keep_on_interrupt(

@@ -93,6 +93,7 @@ def test_every_command_names_what_it_judges_by(
             assert sparsity == pytest.approx(plain[name]["sparsity"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_what_has_no_points_has_no_rules_in_points(run: Run) -> None:
     plain = (*MINE, "--metric", "negative-mse")
     for command in (
@@ -112,6 +113,7 @@ def test_what_has_no_points_has_no_rules_in_points(run: Run) -> None:
     assert verdict.code != 0 and "has no points" in verdict.stderr
 
 
+@pytest.mark.slow
 def test_r2_falls_by_points(run: Run) -> None:
     done = run("prune", "n.pt", *MINE, "--within", "1pp", "-o", "p.pt", "--json")
     assert done.code == 0 and done.document["within"]["drop"] <= 0.01

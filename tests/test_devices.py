@@ -125,6 +125,7 @@ def test_survivors_come_out_alike(survivors: str, float64: bool) -> None:
     assert ((here == 0) == (there == 0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curvature", ["ggn", "hessian"])
 @pytest.mark.parametrize("float64", EXACT)
 def test_predictions_are_the_same(curvature: str, float64: bool) -> None:
@@ -262,6 +263,7 @@ def evaluation_reads() -> list[dict[str, int]]:
     return reads
 
 
+@pytest.mark.slow
 def test_an_evaluation_reads_the_device_once_whatever_the_batches() -> None:
     """In a process of its own: what other tests leave in torch would be counted too."""
     command = "import test_devices; print(test_devices.evaluation_reads())"

@@ -307,6 +307,7 @@ def test_only_ordinary_files_are_opened(tmp_path: Path) -> None:
 class TestMemory:
     """Bounded by the size of the file."""
 
+    @pytest.mark.slow
     def test_of_an_archive_that_is_deflated(self, tmp_path: Path) -> None:
         torch.save({"weight": torch.zeros(80_000_000)}, tmp_path / "n.pt")
         with zipfile.ZipFile(tmp_path / "n.pt") as source:

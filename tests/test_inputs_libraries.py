@@ -111,6 +111,7 @@ class TestTimm:
         network = build_network("timm:test_resnet", input_shape=(1, 32, 32), classes=4).eval()
         assert network(torch.zeros(1, 1, 32, 32)).shape == (1, 4)
 
+    @pytest.mark.slow
     def test_by_the_command_line(self, prunelimit: Run, tmp_path: Path) -> None:
         given = ("-m", "timm:test_resnet", "-d", f"folder:{images(tmp_path)}")
         assert prunelimit("train", *given, "--epochs", "1", "-q", "-o", "t.safetensors").code == 0

@@ -304,6 +304,7 @@ def transformer(tmp_path: Path) -> tuple[nn.Module, Any]:
     return network.eval(), data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["net.py:data", "npz:d.npz"])
 def test_token_ids_go_through_every_command(
     prunelimit: Run, transformer: tuple[nn.Module, Any], tmp_path: Path, spec: str

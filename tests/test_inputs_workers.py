@@ -95,6 +95,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_processes_find_the_users_file(folder: Path, tmp_path: Path, method: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -126,6 +127,7 @@ class TestPicklesOfAScript:
         monkeypatch.chdir(folder)
         subprocess.run([sys.executable, "net.py"], check=True, capture_output=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["whole.pt", "mixed.pt"])
     def test_are_those_of_the_file_that_is_named(
         self, prunelimit: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -119,6 +119,7 @@ def test_of_one_linear_layer_it_is_the_curvature_itself(monkeypatch: pytest.Monk
     assert steps[0] == 1 < 10 < steps[1]
 
 
+@pytest.mark.slow
 def test_a_row_has_the_trace_of_its_curvature(given: Problem, monkeypatch: Any) -> None:
     """Whatever positions and samples have to do with each other."""
     monkeypatch.setattr(preconditioner, "RIDGE", 0.0)
@@ -155,6 +156,7 @@ def test_it_is_positive_and_keeps_zeros(given: Problem, largest: int, monkeypatc
         assert float(torch.linalg.eigvalsh(found[mask][:, mask]).min()) > 0
 
 
+@pytest.mark.slow
 def test_the_diagonal_is_the_curvatures(given: Problem) -> None:
     """By random directions at the outputs: unbiased, so that the mean over many draws has it."""
     _, every, _, _ = prepared(given)

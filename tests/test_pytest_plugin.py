@@ -98,6 +98,7 @@ def test_advice_on_a_pattern_keeps_the_pattern() -> None:
         assert_prunable(model, (right, right), sparsity=0.5, within=0.0, method="magnitude/1:8")
 
 
+@pytest.mark.slow
 def test_what_keeps_its_accuracy_passes(pytester: pytest.Pytester) -> None:
     done = run(
         pytester,
@@ -114,6 +115,7 @@ def test_function():
     done.assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_a_failure_says_how_much_is_lost_and_the_better_command(pytester: pytest.Pytester) -> None:
     done = run(
         pytester,

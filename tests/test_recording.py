@@ -237,6 +237,7 @@ def test_a_loss_that_reads_labels_into_python_takes_the_other_route() -> None:
         CurvatureProduct(given, given.train, route="recorded")
 
 
+@pytest.mark.slow
 def test_the_work_chooses_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
     both = (torch.randn(64, 3, 32, 32), torch.arange(64) % 10)
     network = build_network("resnet20", input_shape=(3, 32, 32), classes=10)

@@ -57,12 +57,19 @@ from prunelimit.config import (
     stage_of,
 )
 from prunelimit.errors import InputError, OutputError
-from prunelimit.reports import tables, words
+from prunelimit.reports import words
 from prunelimit.reports.command import CONFIGS, command_line
 from prunelimit.reports.figures.compare import plot_compare
 from prunelimit.reports.figures.limit import plot_limit
 from prunelimit.reports.figures.measure import plot_measure
 from prunelimit.reports.figures.spectrum import plot_spectrum
+from prunelimit.reports.terminal.check import check_table
+from prunelimit.reports.terminal.compare import compare_table
+from prunelimit.reports.terminal.measure import measure_table
+from prunelimit.reports.terminal.predict import predict_table
+from prunelimit.reports.terminal.prune import prune_table
+from prunelimit.reports.terminal.spectrum import spectrum_table
+from prunelimit.reports.terminal.train import train_table
 from prunelimit.results.types import (
     Dense,
     PredictResult,
@@ -71,7 +78,7 @@ from prunelimit.results.types import (
 
 
 def shown_prediction(result: PredictResult, *, verbose: bool = True, width: int = 120) -> str:
-    return text(tables.predict_table(result, "net.pt", verbose=verbose), width)
+    return text(predict_table(result, "net.pt", verbose=verbose), width)
 
 
 def text(renderable: Any, width: int = 120) -> str:
@@ -120,25 +127,25 @@ def test_counts_have_a_plural() -> None:
 
 
 def in_full(result: PredictResult) -> Any:
-    return tables.predict_table(result, "net.pt")
+    return predict_table(result, "net.pt")
 
 
 def in_short(result: PredictResult) -> Any:
-    return tables.predict_table(result, "net.pt", verbose=False)
+    return predict_table(result, "net.pt", verbose=False)
 
 
 TABLES: list[tuple[Callable[[Any], Any], Any]] = [
-    (tables.train_table, TRAINED),
-    (tables.spectrum_table, spectrum()),
+    (train_table, TRAINED),
+    (spectrum_table, spectrum()),
     (in_full, predicted()),
     (in_short, predicted(reliability=UNRELIABLE)),
     (in_full, both()),
-    (tables.prune_table, PRUNED),
-    (tables.compare_table, compared()),
-    (tables.measure_table, measured()),
-    (tables.measure_table, measured(TRAINING)),
-    (tables.check_table, verdict()),
-    (tables.check_table, verdict(False)),
+    (prune_table, PRUNED),
+    (compare_table, compared()),
+    (measure_table, measured()),
+    (measure_table, measured(TRAINING)),
+    (check_table, verdict()),
+    (check_table, verdict(False)),
 ]
 
 
@@ -283,7 +290,7 @@ def test_a_verdict_names_the_number(number: str, said: str) -> None:
     made = verdict()
     assert made.agreement is not None
     agreement = dataclasses.replace(made.agreement, number=number)
-    shown = text(tables.check_table(dataclasses.replace(made, agreement=agreement)))
+    shown = text(check_table(dataclasses.replace(made, agreement=agreement)))
     assert said in shown
 
 
@@ -309,46 +316,46 @@ def test_a_long_reason_is_indented_where_it_wraps() -> None:
 
 
 def test_the_error_of_one_probe_is_not_claimed() -> None:
-    assert "+-" not in text(tables.spectrum_table(spectrum(1)))
-    assert "40 +- 0.12 (one sd)" in text(tables.spectrum_table(spectrum(2)))
+    assert "+-" not in text(spectrum_table(spectrum(1)))
+    assert "40 +- 0.12 (one sd)" in text(spectrum_table(spectrum(2)))
 
 
 def test_what_a_file_saves_is_beside_the_dense_size() -> None:
-    shown = text(tables.prune_table(PRUNED))
+    shown = text(prune_table(PRUNED))
     assert "4,321 bytes" in shown and "40,123 bytes" in shown and "faster" in shown
     assert "95.00% before, 94.12% after (-0.88 pp, +- 0.40)" in shown
     doubted = dataclasses.replace(PRUNED, reliability=UNRELIABLE, warnings=("It is cut.",))
-    assert "Reliable: NO" in text(tables.prune_table(doubted))
-    short = text(tables.prune_table(doubted, verbose=False))
+    assert "Reliable: NO" in text(prune_table(doubted))
+    short = text(prune_table(doubted, verbose=False))
     assert f"The number is NOT RELIABLE: {UNRELIABLE.reasons[0]}" in short
     assert "Warning: It is cut." in short and "80x100" not in short
     found = Within(tolerance=0.005, held_out=1_000, drop=-0.002, standard_error=0.001, tried=9)
-    shown = text(tables.prune_table(dataclasses.replace(PRUNED, within=found), verbose=False))
+    shown = text(prune_table(dataclasses.replace(PRUNED, within=found), verbose=False))
     assert "+0.20 pp, +- 0.10, on 1,000 training samples held out; within 0.5 pp" in shown
 
 
 def test_every_measured_point_and_threshold_is_shown() -> None:
-    shown = text(tables.measure_table(measured(TRAINING)))
+    shown = text(measure_table(measured(TRAINING)))
     for point in measured().curve:
         row = rf"{100 * point.sparsity:.2f}% +{100 * point.accuracy:.2f}% .* {point.nonzero:,}"
         assert re.search(row, shown)
     assert "accuracy within 0.5 pp of dense" in shown and "survivors trained" in shown
-    assert "loss within epsilon" in text(tables.measure_table(measured()))
+    assert "loss within epsilon" in text(measure_table(measured()))
 
 
 def test_how_far_a_threshold_has_converged_is_shown() -> None:
-    shown = text(tables.measure_table(measured(TRAINING)))
+    shown = text(measure_table(measured(TRAINING)))
     assert re.search(r"feasible by passes +92\.2% in 50, 93\.1% in 100, 93\.5% in 200", shown)
     assert "converged within 0.35 pp by the last doubling" in shown
     assert "10 passes of Adam by minibatches, then L-BFGS" in shown
     small = dataclasses.replace(WITNESS, minibatch_passes=0)
-    assert "minibatches" not in text(tables.measure_table(measured(TRAINING, witness=small)))
-    assert "passes" not in text(tables.measure_table(measured()))
+    assert "minibatches" not in text(measure_table(measured(TRAINING, witness=small)))
+    assert "passes" not in text(measure_table(measured()))
 
 
 def test_methods_stand_side_by_side_with_what_is_left_to_the_limit() -> None:
     result = compared()
-    shown = text(tables.compare_table(result), width=80)
+    shown = text(compare_table(result), width=80)
     lines = shown.splitlines()
     for method in result.methods:
         (row,) = [each for each in lines if re.match(rf"  {re.escape(method.method)} .*%", each)]
@@ -361,8 +368,8 @@ def test_methods_stand_side_by_side_with_what_is_left_to_the_limit() -> None:
 
 
 def test_a_verdict_is_said_first_and_explained() -> None:
-    assert text(tables.check_table(verdict())).startswith("PASSED")
-    failed = text(tables.check_table(verdict(False)))
+    assert text(check_table(verdict())).startswith("PASSED")
+    failed = text(check_table(verdict(False)))
     assert failed.startswith("FAILED")
     assert "+13.60 pp (tolerance 2)" in failed and "lies 13.6 pp above" in failed
 
@@ -531,6 +538,7 @@ def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(
     assert sorted((edges.x0, edges.x1)) == pytest.approx([1 - high, 1 - low])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 1.0])
 def test_extremes_are_drawn(sparsity: float, tmp_path: Path) -> None:
@@ -612,6 +620,6 @@ def test_what_files_say_cannot_begin_a_line_or_move_the_cursor() -> None:
     hostile = "net\x1b[2J\n::error::forged"
     made = verdict()
     model = dataclasses.replace(made.model, spec=hostile)
-    shown = text(tables.check_table(dataclasses.replace(made, model=model)))
+    shown = text(check_table(dataclasses.replace(made, model=model)))
     assert "\x1b[2J" not in shown
     assert not any(line.startswith("::error") for line in shown.splitlines())

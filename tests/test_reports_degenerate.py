@@ -166,6 +166,7 @@ def test_a_number_that_a_figure_is_about_is_never_left_out(name: str) -> None:
         draw(name.strip(), REFUSED[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [3.25, 8.5])
 def test_a_long_key_leaves_room_for_the_axes(width: float) -> None:
     many = [measured(f"criterion{n}/allocation{n}/2:4+staged") for n in range(12)]

@@ -156,6 +156,7 @@ def at(document: Any, field: str) -> Any:
     return document
 
 
+@pytest.mark.slow
 def test_ids_are_unique_and_links_lead_somewhere(whole: Page) -> None:
     ids = [given["id"] for _, given in whole.tags if "id" in given]
     assert len(ids) == len(set(ids)) > 20
@@ -380,6 +381,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_files_say_stays_text(text: str, whole: Page) -> None:
     model = dataclasses.replace(MODEL, spec=text)

@@ -130,6 +130,7 @@ COVERED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COVERED)
 def test_intervals_cover(name: str) -> None:
     """Of 100 estimates of a rotated matrix, at least 90 intervals of 95% hold the truth, and they

@@ -76,6 +76,7 @@ def estimates(problem: Problem, seed: int, gradient: bool = False) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [None, "mse"])
 def test_the_traces_are_unbiased(loss: str | None) -> None:
     problem = small(loss)
@@ -87,6 +88,7 @@ def test_the_traces_are_unbiased(loss: str | None) -> None:
     assert bool((error < 0.1 * truth).all())
 
 
+@pytest.mark.slow
 def test_so_are_their_gradients() -> None:
     problem = small()
     size, step = problem.layout.size, 1e-5

@@ -15,11 +15,12 @@ from rich.console import Console
 from prunelimit.config import CheckConfig
 from prunelimit.errors import InputError
 from prunelimit.gate import judge
-from prunelimit.reports import tables
 from prunelimit.reports.figure import draw
 from prunelimit.reports.markdown import markdown
 from prunelimit.reports.page import page
 from prunelimit.reports.sources import collect
+from prunelimit.reports.terminal.check import check_table
+from prunelimit.reports.terminal.predict import predict_table
 from prunelimit.results.types import CheckResult
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ def test_a_verdict_says_plain_and_limit_everywhere(result: CheckResult) -> None:
     assert result.agreement is not None
     word = {"one-shot": "plain", "between": "between plain and limit", "limit": "limit"}
     said = word[result.agreement.number]
-    table = printed(tables.check_table(result))
+    table = printed(check_table(result))
     files = [("predict.json", predicted(one_shot=WIDE)), ("check.json", result)]
     comment = markdown(collect(files))
     assert f"predicted {said}" in table and f"Predicted {said}" in comment
@@ -80,7 +81,7 @@ def test_figures_say_plain() -> None:
 
 
 def test_tables_and_refusals_say_plain() -> None:
-    shown = printed(tables.predict_table(predicted(one_shot=WIDE), "net.pt", verbose=True))
+    shown = printed(predict_table(predicted(one_shot=WIDE), "net.pt", verbose=True))
     # The amount is named as it is typed.
     assert "plain" in shown and not OTHER.search(shown.replace("--amount one-shot", ""))
     with pytest.raises(InputError, match="no plain threshold") as refusal:

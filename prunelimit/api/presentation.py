@@ -17,22 +17,20 @@ from .. import plugins
 from ..commands.plot import plot_results
 from ..config import PlotConfig
 from ..errors import PruneLimitError, UsageError
-from ..reports.exported import export_table
 from ..reports.figure import choose
-from ..reports.history import history_table
-from ..reports.layers import sensitivity_table
 from ..reports.paper import Paper
-from ..reports.regime import regime_table
 from ..reports.svg import inline_svg
-from ..reports.tables import (
-    check_table,
-    compare_table,
-    measure_table,
-    predict_table,
-    prune_table,
-    spectrum_table,
-    train_table,
-)
+from ..reports.terminal.check import check_table
+from ..reports.terminal.compare import compare_table
+from ..reports.terminal.export import export_table
+from ..reports.terminal.history import history_table
+from ..reports.terminal.measure import measure_table
+from ..reports.terminal.predict import predict_table
+from ..reports.terminal.prune import prune_table
+from ..reports.terminal.regime import regime_table
+from ..reports.terminal.sensitivity import sensitivity_table
+from ..reports.terminal.spectrum import spectrum_table
+from ..reports.terminal.train import train_table
 from ..results.history import HistoryPoint, HistoryResult
 from ..results.methods import Result
 from ..results.sensitivity import SensitivityResult

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .blocks import Bullets, Card, Inline, Of, Picture, Section, Text, finite, table
-from .regime import SAID
 from .sources import Collection, Source
+from .terminal.regime import SAID
 
 __all__ = ["checkpoints", "exported", "inspected", "last_checkpoint", "layers_alone", "regime"]
 

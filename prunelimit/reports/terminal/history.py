@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from ..results.history import HistoryPoint, HistoryResult
-from .words import interval, metric, score
+from ...results.history import HistoryPoint, HistoryResult
+from ..words import interval, metric, score
+from .parts import columns
 
 __all__ = ["history_table", "place_of"]
 
@@ -27,12 +27,7 @@ def place_of(point: HistoryPoint) -> str:
 
 def history_table(result: HistoryResult) -> RenderableType:
     """One line per checkpoint; what is not reliable has an asterisk."""
-    table = Table(box=None, padding=(0, 2))
-    columns = ("checkpoint", f"test {metric(result.data)}", "plain", "limit")
-    for index, column in enumerate(columns):
-        table.add_column(
-            column, justify="right" if index else "left", header_style="dim", overflow="fold"
-        )
+    table = columns(("checkpoint", f"test {metric(result.data)}", "plain", "limit"))
     for point in result.points:
         bounds = point.plain_interval
         plain = "" if point.plain is None or bounds is None else interval(point.plain, bounds)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from ..results.sensitivity import LayerCurve, SensitivityResult
-from .words import fall, metric, percent, score, unit
+from ...results.sensitivity import LayerCurve, SensitivityResult
+from ..words import fall, metric, percent, score, unit
+from .parts import columns
 
 __all__ = ["sensitivity_table"]
 
@@ -23,12 +23,8 @@ def sensitivity_table(result: SensitivityResult) -> RenderableType:
     name = metric(data)
     known = result.top(SHOWN)
     rest = sum(each.measured for each in result.layers) - len(known)
-    table = Table(box=None, padding=(0, 2))
     allowed = f"within {100 * result.tolerance:g} pp to" if data.points else "within tolerance to"
-    for index, column in enumerate(("layer", "weights", allowed, "then loses", "loss rises by")):
-        table.add_column(
-            column, justify="right" if index else "left", header_style="dim", overflow="fold"
-        )
+    table = columns(("layer", "weights", allowed, "then loses", "loss rises by"))
     for each in known:
         table.add_row(*(Text(cell) for cell in _cells(each, result)))
     title = f"{result.model.spec} on {data.spec}: each layer alone, by {result.criterion}"

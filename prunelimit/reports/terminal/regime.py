@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from ..results.types import RegimeResult, Temperature
-from .words import metric, percent, score
+from ...results.types import RegimeResult, Temperature
+from ..words import metric, percent, score
+from .parts import columns
 
 __all__ = ["regime_table"]
 
@@ -33,7 +33,7 @@ def regime_table(result: RegimeResult) -> RenderableType:
         Text(f"  {result.advice}"),
         *(Text(f"  - {note}") for note in result.notes),
     ]
-    networks = _grid("network", "density", f"test {metric(result.data)}", "temperature")
+    networks = columns(("network", "density", f"test {metric(result.data)}", "temperature"))
     for each in result.networks:
         networks.add_row(
             Text(each.name),
@@ -41,7 +41,7 @@ def regime_table(result: RegimeResult) -> RenderableType:
             score(each.accuracy, result.data),
             _temperature(each.temperature),
         )
-    pairs = _grid("pair", "connectivity", "similarity", "largest error between")
+    pairs = columns(("pair", "connectivity", "similarity", "largest error between"))
     for pair in result.pairs:
         worst = max(place.error for place in pair.line)
         pairs.add_row(
@@ -51,14 +51,6 @@ def regime_table(result: RegimeResult) -> RenderableType:
             percent(worst, 2),
         )
     return Group(*lines, Text(""), networks, Text(""), pairs)
-
-
-def _grid(first: str, *columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2))
-    table.add_column(first, header_style="dim", overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", header_style="dim", overflow="fold")
-    return table
 
 
 def _temperature(found: Temperature | None) -> str:

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from ..errors import shown
-from ..results.types import InspectResult
+from ...errors import shown
+from ...results.types import InspectResult
+from .parts import BLANK, columns, pairs, titled
 
 __all__ = ["inspect_table"]
 
 
 def inspect_table(result: InspectResult) -> RenderableType:
     """The facts, and below them every matrix with its share."""
-    facts = Table(show_header=False, box=None, title=shown(result.path), title_justify="left")
-    for name, text in _facts(result):
-        facts.add_row(f"  {name}", Text(text))
+    facts = pairs(shown(result.path), _facts(result))
     if not result.tensors:
         return facts
-    table = Table(box=None, title="\nMatrices", title_justify="left")
-    for name in ("  weight", "shape", "type", "zero", "share", "prunable"):
-        table.add_column(
-            name,
-            justify="left" if name.strip() in ("weight", "prunable") else "right",
-            overflow="fold",
-        )
+    names = ("weight", "shape", "type", "zero", "share", "prunable")
+    table = columns(names, words=(0, len(names) - 1))
     for each in result.tensors:
         if not each.prunable and each.why is None:
             continue
         size = max(1, _product(each.shape))
         said = "yes" if each.prunable else f"no: {each.why}"
         table.add_row(
-            Text(f"  {shown(each.name)}"),
+            Text(shown(each.name)),
             "x".join(map(str, each.shape)),
             each.dtype,
             f"{each.zeros / size:.1%}",
             f"{each.share:.1%}",
             said if each.same_as is None else f"tied to {shown(each.same_as)}",
         )
-    return Group(facts, table)
+    return Group(facts, BLANK, titled("Matrices", table))
 
 
 def _facts(result: InspectResult) -> list[tuple[str, str]]:

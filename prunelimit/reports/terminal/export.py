@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from ..errors import shown
-from ..inputs.formats import loading_line
-from ..results.types import ExportResult
+from ...errors import shown
+from ...inputs.formats import loading_line
+from ...results.types import ExportResult
+from .parts import BLANK, columns, pairs, titled
 
 __all__ = ["export_table"]
 
@@ -17,21 +17,18 @@ NAMES = {"nm": "nm (N:M)"}
 
 def export_table(result: ExportResult) -> RenderableType:
     """What was written and how it is loaded, and what each packing would take."""
-    facts = Table(show_header=False, box=None, title=shown(result.source), title_justify="left")
-    for name, text in _facts(result):
-        facts.add_row(f"  {name}", Text(text))
-    table = Table(box=None, title="\nBytes of the weights", title_justify="left")
-    for name in ("  format", "bytes", "of dense", "smaller from"):
-        table.add_column(
-            name, justify="left" if name.strip() == "format" else "right", overflow="fold"
-        )
+    table = columns(("format", "bytes", "of dense", "smaller from"))
     dense = max(1, result.packings[0].bytes or 0)
     for each in result.packings:
         size = "no such masks" if each.bytes is None else f"{each.bytes:,}"
         share = "" if each.bytes is None else f"{each.bytes / dense:.1%}"
         even = "" if each.break_even is None else f"{each.break_even:.1%} zeros"
-        table.add_row(f"  {NAMES.get(each.name, each.name)}", size, share, even)
-    parts: list[RenderableType] = [facts, table]
+        table.add_row(NAMES.get(each.name, each.name), size, share, even)
+    parts: list[RenderableType] = [
+        pairs(shown(result.source), _facts(result)),
+        BLANK,
+        titled("Bytes of the weights", table),
+    ]
     if result.format != "dense" and not result.packed:
         parts.append(
             Text(
