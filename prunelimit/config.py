@@ -18,6 +18,7 @@ from .values import (
     Pattern,
     SparsityFloor,
     amount,
+    cg_steps,
     choice,
     inches,
     methods,
@@ -140,7 +141,7 @@ class Config:
             return (f"{100 * value:.12g}pp",)
         if parse is _tolerances:
             return tuple(f"{100 * each:.12g}pp" for each in value)
-        if parse is stages and value is None:
+        if parse in (stages, cg_steps) and value is None:
             return ("auto",)
         if parse in (sparsities, methods):
             return (",".join(map(str, _plain(value))),)
@@ -528,12 +529,13 @@ class SurvivorConfig(Config):
         metavar="auto|N",
         parse=stages,
     )
-    cg_steps: int = option(
-        25,
-        "Conjugate-gradient steps, one curvature product each, per stage, at most: a solve ends "
-        "earlier when inputs held out gain no more from it.",
-        metavar="N",
-        within="1 or more",
+    cg_steps: int | None = option(
+        "auto",
+        "Conjugate-gradient steps per stage, one curvature product each, at most: a solve ends "
+        "earlier when inputs held out gain no more from it. 0 leaves them out; auto takes 25 where "
+        "the inputs are enough to determine the survivors, else none.",
+        metavar="auto|N",
+        parse=cg_steps,
     )
     calibration: int | None = option(
         None,

@@ -25,6 +25,7 @@ __all__ = [
     "Pattern",
     "SparsityFloor",
     "amount",
+    "cg_steps",
     "choice",
     "inches",
     "is_attribute",
@@ -490,6 +491,20 @@ def stages(given: str | int) -> int | None:
         return None
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"`stages` is {given}; give auto, or a whole number from 1 on.")
+    return int(text)
+
+
+def cg_steps(given: str | int) -> int | None:
+    """How many steps of conjugate gradients; None for ``auto``.
+
+    Raises:
+        UsageError: neither ``auto`` nor a whole number from 0 on.
+    """
+    text = str(given)
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"`cg_steps` is {given}; give auto, or a whole number from 0 on.")
     return int(text)
 
 

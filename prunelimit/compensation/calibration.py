@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+MOST_HELD = 1_500
+"""Inputs that judge, at most: more would tell little more, and are looked at many times a stage."""
+
+
 def squared_distance(outputs: Tensor, dense: Tensor) -> Tensor:
     """Half the squared distance of the outputs, one per sample; both are (n, ...)."""
     return 0.5 * (outputs - dense).square().flatten(1).sum(1)
@@ -133,7 +137,7 @@ class Windows:
         if count < 2:
             raise UsageError(f"`calibration` is {count}; give 2 samples or more.")
         _check_curved(problem)
-        self.size = count - max(1, int(held * count))
+        self.size = count - max(1, min(MOST_HELD, int(held * count)))
         """Inputs of one solve."""
         self.held = Calibration.of(problem, self._split, order[self.size : count])
         self._pool = torch.cat([order[: self.size], order[count:]])

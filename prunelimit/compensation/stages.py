@@ -38,6 +38,7 @@ from ..pruning.selection import Selection
 from ..values import EpsilonRule
 from .calibration import Calibration, Windows, own_losses
 from .conjugate_gradients import Solution, natural_damping, solve
+from .descent import descent, passes_of
 from .layerwise import LEAST_SAMPLES, layerwise, working_bytes
 from .line_search import Watch, choose, trusted
 from .preconditioner import RowBlocks, block_size
@@ -74,6 +75,23 @@ has it."""
 
 NEGLIGIBLE = 0.01
 """Share of epsilon below which a rise asks for no compensation."""
+
+MOST_STEPS = 25
+"""Steps of a solve at most, where they are left to the tool."""
+
+DETERMINED = 4
+"""Directions that the inputs of a solve see of every survivor, at least, where ``cg_steps`` is left
+to itself: with fewer the solve fits what is its own inputs' alone."""
+
+FASTEST = 0.05
+"""Highest rate of the descent: a share of the typical size of a tensor's survivors."""
+
+RATE_GROWTH = 1.5
+RATE_FALL = 4.0
+"""Factors of that rate, where the whole of a descent was of use and where nothing was."""
+
+SHORTER = (1.0, 0.5, 0.25)
+"""Shares of a descent that are tried."""
 
 FEW = 64
 """Inputs by whose graphs memory is planned."""
@@ -116,7 +134,8 @@ class Compensator:
     :func:`~prunelimit.limit.tolerance.loss_tolerance`, with labels drawn from the network's own
     outputs. Every stage has ``calibration`` inputs of ``inputs`` (default: the training split; 0
     takes all), a quarter of them the same, to be judged by; see :class:`~.calibration.Windows`.
-    ``cg_steps`` bounds each solve, which ends earlier when the inputs that judge gain no more.
+    ``cg_steps`` bounds each solve, which ends earlier when the inputs that judge gain no more; None
+    for :data:`MOST_STEPS` where the inputs determine the survivors well, else for none, as 0 is.
     ``bn_recalibrate`` of the first inputs give the statistics of batch normalisation where that is
     nearer than layers fitted without (None: up to 2,000, 0: they stay).
     ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
@@ -141,7 +160,7 @@ class Compensator:
         *,
         epsilon: float | EpsilonRule,
         calibration: int,
-        cg_steps: int,
+        cg_steps: int | None = None,
         stages: int | None = None,
         bn_recalibrate: int | None = None,
         selection: Selection | None = None,
@@ -184,13 +203,20 @@ class Compensator:
         """What going from the dense network to ``removed`` weights less takes, about."""
         log = math.log(self.prunable / max(self.prunable - removed, 0.5))
         stages = self.number or max(1, math.ceil(log / FIRST_STEP) * 2)
-        products = stages * self.cg_steps
+        begin = max(1, round(self.prunable * math.exp(-log / stages)))
+        steps = [
+            self._most_steps(max(1, round(begin * math.exp(-place * log / stages))))
+            for place in range(stages)
+        ]
+        products = sum(steps)
         # A product takes about 4 forward passes, the gradient 3, the dense outputs and the trust
-        # 2, every candidate and every cut that is looked at 1. Layers are fitted on some of the
-        # inputs; their regressions take about as long again as the passes of both networks.
+        # 2, every candidate and every cut that is looked at 1. A step of the descent takes 3 of its
+        # inputs. Layers are fitted on some of the inputs; their regressions take about as long
+        # again as the passes of both networks.
         passes = (4 * products + 5 * stages) * self.windows.size
+        passes += 3 * stages * passes_of(self.windows.size) * self.windows.size
         passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
-        vectors = 6 + math.ceil(math.log(self.cg_steps + 1) / math.log(1.4))
+        vectors = 6 + math.ceil(math.log(max(steps) + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
         # Layers are fitted before the solve, and what that takes is gone by then.
         kept = math.exp(-log / stages)
@@ -357,9 +383,15 @@ class Compensator:
         radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
         damping = natural_damping(self.epsilon, radius) * state.damping_scale
         fit = self.windows.at(state.solves)
-        watch = Watch(self.student, cut, self.cg_steps)
-        found, misfit = self._solve(cut, kept, damping, fit, begun.rows, watch)
+        if cut.rise > SHALLOW * self.epsilon:
+            cut, rate = self._descended(cut, kept, fit, state)
+            state = dataclasses.replace(state, rate=rate)
         state = dataclasses.replace(state, solves=state.solves + 1)
+        steps = self._most_steps(int(kept.sum()))
+        if not steps:
+            return self._unsolved(state, begun, cut, step, budget)
+        watch = Watch(self.student, cut, steps)
+        found, misfit = self._solve(cut, kept, damping, fit, begun.rows, watch)
         dense = self._dense.masked_fill(~kept, 0)
         choice = choose(self.student, cut, dense, found, watch.rises)
         best = choice.point
@@ -367,7 +399,7 @@ class Compensator:
         stage = Stage(
             removed=removed,
             cut=unmoved.rise,
-            fitted=cut.rise,
+            fitted=begun.fitted.rise,
             rise=best.rise,
             trust=trust,
             damping=damping,
@@ -400,6 +432,55 @@ class Compensator:
             log_keep_ratio=following,
             damping_scale=damping_scale,
         )
+
+    def _most_steps(self, survivors: int) -> int:
+        """Steps that the solve of a stage that leaves so many may take."""
+        if self.cg_steps is not None:
+            return self.cg_steps
+        seen = self.windows.size * self.windows.held.dense[0].numel()
+        return MOST_STEPS if self.number == 1 or DETERMINED * survivors <= seen else 0
+
+    def _descended(
+        self, cut: Point, kept: Tensor, fit: Calibration, state: State
+    ) -> tuple[Point, float]:
+        """The cut with its outputs drawn back by minibatches, as far as that helps, and the rate
+        that the next stage is to begin with."""
+        self.student.fill(cut.weights, cut.buffers)
+        end = descent(
+            self.student.fitting(fit),
+            fit,
+            cut.weights,
+            kept,
+            rate=state.rate,
+            place=state.solves,
+            progress=self.progress,
+        )
+        way = self.group.of_first(end) - cut.weights
+        best, length = cut, 0.0
+        for share in SHORTER:
+            weights = torch.add(cut.weights, way, alpha=share)
+            rise = self.student.rise(weights, cut.buffers, above=best.rise)
+            if rise < best.rise:
+                best, length = Point(weights, cut.buffers, rise), share
+            elif length:
+                break
+        if length == 1:
+            return best, min(FASTEST, state.rate * RATE_GROWTH)
+        return best, state.rate if length else state.rate / RATE_FALL
+
+    def _unsolved(
+        self, state: State, begun: _Cut, best: Point, step: float, budget: float
+    ) -> State | None:
+        """The state after a stage without a solve."""
+        removed = int((~begun.kept).sum())
+        rises = begun.unmoved.rise, begun.fitted.rise, best.rise
+        stage = Stage(removed, *rises, None, 0.0, 0, 0, 0.0, "no solve")
+        if best.rise <= budget:
+            return self._moved(state, begun.kept, best, stage)
+        if self.number == 1 or step <= (1 + WHOLE_WEIGHTS) * LEAST_STEP:
+            return None
+        shorter = max(step / 2, LEAST_STEP * 0.999)
+        return dataclasses.replace(state, log_keep_ratio=shorter, undone=state.undone + 1)
 
     def _moved(self, state: State, kept: Tensor, point: Point, stage: Stage) -> State:
         return dataclasses.replace(
@@ -455,21 +536,21 @@ class Compensator:
         inverse = rows.inverse(diagonal, damping)
 
         def told(step: int) -> None:
-            self.progress("solving", step, self.cg_steps)
+            self.progress("solving", step, watch.steps)
 
         found = solve(
             product,
             -product.gradient(),
             kept,
             damping=damping,
-            max_steps=self.cg_steps,
+            max_steps=watch.steps,
             precondition=lambda residual: self.group.of_first(inverse(residual)),
             stop=watch,
             on_step=told,
         )
         self.products += product.products
-        if found.steps < self.cg_steps:
-            self.progress("solving", self.cg_steps, self.cg_steps)
+        if found.steps < watch.steps:
+            self.progress("solving", watch.steps, watch.steps)
         return found, product.value
 
 
@@ -488,9 +569,9 @@ def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) ->
     return epsilon
 
 
-def _check(cg_steps: int, stages: int | None, bn_recalibrate: int | None) -> None:
-    if cg_steps < 1:
-        raise UsageError(f"`cg_steps` is {cg_steps}; give 1 or more.")
+def _check(cg_steps: int | None, stages: int | None, bn_recalibrate: int | None) -> None:
+    if cg_steps is not None and cg_steps < 0:
+        raise UsageError(f"`cg_steps` is {cg_steps}; give auto, or 0 or more.")
     if stages is not None and stages < 1:
         raise UsageError(f"`stages` is {stages}; give auto, or 1 or more.")
     if bn_recalibrate is not None and (bn_recalibrate < 0 or bn_recalibrate == 1):

@@ -18,6 +18,10 @@ FIRST_STEP = math.log(2.0)
 """Logarithm of the survivors' ratio that ``auto`` begins with: half of them."""
 
 
+FIRST_RATE = 0.02
+"""Rate of the first descent: a share of the typical size of a tensor's survivors."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage that stands: rises are divergences from the dense network, nats, held out.
@@ -53,7 +57,8 @@ class State:
     nats. The next stage begins with ``log_keep_ratio``, the logarithm of the survivors' ratio, and
     with ``damping_scale``, a factor of the damping. ``solves`` counts the inputs drawn so far and
     ``undone`` the stages that were taken back. ``goal`` is how many weights were to go when
-    ``log_keep_ratio`` was chosen, where the number of stages was given.
+    ``log_keep_ratio`` was chosen, where the number of stages was given. ``rate`` is that of the
+    next descent.
     """
 
     weights: Tensor
@@ -66,6 +71,7 @@ class State:
     solves: int = 0
     undone: int = 0
     goal: int = -1
+    rate: float = FIRST_RATE
 
     @property
     def removed(self) -> int:

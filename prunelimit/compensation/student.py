@@ -90,6 +90,10 @@ class Student:
         """Mean squared distance of the outputs on ``split``, as solves have it."""
         return self._mean(weights, buffers, split, split.fit_problem(self.dense, self._model))
 
+    def fitting(self, split: Calibration) -> Problem:
+        """The problem of fitting ``split``, with the weights that the copy was filled with."""
+        return split.fit_problem(self.dense, self._model)
+
     def product(
         self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration
     ) -> CurvatureProduct | SummedProduct:

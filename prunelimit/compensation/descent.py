@@ -1,0 +1,113 @@
+"""Survivors moved by minibatches: the outputs drawn back to the dense network's.
+
+Distillation without labels: Adam goes down the mean squared distance of the outputs, minibatch by
+minibatch. A step costs one gradient of a few inputs, so that all inputs are seen many times at the
+price of a few curvature products. Where survivors are more than the inputs can tell apart, it
+generalises better than a solve on the same inputs.
+
+Every tensor has a rate of its own, a share of the typical size of its survivors. Rescaling a layer
+and undoing it in the next changes nothing therefore.
+
+Sources: Ba and Caruana 2014 (the squared distance of logits); Kingma and Ba 2015 (Adam); You et al.
+2017 (rates by the size of each layer's weights); Loshchilov and Hutter 2017 (the cosine).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..curvature.function import NetworkFunction
+from ..devices import wide
+from ..inputs.problem import Problem, Split
+from ..progress import Progress, silent
+from ..randomness import generator
+
+__all__ = ["descent", "passes_of", "typical_sizes"]
+
+BATCH = 32
+"""Inputs of a step."""
+
+STEPS = 400
+"""Steps, about: inputs are passed as often as that takes, once at least."""
+
+WARM_UP = 0.1
+"""Share of the steps in which the rate rises."""
+
+FLOOR = 0.1
+"""Share of the network's typical weight that a tensor's is taken to be at least: one that is all
+zero moves too."""
+
+
+def passes_of(inputs: int) -> int:
+    """How often ``inputs`` inputs are passed."""
+    return max(1, round(STEPS * BATCH / inputs))
+
+
+def descent(
+    problem: Problem,
+    samples: Split,
+    weights: Tensor,
+    kept: Tensor,
+    *,
+    rate: float,
+    place: int = 0,
+    progress: Progress = silent,
+) -> Tensor:
+    """The free parameters (D,) after Adam on the mean loss of ``samples``.
+
+    ``problem`` has the loss and the network, whose weights are ``weights`` (D,), zero where
+    ``kept`` (bool, (D,)) is False; those stay zero. The rate rises to ``rate`` times the typical
+    size of a tensor's survivors and falls along a cosine. Minibatches are drawn by the problem's
+    seed, for every ``place`` anew.
+
+    Raises:
+        InputError: the same samples give other outputs, or are others, when asked for again.
+    """
+    function = NetworkFunction.of(problem, samples)
+    masks = list(problem.layout.unflatten(kept).values())
+    leaves = [each.clone() for each in problem.layout.unflatten(weights.detach()).values()]
+    sizes = typical_sizes(leaves, masks)
+    size = problem.batch(BATCH)
+    passes = passes_of(len(samples))
+    steps = passes * math.ceil(len(samples) / size)
+    # An epsilon of nothing: a loss in other units moves weights alike.
+    optimizer = torch.optim.Adam(
+        [{"params": [leaf], "lr": rate * each} for leaf, each in zip(leaves, sizes, strict=True)],
+        eps=torch.finfo(weights.dtype).tiny,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
+    draws = generator(problem.seed, "descent order", place)
+    for number in range(passes):
+        order = torch.randperm(len(samples), generator=draws)
+        for inputs, targets in samples.batches(size, order=order):
+            with torch.enable_grad():
+                free = [leaf.requires_grad_() for leaf in leaves]
+                loss = problem.loss(function.outputs(free, inputs), targets).mean()
+                found = torch.autograd.grad(loss, free, materialize_grads=True)
+            for leaf, gradient, mask in zip(leaves, found, masks, strict=True):
+                leaf.grad = gradient * mask
+            optimizer.step()
+            schedule.step()
+        progress("drawing outputs back", number + 1, passes)
+    moved = {name: leaf.detach() for name, leaf in zip(problem.layout.names, leaves, strict=True)}
+    return problem.layout.flatten(moved).masked_fill(~kept, 0)
+
+
+def typical_sizes(tensors: list[Tensor], masks: list[Tensor]) -> list[float]:
+    """The root mean square of what is kept of every tensor, at least a share of that of all."""
+    squares = [float(wide(each).square().sum()) for each in tensors]
+    counts = [int(mask.sum()) for mask in masks]
+    least = FLOOR * math.sqrt(sum(squares) / max(1, sum(counts)))
+    return [
+        max(least, math.sqrt(square / max(1, count)))
+        for square, count in zip(squares, counts, strict=True)
+    ]
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the highest rate."""
+    rise = min(1.0, (step + 1) / max(1.0, WARM_UP * steps))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / steps))
