@@ -484,7 +484,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "value", "said"),
         [
-            ("cg_steps", 0, "`cg_steps`"),
+            ("cg_steps", -1, "`cg_steps`"),
             ("stages", 0, "`stages`"),
             ("calibration", -1, "`calibration`"),
             ("calibration", 1, "`calibration`"),

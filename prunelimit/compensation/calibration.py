@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-MOST_HELD = 1_500
+MOST_HELD = 1_000
 """Inputs that judge, at most: more would tell little more, and are looked at many times a stage."""
 
 

@@ -5,8 +5,8 @@ minibatch. A step costs one gradient of a few inputs, so that all inputs are see
 price of a few curvature products. Where survivors are more than the inputs can tell apart, it
 generalises better than a solve on the same inputs.
 
-Every tensor has a rate of its own, a share of the typical size of its survivors. Rescaling a layer
-and undoing it in the next changes nothing therefore.
+Every tensor has a rate of its own, a share of the typical size of its survivors. So a layer that is
+rescaled, and the next one that undoes it, move alike.
 
 Sources: Ba and Caruana 2014 (the squared distance of logits); Kingma and Ba 2015 (Adam); You et al.
 2017 (rates by the size of each layer's weights); Loshchilov and Hutter 2017 (the cosine).
@@ -36,7 +36,7 @@ STEPS = 400
 WARM_UP = 0.1
 """Share of the steps in which the rate rises."""
 
-FLOOR = 0.1
+FLOOR = 0.01
 """Share of the network's typical weight that a tensor's is taken to be at least: one that is all
 zero moves too."""
 

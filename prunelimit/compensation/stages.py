@@ -2,11 +2,11 @@
 
 A linear model of the outputs holds only near the point that it is taken at. So a stage removes some
 weights and fits the layers one by one (:mod:`.layerwise`), or takes the statistics of batch
-normalisation anew where that is nearer. Then it moves the survivors by one damped Gauss-Newton step
-(:mod:`.conjugate_gradients`, :mod:`.preconditioner`), which keeps the outputs on calibration inputs
-near the dense network's. The next stage begins from there, on other inputs. How far to go along the
-step is read from the divergence on inputs held out; whether the model can be trusted, from what it
-said of its own inputs.
+normalisation anew where that is nearer. Then it draws the outputs on calibration inputs back to the
+dense network's: by minibatches (:mod:`.descent`), and by one damped Gauss-Newton step where the
+inputs determine the survivors (:mod:`.conjugate_gradients`, :mod:`.preconditioner`). The next stage
+begins from there, on other inputs. How far to go is read from the divergence on inputs held out;
+whether the quadratic model can be trusted, from what it said of its own inputs.
 
 Sources: Hassibi and Stork 1993 (the update); Levenberg 1944, Marquardt 1963 (damping raised when
 actual and predicted change disagree); Martens 2010 (choosing among iterates on other samples).

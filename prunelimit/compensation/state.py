@@ -27,12 +27,12 @@ class Stage:
     """One stage that stands: rises are divergences from the dense network, nats, held out.
 
     ``removed`` weights in all; ``cut`` is the rise with the survivors unmoved, ``fitted`` with
-    what the solve began with, ``rise`` with them moved. ``trust`` is by how much the squared
+    its layers fitted, ``rise`` with them moved. ``trust`` is by how much the squared
     distance of the outputs fell on the inputs of the solve over how much the quadratic had it fall.
     ``damping`` is mu; ``steps`` of conjugate gradients were taken, the iterate after ``chosen`` of
     them used at ``length`` of its own.
-    ``outcome`` is the solver's, or "free" where nothing needed to move; trust is then None. It is
-    "anew" where the path was left and the dense network pruned to this sparsity in one stage.
+    ``outcome`` is the solver's, "free" where nothing needed to move, or "no solve" where none was
+    made; trust is then None. It is "anew" where the path was left and the dense network pruned to this sparsity in one stage.
     """
 
     removed: int

@@ -413,7 +413,7 @@ class Artifact:
 class StageResult:
     """One stage of pruning: sparsity reached, and the divergence (nats, inputs held out) with the
     survivors unmoved and moved; ``trust`` is the actual over the predicted fall of the squared
-    distance of the outputs on the inputs of the solve, None where nothing needed to move.
+    distance of the outputs on the inputs of the solve, None where there was no solve.
     ``damping`` is the ridge, ``steps`` those of conjugate gradients."""
 
     sparsity: float
