@@ -66,11 +66,12 @@ def descent(
     Raises:
         InputError: the same samples give other outputs, or are others, when asked for again.
     """
-    function = NetworkFunction.of(problem, samples)
+    size = problem.batch(BATCH)
+    first, _ = next(iter(samples.batches(size)))
     masks = list(problem.layout.unflatten(kept).values())
     leaves = [each.clone() for each in problem.layout.unflatten(weights.detach()).values()]
+    function = NetworkFunction.of(problem, samples).in_channels_last(leaves, first)
     sizes = typical_sizes(leaves, masks)
-    size = problem.batch(BATCH)
     passes = passes_of(len(samples))
     steps = passes * math.ceil(len(samples) / size)
     # An epsilon of nothing: a loss in other units moves weights alike.

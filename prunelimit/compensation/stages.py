@@ -133,7 +133,8 @@ class Compensator:
     of all that is removed: a number of nats, or for cross-entropy a rule as for
     :func:`~prunelimit.limit.tolerance.loss_tolerance`, with labels drawn from the network's own
     outputs. Every stage has ``calibration`` inputs of ``inputs`` (default: the training split; 0
-    takes all), a quarter of them the same, to be judged by; see :class:`~.calibration.Windows`.
+    takes all). A quarter of them, at most a thousand, are always the same and judge; see
+    :class:`~.calibration.Windows`.
     ``cg_steps`` bounds each solve, which ends earlier when the inputs that judge gain no more; None
     for :data:`MOST_STEPS` where the inputs determine the survivors well, else for none, as 0 is.
     ``bn_recalibrate`` of the first inputs give the statistics of batch normalisation where that is
