@@ -32,7 +32,8 @@ class Stage:
     ``damping`` is mu; ``steps`` of conjugate gradients were taken, the iterate after ``chosen`` of
     them used at ``length`` of its own.
     ``outcome`` is the solver's, "free" where nothing needed to move, or "no solve" where none was
-    made; trust is then None. It is "anew" where the path was left and the dense network pruned to this sparsity in one stage.
+    made; trust is then None. It is "anew" where the path was left and the dense network pruned to
+    this sparsity in one stage.
     """
 
     removed: int
