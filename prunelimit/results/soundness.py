@@ -63,7 +63,7 @@ def require_sound(result: Any, where: str) -> None:
 
     Raises:
         InputError: a share of weights is not from 0 to 1, an accuracy is no fraction, or a count is
-            negative. An interval is reversed or does not hold its number.
+            negative. Also where an interval is reversed or does not hold its number.
     """
     accuracy = getattr(getattr(result, "data", None), "metric", "") == "accuracy"
     for place, owner, field, value in _fields(result, ""):
