@@ -12,7 +12,7 @@ prints the table from what is there.
 What is expected is made from the networks of the table, each time without the one that it is for.
 One logarithm is predicted by another. The first is that of survivors held over those predicted with
 the prunable weights alone free. The second is that of the norm of all weights over that of the
-survivors. The ends are the 2.5% and 97.5% quantiles of a t distribution.
+survivors. The ends of its interval are the 2.5% and 97.5% quantiles of a t distribution.
 """
 
 from __future__ import annotations

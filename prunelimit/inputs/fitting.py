@@ -82,8 +82,9 @@ def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None =
 
     Every state_dict in the file, or the one at ``key``, is tried under its own names. It is tried
     without the prefixes that its names share and with those that the network's share. Then what
-    torch.nn.utils.prune and parametrizations left of its weights is folded. Last that of the
-    network is folded too. What such tools left in the network is folded in the end.
+    torch.nn.utils.prune and parametrizations left of its weights is folded, and it is tried again.
+    Last that of the network is folded too. What such tools left in the network is folded in the
+    end.
 
     Raises:
         InputError: nothing in the file fits; several things do, and none is known to be meant; or

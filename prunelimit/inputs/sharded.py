@@ -222,10 +222,10 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
 
     The problem itself is used up: its network's parameters become the parts. All processes gather
     alike, so the network's control flow must not depend on the data. Parameters can be gathered for
-    every torch function that the network calls. They cannot for those inside scripted modules,
-    autograd functions and recomputed parts (``torch.utils.checkpoint``). Such networks are refused
-    when they run. What a network makes of a parameter (weight normalisation) stays whole in kept
-    graphs.
+    every torch function that the network calls. They cannot be gathered for those inside scripted
+    modules, autograd functions and recomputed parts (``torch.utils.checkpoint``). Such networks are
+    refused when they run. What a network makes of a parameter (weight normalisation) stays whole in
+    kept graphs.
 
     Raises:
         UsageError: there are more processes than can have a part, or this torch has no DTensor.

@@ -60,8 +60,8 @@ def goal(
     """``epsilon`` and ``target_loss`` (nats) of :class:`Networks`.
 
     The training loss is evaluated only where the method needs it. Survivors that are trained are to
-    reach it. Compensation has no labels, which some rules need: one of accuracy, and with another
-    loss than cross-entropy each that is no number.
+    reach it. Some rules need it since compensation has no labels for them: one of accuracy, and
+    with another loss than cross-entropy each that is no number.
     """
     method = config.method
     if method.survivors != "trained" and not (method.moves and needs_losses(problem, epsilon)):
