@@ -4,10 +4,10 @@
     torchrun --standalone --nproc-per-node 2 benchmarks/growth.py
 
 Networks of one hidden layer with fresh weights on random data. Each table gives the seconds of one
-product, or of one Lanczos step beside its product, over those of the row before, next to how the
-size grew: equal where growth is linear. Under torchrun samples and vectors are shared, and so are
-the seconds. The last table holds the memory of the vectors, as planned, against what the process
-grew by.
+product, or of one Lanczos step beside its product, over those of the row before. Next to that is
+how the size grew: the two are equal where growth is linear. Under torchrun samples and vectors are
+shared, and so are the seconds. The last table holds the memory of the vectors, as planned, against
+what the process grew by.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@
 A perceptron 64-30-10 on the digits, trained, predicted, pruned in stages, by an amount that is
 predicted first and with survivors that are trained, and compared. Every command runs once
 undisturbed. Then it is killed at a moment drawn uniformly from the processor's time that it took,
-run again with --resume, and its output is held to the undisturbed one: checkpoints byte by byte,
+and run again with --resume. Its output is held to the undisturbed one: checkpoints byte by byte,
 results number by number without their times. Steps are epochs, products of the curvature, stages,
 passes of a training of survivors, and methods; "done twice" are those that had ended before the
-kill and were done again after it. Lanczos processes are made to save after every step, which they
-do as often as it takes little of the time otherwise: a kill then falls into a save more often.
+kill and were done again after it. Lanczos processes are made to save after every step. Otherwise
+they do so as often as it takes little of the time. So a kill falls into a save more often.
 
 A process is forked from one that has imported everything, so that the moments fall into the work.
 What is done stays in ``--work``, and is not done again; moments do not depend on the order.

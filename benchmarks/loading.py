@@ -3,10 +3,10 @@
     python benchmarks/loading.py --work bench [--mib 200] [--only REGEX]
 
 One network of four linear layers in every format. A fresh process reads a small file first, so that
-all code is there, and then the large one: "read" is the growth of its resident memory at the peak,
-"into the network" that of a second process which then has the weights put into a network. Both hold
-pages of the file that are mapped. Files of one format stay in ``--work`` until the next is made.
-Linux only.
+all code is there, and then the large one. The column "read" is the growth of its resident memory at
+the peak. The column "into the network" is that of a second process, which then has the weights put
+into a network. Both hold pages of the file that are mapped. Files of one format stay in ``--work``
+until the next is made. Linux only.
 """
 
 from __future__ import annotations

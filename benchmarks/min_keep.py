@@ -3,10 +3,10 @@
     python benchmarks/min_keep.py --work bench [--mnist DIR] [--cifar10 DIR] [--checkpoints DIR]
 
 The networks are those of networks.py. Each is pruned by magnitude to the sparsities given, with
-fixed survivors and with survivors fitted layer by layer, under every guard: none, the default, and
-a share of each layer. Cells are test accuracy in percent; "-" is a sparsity that the guard does not
-let be reached. The JSON of a network stays under ``--work`` and is not made again. ``--table``
-prints the table from what is there.
+fixed survivors and with survivors fitted layer by layer. That is done under every guard: none, the
+default, and a share of each layer. Cells are test accuracy in percent; "-" is a sparsity that the
+guard does not let be reached. The JSON of a network stays under ``--work`` and is not made again.
+``--table`` prints the table from what is there.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/paper.py --work bench --cifar10 DIR [--cifar100 DIR --tiny-imagenet DIR]
 
 Data are class folders train/ and test/; what is not named leaves its tasks out. The settings are
-those of the paper: SGD with momentum 0.9, no weight decay, batches of 128, 200 epochs, a rate of
-0.01 on CIFAR-10 and of 0.1 else, and the l1 penalty of each task. One thing differs: here every
-rate falls along a cosine, while they keep that of CIFAR-10. No data are augmented.
+those of the paper: SGD with momentum 0.9, no weight decay, batches of 128, and 200 epochs. The rate
+is 0.01 on CIFAR-10 and 0.1 else, and every task has its own l1 penalty. One thing differs: here
+every rate falls along a cosine, while they keep that of CIFAR-10. No data are augmented.
 
 Each task has stages, whose JSON stays under ``--work`` and is not made again, so it can be
 interrupted: training; "published", their formula; "predict", our headline; "one-shot", magnitude
@@ -17,7 +17,7 @@ of names, ``--epochs``, ``--train-samples``, ``--loss-samples``, ``--passes`` an
 "Published" is m = D - sum_i |l_i| / (|l_i| + 2 epsilon / R^2) over the eigenvalues l of the
 Hessian. Directions whose row of the Hessian has an l1 norm below 1e-7 are counted as null, and one
 probe of Lanczos quadrature sees the rest. The paper does not say how it finds the norms of all
-rows; here they are medians of |(H v)_i| over vectors v of Cauchy draws, whose spread is the l1 norm
+rows. Here they are medians of |(H v)_i| over vectors v of Cauchy draws, whose spread is the l1 norm
 (Indyk 2006). "Actual" is theirs: the highest sparsity whose test accuracy is at least dense.
 """
 

@@ -3,16 +3,16 @@
     python benchmarks/prediction.py --work bench [--mnist DIR] [--cifar10 DIR] [--checkpoints DIR]
 
 The networks are those of networks.py; data that are not named leave their networks out. Each is
-trained where need be, predicted by the GGN and by the Hessian, and measured with survivors trained:
-the threshold at one, two and four times the passes. Every step's JSON stays under ``--work`` and is
-not made again, so the command can be interrupted. ``--only`` takes a regular expression of
-names, ``--stages`` does some of predict, hessian and witness alone, and ``--table`` prints the
-table from what is there.
+trained where need be, and predicted by the GGN and by the Hessian. It is measured with survivors
+trained: the threshold at one, two and four times the passes. Every step's JSON stays under
+``--work`` and is not made again, so the command can be interrupted. ``--only`` takes a regular
+expression of names, ``--stages`` does some of predict, hessian and witness alone, and ``--table``
+prints the table from what is there.
 
-What is expected is made from the networks of the table, each time without the one that it is for:
-the logarithm of survivors held over those predicted with the prunable weights alone free, by the
-logarithm of the norm of all weights over that of the survivors; 2.5% and 97.5% quantiles of a t
-distribution.
+What is expected is made from the networks of the table, each time without the one that it is for.
+One logarithm is predicted by another. The first is that of survivors held over those predicted with
+the prunable weights alone free. The second is that of the norm of all weights over that of the
+survivors. The ends of its interval are the 2.5% and 97.5% quantiles of a t distribution.
 """
 
 from __future__ import annotations

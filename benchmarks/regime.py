@@ -4,8 +4,8 @@
 
 For every mini-batch a dense perceptron is trained on the digits, pruned by magnitude to every
 density, and trained again from two seeds with its zeros kept. A row is a mini-batch, from hot to
-cool, a cell the regime with linear-mode connectivity (pp of training error), CKA, and test accuracy
-(mean of the two). What a cell gave is kept under ``--work``.
+cool. A cell is the regime with linear-mode connectivity (pp of training error), CKA, and test
+accuracy (mean of the two). What a cell gave is kept under ``--work``.
 """
 
 from __future__ import annotations

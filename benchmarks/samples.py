@@ -4,9 +4,9 @@
         [--data SPEC] [--data-dir DIR]
 
 Each line has the share of the output curvature that so many samples carry, and three limits for one
-loss tolerance: by these samples alone, which is an upper bound; by ``predict``, which takes off
-what is left out and gives the interval; by a uniform draw of the same size. 0 is all samples: the
-truth.
+loss tolerance. One is by these samples alone, which is an upper bound. One is by ``predict``, which
+takes off what is left out and gives the interval. One is by a uniform draw of the same size. 0 is
+all samples: the truth.
 """
 
 from __future__ import annotations

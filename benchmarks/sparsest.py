@@ -2,11 +2,11 @@
 
     python benchmarks/sparsest.py --work bench [--mnist DIR] [--cifar10 DIR] [--checkpoints DIR]
 
-The networks are those of networks.py. For each: the plain threshold and the limit that are
-predicted, what plain pruning to the former loses, and the sparsest network within 0.5 points with
-fixed and with staged survivors: chosen on training samples held out, judged once on the test split.
-2:4 beside that: fixed by magnitude and by Wanda, and staged. Every step's JSON stays under
-``--work`` and is not made again. ``--table`` prints the table from what is there.
+The networks are those of networks.py. For each the table has the plain threshold and the limit that
+are predicted, and what plain pruning to the former loses. It has the sparsest network within 0.5
+points with fixed and with staged survivors. That is chosen on training samples held out, and judged
+once on the test split. Beside it is 2:4: fixed by magnitude and by Wanda, and staged. Every step's
+JSON stays under ``--work`` and is not made again. ``--table`` prints the table from what is there.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 
     python benchmarks/time_to_limit.py CKPT ... [--depths 20,40,80,160,320] [--reference 640]
 
-Two limits need nothing but the spectrum of abs(H), or with ``--curvature ggn`` that of the GGN, and
-can be read from any package's output: the published formula's and the isotropic one. Every route
-starts from one random vector of its own; its error at a depth is against the reference, ours from
-three probes at the depth of ``--reference``, its seconds are those of that depth from nothing. A
-route has *settled* at the first depth from which on all its errors are below ``--within``
-percentage points: at a smaller one it may be right, but nobody could know. The last line is
-``predict`` as a user would run it, within ``--max-products``, with the directional limit and the
-interval that it states. PyHessian 0.1's ``density()`` calls a function that torch has removed; it
-is given one here. It has no GGN.
+Two limits need nothing but the spectrum of abs(H), or with ``--curvature ggn`` that of the GGN.
+They are the published formula's and the isotropic one, and can be read from any package's output.
+Every route starts from one random vector of its own. Its error at a depth is against the reference,
+ours from three probes at the depth of ``--reference``. Its seconds are those of that depth from
+nothing. A route has *settled* at the first depth from which on all its errors are below
+``--within`` percentage points. At a smaller one it may be right, but nobody could know. The last
+line is ``predict`` as a user would run it, within ``--max-products``, with the directional limit
+and the interval that it states. PyHessian 0.1's ``density()`` calls a function that torch has
+removed; it is given one here. It has no GGN.
 """
 
 from __future__ import annotations

@@ -76,13 +76,13 @@ def command(files: tuple[Path, ...], **given: Any) -> int:
     """Judge the gates of a job: prediction, floors, baseline.
 
     With a checkpoint: predicts, measures, judges. With JSON files of predict, measure or both:
-    judges those. Predicted is compared with measured, like with like: fixed survivors by the loss
-    threshold with plain, trained ones by feasibility with the limit, moved ones by the loss
-    threshold with the range between. --min-sparsity and --min-accuracy-at are floors under the
-    measurement, --baseline what an earlier network could do. A difference that the intervals
-    explain is no failure. Exits with 1 when a gate fails. Inside a CI job that sets
-    GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary; with GITHUB_ACTIONS, gates
-    that fail are annotations.
+    judges those. Predicted is compared with measured, like with like. Fixed survivors are compared
+    by the loss threshold with plain. Trained ones are compared by feasibility with the limit. Moved
+    ones are compared by the loss threshold with the range between. Options --min-sparsity and
+    --min-accuracy-at are floors under the measurement. Option --baseline is what an earlier network
+    could do. A difference that the intervals explain is no failure. Exits with 1 when a gate fails.
+    Inside a CI job that sets GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary;
+    with GITHUB_ACTIONS, gates that fail are annotations.
     """
     config = build(CheckConfig, given)
     written = [

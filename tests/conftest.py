@@ -73,7 +73,7 @@ def torchrun(processes: int, *arguments: object, **env: str) -> subprocess.Compl
 
 def unattended(processes: int, *arguments: object, **env: str) -> list[Outcome]:
     """As torchrun starts them and in the order of their ranks, but nobody is there to end the
-    others when one dies: each has the time to say what it has to say."""
+    others when one dies. Each has the time to say what it has to say."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}

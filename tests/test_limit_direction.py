@@ -55,8 +55,8 @@ def forced(
 
 
 def least(matrix: np.ndarray, displacement: np.ndarray, slope: np.ndarray, ridge: float) -> float:
-    """The least of g^T x + x^T G x / 2 + k |x - d|^2 / 2 over x, less its last term's reach: by the
-    formula with (k d - g) in place of the force."""
+    """The least of g^T x + x^T G x / 2 + k |x - d|^2 / 2 over x, less its last term's reach. It is
+    by the formula with (k d - g) in place of the force."""
     pull = ridge * displacement - slope
     solved = np.linalg.solve(matrix + ridge * np.eye(len(matrix)), pull)
     return float(ridge * displacement @ displacement - pull @ solved) / 2

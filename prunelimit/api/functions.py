@@ -130,9 +130,9 @@ def prune(
 ) -> PrunedNetwork:
     """Remove weights of a copy of the network.
 
-    Four choices say what is done: ``criterion`` which weights go, ``allocation`` how that is
-    shared among layers, ``pattern`` which masks are allowed, ``survivors`` what becomes of the
-    rest. The amount is predicted unless it is given, or found by ``within``.
+    Four choices say what is done. ``criterion`` says which weights go, and ``allocation`` how that
+    is shared among layers. ``pattern`` says which masks are allowed, and ``survivors`` what becomes
+    of the rest. The amount is predicted unless it is given, or found by ``within``.
 
     Args:
         problem: The network and its data; they are not changed.
@@ -245,8 +245,8 @@ def sensitivity(
 ) -> SensitivityResult:
     """Measure accuracy and loss where one layer alone is pruned, layer by layer.
 
-    A layer of which nothing was learnt is not called robust: one whose weights are zero already, or
-    that is not pruned at all, says so in ``why``.
+    A layer of which nothing was learnt is not called robust. Its ``why`` says that its weights are
+    zero already, or that it is not pruned at all.
 
     Args:
         problem: The network and its data.
@@ -344,9 +344,10 @@ def check(
 ) -> CheckResult:
     """Judge the gates of a job: prediction against measurement, floors, and a baseline.
 
-    Like is compared with like: with fixed survivors the loss threshold with ``one_shot``, with
-    trained ones feasibility with ``limit``, with moved ones the loss threshold with the range
-    between. A difference that the intervals explain is no failure.
+    Like is compared with like. With fixed survivors the loss threshold is compared with
+    ``one_shot``. With trained ones feasibility is compared with ``limit``. With moved ones the loss
+    threshold is compared with the range between. A difference that the intervals explain is no
+    failure.
 
     Args:
         limit: The prediction, or its file.
@@ -439,9 +440,9 @@ def regime(
 ) -> RegimeResult:
     """Say in which regime of pruning networks are, and whether to train hotter or cooler.
 
-    Whether the straight line between two networks crosses a barrier, and how alike they answer,
-    names the regime: "I" (poorly connected), "II-A" (connected but unlike) or "II-B" (connected and
-    alike).
+    The regime is named by whether the straight line between two networks crosses a barrier, and by
+    how alike they answer. It is "I" (poorly connected), "II-A" (connected but unlike) or "II-B"
+    (connected and alike).
 
     Source: Zhou, Yang, Chang and Mahoney 2023, the three-regime model of pruning.
 

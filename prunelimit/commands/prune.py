@@ -67,9 +67,9 @@ THIN = 0.01
 
 @dataclass(frozen=True)
 class Pruned:
-    """A pruned network: its ``problem`` (with statistics of batch normalisation of its own), its
-    free parameters ``weights`` (D,), zero where ``mask`` (bool, (D,)) is False, and the tensors
-    that were ``moved``, by name."""
+    """A pruned network: its ``problem``, its free parameters ``weights`` (D,), and the tensors that
+    were ``moved``, by name. The ``problem`` has statistics of batch normalisation of its own. The
+    ``weights`` are zero where ``mask`` (bool, (D,)) is False."""
 
     problem: Problem
     weights: Tensor

@@ -62,8 +62,8 @@ def curvature_product(
     precision: str = "full",
     count: int | None = None,
 ) -> Product:
-    """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``), the
-    samples of ``split`` and the vectors shared by ``group``, and the parameters too where those of
+    """The products that ``kind`` and ``backend`` name (see ``config.CurvatureConfig``). The samples
+    of ``split`` and the vectors are shared by ``group``, and the parameters too where those of
     ``problem`` are. ``memory_bytes`` is what :class:`CurvatureProduct` may keep, ``precision`` what
     it computes in. ``count`` is the number of samples that the loss is a mean over, where ``split``
     is a part of them.

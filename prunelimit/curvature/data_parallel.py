@@ -53,8 +53,8 @@ class DataParallelProduct:
 
 
 class SummedProduct:
-    """G v for vectors that every process has whole: each multiplies by the share of its own
-    samples, and the sum is the same to the last bit in all. ``parts`` says who adds up what."""
+    """G v for vectors that every process has whole. Each multiplies by the share of its own
+    samples. The sum is the same to the last bit in all. ``parts`` says who adds up what."""
 
     def __init__(self, own: CurvatureProduct, parts: ShardSpec) -> None:
         self._own = own

@@ -1,10 +1,10 @@
 """Folding of batch normalisation in eval mode: the same function of the same weights, cheaper.
 
-A normalisation that reads a convolution or linear layer, and nothing else, is an affine map of its
-output with fixed coefficients: s = gamma / sqrt(variance + eps) and t = beta - mean s. Scaling the
-layer's weight by s and setting its bias to b s + t gives the same outputs. Both are differentiable
-in the weight, so derivatives of every order are the same too. The normalisation's own passes over
-the activations are saved.
+A normalisation may read a convolution or linear layer, and nothing else. It is then an affine map
+of that layer's output with fixed coefficients: s = gamma / sqrt(variance + eps) and t = beta - mean
+s. Scaling the layer's weight by s and setting its bias to b s + t gives the same outputs. Both are
+differentiable in the weight, so derivatives of every order are the same too. The normalisation's
+own passes over the activations are saved.
 """
 
 from __future__ import annotations

@@ -74,21 +74,20 @@ class CurvatureProduct:
     """v -> A v for the mean loss of ``split``, A the matrix that ``kind`` names: the Hessian, the
     GGN, a plug-in's. A matvec over the flat free parameters.
 
-    ``route`` is "recorded" (forward over reverse, recorded and replayed: fastest),
-    "double-backward" (possible with every network) or "auto": the first where the work is worth it
-    and the network allows, else the second. What does not depend on v is kept between products for
-    as many batches as fit into ``memory_bytes`` (default: half of what is free) and made anew for
-    the rest; either way the numbers are the same. On a CPU, batches are no larger than caches
-    like, and convolutions run with channels last where that pays, by a rule of sizes and types
-    alone.
-    ``precision`` is "full", "bfloat16" or "auto", which is bfloat16 on a CPU with tiles of it, for
-    float32 and work that is recorded, where the network runs in it. That rounds the parameters and
-    all that the network computes, while outputs, loss, vectors and sums stay in float32;
-    ``rounding_error`` is what it changes: |difference| / |product| for one random vector on the
-    first batch (None: in full, or by "auto").
-    ``products`` counts the vectors; ``kept_bytes`` is what is kept and ``batch_bytes`` what a batch
-    takes at most. Where ``split`` is a part of ``count`` samples, products and
-    gradient are that part's share of theirs.
+    ``route`` is "recorded", "double-backward" or "auto". The first is forward over reverse,
+    recorded and replayed: fastest. The second is possible with every network. With "auto" it is the
+    first where the work is worth it and the network allows, else the second. What does not depend
+    on v is kept between products for as many batches as fit into ``memory_bytes`` (default: half of
+    what is free). It is made anew for the rest. Either way the numbers are the same. On a CPU,
+    batches are no larger than caches like, and convolutions run with channels last where that pays,
+    by a rule of sizes and types alone. ``precision`` is "full", "bfloat16" or "auto". With "auto"
+    it is bfloat16 on a CPU with tiles of it, for float32 and work that is recorded, where the
+    network runs in it. Bfloat16 rounds the parameters and all that the network computes. Outputs,
+    loss, vectors and sums stay in float32. ``rounding_error`` is what it changes: |difference| /
+    |product| for one random vector on the first batch (None: in full, or by "auto"). ``products``
+    counts the vectors; ``kept_bytes`` is what is kept and ``batch_bytes`` what a batch takes at
+    most. Where ``split`` is a part of ``count`` samples, products and gradient are that part's
+    share of theirs.
 
     Raises:
         UsageError: there is no such ``kind``, ``route`` or

@@ -53,8 +53,8 @@ def record(
 ) -> Recording:
     """Record ``function(fixed, batch, vectors)``, which gives a sequence of tensors.
 
-    The recording holds for batches and vectors of these shapes and dtypes, and for the present
-    values of ``fixed`` and of any tensor that the function brings along.
+    The recording holds for batches and vectors of these shapes and dtypes. It is bound to the
+    present values of ``fixed`` and of any tensor that the function brings along.
 
     Raises:
         Unrecordable: the function draws random numbers, reads values of the batch into Python,

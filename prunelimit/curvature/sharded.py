@@ -48,10 +48,10 @@ class ShardedProduct:
     """This process's part of H v or G v from its part of v, cut as the parameters of ``problem``
     are; by double backward.
 
-    No vector (D,) is whole on a device. Samples are shared too: each process multiplies by the
-    share of its own, layer by layer, and the layers' parts of the product are added up as they come
-    in. All processes have the same number of batches, since they gather together. Graphs are kept
-    for as many as fit into everybody's ``memory_bytes`` (default: half of what is free).
+    No vector (D,) is whole on a device. Samples are shared too. Each process multiplies by the
+    share of its own, layer by layer. The layers' parts of the product are added up as they come in.
+    All processes have the same number of batches, since they gather together. Graphs are kept for
+    as many as fit into everybody's ``memory_bytes`` (default: half of what is free).
 
     Raises:
         UsageError: there is no such ``kind``, or there are fewer samples than

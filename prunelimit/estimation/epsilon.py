@@ -41,14 +41,15 @@ def tolerance_of(
 ) -> Epsilon:
     """The loss tolerance of ``rule`` in nats, greater than zero, the same for the same seed.
 
-    ``train`` is the dense network on all training samples. A rule such as ``0.5pp`` is the rise of
-    the training loss where accuracy has first fallen by so much along the path of plain one-shot
-    magnitude pruning. Accuracy is judged on held-out samples, which are a part of the training
-    split and never of the test split: a tenth, drawn by the problem's seed, and at least 1,000; all
-    training samples where there are fewer than 2,000. The network may have been trained on them, so
-    it may lose more accuracy elsewhere. The rise is that of all training samples, or of 10,000
-    drawn by the seed where there are more. ``interval`` covers, at 95%, the paired sampling error
-    of the fall in accuracy, the spacing of the sparsities, and the choice of the 10,000.
+    ``train`` is the dense network on all training samples. A rule such as ``0.5pp`` follows the
+    path of plain one-shot magnitude pruning to where accuracy has first fallen by so much. The
+    tolerance is the rise of the training loss there. Accuracy is judged on held-out samples, which
+    are a part of the training split and never of the test split. They are a tenth, drawn by the
+    problem's seed, and at least 1,000. They are all training samples where there are fewer than
+    2,000. The network may have been trained on them, so it may lose more accuracy elsewhere. The
+    rise is that of all training samples, or of 10,000 drawn by the seed where there are more.
+    ``interval`` covers, at 95%, the paired sampling error of the fall in accuracy, the spacing of
+    the sparsities, and the choice of the 10,000.
 
     The sparsities looked at depend on the tolerance only through which of them hold, so a larger
     one never crosses at a smaller sparsity; it is larger in nats too unless the loss falls again on

@@ -103,8 +103,9 @@ def follow_loss(
     """Actual and modelled loss along the pruning path, up to ``limit`` removed weights, and the
     plain threshold at the loss tolerance ``epsilon`` (nats).
 
-    All losses are means over the samples ``judged``: some thirty forward passes of those, and at
-    most fifteen products, or four if ``hurried``: the model's own threshold is then left out.
+    All losses are means over the samples ``judged``. They take some thirty forward passes of those,
+    and at most fifteen products. If ``hurried``, it is at most four products, and the model's own
+    threshold is left out.
     """
     losses, prunable = _Losses(path, found, judged, progress), len(path.order)
     crossed = find_crossing(losses.rise, prunable, epsilon, confidence)

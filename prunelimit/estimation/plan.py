@@ -53,8 +53,8 @@ class Plan:
 
 
 def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Plan:
-    """What predicting the limit of ``problem`` takes, about: by the speed of two products and an
-    evaluation on up to 512 samples, and by how many products such networks usually take.
+    """What predicting the limit of ``problem`` takes, about. It goes by the speed of two products
+    and an evaluation on up to 512 samples, and by how many products such networks usually take.
 
     Raises:
         PruneLimitError: the network does not run.

@@ -56,9 +56,9 @@ WORTH = 0.1
 """What the samples may leave open, as a share of what a first reading's depth does."""
 
 SLOPE = 0.2
-"""Percentage points by which a limit is too high per percent of the traces that is left out: a
-guess of how many samples are needed, and of the slope where no products are left to read it. 0.09
-to 0.19 were seen."""
+"""Percentage points by which a limit is too high per percent of the traces that is left out. It
+serves to guess how many samples are needed. It also stands for the slope where no products are left
+to read it. 0.09 to 0.19 were seen."""
 
 SATURATED = 0.999
 """Share of the weights beyond which a limit can hardly rise with fewer samples."""
@@ -123,13 +123,13 @@ class Sampled:
     """A first reading, how many parameters every limit may move with more samples (nothing where
     that was not looked at), and the readings that say so.
 
-    ``falls`` says that limits fall with more samples, as those of the GGN do: the drift is then
-    taken off and is the error too, below at least ``slack``, where the fewer samples were too few
-    to show how fast. ``carried`` is the share of the traces that the samples carry.
-    ``leaning`` is how many weights fewer could go if the prunable weights alone were free to move:
-    what the linear model makes the other parameters do. No network was seen to let biases and
-    embeddings make up for its weights that far. Beyond :data:`LEANING` the limit is therefore the
-    middle of the two, and known no better than that.
+    ``falls`` says that limits fall with more samples, as those of the GGN do. The drift is then
+    taken off, and is the error too. Below, the error is at least ``slack``, where the fewer samples
+    were too few to show how fast limits fall. ``carried`` is the share of the traces that the
+    samples carry. ``leaning`` is how many weights fewer could go if the prunable weights alone were
+    free to move: what the linear model makes the other parameters do. No network was seen to let
+    biases and embeddings make up for its weights that far. Beyond :data:`LEANING` the limit is
+    therefore the middle of the two, and known no better than that.
     """
 
     estimate: Estimate
@@ -189,8 +189,9 @@ def _carrying(
 ) -> Sampled:
     """A first reading on the samples that carry most, and what the others would take off it.
 
-    Where the user gives no number, it is what should leave half of the tolerance open, at least
-    :data:`FIRST_SAMPLES`, at most :data:`DEFAULT_SAMPLES` or what leaves half of the time.
+    Where the user gives no number, it is what should leave half of the tolerance open. It is at
+    least :data:`FIRST_SAMPLES`, and at most :data:`DEFAULT_SAMPLES` or what leaves half of the
+    time.
     """
     everything = len(carried.traces)
     count = _enough(config, budget, carried) if curvature.samples is None else curvature.samples
@@ -297,8 +298,8 @@ def _drawn(
 ) -> Sampled:
     """A first reading on a uniform draw.
 
-    Where the user gives no number, one is chosen at which the headline's drift should be half of
-    the tolerance, or a share of what the depth leaves open: both parts of it are taken to fall like
+    Where the user gives no number, one is chosen by the headline's drift. That should be half of
+    the tolerance, or a share of what the depth leaves open. Both parts of it are taken to fall like
     1 / sqrt(n). Without a time to spend it is :data:`DEFAULT_SAMPLES` at most, with one as many as
     leave half of it.
     """

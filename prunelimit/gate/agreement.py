@@ -1,11 +1,11 @@
 """Predicted against measured: which number a method is compared with, and the verdict.
 
-Two are predicted: *plain*, where the loss of plain magnitude pruning leaves the
-tolerance with nothing moved, and the *limit*, up to which some setting of the survivors keeps it.
-A method with fixed survivors is compared with the first, one that trains them with the second. One
-that moves them along a model of the loss can do no worse than leave them, and no better than the
-best setting: it lies between the two. All of it is about masks of smallest magnitude, all layers
-together. Nothing is predicted for a method that removes other weights.
+Two numbers are predicted. At *plain* the loss of plain magnitude pruning leaves the tolerance with
+nothing moved. Up to the *limit* some setting of the survivors keeps it. A method with fixed
+survivors is compared with the first, one that trains them with the second. A third kind moves them
+along a model of the loss. It can do no worse than leave them, and no better than the best setting.
+So it lies between the two. All of it is about masks of smallest magnitude, all layers together.
+Nothing is predicted for a method that removes other weights.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     ========================  =========================  ==============================
 
     A difference of more than the tolerance is no failure where the two intervals together explain
-    it, nor where trained survivors stop within the prediction interval that comes with the limit;
-    ``notes`` says so.
+    it. It is none either where trained survivors stop within the prediction interval that comes
+    with the limit. ``notes`` says so.
 
     Raises:
         InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is

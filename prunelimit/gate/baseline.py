@@ -37,7 +37,8 @@ def against_baseline(
     sparsity where the baseline had lost no more than :data:`USABLE`.
 
     A drop of more than ``max_drop`` (fraction) fails where it is also more than the two intervals
-    together explain: the root of the sum of squares of the half-widths that face one another.
+    together explain. That is the root of the sum of squares of the half-widths that face one
+    another.
 
     Raises:
         InputError: they are about other data, or share no number.

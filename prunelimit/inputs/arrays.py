@@ -33,7 +33,8 @@ def tensors(spec: str, arrays: Sequence[Any]) -> tuple[Any, Tensor, Any, Tensor]
 
 def samples(spec: str, given: Any, targets: Any) -> tuple[Any, Tensor] | None:
     """Inputs and targets where ``given`` is a list of one tensor or array per sample, such as bags
-    of instances: in one tensor where all have the same shape, else a list. None where it is not.
+    of instances. They are in one tensor where all have the same shape, else a list. None where
+    ``given`` is no such list.
 
     Raises:
         InputError: there are not as many as targets, or it cannot be told from several inputs.

@@ -15,8 +15,8 @@ __all__ = ["samples_at_once"]
 MOST, LEAST = 500, 16
 
 CACHED = 4 * 2**20
-"""Bytes of a layer's output on a CPU. Beyond, it leaves the caches before the next layer reads it:
-a forward pass of ResNet-20 takes 1.6 times as long by batches of 500 as by 64."""
+"""Bytes of a layer's output on a CPU. A larger one leaves the caches before the next layer reads
+it. A forward pass of ResNet-20 takes 1.6 times as long by batches of 500 as by 64."""
 
 
 def samples_at_once(model: nn.Module, inputs: Inputs) -> int:

@@ -301,7 +301,7 @@ def _is_dataset(data: Any) -> bool:
 
 def split_of(data: Any, *, device: torch.device, dtype: torch.dtype, workers: int = 0) -> Split:
     """A split from a live object: a Split as it is, (inputs, targets), a map-style data set, or a
-    DataLoader, which is read in the order of its data set.
+    DataLoader. A DataLoader is read in the order of its data set.
 
     Raises:
         InputError: ``data`` is none of these, or changes between readings; see

@@ -80,10 +80,11 @@ class _Outcome:
 def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None = None) -> Fitted:
     """``network`` (in eval mode afterwards) with the weights of ``checkpoint``.
 
-    Every state_dict in the file, or the one at ``key``, is tried under its own names, without the
-    prefixes that its names share and with those that the network's share; then with what
-    torch.nn.utils.prune and parametrizations left of its weights folded, and last with that of the
-    network folded too. What such tools left in the network is folded in the end.
+    Every state_dict in the file, or the one at ``key``, is tried under its own names. It is tried
+    without the prefixes that its names share and with those that the network's share. Then what
+    torch.nn.utils.prune and parametrizations left of its weights is folded, and it is tried again.
+    Last that of the network is folded too. What such tools left in the network is folded in the
+    end.
 
     Raises:
         InputError: nothing in the file fits; several things do, and none is known to be meant; or

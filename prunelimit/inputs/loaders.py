@@ -28,7 +28,7 @@ __all__ = ["Samples", "dataset_split", "split_of_dataset"]
 REMEDY = "give its data set, or tensors"
 
 HELD_BYTES = 2**30
-"""Bytes up to which the samples of a data set are read once and stay in memory: decoding an image
+"""Bytes up to which the samples of a data set are read once and stay in memory. Decoding an image
 takes longer than a small network takes with it, and hundreds of products read it."""
 
 

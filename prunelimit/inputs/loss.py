@@ -40,8 +40,8 @@ class Loss(Plugin):
     ``divergence(outputs, dense, form)`` (n,) is the loss of ``outputs`` above that of ``dense``,
     expected over targets as ``dense`` predicts them; ``distance``, of the same arguments, a
     quadratic stand-in for it that does not flatten where ``dense`` is sure. The literal ``METRIC``
-    at the top of the file names the metric that belongs to it, ``TARGETS`` the targets that it is
-    for: "classes", "answers" from 0 to 1 or "numbers".
+    at the top of the file names the metric that belongs to it. ``TARGETS`` names the targets that
+    it is for: "classes", "answers" from 0 to 1 or "numbers".
     """
 
     function: Callable[[Tensor, Tensor, Form], Tensor]

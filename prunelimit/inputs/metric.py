@@ -22,9 +22,9 @@ class Metric(Plugin):
     targets)`` gives the scores (n,) of what the function gave for all, (n, ...) float64.
 
     ``points`` says that 1 is perfect, so that a loss can be stated in points: hundredths of that. A
-    score that is no number counts as ``worst``. Literals at the top of the file say the rest:
-    ``PERCENT`` that people read it in percent, ``LABEL`` what they call it, and ``TARGETS`` the
-    targets that it is for, as of a loss.
+    score that is no number counts as ``worst``. Literals at the top of the file say the rest.
+    ``PERCENT`` says that people read it in percent, and ``LABEL`` what they call it. ``TARGETS``
+    names the targets that it is for, as of a loss.
     """
 
     function: Callable[[Tensor, Tensor, Form], Tensor]

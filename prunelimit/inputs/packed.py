@@ -30,7 +30,7 @@ OF_PACKING = ("sparse", "packing", "groups", "format_version")
 """What a description says of how its own file is written, and of no other."""
 
 MOST_BYTES, MOST_TIMES = 2**28, 64
-"""Bytes, and times the size of its file, that the tensors of a file may take: a bit of a mask can
+"""Bytes, and times the size of its file, that the tensors of a file may take. A bit of a mask can
 stand for a number of eight bytes."""
 
 

@@ -83,8 +83,8 @@ def _globals(stream: BytesIO) -> list[str]:
 
 
 def script_pickle(files: Sequence[Path]) -> types.ModuleType:
-    """The module pickle, for files that are trusted: what a script pickled as ``__main__`` is
-    looked for in ``files``, of which the first that has it is taken."""
+    """The module pickle, for files that are trusted. What a script pickled as ``__main__`` is
+    looked for in ``files``. The first that has it is taken."""
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:

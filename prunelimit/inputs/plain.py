@@ -50,8 +50,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A deep copy of ``network``, also of one whose weights are computed anew in every forward:
-    of those, what was computed last is first cut off from the graph that made it."""
+    """A deep copy of ``network``, also of one whose weights are computed anew in every forward. Of
+    those, what was computed last is first cut off from the graph that made it."""
     for module in network.modules():
         for hook in filter(_of_a_weight, _hooks(module)):
             name = str(getattr(hook, "name", None) or getattr(hook, "_tensor_name", ""))

@@ -1,6 +1,6 @@
 """A problem whose parameters are shared by processes: each has a part of every one, as a DTensor.
 
-A parameter is gathered whole when an operator takes it and dropped again behind the operator: what
+A parameter is gathered whole when an operator takes it and dropped again behind the operator. What
 autograd would keep of it is gathered again when it is wanted (Rajbhandari, Rasley, Ruwase, He 2020,
 ZeRO stage 3). So every operator sees plain tensors. It needs no sharding rule of DTensor's: batch
 normalisation and unevenly cut attention heads have none. Derivatives of any order are DTensor's
@@ -222,9 +222,10 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
 
     The problem itself is used up: its network's parameters become the parts. All processes gather
     alike, so the network's control flow must not depend on the data. Parameters can be gathered for
-    every torch function that the network calls, not for those inside scripted modules, autograd
-    functions and recomputed parts (``torch.utils.checkpoint``): such networks are refused when they
-    run. What a network makes of a parameter (weight normalisation) stays whole in kept graphs.
+    every torch function that the network calls. They cannot be gathered for those inside scripted
+    modules, autograd functions and recomputed parts (``torch.utils.checkpoint``). Such networks are
+    refused when they run. What a network makes of a parameter (weight normalisation) stays whole in
+    kept graphs.
 
     Raises:
         UsageError: there are more processes than can have a part, or this torch has no DTensor.

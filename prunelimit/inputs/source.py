@@ -30,8 +30,8 @@ class DataSource(Plugin):
 
     ``read(spec, config)`` gives both splits of what ``spec`` names; ``moments`` are those that its
     inputs are normalised with where none are given. The literal ``FORM`` at the top of the file is
-    the regular expression of such specs (default: the name, or NAME:ANYTHING), ``LABEL`` how they
-    are written, as in folder:PATH.
+    the regular expression of such specs (default: the name, or NAME:ANYTHING). ``LABEL`` says how
+    they are written, as in folder:PATH.
     """
 
     read: Callable[[str, DataConfig], Raw | Sets]

@@ -359,8 +359,8 @@ def target_batches(split: Split) -> Iterator[Tensor]:
 
 
 def _plain(dataset: Any) -> bool:
-    """Whether ``dataset.targets`` are the targets that it gives: of others' data sets that is only
-    seen in the samples, which a class of the user's or a transform may change."""
+    """Whether ``dataset.targets`` are the targets that it gives. Of others' data sets that is only
+    seen in the samples. A class of the user's or a transform may change those."""
     transforms = ("transforms", "target_transform")
     changed = any(getattr(dataset, name, None) is not None for name in transforms)
     return type(dataset).__module__.split(".")[0] in ("torchvision", "prunelimit") and not changed

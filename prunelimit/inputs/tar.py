@@ -1,9 +1,9 @@
 """Files of torch before 0.1.10, tar archives, read with nothing of them run.
 
 Torch reads them only where it may run code. Their layout is that of ``_legacy_load`` in
-torch/serialization.py: the members ``storages`` and ``tensors``, each a count and then a pickle and
-numbers for every one, and ``pickle``, in which tensors stand by their keys. The pickles are read by
-what torch reads ``weights_only`` files with.
+torch/serialization.py. The members ``storages`` and ``tensors`` are each a count and then a pickle
+and numbers for every one. In the member ``pickle`` tensors stand by their keys. The pickles are
+read by what torch reads ``weights_only`` files with.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Whether a network can be trusted to be what everything here takes it for: a function that gives
-every sample its own outputs, the same each time, and that ends in what the loss wants."""
+"""Whether a network can be trusted to be what everything here takes it for. That is a function that
+gives every sample its own outputs, the same each time, and ends in what the loss wants."""
 
 from __future__ import annotations
 

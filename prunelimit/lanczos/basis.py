@@ -16,8 +16,8 @@ from ..errors import UsageError
 __all__ = ["BASES", "BLOCK", "Basis", "basis_bytes"]
 
 BASES = ("memory", "bfloat16", "disk", "none")
-"""Where the vectors lie. "none" keeps the last two only: orthogonality to the others is lost as
-Ritz values converge, which then come back as copies and slow the rest down (Paige 1972)."""
+"""Where the vectors lie. "none" keeps the last two only. Orthogonality to the others is then lost
+as Ritz values converge. These come back as copies and slow the rest down (Paige 1972)."""
 
 BLOCK = 16
 """Vectors that are stored, and multiplied, together."""

@@ -27,7 +27,7 @@ class Direction:
         g^T d + d^T G d / 2 - 1/2 * (G d + g)^T (G + k)^-1 (G d + g).
 
     For g = 0 the two are the same. The second needs the eigenvalues as they are. ``unmoved`` is its
-    first part, g^T d + d^T G d / 2, and ``scale`` the squared length of the force, both over the
+    first part, g^T d + d^T G d / 2. ``scale`` is the squared length of the force. Both are over the
     squared length of d. ``rounding`` is how far rounding may move the rise.
     """
 

@@ -41,10 +41,10 @@ class EffectiveDimension:
     """d_eff(k) = D * mean of lambda / (lambda + k), with its error, and its inverse.
 
     The value is the middle of the Gauss and the Gauss-Radau reading (:class:`Bracket`), its depth
-    error half their distance: a bound for a positive semi-definite matrix, what was seen to hold
-    for the absolute value of an indefinite one. ``side`` +1 and -1 give the upper and lower end
-    of the interval at ``confidence``; ``sources`` says which errors it covers. ``read`` makes of
-    eigenvalues what the theory takes for them: none is negative afterwards.
+    error half their distance. That is a bound for a positive semi-definite matrix. For the absolute
+    value of an indefinite one it is what was seen to hold. ``side`` +1 and -1 give the upper and
+    lower end of the interval at ``confidence``; ``sources`` says which errors it covers. ``read``
+    makes of eigenvalues what the theory takes for them: none is negative afterwards.
     """
 
     def __init__(

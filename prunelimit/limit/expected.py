@@ -3,11 +3,11 @@
 The limit's own interval is about the number that the model gives: probes, depth, samples. How far
 the model is from networks is another question, and only networks answer it. On those of the
 evidence table (``benchmarks/prediction.py``) the survivors that were needed are in proportion to
-two things: to those that the limit needs with the prunable weights alone free, and to how many
-times the norm of all weights is that of the survivors. Where large weights carry a network, as
-after long training at a high rate, little of the norm is removed and survivors reach beyond the
-limit. Where weights are alike, as after a short training or by Adam at a low rate, most of the norm
-goes and survivors stop short of it.
+two things. One is the survivors that the limit needs with the prunable weights alone free. The
+other is how many times the norm of all weights is that of the survivors. Where large weights carry
+a network, as after long training at a high rate, little of the norm is removed and survivors reach
+beyond the limit. Where weights are alike, as after a short training or by Adam at a low rate, most
+of the norm goes and survivors stop short of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is known without curvature, and what a limit is: the largest feasible number of removals.
 
-With D free parameters, m removed, s = D - m survivors and R the l2 norm of what is removed, each
-formula (:mod:`.formulas`) says which m are feasible.
+There are D free parameters, m removed and s = D - m survivors. R is the l2 norm of what is removed.
+Each formula (:mod:`.formulas`) says which m are feasible.
 """
 
 from __future__ import annotations

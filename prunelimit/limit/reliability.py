@@ -164,8 +164,8 @@ def judge(
 def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliability:
     """Verdict on the plain threshold alone.
 
-    It is where a loss that was evaluated crosses, and rests on no model: what the limit is doubted
-    for says nothing of it, only its own interval does. ``path`` is the evidence to go with it.
+    It is where a loss that was evaluated crosses, and rests on no model. What the limit is doubted
+    for says nothing of it. Only its own interval does. ``path`` is the evidence to go with it.
     """
     low, high = one_shot.interval
     reasons = []

@@ -52,7 +52,7 @@ class Measure:
 
     @classmethod
     def by_factor(cls, value: float, error: float) -> Measure:
-        """Of a value that cannot be negative: ``error`` taken as one of its logarithm, since a
+        """Of a value that cannot be negative. ``error`` is taken as one of its logarithm, since a
         probe that sees too little of the spectrum states too small an error too."""
         if value <= 0:
             return cls.even(value, error)

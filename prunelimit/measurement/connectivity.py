@@ -1,7 +1,7 @@
 """Whether two networks lie in one valley: loss and error along the straight line between them.
 
-Source: linear mode connectivity (Frankle, Dziugaite, Roy, Carbin 2020), with eleven points, and
-statistics of batch normalisation taken anew at each, as in Zhou, Yang, Chang, Mahoney 2023.
+Source: linear mode connectivity (Frankle, Dziugaite, Roy, Carbin 2020), with eleven points.
+Statistics of batch normalisation are taken anew at each, as in Zhou, Yang, Chang, Mahoney 2023.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Connectivity:
     def value(self) -> float:
         """The mean error of the ends minus the error that is farthest from it, a fraction.
 
-        Near 0 on a line that is as good all along, negative where a barrier lies between, positive
-        where the ends are worse than what lies between (Yang et al. 2021).
+        It is near 0 on a line that is as good all along, and negative where a barrier lies between.
+        It is positive where the ends are worse than what lies between (Yang et al. 2021).
         """
         ends = (self.places[0].error + self.places[-1].error) / 2
         away = [ends - place.error for place in self.places]

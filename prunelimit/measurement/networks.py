@@ -59,9 +59,9 @@ def goal(
 ) -> tuple[float | EpsilonRule, float]:
     """``epsilon`` and ``target_loss`` (nats) of :class:`Networks`.
 
-    The training loss is evaluated only where the method needs it: to be reached by survivors that
-    are trained, or for a rule that compensation has no labels for: one of accuracy, and with
-    another loss than cross-entropy each that is no number.
+    The training loss is evaluated only where the method needs it. Survivors that are trained are to
+    reach it. Some rules need it since compensation has no labels for them: one of accuracy, and
+    with another loss than cross-entropy each that is no number.
     """
     method = config.method
     if method.survivors != "trained" and not (method.moves and needs_losses(problem, epsilon)):

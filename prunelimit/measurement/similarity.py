@@ -25,8 +25,8 @@ def outputs_of(problem: Problem, split: Split) -> Tensor:
 
 
 def cka(first: Tensor, second: Tensor) -> float:
-    """Linear CKA of (n, a) and (n, b): 1 where one is a rotation and scaling of the other, 0 where
-    they have nothing in common, or one is constant.
+    """Linear CKA of (n, a) and (n, b). It is 1 where one is a rotation and scaling of the other. It
+    is 0 where they have nothing in common, or one is constant.
 
     |Y^T X|^2 / (|X^T X| |Y^T Y|) in Frobenius norms, of the centred X and Y.
     """

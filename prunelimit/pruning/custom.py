@@ -38,10 +38,10 @@ def find_criterion(name: str) -> Criterion:
 def custom_criterion(spec: str) -> Criterion:
     """The criterion that ``spec`` names.
 
-    The attribute is a :class:`Criterion`, or a callable that takes a
-    :class:`~prunelimit.inputs.problem.Problem`, whose ``train`` holds the calibration samples, and
-    returns scores, the highest of which are kept: a mapping from the name of every prunable tensor
-    to a tensor of its shape, or one tensor (P,) in the order of ``problem.prunable_mask()``.
+    The attribute is a :class:`Criterion`, or a callable that returns scores, the highest of which
+    are kept. The callable takes a :class:`~prunelimit.inputs.problem.Problem`, whose ``train``
+    holds the calibration samples. Scores are a mapping from the name of every prunable tensor to a
+    tensor of its shape, or one tensor (P,) in the order of ``problem.prunable_mask()``.
 
     Raises:
         InputError: the attribute cannot be imported or called; later, what it returns is no such

@@ -57,7 +57,7 @@ def measured_distortion(
     """How far the outputs move when one layer alone loses its first weights in ``orders``.
 
     Squared l2 distance of a sample's outputs, averaged over at most 256 samples of ``split``, at
-    eleven sparsities of every layer: as many forward passes of these samples per layer.
+    eleven sparsities of every layer. It takes as many forward passes of these samples per layer.
     """
     some = split.subset(SAMPLES, problem.seed)
     before = list(_outputs(problem, some, None))

@@ -33,8 +33,8 @@ class MaskPattern(Plugin):
       ``ANY_AMOUNT = True`` at the top of the file says so.
 
     A literal ``FORM`` at the top of the file is the regular expression of the texts (default: the
-    name, or NAME:ANYTHING), ``METAVAR`` what stands for it in a command's help and ``LABEL`` what
-    to give, in words.
+    name, or NAME:ANYTHING). ``METAVAR`` stands for it in a command's help. ``LABEL`` says what to
+    give, in words.
     """
 
     parse: Callable[[str], Any]

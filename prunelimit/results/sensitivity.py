@@ -177,7 +177,7 @@ def shared(
 ) -> list[float]:
     """How many weights go from each layer: ``total`` in all, or until the rises add up to ``rise``.
 
-    The sum of the rises is the least of all ways to remove as many: curves are convex, so the
+    The sum of the rises is the least of all ways to remove as many. Curves are convex, so the
     pieces are taken in the order of their slopes.
     """
     pieces = sorted(

@@ -62,8 +62,8 @@ def require_sound(result: Any, where: str) -> None:
     """Refuse numbers that no command writes; ``where`` names the file.
 
     Raises:
-        InputError: a share of weights is not from 0 to 1, an interval is reversed or does not hold
-            its number, a count is negative, or an accuracy is no fraction.
+        InputError: a share of weights is not from 0 to 1, an accuracy is no fraction, or a count is
+            negative. Also where an interval is reversed or does not hold its number.
     """
     accuracy = getattr(getattr(result, "data", None), "metric", "") == "accuracy"
     for place, owner, field, value in _fields(result, ""):

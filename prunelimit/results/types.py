@@ -119,8 +119,8 @@ class Dense:
 class Epsilon:
     """The loss tolerance (nats) and the rule that gave it.
 
-    Where the rule is a fall in accuracy, ``sparsity``, of the prunable weights, is where plain
-    one-shot magnitude pruning reached it on ``held_out`` samples of the training split.
+    The rule may be a fall in accuracy. Plain one-shot magnitude pruning then reached it at
+    ``sparsity``, of the prunable weights, on ``held_out`` samples of the training split.
     ``interval`` (nats) covers the sampling error of that at 95%. ``note`` is a sentence to whoever
     chose the rule.
     """
@@ -514,10 +514,10 @@ class MeasurePoint:
 class Threshold:
     """The largest sparsity that holds ``rule`` within ``tolerance`` at every sparsity up to it.
 
-    ``rule``: "accuracy" (tolerance a fraction of 1), "dense-accuracy" (the paper's: the highest
-    sparsity at least as accurate as dense), "loss" (tolerance epsilon, nats) or, for trained
-    survivors, "feasibility" (tolerance epsilon, nats). ``interval`` covers the paired sampling
-    error.
+    ``rule`` is "accuracy" (tolerance a fraction of 1), "loss" (tolerance epsilon, nats) or, for
+    trained survivors, "feasibility" (tolerance epsilon, nats). It can also be "dense-accuracy", the
+    paper's: the highest sparsity at least as accurate as dense. ``interval`` covers the paired
+    sampling error.
     """
 
     rule: str
@@ -552,9 +552,9 @@ class Witness:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What it took: curvature ``products``, each over ``samples`` training samples (0 where there
-    are none), passes over the training set (``epochs``) that survivors were trained for, and
-    ``seconds``."""
+    """What it took: curvature ``products``, passes over the training set (``epochs``) that
+    survivors were trained for, and ``seconds``. Each product is over ``samples`` training samples
+    (0 where there are none)."""
 
     products: int
     samples: int
@@ -661,11 +661,11 @@ class Agreement:
 class Gate:
     """One thing that a job depends on: ``value`` against ``bound``, both fractions.
 
-    ``kind`` is "agreement" (the value is the difference of predicted and measured, the bound its
-    tolerance), "min-sparsity", "min-accuracy" or "baseline" (the value must be at least the bound).
-    ``interval`` is that of the value at 95%. ``reason`` is a sentence, passed or not.
-    ``self_check`` says that the gate compares a number with itself, ``reliable`` whether what was
-    predicted of it can be trusted.
+    ``kind`` is "agreement", "min-sparsity", "min-accuracy" or "baseline". With "agreement" the
+    value is the difference of predicted and measured, the bound its tolerance. With the others the
+    value must be at least the bound. ``interval`` is that of the value at 95%. ``reason`` is a
+    sentence, passed or not. ``self_check`` says that the gate compares a number with itself,
+    ``reliable`` whether what was predicted of it can be trusted.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """What is kept between commands: small tensors in a folder, by the hash of all they depend on.
 
 A file is written whole or not at all, so that several processes may share a folder, and may be
-deleted at any time. One that is damaged, cut short or of something else is thrown away. That the
-file is whole is checked by a sum in it, which somebody who can write to the folder can forge: keep
-it where only you can write.
+deleted at any time. One that is damaged, cut short or of something else is thrown away. A sum in
+the file shows that it is whole. Somebody who can write to the folder can forge that sum. Keep the
+folder where only you can write.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ __all__ = ["Training", "train"]
 class Training:
     """A finished training.
 
-    ``history`` has one entry per epoch: ``epoch`` (from 1), ``loss`` (nats, mean over the epoch
-    as it went, without the l1 term) and ``accuracy`` (fraction, on the test split after it).
-    ``loss`` (mean over the training split) and ``accuracy`` (test split) are those of the network
-    at the end, in eval mode.
+    ``history`` has one entry per epoch: ``epoch`` (from 1), ``loss`` and ``accuracy``. An entry's
+    ``loss`` (nats) is the mean over the epoch as it went, without the l1 term. Its ``accuracy``
+    (fraction) is on the test split after it. The result's own ``loss`` (mean over the training
+    split) and ``accuracy`` (test split) are those of the network at the end, in eval mode.
     """
 
     history: tuple[dict[str, float], ...]
@@ -151,8 +151,8 @@ def _check_history(history: list[dict[str, float]], epochs: int) -> None:
 
 
 def _momenta(saved: dict[str, Any], parameters: list[nn.Parameter]) -> dict[int, dict[str, Any]]:
-    """The momentum of every parameter, from the state of an optimizer: no more is taken from it,
-    and a step writes as much as the parameter holds, so that shapes are checked here.
+    """The momentum of every parameter, from the state of an optimizer. No more is taken from it. A
+    step writes as much as the parameter holds, so shapes are checked here.
 
     Raises:
         ValueError: one is not of its parameter's shape and type, or not finite.

@@ -7,8 +7,8 @@ mini-batch is worst, to first order, within a distance rho.
 GGN G. It is modelled on the regulariser of Zhang, Sun, Zhang et al. 2025. For a random vector of
 signs v, v^T G v and |G v|^2 are unbiased estimates of the two traces of the mini-batch (Hutchinson
 1990). Their gradients are unbiased too. The gradient of the logarithms divides those by running
-means of the traces. tr G^2 of a mini-batch is larger than that of all samples, whose G is a mean
-over them.
+means of the traces. The trace tr G^2 of a mini-batch is larger than that of all samples, whose G is
+a mean over them.
 """
 
 from __future__ import annotations

@@ -30,12 +30,13 @@ class DirectionalSearch:
     """The transition for the actual displacement, by Lanczos runs made for it.
 
     ``run_at(m)`` returns what removing m weights costs. Per squared radius that changes slowly with
-    m, so a run at the current estimate of the transition serves its neighbourhood: runs are added
+    m, so a run at the current estimate of the transition serves its neighbourhood. Runs are added
     at each new estimate until it lies within ``resolution`` (fraction of the prunable weights) and
     ``of_survivors`` (fraction of those) of a run. Between runs the loss rise per squared radius is
-    interpolated in log survivors: its logarithm where it is large beside epsilon, itself where
-    it is small or negative. ``more`` says whether there is budget for a further run; the first is
-    made in any case. ``runs`` are those there are already; further ones are added to them.
+    interpolated in log survivors. Its logarithm is interpolated where it is large beside epsilon,
+    itself where it is small or negative. ``more`` says whether there is budget for a further run;
+    the first is made in any case. ``runs`` are those there are already; further ones are added to
+    them.
     """
 
     MOST_RUNS = 8

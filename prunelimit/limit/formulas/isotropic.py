@@ -1,7 +1,8 @@
 """The exact transition for a displacement spread evenly over the eigenvectors.
 
 The least quadratic loss that s random directions can reach from such a displacement of length R is
-epsilon there (deterministic equivalent of a sketched projection: Derezinski, Liang, Mahoney 2020).
+epsilon there. This is the deterministic equivalent of a sketched projection (Derezinski, Liang,
+Mahoney 2020).
 """
 
 from __future__ import annotations

@@ -61,9 +61,9 @@ def module_scores(magnitudes: Tensor) -> Tensor:
 def _removable(ranking: Ranking, caps: Sequence[int]) -> list[Tensor]:
     """Sorted, since they stand for counts alone: which of a layer go, the criterion says.
 
-    The paper has four modules: queries, keys and values; projections of attention; perceptrons;
-    and the rest. It leaves open how layers of other networks are named: what carries none of the
-    usual names is of the rest, so a network without attention is one module, and shares as global
+    The paper has four modules: queries, keys and values; projections of attention; perceptrons; and
+    the rest. It leaves open how layers of other networks are named. What carries none of the usual
+    names is of the rest. So a network without attention is one module, and shares as global
     magnitude pruning does. Modules span all stages of the network, and their scores are compared.
     """
     magnitudes = prunable_part(ranking.problem, ranking.problem.vector())

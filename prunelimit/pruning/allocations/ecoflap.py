@@ -40,9 +40,9 @@ BATCH = 32
 def zeroth_order(ranking: Ranking) -> list[float]:
     """Mean over mini-batches of |L(W + e z) - L(W - e z)| / (2 e), for each layer alone.
 
-    Sung et al. 2024, the coarse step: e is 1e-3, z is standard normal and drawn anew for every
-    mini-batch and layer by the problem's seed, L is the mean loss of the mini-batch. It costs two
-    forward passes of at most 256 samples per layer. Reads labels.
+    Sung et al. 2024, the coarse step: e is 1e-3 and L is the mean loss of the mini-batch. The
+    direction z is standard normal and drawn anew for every mini-batch and layer by the problem's
+    seed. It costs two forward passes of at most 256 samples per layer. Reads labels.
     """
     problem = ranking.problem
     some = ranking.split.subset(SAMPLES, problem.seed)

@@ -18,8 +18,8 @@ def erk_weights(shapes: Sequence[Sequence[int]]) -> list[float]:
     """What the kept weights of each layer are proportional to, unless all of it is kept.
 
     Evci et al. 2020: the density of a layer goes with (sum of dimensions) / (product of
-    dimensions), n_in + n_out for a linear layer and n_in + n_out + height + width for a
-    convolution; the number kept hence with the sum.
+    dimensions). The sum is n_in + n_out for a linear layer and n_in + n_out + height + width for a
+    convolution. The number kept hence goes with the sum.
     """
     return [float(sum(shape)) for shape in shapes]
 

@@ -49,12 +49,11 @@ def owl_densities(outliers: Sequence[float], sizes: Sequence[int], density: floa
     """What each layer keeps, as a fraction, where ``density`` of all is kept.
 
     Yin et al. 2024: S_l goes with 1 - D_l and is within lambda of S. So the density of a layer is
-    ``density`` + 2 lambda (D_l - min D) / (max D - min D), less the mean of the second term over
-    layers. The paper
-    has layers of one size and takes their plain mean; here the mean is by size, so that all keep
-    ``density`` together. Its sparsities are moderate; near the ends, where no density could be
-    lambda away, lambda is half of what is kept or half of what goes, whichever is less. The same
-    for all where no layer has more outliers than another.
+    ``density`` + 2 lambda (D_l - min D) / (max D - min D). The mean of the second term over layers
+    is taken off. The paper has layers of one size and takes their plain mean; here the mean is by
+    size, so that all keep ``density`` together. Its sparsities are moderate; near the ends, where
+    no density could be lambda away, lambda is half of what is kept or half of what goes, whichever
+    is less. The same for all where no layer has more outliers than another.
     """
     shares, weights = np.asarray(outliers, dtype=float), np.asarray(sizes, dtype=float)
     width = float(np.ptp(shares))

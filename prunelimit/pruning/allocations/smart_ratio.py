@@ -23,11 +23,11 @@ LAST = 0.3
 def smart_ratio_kept(sizes: Sequence[int], lower: Sequence[int], keep: int) -> list[int]:
     """How many weights each layer keeps, ``keep`` in all and at least ``lower`` of each.
 
-    Su et al. 2020: of L layers the density of the l-th goes with (L - l + 1)^2 + (L - l + 1), and
-    the last one keeps 0.3 of its weights. What a full layer cannot take is given to the others,
-    in the paper to the next ones in turn, here to all in the same proportion. It leaves open what
-    to do where 0.3 of the last layer is most of what is kept in all: here that layer then has no
-    more than half. Its variant for VGG, which divides the density by l^2, is not this one.
+    Su et al. 2020: of L layers the density of the l-th goes with (L - l + 1)^2 + (L - l + 1). The
+    last one keeps 0.3 of its weights. What a full layer cannot take is given to the others: in the
+    paper to the next ones in turn, here to all in the same proportion. It leaves open what to do
+    where 0.3 of the last layer is most of what is kept in all. Here that layer then has no more
+    than half. Its variant for VGG, which divides the density by l^2, is not this one.
     """
     count = len(sizes)
     rest = range(count - 1)

@@ -38,10 +38,11 @@ LEFT = 0.002
 def _imp(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """The place of each weight in the order of removal.
 
-    Frankle and Carbin 2019, strategy 1: a round trains what is left from the weights that the
-    network came with, removes a fifth of it, the smallest, and sets the others back. So the network
-    should be as initialised, or after a few epochs, to find the tickets of the paper; of a trained
-    network it finds what fine-tuning leaves small. Survivors "trained" then train the ticket.
+    Frankle and Carbin 2019, strategy 1. A round trains what is left from the weights that the
+    network came with. It removes a fifth of it, the smallest, and sets the others back. So the
+    network should be as initialised, or after a few epochs, to find the tickets of the paper. Of a
+    trained network it finds what fine-tuning leaves small. Survivors "trained" then train the
+    ticket.
 
     The paper trains for as long as the network itself is; here a round has two passes over the
     samples read. Rounds end once 0.2% of the weights are left; those go by their last size.

@@ -83,7 +83,7 @@ class EmpiricalFisher:
     """F = damping I + (1/n) sum of g g^T over the gradients g, the rows of ``gradients`` (n, D).
 
     Only the gradients are kept, and n x n matrices in float64. The rank-one recursions of
-    WoodFisher and M-FAC give the same inverse as Woodbury's identity taken at once, as here:
+    WoodFisher and M-FAC give the same inverse as Woodbury's identity. Here that is taken at once:
     F^-1 = (I - G^T (n damping I + G G^T)^-1 G) / damping. All products take O(n^2 D).
     """
 
@@ -133,9 +133,9 @@ class EmpiricalFisher:
     def compensated(self, weights: Tensor, mask: Tensor) -> Tensor:
         """The survivors' best setting once the weights outside ``mask`` (bool, (D,)) are zero.
 
-        Minimises (v - w)^T F (v - w) over v that is zero there: the update of Optimal Brain
-        Surgeon, -w_q F^-1 e_q / [F^-1]_qq, for all removed weights together rather than summed one
-        by one, as if the others stayed. Float64, (D,), exactly zero outside ``mask``.
+        Minimises (v - w)^T F (v - w) over v that is zero there. This is the update of Optimal Brain
+        Surgeon, -w_q F^-1 e_q / [F^-1]_qq. It is for all removed weights together rather than
+        summed one by one, as if the others stayed. Float64, (D,), exactly zero outside ``mask``.
         """
         start = wide(weights)
         mask = mask.to(start.device)

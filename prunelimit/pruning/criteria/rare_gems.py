@@ -49,14 +49,14 @@ def rounded(scores: Tensor) -> Tensor:
 def _gem_miner(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """The place of each weight in the order in which its score is frozen at zero.
 
-    Sreenivasan et al. 2022, algorithm 1 (Gem-Miner): scores p begin uniform on [0, 1]; the loss of
-    the network with w r(p), r rounding and w held, plus lambda ||p||^2, falls by descent straight
-    through r, with p clipped to [0, 1]; at the end of every period the smallest are frozen at
-    zero. They freeze as many as reach one sparsity at the last period. Here a round freezes a
-    fifth of what is left, which makes one order for every sparsity; rounds end once 0.2% is left,
-    which goes by its score. They choose SGD's rate and lambda for every data set; here it is Adam
-    and 1e-6 for all. Their networks are as initialised, without biases; here what is
-    not prunable is held as it is. Survivors "trained" then train the gem. Reads labels.
+    Sreenivasan et al. 2022, algorithm 1 (Gem-Miner): scores p begin uniform on [0, 1]. The
+    objective is the loss of the network with w r(p), r rounding and w held, plus lambda ||p||^2. It
+    falls by descent straight through r, with p clipped to [0, 1]. At the end of every period the
+    smallest are frozen at zero. They freeze as many as reach one sparsity at the last period. Here
+    a round freezes a fifth of what is left, which makes one order for every sparsity; rounds end
+    once 0.2% is left, which goes by its score. They choose SGD's rate and lambda for every data
+    set; here it is Adam and 1e-6 for all. Their networks are as initialised, without biases; here
+    what is not prunable is held as it is. Survivors "trained" then train the gem. Reads labels.
     """
     prunable = problem.prunable_mask()
     count = int(prunable.sum())

@@ -38,8 +38,8 @@ def parse(text: str) -> tuple[int, int]:
 def highest_of_groups(problem: Problem, scores: Tensor, value: tuple[int, int]) -> Tensor:
     """True for the ``keep`` highest scores of every ``group``, the two of ``value``; bool, (P,).
 
-    Groups of consecutive input features or channels are formed for every output and, in a
-    convolution, every place of the kernel, as sparse tensor cores want it (Mishra et al. 2021).
+    Groups are of consecutive input features or channels, as sparse tensor cores want it (Mishra et
+    al. 2021). They are formed for every output and, in a convolution, every place of the kernel.
     Ties go by index. The inputs that no whole group is left for are kept.
 
     Raises:
