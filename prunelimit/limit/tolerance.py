@@ -73,9 +73,8 @@ def advice(epsilon: Epsilon, loss: float, accuracy: float) -> Epsilon:
 
     ``loss`` is the dense mean cross-entropy of the training data (nats), ``accuracy`` the share of
     them that is right. It means little where the rule is batch-std, it comes to less than
-    :data:`TINY`, and the data are learnt by heart. They are where the loss is below
-    :data:`BY_HEART_LOSS`, or the accuracy at least :data:`BY_HEART_ACCURACY`. Mini-batches then
-    differ by a few odd samples.
+    :data:`TINY`, and the data are learnt by heart: the loss is below :data:`BY_HEART_LOSS`, or the
+    accuracy at least :data:`BY_HEART_ACCURACY`. Mini-batches then differ by a few odd samples.
     """
     by_heart = loss < BY_HEART_LOSS or accuracy >= BY_HEART_ACCURACY
     if epsilon.rule != "batch-std" or not epsilon.value < TINY or not by_heart:
