@@ -165,19 +165,31 @@ def _ended(result: PredictResult) -> list[tuple[str, str]]:
     return [] if text is None else [("ended", text.format(tolerance=f"{100 * tolerance:g}pp"))]
 
 
-STAGE_INPUTS = 7_500
-"""Inputs of a stage's solve, where there are so many."""
+STAGE_INPUTS = 9_000
+"""Inputs of a stage, where there are so many."""
 
+STAGE_PRODUCTS = 4
+"""Products that fitting layers and drawing outputs back take as long as."""
 
-STAGE_PRODUCTS = 25
+SOLVE_PRODUCTS = 25
+"""Products of a solve, in stages that have one."""
+
+DETERMINED = 4
+"""Outputs of the inputs for every survivor where they do."""
 
 
 def _next(result: PredictResult, checkpoint: str) -> RenderableType:
     """The commands for this very file."""
     found, limit = result.curvature, result.limit.sparsity
-    share = min(STAGE_INPUTS, result.data.samples) / max(1, found.samples)
-    stages = 2 * max(1.0, -math.log2(max(1e-4, 1 - limit)))
-    staged = 2 * stages * STAGE_PRODUCTS * share * found.product_seconds
+    inputs = min(STAGE_INPUTS, result.data.samples)
+    stages = math.ceil(2 * max(1.0, -math.log2(max(1e-4, 1 - limit))))
+    few = inputs * max(1, result.data.classes) / DETERMINED
+    left = (
+        result.model.prunable * (1 - limit) ** (place / stages) for place in range(1, stages + 1)
+    )
+    solved = sum(survivors <= few for survivors in left)
+    products = stages * STAGE_PRODUCTS + solved * SOLVE_PRODUCTS
+    staged = products * inputs / max(1, found.samples) * found.product_seconds
     prune = problem_line(result.provenance, "prune", checkpoint)
     measure = problem_line(result.provenance, "measure", checkpoint)
     rows = []
