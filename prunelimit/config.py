@@ -70,11 +70,11 @@ def option(
 ) -> Any:
     """A dataclass field that carries what a command-line option needs.
 
-    ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``);
-    a tuple default makes the option repeatable; ``plugins`` is the kind of plug-in that it names;
-    with ``attributes`` FILE.py:ATTR stands beside the names; ``source`` says where the default
-    comes from. ``parse`` makes the value of what is given, once; ``within`` is a key of
-    :data:`RANGES` that a number has to be in.
+    ``flags`` overrides the flag made from the field's name (``min_keep`` -> ``--min-keep``). A
+    tuple default makes the option repeatable. ``plugins`` is the kind of plug-in that it names;
+    with ``attributes``, FILE.py:ATTR is allowed beside the names. ``source`` says where the default
+    comes from. ``parse`` turns the given text into the value, once. ``within`` is a key of
+    :data:`RANGES`, the range of a number.
     """
     metadata = {
         "help": help,
@@ -101,11 +101,11 @@ RANGES: dict[str, Callable[[float], bool]] = {
     "0 for all, or a positive number": lambda x: x >= 0,
     "from 30 to 2400": lambda x: 30 <= x <= 2400,
 }
-"""What a number can be asked to be, in words and as a test."""
+"""Ranges of numbers, in words and as a test."""
 
 
 class Config:
-    """What the dataclasses have in common: values are parsed and checked when one is made.
+    """The base of the dataclasses: values are parsed and checked when one is made.
 
     Raises:
         UsageError: a value makes no sense; the message has the field's name in backticks.
@@ -130,11 +130,11 @@ class Config:
                 raise UsageError(f"`{each.name}` is {value}; give {rule}.")
 
     def echo(self) -> dict[str, Any]:
-        """The values as JSON has them: rules and methods by their text."""
+        """The values for JSON: rules and methods become their texts."""
         return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}  # type: ignore[arg-type]
 
     def spelled(self, name: str) -> tuple[str, ...]:
-        """The value of the field ``name`` as the command line has it, once per repetition."""
+        """The value of the field ``name`` as the command line spells it, once per repetition."""
         value = getattr(self, name)
         (parse,) = (each.metadata["parse"] for each in fields(self) if each.name == name)  # type: ignore[arg-type]
         if parse in (points, _within, _max_drop, _barrier, _one_tolerance):
@@ -149,7 +149,7 @@ class Config:
 
 
 def stage_of(config: type[Config]) -> str:
-    """What a configuration is called in the JSON: ``LimitConfig`` -> "limit"."""
+    """The name of a configuration in the JSON: ``LimitConfig`` -> "limit"."""
     return config.__name__.removesuffix("Config").lower()
 
 
@@ -510,7 +510,7 @@ class MethodConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.method  # what cannot be combined is told now
+        _ = self.method  # refuse now what cannot be combined
 
     @property
     def method(self) -> Method:
@@ -520,7 +520,8 @@ class MethodConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class SurvivorConfig(Config):
-    """What moving or training the survivors may take, and what is read for that and for scores."""
+    """How much moving or training the survivors may take, and the samples read for that and for
+    scores."""
 
     stages: int | None = option(
         "auto",
@@ -730,7 +731,7 @@ class CheckConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryConfig(Config):
-    """What is left of a folder's predictions."""
+    """Whether predictions are left in the folder."""
 
     keep: bool = option(
         False,
@@ -759,7 +760,7 @@ class CompareConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class RegimeConfig(Config):
-    """What the regime of pruned networks is read from, and where its bounds lie."""
+    """How the regime of pruned networks is read, and where its bounds lie."""
 
     samples: int = option(
         2000,
@@ -783,7 +784,7 @@ class RegimeConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class PlotConfig(Config):
-    """Which figure is drawn of results, and on what."""
+    """Which figure is drawn of results, and its size."""
 
     figure: str | None = option(
         None, "Which figure (default: the first that the files have in common).", plugins="figure"
@@ -800,7 +801,7 @@ class PlotConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig(Config):
-    """What a report is written as."""
+    """The format of a report."""
 
     format: str | None = option(
         None,

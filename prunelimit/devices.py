@@ -1,7 +1,8 @@
-"""The device that numbers are computed on: which there are, which is meant, what it cannot do.
+"""The device that numbers are computed on: which devices there are, which is chosen, what it cannot
+do.
 
-Sums and scores are float64. A device that has no such type, as Apple's mps, keeps the network, its
-data and all long vectors; what is summed up in float64 goes to the CPU (:func:`wide`).
+Sums and scores are float64. Some devices, such as Apple's mps, have no such type. They keep the
+network, its data and all long vectors. Sums in float64 are then taken on the CPU (:func:`wide`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def available() -> tuple[str, ...]:
 
 
 def chosen(name: str) -> str:
-    """``name``, in the place of "auto" the fastest device: a GPU, and the CPU where there is none.
+    """``name``; for "auto" the fastest device: a GPU, or the CPU if there is none.
 
     >>> chosen("cpu")
     'cpu'
@@ -75,7 +76,7 @@ def device_of(name: str) -> torch.device:
 
 
 def bfloat16_tiles(device: torch.device) -> bool:
-    """Whether ``device`` is a CPU that multiplies matrices of bfloat16 by tiles (AMX): convolutions
+    """Whether ``device`` is a CPU that multiplies matrices of bfloat16 by tiles (AMX). Convolutions
     then take a half to a third of float32's time."""
     known = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not in every torch
     return device.type == "cpu" and known is not None and bool(known())
@@ -94,7 +95,7 @@ def described(name: str) -> str:
 
 
 def wide_device(device: torch.device) -> torch.device:
-    """Where float64 is computed for ``device``: there, or on the CPU where it has none."""
+    """The device that computes float64 for ``device``: itself, or the CPU if it has no float64."""
     return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
 
 
@@ -111,8 +112,8 @@ def wide(tensor: Tensor) -> Tensor:
 def second_order(model: nn.Module, device: torch.device) -> Iterator[None]:
     """For the time of the block, ``model`` runs by kernels that can be differentiated twice.
 
-    cuDNN's recurrent layers cannot; torch's own on a GPU can. Convolutions of a network that has
-    recurrent layers go without cuDNN then too.
+    cuDNN's recurrent layers cannot be; torch's own on a GPU can. If a network has recurrent layers,
+    its convolutions go without cuDNN too.
     """
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     if device.type != "cuda" or not recurrent:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MESHES: list[DeviceMesh] = []
-"""Those made since the group was joined."""
+"""Meshes made since the group was joined."""
 
 PATIENCE = timedelta(minutes=30)
-"""How long a process waits for another before it takes it for dead."""
+"""How long a process waits for another before it counts as dead."""
 
 
 class LostProcessError(PruneLimitError):
@@ -40,15 +40,15 @@ class LostProcessError(PruneLimitError):
 class Group:
     """``size`` processes, of which this is number ``rank``; alone it does nothing to a tensor.
 
-    Long vectors (D,) are cut as :class:`ShardSpec` says. Numbers that decide what is done next come
-    from sums in one order, so that all processes have the same.
+    Long vectors (D,) are cut as :class:`ShardSpec` says. Numbers that decide what is done next are
+    summed in one order, so that all processes have the same.
     """
 
     rank: int = 0
     size: int = 1
 
     def even(self, dimension: int) -> ShardSpec:
-        """Vectors (``dimension``,) cut into parts as equal as they come."""
+        """Vectors (``dimension``,) cut into parts of nearly equal size."""
         return ShardSpec(self, ((dimension, 1),))
 
     def all_reduce(self, small: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Group:
         return int(torch.stack(parts).min())
 
     def samples(self, count: int) -> range:
-        """Indices of this process's samples of ``count``, as even as they come.
+        """Indices of this process's samples of ``count``, shared as evenly as possible.
 
         Raises:
             UsageError: there are fewer samples than processes.
@@ -82,7 +82,7 @@ class Group:
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def mesh(self, device: torch.device) -> DeviceMesh:
-        """The processes as DTensors know them, with their parts on devices like ``device``."""
+        """The mesh of the processes for DTensors, with their parts on devices like ``device``."""
         from torch.distributed.device_mesh import init_device_mesh
 
         _MESHES.append(init_device_mesh(device.type, (self.size,)))
@@ -97,7 +97,7 @@ class Group:
         return found
 
     def barrier(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here."""
         if self.size > 1:
             _together(dist.barrier)
 
@@ -106,10 +106,11 @@ class Group:
 class ShardSpec:
     """Which entries of a vector (D,) each process of ``group`` has.
 
-    ``blocks`` are the stretches that make up the vector, each (rows, entries of a row). Of each,
-    every process has ceil(rows / size) rows in order, the last ones fewer or none; its part of the
-    vector (``length``,) is its rows of all blocks. Where ``device`` is given, parts lie there and
-    whole vectors in host memory: no more than a block at a time is whole on the device.
+    ``blocks`` are the stretches that make up the vector, each (rows, entries of a row). Of each
+    block, every process has ceil(rows / size) rows in order; the last processes have fewer or none.
+    Its part of the vector (``length``,) is its rows of all blocks. If ``device`` is given, parts
+    lie there, and whole vectors in host memory. Then no more than one block at a time is whole on
+    the device.
     """
 
     group: Group
@@ -176,7 +177,7 @@ class ShardSpec:
             step, _ = self._padded(place)
             padded = _pad(piece, step * self.group.size)
             own = vector.new_empty(step)
-            if dist.get_backend() == "gloo":  # which has no reduce-scatter in every release
+            if dist.get_backend() == "gloo":  # some releases have no reduce-scatter
                 _together(dist.all_reduce, padded)
                 own = padded[self.group.rank * step : (self.group.rank + 1) * step]
             else:
@@ -197,7 +198,8 @@ class ShardSpec:
 
 
 def _named(name: str, before: str) -> Callable[..., object]:
-    """The exchange of that name, or of the one it had before torch 2.14, which warns of it."""
+    """The exchange of that name, or of its name before torch 2.14. torch 2.14 warns of the old
+    name."""
     found: Callable[..., object] = getattr(dist, name, None) or getattr(dist, before)
     return found
 
@@ -231,9 +233,9 @@ def local_device(device: str, group: Group) -> str:
 
 @contextmanager
 def join(device: str, *, meshes: bool = False) -> Iterator[Group]:
-    """The group that torchrun started this process in, for the time of the block; :data:`ALONE`
-    where none did. GPUs talk by nccl, CPUs by gloo. ``meshes`` says whether :meth:`Group.mesh` is
-    going to be asked for."""
+    """The group in which torchrun started this process, for the time of the block; :data:`ALONE`
+    without torchrun. GPUs talk by nccl, CPUs by gloo. ``meshes`` says whether :meth:`Group.mesh` is
+    going to be called."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield ALONE
@@ -248,15 +250,15 @@ def join(device: str, *, meshes: bool = False) -> Iterator[Group]:
             )
         torch.cuda.set_device(here)
     if meshes:
-        # DTensor imports it; after the group is made, it keeps that as a default argument of
-        # functions, and with it the exchange's threads (see below).
+        # DTensor imports it. If that happens after the group is made, functions keep the group as a
+        # default argument, and with it the exchange's threads (see below).
         importlib.import_module("torch._dynamo")
     _together(lambda: dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE))
     try:
         yield Group(dist.get_rank(), size)
     except LostProcessError:
-        # Nobody is left to take leave of, which takes time: torchrun ends this process too, and
-        # soon, but its message comes first.
+        # Leaving the group takes time, and the other processes are gone. torchrun ends this process
+        # too, and soon; its message has to come first.
         raise
     except BaseException:
         _leave()
@@ -266,16 +268,16 @@ def join(device: str, *, meshes: bool = False) -> Iterator[Group]:
 
 def _leave() -> None:
     dist.destroy_process_group()
-    # DTensor's caches keep meshes, and these the group. Its threads would then outlive the
-    # interpreter, which aborts when one of them lets go of a tensor after its end.
+    # DTensor's caches keep meshes, and meshes keep the group. Its threads would then outlive the
+    # interpreter. If one of them frees a tensor after the end, the interpreter aborts.
     for mesh in _MESHES:
         getattr(mesh, "_pg_registry", {}).clear()
     _MESHES.clear()
 
 
 def died(error: RuntimeError) -> LostProcessError | None:
-    """What to raise where ``error``, from an exchange that torch made on its own, tells of a
-    process that is gone; None where it tells of something else."""
+    """The error to raise if ``error``, from an exchange that torch made on its own, tells of a
+    process that is gone; None if it tells of something else."""
     if isinstance(error, dist.DistError) or re.search("gloo|nccl", str(error), re.IGNORECASE):
         return _lost(error)
     return None

@@ -1,5 +1,5 @@
-"""The failures prunelimit names, the exit code each one ends a command with, and how names that
-come from files are written in messages."""
+"""The failures that prunelimit names, the exit code of each, and how messages write names that come
+from files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LONGEST_NAME = 120
 
 
 def one_line(text: str) -> str:
-    """``text`` as one line that a terminal only prints: whatever else a character would do is
-    written as its escape sequence."""
+    """``text`` as one line that a terminal only prints. Characters that would do anything else are
+    written as escape sequences."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(name: object, longest: int = LONGEST_NAME) -> str:
-    """A name that came from a file, as messages show it: one line, its middle left out where it is
-    longer than ``longest`` characters."""
+    """A name that came from a file, as messages show it. It is one line. If it is longer than
+    ``longest`` characters, its middle is left out."""
     # Only the ends of a name are ever shown, so that one of a gigabyte costs nothing to escape.
     text = str(name)
     if len(text) > longest:
@@ -54,7 +54,7 @@ class UsageError(PruneLimitError):
 
 
 class OutputError(UsageError):
-    """An output cannot be written, or stands there already."""
+    """An output cannot be written, or exists already."""
 
 
 class InputError(PruneLimitError):

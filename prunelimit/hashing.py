@@ -1,4 +1,4 @@
-"""One hash of texts and tensors, by which what was kept is known again."""
+"""One hash of texts and tensors, by which stored work is recognised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["digest"]
 
 
 def digest(pieces: Iterable[Any]) -> str:
-    """SHA-256 (hexadecimal) of texts and tensors in order; of a tensor, its type, shape and bytes.
+    """SHA-256 (hexadecimal) of texts and tensors in order. For a tensor, its type, shape and bytes
+    count.
 
     >>> digest(["a", torch.ones(2)]) == digest(["a", torch.ones(2)])
     True

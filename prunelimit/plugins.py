@@ -1,8 +1,9 @@
-"""What is found by name: one file each, here or in another package, listed without torch.
+"""Things that are found by name. Each has its own file, here or in another package, and is listed
+without torch.
 
-A built-in is a file of its kind's folder. At its top it says in literals what it is (``NAME``,
-``SOURCE``, ``HELP`` and a few more), which are read from the text; the file is imported when it is
-asked for, and holds one object that does the work. Another package adds its own by an entry point:
+A built-in is a file in its kind's folder. Literals at its top say what it is (``NAME``, ``SOURCE``,
+``HELP`` and a few more). They are read from the text. The file is imported only when it is asked
+for. It holds one object that does the work. Another package adds its own by an entry point:
 
     [options.entry_points]
     prunelimit.criteria =
@@ -48,9 +49,9 @@ ROOT = Path(__file__).parent
 class Kind:
     """A kind of thing that is found by name.
 
-    ``folder`` below prunelimit holds the built-in ones, ``group`` is the entry points' group.
-    ``attribute`` is what the object in a file is called, ``protocol`` the class, as MODULE:NAME
-    below prunelimit, that it is an instance of.
+    ``folder`` below prunelimit holds the built-in ones. ``group`` is the entry points' group.
+    ``attribute`` is the name of the object in a file. ``protocol`` is its class, as MODULE:NAME
+    below prunelimit.
     """
 
     name: str
@@ -149,7 +150,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Plugin:
-    """What the objects of every kind carry: their name, where they come from, one line of help."""
+    """The base of the objects of every kind: their name, their source, one line of help."""
 
     name: str
     source: str
@@ -158,10 +159,10 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Description:
-    """One that can be found, as it is listed.
+    """The description of one plug-in, as it is listed.
 
-    ``facts`` are the other literals at the top of its file, by their names in lower case;
-    ``package`` is the distribution that it comes from, ``where`` its object as MODULE:ATTR.
+    ``facts`` are the other literals at the top of its file, by their names in lower case.
+    ``package`` is the distribution that it comes from. ``where`` is its object as MODULE:ATTR.
     """
 
     name: str
@@ -173,12 +174,12 @@ class Description:
 
     @property
     def marker(self) -> str:
-        """What marks it in a plot, as matplotlib spells it; "" where it has no mark of its own."""
+        """Its mark in a plot, as matplotlib spells it; "" if it has none of its own."""
         return str(self.facts.get("marker", ""))
 
     @property
     def label(self) -> str:
-        """What people read where the name alone says too little."""
+        """The name that people read, if ``name`` alone says too little."""
         return str(self.facts.get("label", self.name))
 
 
@@ -196,14 +197,15 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def describe(kind: str) -> tuple[Description, ...]:
-    """Those of a kind, without importing any: first the built-in ones, by the number ``ORDER`` in
-    their files, then the others by name. A name that two packages give appears twice.
+    """The plug-ins of a kind, without importing any. First come the built-in ones, by the number
+    ``ORDER`` in their files, then the others by name. If two packages give a name, it appears
+    twice.
     """
     return (*_built_in(kind), *_installed(kind, tuple(sys.path)))
 
 
 def named(kind: str, name: str) -> Description:
-    """The one called ``name``, as it is listed.
+    """The description of the plug-in ``name``.
 
     Raises:
         UsageError: there is none, or two packages each have one.
@@ -222,9 +224,9 @@ def named(kind: str, name: str) -> Description:
 
 
 def written(kind: str, text: str) -> str | None:
-    """The name of the one that is written like ``text``; None where there is none.
+    """The name of the plug-in that is written like ``text``; None if there is none.
 
-    The literal ``FORM`` in a file is the regular expression of such texts; without it they are the
+    The literal ``FORM`` in a file is the regular expression of such texts. Without it a text is the
     name, or NAME:ANYTHING.
     """
     for each in describe(kind):
@@ -235,8 +237,8 @@ def written(kind: str, text: str) -> str | None:
 
 
 def split(kind: str, text: str) -> tuple[str, str | None]:
-    """``NAME:ARGUMENT`` in two, where the file of NAME says what its ``ARGUMENT`` is; else the
-    text and None."""
+    """``NAME:ARGUMENT`` in two, if the file of NAME says what its ``ARGUMENT`` is; else the text
+    and None."""
     name, colon, argument = text.partition(":")
     takes = (
         colon
@@ -247,15 +249,15 @@ def split(kind: str, text: str) -> tuple[str, str | None]:
 
 
 def label(kind: str, name: str) -> str:
-    """What people read for ``name``, which need not be known here."""
+    """The label that people read for ``name``. The name need not be known here."""
     return next((each.label for each in describe(kind) if each.name == name), name)
 
 
 def check(kind: str, name: str) -> str:
-    """``name``, if there is one of that name, and of two packages only one has it.
+    """``name``, if there is exactly one plug-in of that name.
 
     Raises:
-        UsageError: see :func:`named`, or it takes an argument that is not there.
+        UsageError: see :func:`named`; or an argument is missing.
     """
     found = named(kind, name)
     takes = found.facts.get("argument")
@@ -265,8 +267,8 @@ def check(kind: str, name: str) -> str:
 
 
 def find(kind: str, name: str) -> Any:
-    """The object called ``name``; its module is imported now. Of NAME:ARGUMENT it is what
-    ``given(ARGUMENT)`` of the object is.
+    """The object called ``name``; its module is imported now. For NAME:ARGUMENT it is the result of
+    the object's ``given(ARGUMENT)``.
 
     Raises:
         UsageError: there is none, or two packages each have one.
@@ -320,7 +322,7 @@ def _built_in(kind: str) -> tuple[Description, ...]:
 
 @lru_cache(maxsize=32)
 def _installed(kind: str, path: tuple[str, ...]) -> tuple[Description, ...]:
-    """Those of the entry points that ``path``, which is ``sys.path``, has."""
+    """The plug-ins by the entry points on ``path``, which is ``sys.path``."""
     about = KINDS[kind]
     found = []
     for point in entry_points(group=about.group):

@@ -1,4 +1,4 @@
-"""How long work tells that it goes on; the library itself never prints."""
+"""How long work reports its progress. The library itself never prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pytest gets: a fixture and an assertion about how sparse a network can be made.
+"""A fixture and an assertion for pytest about how sparse a network can be made.
 
     def test_it_can_be_pruned(prunelimit):
         prunelimit.assert_prunable(model, (train, test), sparsity=0.8, within="0.5pp")
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Prunability", "PrunabilityWarning", "Verdict", "assert_prunable"]
 
 CONFIDENCE = 0.95
-"""Level at which a loss of accuracy is more than its sampling error explains."""
+"""Confidence at which a loss of accuracy counts as more than its sampling error explains."""
 
 
 class PrunabilityWarning(UserWarning):
@@ -40,7 +40,7 @@ class Verdict:
     """What an assertion found; all but ``explained`` are fractions.
 
     ``drop`` is the accuracy lost on the test data, with its paired ``standard_error``. It is
-    ``explained`` where it is more than ``within`` by no more than the error is wide.
+    ``explained`` if it exceeds ``within`` by no more than the error.
     """
 
     sparsity: float
@@ -63,8 +63,8 @@ def assert_prunable(
 ) -> Verdict:
     """Fail unless a network keeps its accuracy with that share of its weights removed.
 
-    A loss that is more than ``within`` by no more than its paired standard error explains is no
-    failure: a :class:`PrunabilityWarning` says so. A number that is missing never passes.
+    A loss may exceed ``within`` by no more than its paired standard error explains. That is no
+    failure, but a :class:`PrunabilityWarning` says so. A missing number never passes.
 
     Args:
         model: A module, a :class:`prunelimit.Problem`, or the file of a checkpoint.
@@ -110,7 +110,7 @@ def assert_prunable(
         )
     drop, error = result.drop, result.standard_error
     slack = NormalDist().inv_cdf((1 + confidence) / 2) * error
-    passed = drop <= allowed + slack  # never true of what is no number
+    passed = drop <= allowed + slack  # never true for NaN
     explained = passed and drop > allowed
     verdict = Verdict(result.sparsity, drop, error, allowed, explained, result)
     if explained:

@@ -1,6 +1,6 @@
-"""Every random draw: one seed, and a stream of its own for each thing that is drawn.
+"""Every random draw comes from one seed, and each kind of draw has a stream of its own.
 
-Two things drawn by the same seed would otherwise be drawn alike: the samples of a criterion, say,
+Otherwise two draws by the same seed would be the same. The samples of a criterion, for example,
 would be those that judge it.
 """
 
@@ -15,7 +15,7 @@ __all__ = ["generator", "numpy_generator"]
 
 
 def generator(seed: int, stream: str, *places: int) -> torch.Generator:
-    """A generator on the CPU for ``stream``, a name for what is drawn, at ``places`` of it.
+    """A generator on the CPU for ``stream``, the name of a kind of draw, at ``places`` in it.
 
     The same arguments give the same draws; other ones give independent draws (NumPy's
     ``SeedSequence``).

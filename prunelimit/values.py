@@ -1,4 +1,4 @@
-"""What options stand for, as values: each is parsed here, once, and nowhere else.
+"""The values of options. Each is parsed here, once, and nowhere else.
 
 Errors name an option by its field in backticks, as in `min_keep`. The command line puts its own
 spelling there.
@@ -47,10 +47,10 @@ AMOUNTS = ("auto", "one-shot", "limit")
 """Amounts that are predicted."""
 
 MOST_ALPHA = 1000.0
-"""Orders of an entropy beyond this are the largest eigenvalue's, but for rounding."""
+"""At larger orders, an entropy depends on the largest eigenvalue alone, up to rounding."""
 
 MOST_KEPT = 0.01
-"""Share of a layer that is guarded by default, at most."""
+"""Largest share of a layer that is guarded by default."""
 
 MOST_SPARSITIES = 10_000
 
@@ -91,10 +91,11 @@ def plugin(kind: str, value: str, *, attributes: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which masks are allowed: a kind of pattern, and what was made of the text that asks for it.
+    """Which masks are allowed: a kind of pattern, and the value parsed from the text that asks for
+    it.
 
-    ``kind`` is a plug-in's name (:mod:`prunelimit.pruning.patterns`), ``value`` what it reads from
-    ``text``: (2, 4) from "2:4".
+    ``kind`` is a plug-in's name (:mod:`prunelimit.pruning.patterns`). ``value`` is what it reads
+    from ``text``, such as (2, 4) from "2:4".
     """
 
     kind: str
@@ -106,7 +107,8 @@ class Pattern:
 
     @property
     def decides(self) -> bool:
-        """Whether it says how many weights go, so that neither an amount nor an allocation can."""
+        """Whether the pattern says how many weights go. Then neither an amount nor an allocation
+        can be given."""
         return not plugins.named("pattern", self.kind).facts.get("any_amount", False)
 
     @classmethod
@@ -128,7 +130,7 @@ class Method:
     """Four independent choices: which weights go, how that is shared among layers, which masks
     are allowed, and what becomes of the rest.
 
-    ``allocation`` is None for the criterion's own: global, but rows with wanda.
+    ``allocation`` None takes the criterion's own: rows with wanda, else global.
 
     >>> Method.parse("wanda/rows+compensated")
     Method(criterion='wanda', allocation='rows', pattern=None, survivors='compensated')
@@ -217,8 +219,8 @@ class Method:
 
 
 def _with_file(text: str) -> tuple[str, str | None]:
-    """A method without the allocation that ends it, and that, where it names a file, in whose name
-    there may be slashes."""
+    """A method without an allocation at its end that names a file, and that allocation. The file's
+    name may have slashes."""
     for each in plugins.describe("allocation"):
         before, found, file = text.partition(f"/{each.name}:")
         if found and "argument" in each.facts:
@@ -278,9 +280,10 @@ class EpsilonRule:
 class KeepRule:
     """Fewest weights kept in every layer.
 
-    ``kind`` is "count" (``value`` weights), "share" (``value`` of the layer's, a fraction), or
-    "auto": a tenth of what all layers keep on average, at most :data:`MOST_KEPT` of a layer. Where
-    so little is kept that rounding up would take all of it, that is one weight or none.
+    ``kind`` is "count", "share" or "auto". "count" is ``value`` weights. "share" is ``value`` of
+    the layer's weights, a fraction. "auto" is a tenth of what all layers keep on average, at most
+    :data:`MOST_KEPT` of a layer. Where so little is kept that rounding up would take all of it, it
+    is one weight or none.
     """
 
     kind: str
@@ -314,7 +317,7 @@ class KeepRule:
         return cls(kind, value if kind == "count" else value / 100)
 
     def counts(self, sizes: Sequence[int], remove: int) -> list[int]:
-        """Fewest kept of layers of so many weights, where ``remove`` of them go in all."""
+        """Fewest weights kept of layers of ``sizes`` weights, if ``remove`` go in all."""
         if self.kind == "count":
             return [min(size, int(self.value)) for size in sizes]
         share, kept = self.value, sum(sizes) - remove
@@ -329,7 +332,7 @@ class KeepRule:
 @dataclass(frozen=True)
 class SparsityFloor:
     """A sparsity (fraction) that has to be reached within ``tolerance`` (fraction) of the dense
-    accuracy, or within the first that was measured where it is None."""
+    accuracy. None takes the first tolerance that was measured."""
 
     sparsity: float
     tolerance: float | None = None

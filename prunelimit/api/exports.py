@@ -32,8 +32,8 @@ def export(
     """Write a network, pruned or not, in a format that others read.
 
     Weights stay what they are, bit for bit. The suffix of ``path`` says the format:
-    ``.safetensors``, ``.pt``, ``.pth``, ``.pt.gz`` or ``.onnx``. A network is run in onnxruntime
-    before it is written as the last.
+    ``.safetensors``, ``.pt``, ``.pth``, ``.pt.gz`` or ``.onnx``. Before a network is written as
+    ONNX it is run in onnxruntime.
 
     Args:
         source: A problem, what :func:`prune` or :func:`train` gave, or a checkpoint's path.
@@ -41,7 +41,7 @@ def export(
         force: Replace a file that is there.
 
     Returns:
-        ``artifact`` with bytes beside those of the dense file, and in ``packings`` the bytes and
+        ``artifact`` has the bytes of the file and of the dense one. ``packings`` has the bytes and
         the break-even sparsity of each way to store matrices.
 
     Raises:
@@ -102,7 +102,7 @@ def densify(path: str | Path, *, key: str | None = None) -> dict[str, Any]:
 
     Args:
         path: A checkpoint that :func:`export` wrote, or any other that the commands read.
-        key: Where in the file the state_dict lies that is meant, where there are several.
+        key: The place of the state_dict in the file, if there are several.
 
     Raises:
         InputError: it cannot be read, or is not whole.

@@ -70,7 +70,7 @@ __all__ = [
 R = TypeVar("R", bound=Result)
 
 OTHER_TOLERANCE = ("tolerance",)
-"""``compare`` has one tolerance, that of accuracy: that of the limit keeps its default."""
+"""``compare`` has one tolerance, that of accuracy. The tolerance of the limit keeps its default."""
 
 
 @takes(LimitConfig, CurvatureConfig)
@@ -79,10 +79,10 @@ def predict(
 ) -> PredictResult:
     """Predict how sparse a network can be made.
 
-    Two numbers, fractions of the prunable weights: up to ``one_shot.sparsity`` the training loss
-    stays within epsilon when the smallest weights are removed and nothing else changes; up to
-    ``limit.sparsity`` some setting of the surviving weights keeps it there. Neither promises an
-    accuracy. ``reliability`` says whether the limit can be trusted, and why not.
+    It gives two numbers, both fractions of the prunable weights. Up to ``one_shot.sparsity`` the
+    training loss stays within epsilon when the smallest weights are removed and nothing else
+    changes. Up to ``limit.sparsity`` some setting of the surviving weights keeps it there. Neither
+    promises an accuracy. ``reliability`` says whether the limit can be trusted, and if not, why.
 
     Source: Zhang et al. 2024.
 
@@ -254,9 +254,9 @@ def sensitivity(
         seed: Seed of everything random; the problem's where it is left out.
 
     Returns:
-        ``layers`` with the curve of each; ``top()`` has the most sensitive, ``targets(sparsity)`` a
-        sparsity for each that adds least to the loss. Once it is saved, the allocation
-        "targets:FILE.json" shares by it.
+        ``layers`` with the curve of each. ``top()`` gives the most sensitive layers.
+        ``targets(sparsity)`` gives the sparsity of each layer with which the loss rises least. Once
+        the result is saved, the allocation "targets:FILE.json" shares by it.
 
     Raises:
         UsageError: a value makes no sense.
@@ -296,7 +296,7 @@ def compare(
 ) -> CompareResult:
     """Measure pruning methods side by side, against the predicted limit.
 
-    ``tolerance`` is that of accuracy; that of the limit keeps its default.
+    ``tolerance`` is that of accuracy. The tolerance of the limit keeps its default.
 
     Args:
         problem: The network and its data.
@@ -351,15 +351,15 @@ def check(
 
     Args:
         limit: The prediction, or its file.
-        measured: The measurement, or its file. Either may be left out, where floors or a baseline
-            need the other one alone.
+        measured: The measurement, or its file. One of the two may be left out, if floors or a
+            baseline need the other one alone.
 
     Returns:
-        ``passed`` says whether every gate does, ``gates`` what each found.
+        ``passed`` says whether every gate passed, ``gates`` what each found.
 
     Raises:
-        InputError: they are not about the same network, data or loss tolerance, nothing is
-            predicted for the method, or a number that a gate needs is missing.
+        InputError: the two are not about the same network, data or loss tolerance. Or nothing is
+            predicted for the method. Or a number that a gate needs is missing.
         UsageError: a value makes no sense, or nothing is asked for.
         TypeError: there is no such argument.
 
@@ -438,7 +438,7 @@ def regime(
     seed: int | None = None,
     **options: Any,
 ) -> RegimeResult:
-    """Say in which regime of pruning networks are, and whether to train hotter or cooler.
+    """Say in which regime of pruning some networks are, and whether to train hotter or cooler.
 
     The regime is named by whether the straight line between two networks crosses a barrier, and by
     how alike they answer. It is "I" (poorly connected), "II-A" (connected but unlike) or "II-B"
@@ -487,8 +487,8 @@ def train(
 ) -> TrainedNetwork:
     """Train a copy of the network with l1, from the weights that it has.
 
-    SGD with momentum and a cosine schedule. ``sharpness`` keeps the minimum flat, ``keep_zeros``
-    the zeros of a pruned network.
+    It uses SGD with momentum and a cosine schedule. ``sharpness`` keeps the minimum flat.
+    ``keep_zeros`` keeps the zeros of a pruned network.
 
     Source: Zhang et al. 2024, section 7 of their settings; Foret et al. 2021 for sam.
 

@@ -1,4 +1,4 @@
-"""A folder of checkpoints, as Python has it."""
+"""A folder of checkpoints, in Python."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def history(
 ) -> HistoryResult:
     """Predict how sparse every checkpoint in a folder could be made, in order.
 
-    A prediction that lies there as JSON, of the same checkpoint by the same options, is read and
-    not made again. With ``keep`` each that is made is left there, so that the same call goes on
-    where one was interrupted.
+    If the folder has a prediction of a checkpoint by the same options, as JSON, it is read and not
+    made again. With ``keep`` each new prediction is written there. So the same call goes on where
+    one was interrupted.
 
     Args:
         directory: Checkpoints of one network, predictions that were saved, or both.
@@ -42,7 +42,8 @@ def history(
         progress: True for a line on stderr, or a callable as :class:`prunelimit.progress.Progress`.
 
     Returns:
-        ``points`` with accuracy, ``plain`` and ``limit`` of each, and what was ``left_out``.
+        ``points`` with accuracy, ``plain`` and ``limit`` of each, and the files that were
+        ``left_out``.
 
     Raises:
         InputError: nothing there can be read, or it is of different networks or data.

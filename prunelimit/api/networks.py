@@ -35,14 +35,14 @@ class _Network:
     def save(self, path: str | Path, *, sparse: bool = False, force: bool = False) -> Artifact:
         """Write the network; the suffix says how.
 
-        ``.safetensors`` names its network and data, and every command reads it; ``.pt`` and
-        ``.pth`` hold a plain state_dict, which ``torch.load(path, weights_only=True)`` gives;
-        ``.pt.gz`` and ``.pth.gz`` the same, compressed. :func:`export` has more.
+        ``.safetensors`` names its network and data, and every command reads it. ``.pt`` and
+        ``.pth`` hold a plain state_dict, which ``torch.load(path, weights_only=True)`` gives.
+        ``.pt.gz`` and ``.pth.gz`` hold the same, compressed. :func:`export` has more formats.
 
         Args:
             path: The file.
-            sparse: Store surviving weights and a bit mask: a smaller file that prunelimit alone
-                reads. Not in .pt.gz.
+            sparse: Store surviving weights and a bit mask. The file is smaller, and only prunelimit
+                reads it. Not in .pt.gz.
             force: Replace a file that is there.
 
         Returns:
@@ -58,11 +58,11 @@ class _Network:
 
 @dataclass(frozen=True)
 class PrunedNetwork(_Network):
-    """A pruned network and what is to be said of it.
+    """A pruned network and the report of its pruning.
 
-    ``model`` is a copy of its own: removed weights are zeros, statistics of batch normalisation
-    are moved where the method moves them. ``result`` has the sparsity by layer, accuracies before
-    and after, and warnings.
+    ``model`` is a copy of its own. Removed weights are zeros. Statistics of batch normalisation are
+    moved if the method moves them. ``result`` has the sparsity by layer, accuracies before and
+    after, and warnings.
     """
 
     result: PruneResult

@@ -1,4 +1,5 @@
-"""Keyword arguments that are the fields of configurations: names, defaults and help in one home."""
+"""Keyword arguments made from the fields of configurations, so names, defaults and help have one
+place."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ KINDS: dict[str, tuple[Any, str]] = {
 def fields_of(
     *kinds: type[Config], without: Mapping[type[Config], tuple[str, ...]] | None = None
 ) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of ``kinds`` by name, but those ``without``; what a kind inherits comes last, and
-    of two alike the first stays."""
+    """The fields of ``kinds`` by name, except those in ``without``. Fields that a kind inherits
+    come last. Of two with the same name, the first stays."""
     left_out = without or {}
     found: dict[str, dataclasses.Field[Any]] = {}
     for kind in kinds:
@@ -122,8 +123,8 @@ def spelled(text: str) -> str:
 
 
 def configured(kind: type[C], options: Mapping[str, Any], without: tuple[str, ...] = ()) -> C:
-    """The configuration that ``options`` describe; what is not among them, or None, keeps its
-    default.
+    """The configuration that ``options`` describe. A field that is not among them, or is None,
+    keeps its default.
 
     Raises:
         UsageError: a value makes no sense.
@@ -137,8 +138,8 @@ def configured(kind: type[C], options: Mapping[str, Any], without: tuple[str, ..
 
 
 def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
-    """``value`` where it is of the field's type or parsed by the field; a string alone is one of
-    several."""
+    """``value``, if it is of the field's type, or as the field parses it. For a field of several
+    values, a single string is one of them."""
     annotation = str(field.type).removesuffix(" | None")
     if annotation.startswith("tuple") and not field.metadata["parse"]:
         return (value,) if isinstance(value, str) else tuple(value)

@@ -55,7 +55,7 @@ UNWRAPPED = 1_000
 """Columns where nothing is wrapped."""
 
 NOTEBOOK = Paper(width=6.0)
-"""What the figure of a notebook is drawn on."""
+"""Size of a figure in a notebook."""
 
 Rows = Iterable[dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""A trained network and its data, as Python has them."""
+"""A trained network and its data, in Python."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ __all__ = [
 
 
 class Problem:
-    """A network, the loss it was trained with, and its data: what every function here works on.
+    """A network, the loss it was trained with, and its data. Every function here works on one.
 
     The module is copied: later changes of it have no effect here, and nothing here changes it.
     The copy is in eval mode.
 
     Args:
-        model: A module that maps inputs (n, ...) to outputs (n, ...), for classification logits
-            (n, classes). Of what else it gives, ``logits`` or the first are taken.
+        model: A module that maps inputs (n, ...) to outputs (n, ...). For classification these are
+            logits (n, classes). If it gives several outputs, ``logits`` or the first are taken.
         train: The data it was trained on: a DataLoader, a map-style data set of (input, target)
             pairs, or a pair of tensors, inputs (n, ...) and targets (n, ...). Inputs may be
             several tensors in a tuple or a dict, which the module gets as its arguments. A loader
-            is read in the order of its data set, each sample once, with its own ``collate_fn``,
-            whether it shuffles or not.
+        is read in the order of its data set, each sample once, with its own ``collate_fn``. Whether
+        it shuffles makes no difference.
         test: Data that it was not trained on, likewise.
         loss: A name, "cross-entropy", "mse", "bce" or "huber", or a function of outputs and targets
-            that gives one loss per sample, shape (n,). What is left out is chosen by the targets:
-            cross-entropy in nats for classes, of samples or of positions, and for probabilities;
-            bce for several answers of 0 or 1; mse for other numbers.
+            that gives one loss per sample, shape (n,). If it is left out, the targets decide.
+        Classes, of samples or of positions, and probabilities take cross-entropy in nats. Several
+        answers of 0 or 1 take bce. Other numbers take mse.
         metric: A name, "accuracy", "mean-iou", "label-accuracy", "r2" or "negative-mse", or a
-            function of outputs and targets that gives one score per sample, shape (n,), more being
-            better. It takes the place of accuracy; what is left out belongs to the loss.
-        ignore_index: Class of positions that do not count; -100 where it is left out.
+            function of outputs and targets that gives one score per sample, shape (n,); more is
+        better. It takes the place of accuracy. If it is left out, the loss decides.
+        ignore_index: Class of positions that do not count; -100 if it is left out.
         exclude: Regular expressions; modules with such names are kept as trained, never pruned.
         name: What results call the network and the data.
         device: Device that everything is computed on: "auto" (a GPU where there is one), "cpu",
@@ -61,7 +61,7 @@ class Problem:
         batch_size: Samples per forward pass; changes memory and time, never the result.
         workers: Processes that load data.
         seed: Seed of everything random.
-        cache: Folder in which the losses of the dense network are kept for the next time; it
+        cache: Folder in which the losses of the dense network are kept for the next time. It
             changes no number, and may be deleted at any time.
 
     Raises:
@@ -148,7 +148,7 @@ class Problem:
     def from_checkpoint(cls, path: str | Path, **options: Any) -> Problem:
         """The network of a checkpoint; network and data as the command line names them.
 
-        What is not given is taken from the file's own description.
+        Anything that is not given is taken from the file's own description.
 
         Args:
             path: A checkpoint that any command takes.
@@ -226,7 +226,8 @@ class Problem:
 
 
 def seeded(problem: Problem, seed: int | None) -> Problem:
-    """``problem`` with another seed of everything that comes; itself where that is None."""
+    """``problem`` with another seed for all that follows; ``problem`` itself if ``seed`` is
+    None."""
     if not isinstance(problem, Problem):
         raise UsageError(
             f"`problem` is a {type(problem).__name__}; give Problem(model, train, test)."
@@ -260,7 +261,7 @@ def described(problem: Problem, description: dict[str, Any]) -> Problem:
 
 
 def recorder(command: str, problem: Problem, *configs: Config) -> Recorder:
-    """What records how a result came about."""
+    """The recorder of how a result came about."""
     return Recorder(command, problem.run, *problem._configs, *configs)
 
 

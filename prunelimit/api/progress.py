@@ -17,8 +17,8 @@ EVERY = 0.2
 
 @contextmanager
 def reporting(wanted: bool | Progress) -> Iterator[Progress]:
-    """What tells of the work in the block: a line on stderr for True, nothing for False, or a
-    callable of one's own."""
+    """The progress callable for the work in the block: a line on stderr for True, nothing for
+    False, or the user's own callable."""
     if not isinstance(wanted, bool):
         yield wanted
     elif not wanted:

@@ -1,4 +1,4 @@
-"""Results as figures and reports, from what is live and from files."""
+"""Results as figures and reports, from live results and from files."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def report(
 ) -> str:
     """One self-contained page of results, or Markdown for a pull request.
 
-    It has the two numbers and the verdict first, then figures and tables; every number names its
-    file and field, and the page holds the JSON.
+    The two numbers and the verdict come first, then figures and tables. Every number names its file
+    and field, and the page holds the JSON.
 
     Args:
         results: Results, or JSON files of them, about one network.
@@ -78,7 +78,7 @@ def report(
         The text.
 
     Raises:
-        UsageError: there are none, or two of a kind of which a report has one.
+        UsageError: there are no results, or two of a kind that a report has once.
         InputError: a file holds no result, or they are about different networks or data.
         OutputError: the file is there and ``force`` is not given, or it cannot be written.
         TypeError: there is no such argument.

@@ -32,7 +32,7 @@ KINDS: dict[str, type[PredictResult] | type[MeasureResult]] = {
     "prunelimit.predict": PredictResult,
     "prunelimit.measure": MeasureResult,
 }
-"""Results that gates are about, by the name of their schema."""
+"""Results that gates judge, by the name of their schema."""
 
 
 def read_judged(path: Path) -> PredictResult | MeasureResult:
@@ -98,8 +98,8 @@ def check_checkpoint(
     *,
     progress: Progress = silent,
 ) -> tuple[CheckResult, PredictResult | None, MeasureResult]:
-    """Predict and measure the network in ``checkpoint``, and judge: the verdict, and both that it
-    is about. Nothing is predicted where no gate needs that.
+    """Predict and measure the network in ``checkpoint``, and judge. Returns the verdict, the
+    prediction and the measurement. Nothing is predicted if no gate needs that.
 
     Raises:
         PruneLimitError: see its subclasses.

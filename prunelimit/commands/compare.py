@@ -54,14 +54,14 @@ def compare(
 ) -> CompareResult:
     """Measure every method of ``config`` on the network in ``checkpoint``.
 
-    The limit is predicted once, or read from ``config.predicted``, which must be about the same
-    network, data and loss tolerance; ``curvature`` and what of ``limit`` is not the loss tolerance
-    then have no effect, nor has the method of ``measurement`` ever.
+    The limit is predicted once, or read from ``config.predicted``. That file must be about the same
+    network, data and loss tolerance. Then ``curvature`` has no effect, nor has ``limit`` but for
+    the loss tolerance. The method in ``measurement`` never has an effect.
 
-    A KeyboardInterrupt ends it with the methods done, where there is one. The limit and every
-    method done lie at ``state``, to be removed by the caller once the result is written; ``resume``
-    goes on with what lies there, to the same numbers, and ``force`` throws it away. What the
-    prediction and the method in hand have done lies beside it until they end.
+    A KeyboardInterrupt ends it with the methods done, if there is one. The limit and every method
+    done are kept at ``state``, which the caller removes once the result is written. ``resume`` goes
+    on with that state, to the same numbers; ``force`` throws it away. Unfinished work of the
+    prediction and of the present method is kept beside it until they end.
 
     Raises:
         OutputError: a state exists, and neither ``resume`` nor ``force`` says what to do with it.
@@ -83,7 +83,7 @@ def compare(
         owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
         kept = Resumable(state, "comparison", owner)
         found = kept.restored(partial(from_json, CompareResult))
-        # What the parts that are done have left of theirs goes with them.
+        # Remove what finished parts have left of their own states too.
         steps = Steps.open(
             part_path(state, "method"), "comparison", owner, resume=resume, force=force
         )
@@ -143,7 +143,7 @@ def _begun(
     problem = loaded.problem
     train = evaluate(problem, problem.train)
     tolerance = tolerance_of(problem, epsilon, train)
-    # The methods take long: what does not belong together is to be told before.
+    # The methods take long, so a limit that does not belong to them is refused before.
     require_same(predicted, loaded.model_info, loaded.data_info, tolerance)
     return CompareResult(
         provenance=recorder.finish(),
@@ -172,8 +172,8 @@ def _measured(
     steps: Steps,
     progress: Progress,
 ) -> CompareResult:
-    """``found`` with the methods of ``settings`` that it lacks: all, or those until an interrupt
-    comes."""
+    """``found`` with the methods of ``settings`` that it lacks: all of them, or those done before
+    an interrupt."""
     for number, config in enumerate(settings[len(found.methods) :], len(found.methods) + 1):
         own = steps.under(f"method {number}")
         try:
@@ -197,8 +197,8 @@ def compared(
     steps: Steps | None = None,
     progress: Progress = silent,
 ) -> MethodResult:
-    """The method of ``config`` measured on the network, its thresholds held against ``limit``.
-    Networks that take long are kept in ``steps``."""
+    """The method of ``config`` measured on the network, with the distances of its thresholds to
+    ``limit``. Networks that take long are kept in ``steps``."""
 
     def named(stage: str, done: int, total: int, note: str = "") -> None:
         progress(f"{config.method.name}: {stage}", done, total, note)
@@ -222,7 +222,7 @@ def _owner(
     measurement: MeasureConfig,
     *others: RunConfig | ModelConfig | DataConfig | CurvatureConfig,
 ) -> dict[str, Any]:
-    """What has a part in the numbers."""
+    """The inputs and options that the numbers depend on."""
     predicted = None
     if config.predicted is not None:
         predicted = hashlib.sha256(Path(config.predicted).read_bytes()).hexdigest()

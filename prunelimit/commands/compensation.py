@@ -1,4 +1,4 @@
-"""Compensation as ``prune`` has it: from its options to the pruned network, resumable."""
+"""Compensation for ``prune``: from its options to the pruned network, resumable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OWNED = {
 
 @dataclass(frozen=True)
 class Compensated:
-    """The pruned network as a problem, its state, and what is to be said of it."""
+    """The pruned network as a problem, its state, and the report of its compensation."""
 
     problem: Problem
     state: State
@@ -53,8 +53,8 @@ def compensated(
 ) -> Compensated:
     """``remove`` weights removed and the survivors moved.
 
-    The state after every stage lies at ``state``; one that is there already is gone on from, by all
-    processes of ``group``.
+    The state after every stage is kept at ``state``. If one is there already, all processes of
+    ``group`` go on from it.
 
     Raises:
         UsageError: the state is of other inputs or options.
@@ -94,7 +94,7 @@ def compensated(
 
 
 def described(worker: Compensator, found: State) -> CompensationResult:
-    """What is to be said of ``found``, which ``worker`` reached."""
+    """The report of the state ``found``, which ``worker`` reached."""
     return CompensationResult(
         epsilon=worker.epsilon,
         calibration=worker.calibration,

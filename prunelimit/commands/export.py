@@ -46,8 +46,8 @@ def export(
 ) -> ExportResult:
     """Write the weights of ``checkpoint`` to ``output``, in the format of its suffix.
 
-    No network is made for that but for .onnx, which is of a network: that is run in onnxruntime,
-    and held to torch, before anything is written.
+    A network is made only for .onnx. It is run in onnxruntime, and compared with torch, before
+    anything is written.
 
     Raises:
         UsageError: the suffix is unknown, or does not go with ``format``; the matrices keep to no
@@ -87,7 +87,7 @@ def export_problem(
 
 
 def check_export(output: Path, config: ExportConfig) -> None:
-    """What can be told to be wrong before anything is read."""
+    """Refuse options that are wrong whatever the checkpoint holds."""
     packed = config.format != "dense"
     if output.suffix.lower() == ONNX:
         if packed:
@@ -101,7 +101,7 @@ def check_export(output: Path, config: ExportConfig) -> None:
 
 
 def dense_state(read: Checkpoint, key: str | None = None) -> tuple[dict[str, Any], str]:
-    """The entries of the state_dict that is meant, as a network has them, and its key."""
+    """The entries of the state_dict that is meant, under a network's names, and its key."""
     state = choose(list(read.states), key, str(read.path))[0]
     folded, _ = folded_tensors(state.tensors)
     tensors: dict[str, Any] = dict(strip_prefixes(folded))
@@ -109,7 +109,7 @@ def dense_state(read: Checkpoint, key: str | None = None) -> tuple[dict[str, Any
 
 
 def _named(read: Checkpoint) -> dict[str, Any]:
-    """What the file says of network and data, which are still its own."""
+    """The file's description of network and data, which still holds."""
     described = read.description or {}
     return {name: described[name] for name in ("model", "data") if name in described}
 
@@ -125,7 +125,7 @@ def export_tensors(
     taken: str = "",
     force: bool = False,
 ) -> ExportResult:
-    """Write ``entries`` by name, their matrices packed as ``config`` says where that is smaller."""
+    """Write ``entries`` by name. Matrices are packed as ``config`` says, if that is smaller."""
     tensors = {name: each for name, each in entries.items() if isinstance(each, Tensor)}
     pattern = _pattern(description)
     matrices = {name: each for name, each in tensors.items() if can_pack(each)}
@@ -220,7 +220,7 @@ def _result(
 def _packing(
     packing: str, matrices: Mapping[str, Tensor], groups: Mapping[str, Group | None], dense: int
 ) -> PackingInfo:
-    """Bytes of all tensors, with the matrices for which it is smaller in this packing."""
+    """Bytes of all tensors in this packing. Matrices that would be larger in it count unpacked."""
     if packing == "nm" and not any(groups.values()):
         return PackingInfo(name=packing, bytes=None, break_even=break_even(matrices, packing))
     saved = sum(

@@ -31,7 +31,7 @@ from .provenance import Recorder
 __all__ = ["history"]
 
 NO_MATTER = ("batch_size", "workers", "device", "cache")
-"""Options of a run that change no number, or hardly one."""
+"""Options of a run that change the numbers not at all, or hardly."""
 
 
 def history(
@@ -46,12 +46,12 @@ def history(
     force: bool = False,
     progress: Progress = silent,
 ) -> HistoryResult:
-    """What ``predict`` says of every checkpoint in ``directory``, in order.
+    """The predictions for every checkpoint in ``directory``, in order.
 
-    A prediction that lies there as JSON, of the same checkpoint by the same options, is read and
-    not made again; one whose checkpoint is gone is read too. With ``config.keep`` each that is made
-    is left as NAME.predict.json at once, so that the same call goes on where one was interrupted. A
-    file that cannot be read is left out and named.
+    If the folder has a prediction of a checkpoint by the same options, as JSON, it is read and not
+    made again. A prediction whose checkpoint is gone is read too. With ``config.keep`` each new
+    prediction is written as NAME.predict.json at once. So the same call goes on where one was
+    interrupted. A file that cannot be read is left out and named.
 
     Raises:
         InputError: there is nothing in the folder, none of it can be read, or the checkpoints are
@@ -103,8 +103,8 @@ def history(
 
 
 def _predictions(directory: Path) -> tuple[list[tuple[Path, PredictResult]], list[str]]:
-    """Results of predict in a folder, and those that cannot be read, with why: files named as
-    predictions are, or of a schema of another version. Other JSON is none of ours."""
+    """Results of predict in a folder, and files that cannot be read, with the reason. The latter
+    are named as predictions are, or have a schema of another version. Other JSON is not ours."""
     found, broken = [], []
     for path in sorted(directory.glob("*.json")):
         try:
@@ -123,7 +123,7 @@ def _predictions(directory: Path) -> tuple[list[tuple[Path, PredictResult]], lis
 
 
 def _sums(files: Iterable[Path]) -> tuple[dict[Path, str], list[str]]:
-    """The sha256 of every checkpoint, the same one once; and what is left out, with why."""
+    """The sha256 of every checkpoint, each once, and the files left out, with the reason."""
     sums: dict[Path, str] = {}
     left_out = []
     for path in sorted(files, key=_preferred):
@@ -141,7 +141,8 @@ def _sums(files: Iterable[Path]) -> tuple[dict[Path, str], list[str]]:
 
 
 def _preferred(path: Path) -> tuple[bool, str]:
-    """Of two that are the same, the one whose name has a number says more than ``last.ckpt``."""
+    """Key for choosing between two files that are the same: a name with a number says more than
+    ``last.ckpt``."""
     return numbered(path).number is None, path.name
 
 

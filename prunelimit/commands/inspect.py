@@ -1,4 +1,5 @@
-"""``inspect``: what a checkpoint holds, with nothing of it run and no network made of it."""
+"""``inspect``: the content of a checkpoint. Nothing in it is run, and no network is made from
+it."""
 
 from __future__ import annotations
 
@@ -35,11 +36,11 @@ EMBEDDING = re.compile(r"(^|[._])(emb\w*|\w+_emb\w*|wte|wpe)\.weight$")
 
 
 def inspect(checkpoint: Path, config: ModelConfig | None = None) -> InspectResult:
-    """What the file, or the folder, ``checkpoint`` holds; at ``config.key``, where there are
-    several state_dicts in it.
+    """The content of the file or folder ``checkpoint``. If it has several state_dicts, that at
+    ``config.key``.
 
-    Which matrices are prunable is read from the network that ``config`` names, or that the file
-    names or looks like where that is built in; else from their names and shapes.
+    The network says which matrices are prunable. It is the one that ``config`` names, or a built-in
+    one that the file names or looks like. Without one, names and shapes decide.
 
     Raises:
         InputError: it cannot be read, holds no state_dict, or none at ``key``; or the network that
@@ -106,7 +107,7 @@ def inspect(checkpoint: Path, config: ModelConfig | None = None) -> InspectResul
 
 
 def _builtin(described: str | None) -> str | None:
-    """A network that a file names, where making it runs no code but that of prunelimit."""
+    """The network that a file names, if making it runs no code but that of prunelimit."""
     found = plugins.describe("network")
     own = [e.name for e in found if e.package == "prunelimit" and "form" not in e.facts]
     return described if described in own else None
@@ -115,14 +116,14 @@ def _builtin(described: str | None) -> str | None:
 def _roles(
     spec: str, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig
 ) -> dict[str, str | None]:
-    """Why each matrix of the network that ``spec`` names is not pruned, by name, where the file has
-    it; "" where it is, and None for what is no matrix."""
+    """Why each matrix of the network ``spec`` is not pruned, by its name in the file. "" if it is
+    pruned, None if it is no matrix."""
     try:
         network = network_like(spec, shapes, parse_arguments(config.model_arg))
     except PruneLimitError:
         if config.model is not None:
             raise
-        network = None  # the file names one that its tensors are not of
+        network = None  # the tensors are not those of the network that the file names
     if network is None:
         return {}
     known = prunable_weights(network, embeddings=config.include_embeddings)
@@ -151,7 +152,7 @@ def _described(read: Checkpoint) -> str | None:
 
 
 def _mark(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
-    """The same for tensors that are the same memory."""
+    """A mark that is equal for tensors in the same memory."""
     return tensor.data_ptr(), tuple(tensor.shape)
 
 
@@ -184,10 +185,11 @@ def _tensors(tensors: dict[str, Tensor], roles: Mapping[str, str | None]) -> tup
 
 
 def _why(name: str, tensor: Tensor) -> str | None:
-    """Why a matrix is not pruned; "" where it is, and None for what is no matrix."""
+    """Why a matrix is not pruned; "" if it is, None for a tensor that is no matrix."""
     called = tensor.ndim > 1 and PRUNED.search(name)
     if sum(length > 1 for length in tensor.shape) < 2:
-        # One row is a layer's all the same: of an only output, or of a convolution by channels.
+        # A matrix of one row may be a layer's: one with a single output, or a convolution by
+        # channels.
         weight = called and tensor.is_floating_point() and not EMBEDDING.search(name)
         return "" if weight else None
     if not tensor.is_floating_point():

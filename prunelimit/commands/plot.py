@@ -18,11 +18,11 @@ from ..storage.files import writing
 __all__ = ["FORMATS", "plot_results", "require_figure_format"]
 
 FORMATS = (".png", ".pdf", ".svg")
-"""What a figure can be written as."""
+"""Suffixes of figures."""
 
 
 def require_figure_format(path: Path) -> None:
-    """Refuse a file that no figure can be written as.
+    """Refuse a suffix that no figure can have.
 
     Raises:
         UsageError: its suffix is none of :data:`FORMATS`.

@@ -43,10 +43,10 @@ CERTAIN = 1e-9
 """Mean trace of the loss's second derivative in the outputs below which the GGN is rounding."""
 
 JUDGED = 10_000
-"""Training samples whose loss is followed along the path, at most."""
+"""Most training samples whose loss is followed along the path."""
 
 FEWEST_JUDGED = 500
-"""How many of them there are at least, where there are so many."""
+"""Fewest such samples, if there are so many."""
 
 PATH_SHARE = 0.15
 """Share of the time allowed that the path may take."""
@@ -69,11 +69,11 @@ def predict(
 ) -> PredictResult:
     """The pruning limit of the network in ``checkpoint``, and where plain one-shot pruning stops.
 
-    ``state`` is a folder where unfinished work lies, to be removed by the caller once the result of
-    finished work is written; ``resume`` goes on with what lies there, to the same numbers, and
-    ``force`` throws it away. ``stop`` is asked between products; once it is true the limit is read
-    from the work done so far. All processes of ``group`` call this alike, share the work, and get
-    the same result.
+    ``state`` is a folder for unfinished work. The caller removes it once the result of finished
+    work is written. ``resume`` goes on with the work there, to the same numbers; ``force`` throws
+    it away. ``stop`` is asked between products. Once it is true, the limit is read from the work
+    done so far. All processes of ``group`` call this alike, share the work, and get the same
+    result.
 
     Raises:
         OutputError: unfinished work lies in ``state``, and neither ``resume`` nor ``force`` says
@@ -112,8 +112,8 @@ def open_store(
     force: bool,
     group: Group = ALONE,
 ) -> Store:
-    """Where a prediction of ``loaded`` leaves its work, the folder ``state``; all processes of
-    ``group`` call this alike.
+    """The store in the folder ``state``, where a prediction of ``loaded`` leaves its work. All
+    processes of ``group`` call this alike.
 
     Raises:
         OutputError: unfinished work lies there, and neither ``resume`` nor ``force`` says what to
@@ -138,7 +138,7 @@ def open_store(
 def inputs_of(
     loaded: Loaded, model: ModelConfig, data: DataConfig, run: RunConfig
 ) -> dict[str, Any]:
-    """What a state's owner says of the problem that its work is about."""
+    """The part of a state's owner that describes the problem."""
     return {
         "checkpoint": loaded.model_info.sha256,
         "training data": fingerprint(loaded.problem.train),
@@ -156,14 +156,15 @@ def _load(
     curvature: CurvatureConfig,
     group: Group,
 ) -> Loaded:
-    """The problem of ``checkpoint``; of its parameters only a part, where processes share them."""
+    """The problem of ``checkpoint``. If processes share the parameters, it has only a part of
+    them."""
     if curvature.shard == "samples" or group.size == 1:
         return load(checkpoint, model, data, run)
     if curvature.backend == "pyhessian":
         raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
     loaded = load(checkpoint, model, data, dataclasses.replace(run, device="cpu"))
     shared = shard(loaded.problem, group, run.device)
-    return dataclasses.replace(loaded, problem=shared, checkpoint=None)  # which holds all of them
+    return dataclasses.replace(loaded, problem=shared, checkpoint=None)  # it holds all of them
 
 
 def predict_problem(
@@ -177,8 +178,8 @@ def predict_problem(
 ) -> PredictResult:
     """The pruning limit of a live module's problem.
 
-    ``name`` is what the result calls network and data; ``exclude``, as the problem was made with
-    it, lets the result count what was left out.
+    ``name`` is what the result calls network and data. ``exclude`` is the one the problem was made
+    with; with it the result counts what was left out.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -230,7 +231,7 @@ def predict_loaded(
     epsilon = tolerance_of(problem, limit.epsilon, train, progress=progress)
     traces = np.zeros(len(train.losses)) if train.curvatures is None else train.curvatures
     carried = Carried(problem.train, traces)
-    if budget.max_products is not None:  # the path has its products too, and the GGN its half
+    if budget.max_products is not None:  # the path takes products too, and the GGN half of them
         budget.max_products = (budget.max_products - PATH_PRODUCTS) // (2 if beside else 1)
     order = magnitude_order(problem)
     path = PruningPath(problem, order, problem.vector())
@@ -343,8 +344,8 @@ def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | Non
 def _judged(problem: Problem, found: Curvature, budget: Budget) -> Split:
     """The training samples whose loss is followed along the pruning path.
 
-    Those of the curvature where they are a fair draw; else a uniform draw, as many as take a small
-    part of the time allowed."""
+    They are those of the curvature, if those are a uniform draw. Else a uniform draw is made, so
+    large that it takes a small part of the time allowed."""
     if found.operator.samples == "drawn":
         return found.split
     count = JUDGED

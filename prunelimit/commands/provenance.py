@@ -1,4 +1,4 @@
-"""What it took to obtain a result: time, memory, versions, configuration."""
+"""How a result was obtained: time, memory, versions, configuration."""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ __all__ = [
 ]
 
 COSTLY = 0.01
-"""A loss of accuracy, as a fraction, from which on a better command is named."""
+"""If at least this fraction of accuracy is lost, a better command is named."""
 THIN = 0.01
-"""Share of a layer below which it is said that so little is kept of it."""
+"""If less than this share of a layer is kept, a warning says so."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def prune(
     """Write the pruned network of ``checkpoint`` to ``output``.
 
     Every tensor keeps its name and dtype, and every surviving weight its bits, unless the method
-    moves survivors. Until it ends, what is done lies beside ``output`` (:func:`resume_path`): every
-    stage, or every pass and network where survivors are trained or the amount is searched for; and
-    what a prediction of the amount takes. ``resume`` goes on from there, to the same numbers. All
-    processes of ``group`` call this alike and share the prediction and the moving of survivors; the
-    first writes.
+    moves survivors. Until the end, finished work is kept beside ``output`` (:func:`resume_path`).
+    That is every stage, or every pass and network if survivors are trained or the amount is
+    searched for. The work of predicting the amount is kept too. ``resume`` goes on from there, to
+    the same numbers. All processes of ``group`` call this alike. They share the prediction and the
+    moving of survivors; the first one writes.
 
     Raises:
         UsageError: the amount makes no sense, ``min_keep`` leaves fewer weights to remove, options
@@ -163,20 +163,20 @@ def prune(
 
 
 def _by_steps(config: PruneConfig) -> bool:
-    """Whether what is done is a folder of steps, and not the last of several stages."""
+    """Whether finished work is a folder of steps, rather than the last of several stages."""
     return config.within is not None or config.survivors == "trained"
 
 
 def _state(config: PruneConfig, output: Path) -> Path | None:
-    """Where what is done lies; None where that is next to nothing."""
+    """The path of finished work; None if there is hardly any work to keep."""
     return resume_path(output) if config.method.moves or _by_steps(config) else None
 
 
 def predicted_amount(predicted: PredictResult, config: PruneConfig) -> tuple[float, Reliability]:
     """The predicted number that ``config.amount`` names, and its reliability.
 
-    "auto" is the one-shot threshold for fixed survivors, which hold the loss up to there and no
-    further; for all others it is the limit.
+    For fixed survivors "auto" is the one-shot threshold: they hold the loss up to there and no
+    further. For all others it is the limit.
     """
     wanted = config.amount
     if wanted == "auto":
@@ -188,7 +188,7 @@ def predicted_amount(predicted: PredictResult, config: PruneConfig) -> tuple[flo
 
 
 def check_prune(config: PruneConfig) -> None:
-    """What can be told to be wrong before anything is read."""
+    """Refuse options that are wrong whatever the network is."""
     if config.within is not None and config.amount != "auto":
         raise UsageError("`within` finds the amount itself; leave out `amount`.")
     if config.method.decided and config.within is None and config.amount != "auto":
@@ -220,10 +220,11 @@ def prune_loaded(
 ) -> PruneResult:
     """Remove ``amount``, a fraction of the prunable weights, from a problem loaded already.
 
-    A pattern or ``within`` in ``config`` decides the amount itself. ``reliability`` is given when
-    ``amount`` was predicted: it is then lowered to what ``min_keep`` allows, where a user's own
-    amount is refused. ``limit`` has the rule of the tolerance that damps compensation, whose state
-    after every stage lies at ``state``. Networks that take long are kept in ``steps``.
+    A pattern or ``within`` in ``config`` decides the amount itself. ``reliability`` is given if
+    ``amount`` was predicted. Such an amount is lowered to what ``min_keep`` allows; a user's own
+    amount would be refused. ``limit`` has the rule of the tolerance that damps compensation. The
+    state of compensation after every stage is kept at ``state``. Networks that take long are kept
+    in ``steps``.
     """
     limit = LimitConfig() if limit is None else limit
     problem = loaded.problem
@@ -255,7 +256,7 @@ def prune_loaded(
 
 
 def describe_pruning(loaded: Loaded, pruned: Pruned, config: PruneConfig) -> dict[str, Any]:
-    """What a checkpoint of the pruned network says of itself."""
+    """The description in a checkpoint of the pruned network."""
     removed = int((~pruned.mask).sum())
     return {
         **loaded.description,
@@ -280,9 +281,9 @@ def pruned_result(
     *,
     reliability: Reliability | None = None,
 ) -> PruneResult:
-    """What is to be said of ``pruned``, which is looked at on the test split; nothing is written.
+    """The result for ``pruned``, evaluated on the test split; nothing is written.
 
-    ``given`` are the network's own tensors by name, in the dtypes that it is to keep.
+    ``given`` are the network's own tensors by name; it keeps their dtypes.
     """
     problem = loaded.problem
     prunable = int(problem.prunable_mask().sum())
@@ -427,7 +428,7 @@ def _count(selection: Selection, config: PruneConfig, amount: float, predicted: 
 def _moved(
     problem: Problem, config: PruneConfig, weights: Tensor, buffers: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The tensors that are not the network's own any more."""
+    """Names of the tensors that are not the network's own any more."""
     if config.survivors == "fixed":
         return {}
     return {**problem.layout.unflatten(weights), **buffers}
@@ -440,7 +441,7 @@ def _warnings(
     data: DataInfo,
     layers: tuple[LayerResult, ...],
 ) -> tuple[str, ...]:
-    """What is to be known of the outcome, a sentence each."""
+    """Warnings about the outcome, a sentence each."""
     found = []
     name = data.metric.rpartition(":")[2]
     if not before.points and drop > COSTLY * abs(before.accuracy):
@@ -464,7 +465,7 @@ def _warnings(
 
 
 def _as_written(problem: Problem, weights: Tensor, given: Mapping[str, Tensor]) -> Tensor:
-    """``weights`` (D,) rounded to what the dtypes of ``given`` hold of them."""
+    """``weights`` (D,) rounded to the dtypes of ``given``."""
     pieces = problem.layout.unflatten(weights)
     return problem.layout.flatten(
         {name: piece.to(given.get(name, piece).dtype).to(piece) for name, piece in pieces.items()}
@@ -472,9 +473,9 @@ def _as_written(problem: Problem, weights: Tensor, given: Mapping[str, Tensor]) 
 
 
 def pruned_tensors(pruned: Pruned, given: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The tensors of the pruned network on the CPU: those of ``given``, or moved ones in their
-    dtypes; zero where the mask is False; tied ones alike. What modules keep beside tensors stays as
-    it is."""
+    """The tensors of the pruned network on the CPU. They are those of ``given``, or moved ones in
+    the same dtypes, and zero where the mask is False. Tied ones are alike. The state of modules
+    beside tensors stays as it is."""
     problem, mask, moved = pruned.problem, pruned.mask, pruned.moved
     masks = problem.layout.unflatten(mask.cpu())
     parameters = dict(problem.model.named_parameters(remove_duplicate=False))

@@ -40,17 +40,17 @@ ADVICE = {
     "II-B": "The networks lie in one valley and answer alike. As far as this "
     "model goes, the training suits this sparsity.",
 }
-"""What to change, by regime: the transitions that Zhou et al. 2023 found to help."""
+"""Advice by regime: the changes that Zhou et al. 2023 found to help."""
 
 SAME_DENSITY = 0.01
-"""Densities that differ by less than this share of the larger one are one: a weight that is trained
-may end at exactly zero."""
+"""Densities that differ by less than this share of the larger one count as one. A weight that is
+trained may end at exactly zero."""
 
 FEWEST_SAMPLES = 20
-"""Outputs that a similarity can be read from."""
+"""Fewest samples from whose outputs a similarity can be read."""
 
 MUCH = 0.1
-"""Training error beyond which a line between networks says little."""
+"""With a larger training error, a line between networks says little."""
 
 SAME_TRAINING = ("lr", "momentum", "train_batch_size", "epochs", "weight_decay", "l1")
 
@@ -158,7 +158,7 @@ def _named(connected: float, similar: float, config: RegimeConfig) -> str:
 
 
 def _require_alike(loaded: Sequence[Loaded], names: Sequence[str]) -> None:
-    """Refuse networks between which there is no line, or none worth looking at."""
+    """Refuse networks between which there is no line, or no line that says anything."""
     states = [each.problem.model.state_dict() for each in loaded]
     shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in states]
     for shape, name in zip(shapes, names, strict=True):
@@ -186,7 +186,7 @@ def _require_alike(loaded: Sequence[Loaded], names: Sequence[str]) -> None:
 
 
 def _require_one_density(networks: Sequence[RegimeNetwork]) -> None:
-    """Refuse networks that are pruned to different sparsities: the regime is of one load."""
+    """Refuse networks that are pruned to different sparsities. A regime belongs to one sparsity."""
     least = min(networks, key=lambda each: each.density)
     most = max(networks, key=lambda each: each.density)
     if most.density - least.density > SAME_DENSITY * most.density:
@@ -198,7 +198,7 @@ def _require_one_density(networks: Sequence[RegimeNetwork]) -> None:
 
 
 def _network(loaded: Loaded, name: str) -> RegimeNetwork:
-    """What its file says of it; the accuracy comes later."""
+    """The network as its file describes it; the accuracy comes later."""
     problem = loaded.problem
     weights = problem.vector()[problem.prunable_mask()]
     return RegimeNetwork(
@@ -210,7 +210,7 @@ def _network(loaded: Loaded, name: str) -> RegimeNetwork:
 
 
 def _temperature(description: Mapping[str, Any]) -> Temperature | None:
-    """Of the training that made the dense network, as far as the file says."""
+    """The temperature of the training that made the dense network, as far as the file says."""
     said = description.get("start", description.get("training"))
     if not isinstance(said, Mapping):
         return None
@@ -229,7 +229,7 @@ def _temperature(description: Mapping[str, Any]) -> Temperature | None:
 
 
 def _constant(outputs: Sequence[Tensor], names: Sequence[str]) -> tuple[str, ...]:
-    """Which networks have nothing to say."""
+    """Notes on networks whose outputs are constant."""
     return tuple(
         f"{name} answers alike whatever it is shown: its regime says nothing; remove less."
         for each, name in zip(outputs, names, strict=True)
@@ -238,7 +238,7 @@ def _constant(outputs: Sequence[Tensor], names: Sequence[str]) -> tuple[str, ...
 
 
 def _wrong(pairs: Sequence[RegimePair]) -> tuple[str, ...]:
-    """Whether the networks are too bad for a line between them to mean much."""
+    """A note if the networks are too inaccurate for a line between them to mean much."""
     ends = [place.error for pair in pairs for place in (pair.line[0], pair.line[-1])]
     error = sum(ends) / len(ends)
     if error <= MUCH:
@@ -250,7 +250,7 @@ def _wrong(pairs: Sequence[RegimePair]) -> tuple[str, ...]:
 
 
 def _notes(loaded: Sequence[Loaded], networks: Sequence[RegimeNetwork]) -> tuple[str, ...]:
-    """What speaks against reading too much into the regime."""
+    """Reasons not to read too much into the regime."""
     notes = []
     masks = [each.problem.vector()[each.problem.prunable_mask()] != 0 for each in loaded]
     if not all(torch.equal(mask, masks[0]) for mask in masks):

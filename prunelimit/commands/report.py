@@ -46,8 +46,8 @@ def report_results(
     """The report of results, each with the name of its file, written to ``path`` if there is one.
 
     Raises:
-        UsageError: there are none, two of a kind of which a report has one, or the file's name
-            does not say what is wanted.
+        UsageError: there are no results, or two of a kind that a report has once, or the file's
+            name does not say the format.
         InputError: they are about different networks or data, or one has no place in a report.
         OutputError: ``path`` exists and ``force`` is not given, or cannot be written.
     """

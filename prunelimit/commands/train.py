@@ -33,8 +33,8 @@ def train(
 ) -> TrainResult:
     """Train a fresh network, or that of the checkpoint ``start``, and write it to ``output``.
 
-    The state after every epoch lies at :func:`resume_path` until ``output`` is written; ``resume``
-    goes on from it when there is one.
+    The state after every epoch is kept at :func:`resume_path` until ``output`` is written. If there
+    is one, ``resume`` goes on from it.
 
     Raises:
         OutputError: ``output`` or a state exists, and neither ``force`` nor ``resume`` says what
@@ -78,7 +78,7 @@ def train_loaded(
         **loaded.description,
         "training": {**dataclasses.asdict(config), "seed": seed},
     }
-    if "training" in loaded.description:  # the first one is what made the dense network
+    if "training" in loaded.description:  # the first training made the dense network
         description.setdefault("start", loaded.description["training"])
     result = TrainResult(
         provenance=recorder.finish(),

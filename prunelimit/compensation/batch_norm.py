@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation taken anew: pruning moves what they describe.
+"""Statistics of batch normalisation taken anew, since pruning changes the values they describe.
 
 Source: the second pass of stochastic weight averaging (Izmailov et al. 2018), and its use after
 pruning (Hubara et al. 2021). No labels are read and nothing is trained.
@@ -38,9 +38,9 @@ def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
 def statistics(model: nn.Module, split: Split, samples: int) -> dict[str, Tensor]:
     """``running_mean`` and ``running_var`` of every batch normalisation, by buffer name.
 
-    Means over the first ``samples`` of ``split``, or all where there are fewer, in batches of
-    nearly equal size. Each batch is normalised by itself on the way, and every other layer is in
-    eval mode. ``model`` is unchanged. Empty where there is no such layer.
+    They are means over the first ``samples`` of ``split``, or over all if there are fewer, in
+    batches of nearly equal size. Each batch is normalised by its own statistics. Every other layer
+    is in eval mode. ``model`` is unchanged. Empty where there is no such layer.
 
     Raises:
         UsageError: fewer than two samples.
@@ -70,10 +70,11 @@ def recalibrated(
 ) -> dict[str, Tensor]:
     """The statistics that ``dense`` holds, changed as pruning it to ``model`` changes them.
 
-    ``before`` are the :func:`statistics` of ``dense`` on the same samples. What ``dense`` holds
-    differs from those by some ratio of variances and by so many standard deviations of mean, and so
-    do the new ones: statistics that training took from augmented data stay those, a network that
-    was not pruned is left as it is, and a channel without any weight left is exactly constant.
+    ``before`` are the :func:`statistics` of ``dense`` on the same samples. The statistics that
+    ``dense`` holds differ from them by some ratio of variances, and by some number of standard
+    deviations of the mean. The new ones keep these differences. So statistics that training took
+    from augmented data stay statistics of augmented data. A network that was not pruned stays as it
+    is. A channel without any weight left is exactly constant.
 
     Raises:
         UsageError: fewer than two samples.

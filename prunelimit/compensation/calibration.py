@@ -1,13 +1,13 @@
-"""What compensation is measured by: how far the outputs are from the dense network's.
+"""The measure of compensation: how far the outputs are from the dense network's.
 
-No labels. A network is judged, for a built-in loss, by its divergence: for cross-entropy that of
-the outputs' distributions, whose Hessian at the dense network is the GGN of the loss. For a loss of
-the user's own it is half the squared distance of the outputs.
+No labels are read. With a built-in loss, a network is judged by its divergence. For cross-entropy
+that is the divergence of the outputs' distributions; its Hessian at the dense network is the GGN of
+the loss. With a loss of the user's own, it is half the squared distance of the outputs.
 
 It is fitted by the squared distance of the outputs in every case. For cross-entropy that is the
 divergence at a high temperature (Hinton, Vinyals and Dean 2015, section 2.1; Ba and Caruana 2014).
 The dense network is mostly sure of its own training samples. The divergence at temperature one has
-next to no curvature there, and a fit to it says little of other inputs.
+almost no curvature there, so a fit to it says little about other inputs.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def squared_distance(outputs: Tensor, dense: Tensor) -> Tensor:
 
 
 class Calibration:
-    """Inputs with the dense network's outputs in the place of targets; a
-    :class:`~prunelimit.inputs.problem.Split` whose labels, if there are any, are never read.
+    """Inputs with the dense network's outputs in the place of targets. It is a
+    :class:`~prunelimit.inputs.problem.Split`; labels, if there are any, are never read.
 
-    ``inputs`` are n samples and ``dense`` (n, ...) what the dense network makes of them.
+    ``inputs`` are n samples, and ``dense`` (n, ...) the dense network's outputs for them.
     """
 
     def __init__(self, inputs: Split, dense: Tensor) -> None:
@@ -117,9 +117,9 @@ class Windows:
     """The calibration inputs of one stage after another.
 
     ``count`` inputs of ``inputs`` (default: the training split; 0 or more than there are: all)
-    make a stage: :attr:`held` of them, the same ones always, judge it, the others make it.
-    Those are other inputs every time while there are some that were not drawn, so that a path of
-    many stages fits more inputs than one stage costs. The order is drawn by the problem's seed.
+    make a stage. :attr:`held` of them judge it; they are the same in every stage. The others make
+    it. Those are new inputs in every stage, as long as some were not drawn yet. So a path of many
+    stages fits more inputs than one stage costs. The order is drawn by the problem's seed.
 
     Raises:
         InputError: the network does not take the inputs.
@@ -144,7 +144,7 @@ class Windows:
         self._last: tuple[tuple[int, ...], Calibration] | None = None
 
     def at(self, number: int) -> Calibration:
-        """The inputs of solve ``number``, counted from 0; the last ones asked for are kept."""
+        """The inputs of solve ``number``, counted from 0. Those of the last call are kept."""
         begin = number * self.size if len(self._pool) > self.size else 0
         places = torch.arange(begin, begin + self.size) % len(self._pool)
         key = (int(places[0]), int(places[-1]))
@@ -156,9 +156,9 @@ class Windows:
 
 def own_losses(dense: Tensor, seed: int, axis: int = 1) -> Tensor:
     """Cross-entropy of each of the dense outputs, classes along ``axis``, with a label drawn from
-    them; of several positions, the mean.
+    their distribution. If a sample has several positions, it is their mean.
 
-    They stand for the losses that the tolerance is read from, and need no labels; (n,), float64.
+    The tolerance is read from them in place of losses, and no labels are needed; (n,), float64.
     """
     draws = generator(seed, "labels")
     logs = wide(dense).log_softmax(axis).movedim(axis, -1).cpu()

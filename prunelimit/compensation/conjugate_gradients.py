@@ -5,9 +5,9 @@ u minimises
 
     g^T (d + u) + 1/2 (d + u)^T G (d + u) + mu/2 ||u||^2 ,  u zero where removed,
 
-that is (P G P + mu) u = -P (G d + g) with P the survivors: Optimal Brain Surgeon's update (Hassibi
-and Stork 1993) for all removed weights at once. Nothing here knows of networks: only a matvec, a
-mask and a right-hand side.
+that is (P G P + mu) u = -P (G d + g) with P the projection on the survivors. It is Optimal Brain
+Surgeon's update (Hassibi and Stork 1993) for all removed weights at once. Nothing here knows of
+networks: there is only a matvec, a mask and a right-hand side.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Matvec = Callable[[Tensor], Tensor]
 
 SPACING = 1.4
 """Iterates are kept at steps that grow by this factor, as in Hessian-free optimisation (Martens
-2010, 1.3): enough to choose among, few to hold."""
+2010, 1.3). They are enough to choose from, and few enough to hold."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,20 @@ class Iterate:
     bend: float
 
     def decrease_at(self, length: float) -> float:
-        """By how much the quadratic without its damping, u^T G u / 2 - b^T u, falls from u = 0 to
+        """The fall of the quadratic without its damping, u^T G u / 2 - b^T u, from u = 0 to
         ``length`` times the update."""
         return length * self.slope - 0.5 * length**2 * self.bend
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What conjugate gradients came to.
+    """The result of conjugate gradients.
 
-    ``iterates`` are in order of steps, the last of them the solution; none where the right-hand
-    side is zero. ``residual`` is relative to the right-hand side. ``outcome``: "converged",
-    "steps" (all that were allowed), "stopped" (as was asked for), "breakdown" (a direction without
-    positive curvature: what was reached before it stands) or "nothing to do".
+    ``iterates`` are in order of steps, and the last of them is the solution. There are none where
+    the right-hand side is zero. ``residual`` is relative to the right-hand side. ``outcome`` is one
+    of five. "converged". "steps": all that were allowed were taken. "stopped": ``stop`` said so.
+    "breakdown": a direction had no positive curvature, and the iterate before it stands. "nothing
+    to do".
     """
 
     iterates: tuple[Iterate, ...]
@@ -92,13 +93,13 @@ def solve(
     stop: Callable[[Iterate], bool] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Solve (P G P + mu) u = P b for u, P keeping what ``mask`` (bool, (D,)) keeps.
+    """Solve (P G P + mu) u = P b for u, where P keeps the entries that ``mask`` (bool, (D,)) keeps.
 
-    ``side`` is b, (D,), whose dtype vectors have; scalars are float64. ``matvec`` is G, positive
-    semi-definite. Ends when the residual is ``tolerance`` times the right-hand side, or after
-    ``max_steps``, or when ``stop`` says so of an iterate. Entries that ``mask`` removes are exactly
-    zero in every iterate. ``precondition`` maps a residual to M^-1 times it, for a symmetric
-    positive definite M near P G P + mu, and keeps those zeros.
+    ``side`` is b, (D,). Vectors have its dtype; scalars are float64. ``matvec`` is G, positive
+    semi-definite. The solve ends when the residual is ``tolerance`` times the right-hand side, or
+    after ``max_steps``, or when ``stop`` says so for an iterate. Entries that ``mask`` removes are
+    exactly zero in every iterate. ``precondition`` maps a residual to M^-1 times it, for a
+    symmetric positive definite M near P G P + mu, and keeps those zeros.
 
     Raises:
         UsageError: ``max_steps`` is below 1, or ``damping`` is negative.

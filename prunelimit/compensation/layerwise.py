@@ -1,16 +1,17 @@
 """Survivors in closed form, layer by layer: least squares on each layer's own inputs.
 
-Layers are taken in order of execution, dense ones and convolutions. The survivors of each are set
-so that it gives what the dense network's layer gives. Its inputs are those of the network as pruned
-so far, the dense layer's are its own. Every output is a ridge regression of its own: with x the
-inputs, y the dense layer's output, s the survivors,
+Layers are taken in order of execution, dense ones and convolutions. The survivors of each layer are
+set so that its outputs match those of the dense network's layer. The layer gets the inputs of the
+network as pruned so far, the dense layer those of the dense network. Every output is a ridge
+regression of its own: with x the inputs, y the dense layer's output, s the survivors,
 
     (K_ss + delta I) w_s = c_s + delta w*_s ,  K = sum x x^T ,  c = sum x y ,
 
-and delta a small share of the mean diagonal of K, pulling towards the weights w* that are there. No
-labels, no gradients. Statistics of batch normalisation stay: the targets are the dense network's.
+and delta a small share of the mean diagonal of K, which pulls towards the present weights w*. It
+takes no labels and no gradients. Statistics of batch normalisation stay as they are, since the
+targets are the dense network's.
 
-Sources: He, Zhang, Sun 2017 (layers reconstructed from already pruned ones before); Frantar,
+Sources: He, Zhang, Sun 2017 (layers reconstructed behind others that are pruned already); Frantar,
 Alistarh 2022 (least squares for any mask).
 """
 
@@ -32,24 +33,24 @@ from .student import fill
 __all__ = ["layerwise", "working_bytes"]
 
 RIDGE = 1e-3
-"""Share of the mean squared input by which survivors are pulled to the weights that are there."""
+"""Share of the mean squared input by which survivors are pulled to their present weights."""
 ROWS = 20_000
-"""Inputs of a layer, patches of a convolution, that its regression is read from, at least, where
-its samples have so many."""
+"""Least number of inputs of a layer (patches of a convolution) for its regression, if its samples
+have so many."""
 ROWS_PER_WEIGHT = 40
 """The same per weight of an output."""
 LEAST_SAMPLES = 800
-"""Samples that they come from, at least, where there are so many."""
+"""Least number of samples that they come from, if there are so many."""
 SAMPLES_PER_WEIGHT = 20
-"""The same per weight of an output, where a sample has one input of the layer: many places of one
+"""The same per weight of an output, if a sample has one input of the layer. Many places of one
 sample tell less than as many samples."""
 BATCH = 100
 MOST_KEPT = 64
-"""Batches whose passes wait for the next layer, at most: each is two threads."""
+"""Most batches whose passes wait for the next layer: each takes two threads."""
 WHOLE = 64
-"""Outputs that are solved at once, at most."""
+"""Most outputs that are solved at once."""
 ENTRIES = 2**24
-"""Entries of their systems, at most."""
+"""Most entries of their systems."""
 
 
 def layerwise(
@@ -64,13 +65,13 @@ def layerwise(
 ) -> Tensor:
     """The free parameters (D,) after the regressions; exactly zero where ``mask`` (D,) is False.
 
-    ``weights`` (D,) are those of the pruned network, which begin it, with ``buffers`` of its own if
-    there are any; the dense network is ``problem``'s. ``samples`` are read in order, as many as a
-    layer needs. Only layers that the forward pass calls as modules take part: linear ones and 1-d
-    and 2-d convolutions without reflected padding; everything else stays as ``weights`` has it.
-    Layers before the first that lost a weight are exact already and stay too. ``on_gram`` is given
-    the name of every weight that was fitted, and the mean of x x^T over its inputs, (groups,
-    weights of an output, the same), float64.
+    ``weights`` (D,) are those of the pruned network, from which the regressions start. ``buffers``
+    are its own, if there are any. The dense network is ``problem``'s. ``samples`` are read in
+    order, as many as a layer needs. Only layers that the forward pass calls as modules take part:
+    linear ones, and 1-d and 2-d convolutions without reflected padding. Everything else stays as
+    ``weights`` has it. Layers before the first that lost a weight are exact already and stay too.
+    For every weight that was fitted, ``on_gram`` is called with its name and the mean of x x^T over
+    its inputs. That mean is (groups, weights of an output, the same), float64.
     """
     dense = problem.model
     student = copy.deepcopy(dense)
@@ -98,8 +99,8 @@ def layerwise(
 
 
 def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
-    """Bytes of the passes that wait, of the largest systems and of what solves them, at most, where
-    the fraction ``kept`` of every row is left and layers are read from ``samples``."""
+    """Most bytes of the passes that wait, of the largest systems, and of solving them. The fraction
+    ``kept`` of every row is left, and layers are read from ``samples``."""
     found = 0
     shapes = dict(zip(problem.layout.names, problem.layout.shapes, strict=True))
     for name in problem.prunable:
@@ -141,9 +142,9 @@ def _takes_part(module: nn.Module) -> bool:
 class _Passes:
     """Passes of the dense network and of the ``student`` side by side, by batches of ``samples``.
 
-    Those of as many batches as memory holds go on from layer to layer; the others are begun anew
-    for every layer, and so are those to a layer that is called several times, whose inputs all have
-    to be there before it is fitted. The numbers are the same.
+    The passes of as many batches as memory holds go on from layer to layer. The others are begun
+    anew for every layer. So are all passes to a layer that is called several times, since all its
+    inputs have to be known before it is fitted. The numbers are the same.
     """
 
     def __init__(
@@ -165,8 +166,8 @@ class _Passes:
             _close(each)
 
     def to(self, name: str, calls: int) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
-        """Batch by batch, its samples, and for each of the layer's ``calls`` what the student gives
-        it and what the dense network makes there."""
+        """Batch by batch: the number of its samples, and a pair for each of the layer's ``calls``:
+        the input that the student gives it, and the output of the dense network's layer."""
         for place, piece in enumerate(self._pieces):
             kept = calls == 1 and place < self._room
             both = self._kept[place] if kept and place < len(self._kept) else self._begun(piece)
@@ -205,7 +206,7 @@ def _batch(samples: Split) -> int:
 
 
 def _passes_kept(model: nn.Module, samples: Split) -> tuple[int, int]:
-    """The number of batches whose passes are kept, at most, and the bytes of one."""
+    """The most batches whose passes are kept, and the bytes of one."""
     inputs, _ = next(iter(samples.batches(1, order=torch.arange(1))))
     of_batch = 2 * live_bytes(model, inputs) * _batch(samples)
     room = available_bytes(next(model.parameters()).device) // 4
@@ -234,7 +235,7 @@ def _fit(
                 places = _places(layer, target)
                 least = max(LEAST_SAMPLES, min(wanted, SAMPLES_PER_WEIGHT * size) // places)
                 least = min(len(passes.samples), max(least, passes.begun))
-                # As many of each sample's as make up what is wanted, spread evenly.
+                # As many places of each sample as give the number wanted, spread evenly.
                 share = wanted / least / calls
                 step = max(1, int(places / max(1.0, share)))
                 chosen = torch.arange(taken % step, places, step, device=kept.device)
@@ -266,8 +267,8 @@ def _solved(
 ) -> tuple[Tensor, Tensor]:
     """The ridge regressions of outputs with their own survivors; (outputs, size) and (outputs,).
 
-    Without a ``bias`` the constant is left out. Outputs with about as many survivors are solved
-    together; places that one has fewer hold an identity.
+    Without a ``bias`` the constant is left out. Outputs with about the same number of survivors are
+    solved together. Where one has fewer, the spare places hold an identity.
     """
     size = weights.shape[1]
     used = size + 1 if bias is not None else size
@@ -309,7 +310,8 @@ def _places(layer: nn.Module, outputs: Tensor) -> int:
 
 
 def _patches(layer: nn.Module, inputs: Tensor, places: Tensor) -> Tensor:
-    """What the outputs at ``places`` are sums over; (groups, rows, weights of an output)."""
+    """The inputs that the outputs at ``places`` are sums over; (groups, rows, weights of an
+    output)."""
     if isinstance(layer, nn.Linear):
         flat = inputs.reshape(len(inputs), -1, inputs.shape[-1])
         return flat[:, places].reshape(1, -1, inputs.shape[-1])

@@ -15,26 +15,27 @@ from .student import Point, Student
 __all__ = ["Choice", "Watch", "choose", "trusted"]
 
 LENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125)
-"""Lengths of an iterate that are tried. Outputs grow steeper on the way back from a far cut, so
-that the whole step goes too far."""
+"""Lengths of an iterate that are tried. On the way back from a far cut the outputs grow steeper, so
+the whole step goes too far."""
 
 WORTH = 0.1
-"""Share of what steps brought on average, below which more of them are not worth their products."""
+"""Share of the average gain of a step. Below it, further steps are not worth their products."""
 
 IN_A_ROW = 2
-"""Iterates that are below it one after the other when a solve ends."""
+"""A solve ends when so many iterates in a row are below it."""
 
 EARLY = 4
-"""Steps that say nothing yet: on a few inputs held out the first of them go up and down."""
+"""First steps, by which a solve is not ended. On a few inputs held out, the divergence goes up and
+down there."""
 
 FEWEST = math.ceil((EARLY + 1) * SPACING)
-"""Steps of a solve that is at its end before anything could end it."""
+"""A solve of so few steps is over before anything could end it."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """``point`` was reached by ``iterate`` at ``length`` of its own; by none where survivors stay
-    as they are or return to their dense values."""
+    """``point`` was reached by ``length`` times the move of ``iterate``. ``iterate`` is None where
+    survivors stay as they are or return to their dense values."""
 
     point: Point
     iterate: Iterate | None
@@ -43,11 +44,12 @@ class Choice:
 
 @dataclass
 class Watch:
-    """Ends a solve from ``cut`` by the divergence on the inputs held out: once iterates one after
-    the other gain less per step than a tenth of what steps gained on average.
+    """Ends a solve from ``cut`` by the divergence on the inputs held out. It does so when iterates
+    in a row gain less per step than a tenth of the average gain of a step.
 
-    The solve's own inputs would let it go on: it then fits what is theirs alone. Of ``steps`` at
-    most, iterates are judged where that can end it. ``rises`` are the divergences seen, by steps.
+    By its own inputs the solve would go on, and fit what is particular to them. It takes ``steps``
+    at most. Iterates are judged only where that can end it. ``rises`` are the divergences seen, by
+    steps.
     """
 
     student: Student
@@ -78,10 +80,10 @@ def choose(
     """The point of least divergence on the inputs held out.
 
     Candidates are the survivors unmoved (``cut``), at their ``dense`` values (D,), and the iterates
-    of ``found``. Those are tried from the last back until one is worse than the next, each at
-    shorter lengths while those are better. Statistics of batch normalisation are taken anew where
-    that helped at the cut. ``known`` are the divergences of whole iterates, by steps, with the
-    cut's statistics.
+    of ``found``. The iterates are tried from the last back until one is worse than the next. Each
+    is tried at shorter lengths as long as those are better. Statistics of batch normalisation are
+    taken anew if that helped at the cut. ``known`` are the divergences of whole iterates, by steps,
+    with the cut's statistics.
     """
     anew = bool(cut.buffers)
 
@@ -123,8 +125,9 @@ def trusted(
     fit: Calibration,
     before: float,
 ) -> float:
-    """Actual over predicted fall of what the solve made least, on its own inputs, for the iterate
-    that was chosen or else the last; zero where it rose. It was ``before`` at the cut."""
+    """Actual over predicted fall of the misfit that the solve minimises, on the solve's own inputs.
+    It is that of the chosen iterate, or else of the last one. It is zero if the misfit rose. The
+    misfit was ``before`` at the cut."""
     if not found.iterates:
         return 1.0
     iterate, length = choice.iterate, choice.length

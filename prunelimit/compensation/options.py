@@ -27,10 +27,10 @@ def compensator(
 ) -> Compensator:
     """The :class:`~.stages.Compensator` that the options describe, for the masks of ``selection``.
 
-    One stage where its method says "compensated", as many as ``config`` says where "staged".
+    If its method says "compensated" there is one stage; if "staged", as many as ``config`` says.
 
     Raises:
-        PruneLimitError: see there.
+        PruneLimitError: see :class:`~.stages.Compensator`.
     """
     return Compensator(
         problem,

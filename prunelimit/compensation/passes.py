@@ -1,10 +1,10 @@
 """Forward passes that wait at a layer until they are told to go on.
 
-Layers are fitted one after the other, each on what the fitted ones before it give. A pass begun
-anew for every layer would cost as many passes as half the layers. These stop at a layer, and go on
-from there once it has its new weights: one pass for all layers. Each runs in a thread of its own,
-because a network's forward is ordinary code that can only be stopped where it stands. One runs at a
-time.
+Layers are fitted one after the other, each on the outputs of the fitted layers before it. If a pass
+began anew for every layer, all of them would cost half as many whole passes as there are layers.
+These passes stop at a layer, and go on from there once it has its new weights. So one pass serves
+all layers. Each runs in a thread of its own, because a network's forward is ordinary code that can
+only be stopped where it stands. One runs at a time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ __all__ = ["Pass", "live_bytes"]
 
 
 class _Ended(BaseException):
-    """Ends a thread whose pass nobody goes on with; no network's ``except Exception`` sees it."""
+    """Ends the thread of a pass that is not needed any more; no network's ``except Exception`` sees
+    it."""
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """``model`` with modules of its own that hold the same tensors, so that what a forward puts
-    into its modules on the way stays with it; itself where a module cannot be copied so."""
+    """``model`` with modules of its own that hold the same tensors. So values that a forward puts
+    into its modules stay in these. If a module cannot be copied so, it is ``model`` itself."""
     tensors = [*model.parameters(), *model.buffers()]
     found = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
     own = [*found.parameters(), *found.buffers()]
@@ -45,8 +46,8 @@ def _twin(model: nn.Module) -> nn.Module:
 class Pass:
     """A forward pass of ``inputs`` through ``model``, which stops at calls of ``layers``.
 
-    It stops before a layer computes, or, with ``after``, when it has computed. What it holds while
-    it waits is what the network has still to read. :meth:`close` gives that back.
+    It stops before a layer computes, or, with ``after``, when it has computed. While it waits it
+    holds the values that the network has still to read. :meth:`close` frees them.
     """
 
     def __init__(
@@ -58,13 +59,13 @@ class Pass:
         self._found: tuple[Tensor, Tensor | None] | None = None
         self._error: BaseException | None = None
         self._go, self._there = threading.Semaphore(0), threading.Semaphore(0)
-        # A thread begins without the modes of the one that begins it.
+        # A thread does not inherit the modes of the one that begins it.
         self._modes = _get_current_dispatch_mode_stack()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def to(self, layer: str) -> tuple[Tensor, Tensor | None] | None:
-        """Go on to the next call of ``layer``: its input, and its output where it has computed;
-        None where the pass ends without.
+        """Go on to the next call of ``layer``. Returns its input, and its output if it has
+        computed; None if the pass ends without such a call.
 
         Raises:
             Exception: what the network raised.
@@ -142,7 +143,7 @@ class _Live(TorchDispatchMode):
         found = func(*args, **(kwargs or {}))
         given = {_place(tensor) for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(found):
-            # A view of what was there before is nothing new.
+            # A view of an earlier tensor takes no new memory.
             if self._holders[_place(tensor)] or _place(tensor) not in given:
                 self._hold(tensor)
         self.most = max(self.most, self.bytes)
@@ -174,7 +175,8 @@ def _tensors(tree: Any) -> list[Tensor]:
 def live_bytes(model: nn.Module, inputs: Inputs) -> int:
     """The most bytes that the network's values take at once in a forward pass of ``inputs``.
 
-    Where a device does not let that be watched, it is what all its modules give, which is more.
+    If that cannot be watched on a device, it is the bytes of all its modules' outputs, which is
+    more.
     """
     live = _Live()
     with torch.no_grad():
@@ -202,5 +204,5 @@ def _given_bytes(model: nn.Module, inputs: Inputs) -> int:
 
 
 def _open_modules(model: nn.Module) -> list[nn.Module]:
-    """Without scripted ones, which allow no hooks."""
+    """All modules but scripted ones, which allow no hooks."""
     return [each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule)]

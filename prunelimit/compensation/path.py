@@ -19,8 +19,8 @@ class Path:
     """The states of ``compensator`` at any number of removed weights.
 
     With a single stage each comes from the dense network. Otherwise a state comes from the nearest
-    one below that was asked for before, so that asking upwards costs no more than the last: what is
-    removed stays removed, and a network between two that are known branches off the lower of them.
+    one below that was asked for before. So asking upwards costs no more than the last state alone.
+    What is removed stays removed. A network between two known ones branches off the lower of them.
     Every state of such a path is kept: a bit per free parameter, and the survivors.
     """
 
@@ -39,8 +39,8 @@ class Path:
         begun: State | None = None,
         on_stage: Callable[[State], None] | None = None,
     ) -> State:
-        """The network with ``removed`` weights less, gone on to from ``begun`` where an earlier
-        path came so far; ``on_stage`` is called with every state on the way.
+        """The network with ``removed`` weights less. If an earlier path reached ``begun``, it goes
+        on from there. ``on_stage`` is called with every state on the way.
 
         Raises:
             UsageError: so many cannot be removed.
@@ -57,8 +57,8 @@ class Path:
 
 @dataclass(frozen=True)
 class _Packed:
-    """A state whose ``short`` has the survivors alone for weights, and no mask; that is ``bits``
-    (uint8), of ``length`` places."""
+    """A state in less memory. The weights of ``short`` are the survivors alone. Its mask is
+    ``bits`` (uint8), of ``length`` places."""
 
     short: State
     bits: np.ndarray

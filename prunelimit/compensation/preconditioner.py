@@ -1,16 +1,16 @@
 """A preconditioner of the solve: the curvature of every output's own weights, layer by layer.
 
-The GGN's block of one row w of a weight is, for independent inputs x and derivatives g of the
-outputs by what the row gives, E[g^2] E[x x^T]: the layer's Gram matrix times a number of the row's
-own. With the row's survivors s, the blocks are
+Take one row w of a weight, its inputs x, and the derivatives g of the outputs by the row's result.
+If x and g are independent, the GGN's block of the row is E[g^2] E[x x^T]. That is the layer's Gram
+matrix times a number of the row's own. With the row's survivors s, the blocks are
 
     M_row = c_row K_ss + mu I ,  K = mean of x x^T ,
 
-in pieces of as many weights as can be afforded. c_row makes the trace that of the GGN, so that
-positions which pull together count in full. K is read where layers are fitted, at no cost. The
-diagonal that gives the trace is that of random directions at the outputs. All other parameters have
-that diagonal alone. The damping mu is the solve's own: without it, directions that no input reaches
-would be blown up.
+in pieces of as many weights as can be afforded. c_row is chosen so that the trace is that of the
+GGN. So positions that pull in the same direction count in full. K comes from fitting the layers, at
+no further cost. The trace is read from the GGN's diagonal, which random directions at the outputs
+estimate. All other parameters have that diagonal alone. The damping mu is the solve's own. Without
+it, directions that no input reaches would be blown up.
 
 Sources: Martens and Grosse 2015 (blocks as products of moments); Grosse and Martens 2016
 (convolutions); Hutchinson 1990, Bekas et al. 2007 (diagonals by random signs).
@@ -29,29 +29,29 @@ from ..inputs.problem import Problem
 __all__ = ["RowBlocks", "block_size"]
 
 LARGEST, SMALLEST = 64, 16
-"""Weights of a piece of a row, at most and at least. Pieces of 16 and whole rows took as many steps
-on a perceptron, a residual network and a transformer."""
+"""Most and fewest weights of a piece of a row. Pieces of 16 and whole rows took as many steps on a
+perceptron, a residual network and a transformer."""
 BYTES = 2**28
-"""Bytes of all blocks, about, where pieces need not be the smallest for that."""
+"""Bytes of all blocks, about. They are more only if the smallest pieces take more."""
 FLOOR = 0.1
-"""Share of its layer's mean curvature per weight that a row has at least: few samples reach it. A
-hundredth took as many steps and ended further from the dense network on a transformer."""
+"""Least curvature per weight of a row, as a share of its layer's mean. Few samples may reach a row.
+A hundredth took as many steps and ended further from the dense network on a transformer."""
 RIDGE = 1e-4
 """Share of its mean diagonal by which a block is lifted, so that it can be factored."""
 ENTRIES = 2**23
-"""Entries of the blocks that are factored at once, at most."""
+"""Most entries of the blocks that are factored at once."""
 
 
 def block_size(survivors: int, itemsize: int) -> int:
-    """Weights of a piece of a row, where ``survivors`` are left in all."""
+    """Weights of a piece of a row, if ``survivors`` are left in all."""
     return min(LARGEST, max(SMALLEST, BYTES // max(1, survivors * itemsize)))
 
 
 class RowBlocks:
-    """The blocks of what ``mask`` (bool, (D,)) keeps of ``problem``.
+    """The blocks of the weights of ``problem`` that ``mask`` (bool, (D,)) keeps.
 
-    Each layer's Gram matrix is to be :meth:`read`, in any order; what was not read has the diagonal
-    alone. Then :meth:`inverse` gives M^-1 as a map of vectors (D,), zero where removed.
+    Each layer's Gram matrix is to be :meth:`read`, in any order. A layer that was not read has the
+    diagonal alone. Then :meth:`inverse` gives M^-1 as a map of vectors (D,), zero where removed.
     """
 
     def __init__(self, problem: Problem, mask: Tensor) -> None:
@@ -88,8 +88,8 @@ class RowBlocks:
         self._blocks[name] = places, inner, blocks
 
     def inverse(self, diagonal: Tensor, damping: float) -> Callable[[Tensor], Tensor]:
-        """M^-1, for the GGN's ``diagonal`` (D,) and the solve's ``damping``. The blocks that were
-        read become their factors: call it once."""
+        """M^-1, for the GGN's ``diagonal`` (D,) and the solve's ``damping``. It overwrites the
+        blocks by their factors, so it can be called once only."""
         pieces = self._problem.layout.unflatten(diagonal.masked_fill(~self._mask, 0))
         single = torch.full_like(diagonal, damping)
         alone = self._problem.layout.unflatten(single)

@@ -51,30 +51,30 @@ HELD_OUT = 0.25
 """Share of the calibration inputs that judge a step and do not make it."""
 
 LEAST_STEP = math.log(1 / 0.95)
-"""A stage that removes no more than a twentieth of the survivors is taken as it comes."""
+"""A stage that removes no more than a twentieth of the survivors is never undone."""
 
 TRUSTED, DOUBTFUL, REFUSED = 0.75, 0.5, 0.25
-"""Actual over predicted decrease: above the first steps grow and damping falls back, below the
-second steps shrink, below the third a stage is undone and damping is raised."""
+"""Bounds of actual over predicted decrease. Above the first, steps grow and damping falls back.
+Below the second, steps shrink. Below the third, a stage is undone and damping is raised."""
 
 GROWTH = 1.4
 DAMPING_FACTOR = 4.0
 """Factors of step and damping."""
 
 WHOLE_WEIGHTS = 0.05
-"""Share of a stage that is no stage of its own where their number was given: what is left when
-stages end at whole weights."""
+"""If the number of stages is given, a rest of less than this share of a stage is no stage of its
+own. Such a rest is left because stages end at whole weights."""
 
 STEEPEST = 2.0
-"""With ``auto``, how many times the divergence that is there already the cut of a stage may add to
-it, once its layers are fitted."""
+"""With ``auto``, the cut of a stage may add so many times the divergence so far, once its layers
+are fitted."""
 
 SHALLOW = 0.25
-"""Share of epsilon that it may add in any case: there the model is taken to hold, as its damping
-has it."""
+"""Share of epsilon that the cut may add in any case. The damping rests on the model holding that
+far."""
 
 NEGLIGIBLE = 0.01
-"""Share of epsilon below which a rise asks for no compensation."""
+"""A rise below this share of epsilon needs no compensation."""
 
 MOST_STEPS = 25
 """Steps of a solve at most, where they are left to the tool."""
@@ -94,7 +94,7 @@ SHORTER = (1.0, 0.5, 0.25)
 """Shares of a descent that are tried."""
 
 FEW = 64
-"""Inputs by whose graphs memory is planned."""
+"""Inputs whose graphs are measured to plan memory."""
 
 SKETCHED = 200
 """Inputs that give the diagonal of the preconditioner."""
@@ -105,9 +105,9 @@ RECALIBRATE = 2_000
 
 @dataclass(frozen=True)
 class Cost:
-    """What pruning is going to take, about: ``stages`` (more with ``auto`` where cuts are steep),
-    ``products``, ``seconds`` (from the time of one forward pass) and ``bytes`` that
-    the process is going to grow by at its peak."""
+    """What pruning is going to take, about. ``stages`` may be more with ``auto`` where cuts are
+    steep. ``products`` are curvature products. ``seconds`` follow from the time of one forward
+    pass. ``bytes`` are what the process is going to grow by at its peak."""
 
     stages: int
     products: int
@@ -117,8 +117,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Cut:
-    """What a stage begins with: the weights that are ``kept``, its survivors ``unmoved`` and
-    ``fitted``. ``rows`` have read what the layers are given; None where nothing needs to move."""
+    """The start of a stage: the weights that are ``kept``, and its survivors ``unmoved`` and
+    ``fitted``. ``rows`` have read the layers' Gram matrices; None where nothing needs to move."""
 
     kept: Tensor
     unmoved: Point
@@ -139,16 +139,16 @@ class Compensator:
     for :data:`MOST_STEPS` where the inputs determine the survivors well, else for none, as 0 is.
     ``bn_recalibrate`` of the first inputs give the statistics of batch normalisation where that is
     nearer than layers fitted without (None: up to 2,000, 0: they stay).
-    ``stages`` is None for as many as the model can be trusted for, or how many to begin with.
-    ``selection`` says which weights go (default: the smallest of all layers together).
+    ``stages`` is how many stages to begin with. None takes as many as the model needs to be
+    trusted. ``selection`` says which weights go (default: the smallest of all layers together).
 
-    The processes of ``group`` do the same stages and share the inputs of every solve and judgement;
-    layers are fitted, and statistics taken, by the first.
+    The processes of ``group`` do the same stages and share the inputs of every solve and judgement.
+    The first process fits layers and takes statistics.
 
     ``products`` counts the curvature products spent, each over the inputs of one solve.
 
-    The problem is unchanged. Everything is deterministic; :meth:`advance` may go on from a state
-    of lower sparsity, so that a curve costs no more than its last point.
+    The problem is unchanged. Everything is deterministic. :meth:`advance` may go on from a state of
+    lower sparsity, so a whole curve costs no more than its last point.
 
     Raises:
         UsageError: a setting makes no sense, or the loss has no GGN.
@@ -201,7 +201,7 @@ class Compensator:
         return self.selection.removable
 
     def cost(self, removed: int) -> Cost:
-        """What going from the dense network to ``removed`` weights less takes, about."""
+        """About what it takes to remove ``removed`` weights from the dense network."""
         log = math.log(self.prunable / max(self.prunable - removed, 0.5))
         stages = self.number or max(1, math.ceil(log / FIRST_STEP) * 2)
         begin = max(1, round(self.prunable * math.exp(-log / stages)))
@@ -219,7 +219,7 @@ class Compensator:
         passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
         vectors = 6 + math.ceil(math.log(max(steps) + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        # Layers are fitted before the solve, and what that takes is gone by then.
+        # Layers are fitted before the solve, and their memory is free by then.
         kept = math.exp(-log / stages)
         bytes_taken += max(self._graphs(), working_bytes(self.problem, kept, self.windows.at(0)))
         survivors = max(1, round(kept * self.prunable))
@@ -229,7 +229,7 @@ class Compensator:
         return Cost(stages, products, passes * self._forward, bytes_taken)
 
     def _graphs(self) -> int:
-        """Bytes that a solve keeps of its graphs, about, by those of a few inputs."""
+        """About how many bytes of graphs a solve keeps, from those of a few inputs."""
         fit = self.windows.at(0)
         few = fit.subset(FEW, 0)
         assert isinstance(few, Calibration)
@@ -243,7 +243,7 @@ class Compensator:
         return min(room, found) + product.batch_bytes
 
     def warnings(self, state: State) -> tuple[str, ...]:
-        """What is to be known of ``state``: one sentence each, empty where all is well."""
+        """What the user has to know about ``state``: one sentence each, empty where all is well."""
         survivors = int(state.kept.sum())
         last = self.windows.at(max(0, state.solves - 1))
         # Each sample gives the GGN at most as many directions as there are outputs.
@@ -287,11 +287,11 @@ class Compensator:
         With ``auto`` a stage is begun shorter while its cut is too steep. That is read before any
         solve: the cut with its layers fitted adds more than ``STEEPEST`` times the divergence so
         far, and more than ``SHALLOW`` times epsilon. A stage is undone and begun again half as long
-        in two cases: its model says less than a quarter of the truth about its own inputs, or it
-        ends above ``budget`` (nats of divergence). A short one that still misses is taken as the
-        best point found. One that still exceeds the budget is undone for good, and the state before
-        it is returned. No state is worse than the survivors unmoved. With ``stages=1`` nothing is
-        repeated. ``on_stage`` is called with every state reached.
+        in two cases. Either the misfit of its own inputs fell by less than a quarter of what its
+        model predicted. Or it ends above ``budget`` (nats of divergence). A short stage whose model
+        still fails is kept at the best point found. One that still exceeds the budget is undone for
+        good, and the state before it is returned. No state is worse than the survivors unmoved.
+        With ``stages=1`` nothing is repeated. ``on_stage`` is called with every state reached.
 
         Raises:
             UsageError: fewer weights are removed than before, or more than can go.
@@ -337,17 +337,17 @@ class Compensator:
         return math.log((self.prunable - state.removed) / max(self.prunable - removed, 0.5))
 
     def _cut(self, state: State, removed: int) -> _Cut:
-        """``state`` with ``removed`` weights gone, and its layers fitted where it needs that.
-
-        Forward passes only: whether a cut is too steep costs no solve."""
+        """``state`` with ``removed`` weights gone, and its layers fitted if it needs that. This
+        takes forward passes only, so no solve is spent to see that a cut is too steep."""
         kept = self._mask(state, removed)
         weights = state.weights.masked_fill(~kept, 0)
         unmoved = Point(weights, state.buffers, self.student.rise(weights, state.buffers))
         return self._fitted(state, kept, unmoved)
 
     def _no_worse(self, state: State) -> State:
-        """``state``, or where the dense network cut to as many weights is nearer to it (a path that
-        went astray), that one compensated in a single stage: what was removed may then return."""
+        """``state``, or the dense network compensated in a single stage. The latter is taken if the
+        path went astray: the dense network, just cut to as many weights, is then nearer to the
+        uncut one. What was removed may return."""
         dense = self.begin()
         kept = self._mask(dense, state.removed)
         weights = dense.weights.masked_fill(~kept, 0)
@@ -358,7 +358,7 @@ class Compensator:
         found = self._stage(
             begun, self._fitted(begun, kept, Point(weights, {}, rise)), 0.0, math.inf
         )
-        assert found is not None  # a step of no length is taken as it comes
+        assert found is not None  # a step of no length is never undone
         anew = dataclasses.replace(found.stages[-1], outcome="anew")
         step = max(LEAST_STEP, state.log_keep_ratio / GROWTH)
         return dataclasses.replace(
@@ -372,8 +372,8 @@ class Compensator:
     # -- one stage -------------------------------------------------------------------------
 
     def _stage(self, state: State, begun: _Cut, step: float, budget: float) -> State | None:
-        """The state with what the cut leaves; the same one with a shorter step where that
-        cannot be trusted; None where the budget allows nothing."""
+        """The state with what the cut leaves. If that cannot be trusted, the same state with a
+        shorter step. None if the budget allows nothing."""
         kept, unmoved, cut = begun.kept, begun.unmoved, begun.fitted
         removed = int((~kept).sum())
         repeats = self.number != 1 and step > (1 + WHOLE_WEIGHTS) * LEAST_STEP
@@ -500,12 +500,12 @@ class Compensator:
         )
 
     def _fitted(self, state: State, kept: Tensor, unmoved: Point) -> _Cut:
-        """The cut with its layers fitted one by one, where that is nearer: a start for the solve
-        at the price of a few forward passes.
+        """The cut with its layers fitted one by one, if that is nearer. It is a start for the solve
+        that costs a few forward passes.
 
-        The statistics of batch normalisation are the dense network's: so are the targets. They are
-        taken anew where fitting gives back less than half of what the cut added, and that is
-        nearer still."""
+        The statistics of batch normalisation are the dense network's, as the targets are. They are
+        taken anew in one case: fitting gives back less than half of what the cut added, and new
+        statistics are nearer still."""
         added = unmoved.rise - state.rise
         if self.number != 1 and added <= NEGLIGIBLE * self.epsilon:
             return _Cut(kept, unmoved, unmoved, None)
@@ -528,8 +528,8 @@ class Compensator:
         rows: RowBlocks,
         watch: Watch,
     ) -> tuple[Solution, float]:
-        """The survivors' step by the model at the cut, and the misfit there. Where outputs are
-        linear in the weights, the gradient there is G d + g, and it is the step from before the
+        """The survivors' step by the model at the cut, and the misfit there. If outputs are linear
+        in the weights, the gradient there is G d + g. The step is then the one from before the
         cut."""
         product = self.student.product(cut.weights, cut.buffers, fit)
 

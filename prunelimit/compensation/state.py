@@ -1,4 +1,4 @@
-"""A pruned network between stages, and what its stages came to."""
+"""A pruned network between stages, and the results of its stages."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ FIRST_RATE = 0.02
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage that stands: rises are divergences from the dense network, nats, held out.
+    """One stage that was kept. Rises are divergences from the dense network, nats, held out.
 
     ``removed`` weights in all; ``cut`` is the rise with the survivors unmoved, ``fitted`` with
     its layers fitted, ``rise`` with them moved. ``trust`` is by how much the squared
     distance of the outputs fell on the inputs of the solve over how much the quadratic had it fall.
-    ``damping`` is mu; ``steps`` of conjugate gradients were taken, the iterate after ``chosen`` of
-    them used at ``length`` of its own.
-    ``outcome`` is the solver's, "free" where nothing needed to move, or "no solve" where none was
-    made; trust is then None. It is "anew" where the path was left and the dense network pruned to
-    this sparsity in one stage.
+    ``damping`` is mu. ``steps`` of conjugate gradients were taken. The iterate after ``chosen`` of
+    them was used, at ``length`` times its move. ``outcome`` is the solver's, "free" where nothing
+    needed to move, or "no solve" where none was made; trust is then None. It is "anew" where the
+    path was left and the dense network pruned to this sparsity in one stage.
     """
 
     removed: int
@@ -52,14 +51,14 @@ class Stage:
 class State:
     """A pruned network between stages.
 
-    ``weights`` (D,) are the free parameters, exactly zero where ``kept`` (bool, (D,)) is False;
-    ``buffers`` the statistics of batch normalisation that belong to them, by name, empty where the
-    network's own do. ``rise`` is the divergence from the dense network on the held-out inputs,
-    nats. The next stage begins with ``log_keep_ratio``, the logarithm of the survivors' ratio, and
-    with ``damping_scale``, a factor of the damping. ``solves`` counts the inputs drawn so far and
-    ``undone`` the stages that were taken back. ``goal`` is how many weights were to go when
-    ``log_keep_ratio`` was chosen, where the number of stages was given. ``rate`` is that of the
-    next descent.
+    ``weights`` (D,) are the free parameters, exactly zero where ``kept`` (bool, (D,)) is False.
+    ``buffers`` are the statistics of batch normalisation that belong to them, by name. They are
+    empty if those are the network's own. ``rise`` is the divergence from the dense network on the
+    held-out inputs, nats. The next stage begins with ``log_keep_ratio``, the logarithm of the
+    survivors' ratio, and with ``damping_scale``, a factor of the damping. ``solves`` counts the
+    sets of inputs drawn so far, and ``undone`` the stages that were taken back. If the number of
+    stages was given, ``goal`` is how many weights were to go when ``log_keep_ratio`` was chosen.
+    ``rate`` is that of the next descent.
     """
 
     weights: Tensor

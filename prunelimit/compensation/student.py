@@ -1,4 +1,4 @@
-"""The network whose survivors move: a copy of the dense one, and how far it is from it."""
+"""The network whose survivors move: a copy of the dense network, and its distance from it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Student:
     """A copy of ``problem``'s network with weights and statistics of its own.
 
     Divergences are those on ``held``. ``recalibrate`` inputs of ``samples``, or as many as there
-    are, give the statistics of batch normalisation; 0 where they stay, as a single input has none.
-    The processes of ``group`` share the inputs of products and divergences.
+    are, give the statistics of batch normalisation. 0 leaves them; so does a single input, which
+    has none. The processes of ``group`` share the inputs of products and divergences.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Student:
         *,
         above: float = math.inf,
     ) -> float:
-        """Mean divergence from the dense network, nats; infinite where outputs are not finite, and
-        where it is larger than ``above``: no divergence is below zero, so that some of the inputs
-        may tell."""
+        """Mean divergence from the dense network, nats. It is infinite if outputs are not finite,
+        or if it is larger than ``above``. No divergence is below zero, so a part of the inputs may
+        tell that."""
         split = self._held if split is None else split
         return self._mean(weights, buffers, split, self.problem, above)
 
     def misfit(self, weights: Tensor, buffers: dict[str, Tensor], split: Calibration) -> float:
-        """Mean squared distance of the outputs on ``split``, as solves have it."""
+        """Mean squared distance of the outputs on ``split``, which solves minimise."""
         return self._mean(weights, buffers, split, split.fit_problem(self.dense, self._model))
 
     def fitting(self, split: Calibration) -> Problem:
@@ -99,8 +99,8 @@ class Student:
     ) -> CurvatureProduct | SummedProduct:
         """GGN and gradient of the :meth:`misfit` at ``weights``.
 
-        Products may be rounded: a few steps that are judged by the true divergence lose nothing by
-        it. The gradient is not."""
+        Products may be rounded. A solve takes few steps and is judged by the true divergence, so it
+        loses nothing by that. The gradient is not rounded."""
         self.fill(weights, buffers)
         own = split.own(self._group)
         product = CurvatureProduct(
@@ -119,9 +119,10 @@ class Student:
     ) -> Tensor:
         """An estimate of the diagonal of that GGN, (D,), by gradients of ``count`` of the samples.
 
-        With H the second derivative of the misfit in the outputs, a gradient along a direction of
-        covariance H, independent for every sample, has the diagonal for its expected square. The
-        misfit is a multiple of a squared distance, so that H z is one for signs z, once scaled.
+        Let H be the second derivative of the misfit in the outputs. Draw a direction of covariance
+        H at the outputs, independent for every sample. The expected square of the gradient along it
+        is the diagonal. The misfit is a multiple of a squared distance. So H z is such a direction
+        for random signs z, once scaled.
         """
         self.fill(weights, buffers)
         few = split.subset(count, 0)

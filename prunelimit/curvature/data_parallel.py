@@ -15,8 +15,8 @@ __all__ = ["DataParallelProduct", "SummedProduct"]
 class DataParallelProduct:
     """This process's part of H v from its part of v, cut as ``parts`` says.
 
-    ``own`` multiplies by the share of the process's own samples. One exchange gathers v, one sums
-    the shares of H v and leaves every process its part.
+    ``own`` multiplies by the share of the process's own samples. One exchange gathers v. Another
+    sums the shares of H v and leaves every process its part.
     """
 
     def __init__(self, own: CurvatureProduct, parts: ShardSpec) -> None:

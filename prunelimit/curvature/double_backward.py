@@ -1,6 +1,6 @@
-"""Products by differentiating a kept graph of the gradient: what every network allows.
+"""Products by differentiating a kept graph of the gradient. Every network allows that.
 
-What is differentiated, and how a product comes of it, each matrix says itself (:mod:`.operators`).
+Each matrix says what is differentiated, and how a product comes from it (:mod:`.operators`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DoubleBackward:
         """
         leaves = tuple(parameter.detach().requires_grad_() for parameter in self._parameters)
         own = {storage_of(_own(leaf))[0] for leaf in leaves}
-        # Rows of data that lie in memory anyway.
+        # These are rows of data that lie in memory anyway.
         views = (*structure.leaves(inputs), targets)
         own |= {storage_of(each)[0] for each in views if storage_of(each)[1] > each.nbytes}
         saved: dict[int, int] = {}
@@ -68,7 +68,7 @@ class DoubleBackward:
         return _Graph(found, bytes=sum(saved.values()))
 
     def direction(self, pieces: Sequence[Tensor]) -> Sequence[Tensor]:
-        """A vector, one tensor per parameter, made ready: as it is."""
+        """A vector, one tensor per parameter, ready for products: here unchanged."""
         return pieces
 
     def multiply(self, graph: _Graph, direction: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
@@ -77,7 +77,7 @@ class DoubleBackward:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """What lies in this process of a tensor: of a DTensor its part, else all."""
+    """The part of a tensor that lies in this process: the local part of a DTensor, else all."""
     part: Tensor = getattr(tensor, "_local_tensor", tensor)
     return part
 
@@ -85,8 +85,8 @@ def _own(tensor: Tensor) -> Tensor:
 def _check_twice_differentiable(first: Sequence[Tensor]) -> None:
     """Look for the nodes that torch leaves where an operator has no second derivative.
 
-    They only raise when backward passes through them, which it skips when nothing asked for lies
-    behind: the product would then silently lack that operator's share.
+    They raise only when backward passes through them. Backward skips them if nothing that is asked
+    for lies behind them. The product would then silently lack that operator's share.
     """
     names, refusal = set(), None
     for node in _nodes(first):
@@ -116,7 +116,7 @@ def _nodes(tensors: Sequence[Tensor]) -> set[Any]:
 
 
 def _words(node: Any) -> str:
-    """What a node that only raises has to say."""
+    """The message of a node that only raises."""
     try:
         node(torch.zeros(()))
     except Exception as error:  # that is all it does

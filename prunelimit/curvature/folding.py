@@ -88,7 +88,8 @@ def fold(model: nn.Module, free: set[str], example: Inputs) -> Folded | None:
 
 
 def _foldable(model: nn.Module, free: set[str]) -> list[tuple[str, str]]:
-    """Names of (layer, normalisation) called once each, the one by nothing but the other."""
+    """Names of (layer, normalisation) that are called once each, where only the normalisation reads
+    the layer."""
     try:
         with torch.set_grad_enabled(torch.is_grad_enabled()):  # a forward may leave it switched
             graph = fx.symbolic_trace(model).graph

@@ -1,4 +1,4 @@
-"""The network as a function of its free parameters, in the form that derivatives are taken of."""
+"""The network as a function of its free parameters, ready for differentiation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["NetworkFunction", "check_repeatable", "differentiable"]
 
 @contextmanager
 def differentiable(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Without the fused kernels of attention, and of recurrent layers on a GPU, which have no
-    derivatives of the kinds wanted here."""
+    """Switch off the fused kernels of attention, and of recurrent layers on a GPU. They lack the
+    derivatives that are needed here."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -40,7 +40,7 @@ EXAMPLE = 32
 
 
 def check_repeatable(problem: Problem, split: Split) -> None:
-    """That data and network are the same each time.
+    """Check that data and network give the same each time.
 
     Raises:
         InputError: the same samples give other outputs, or are others, when asked for again.
@@ -69,7 +69,7 @@ class NetworkFunction:
     ``count`` is the number of samples that the loss is a mean over, ``names`` are those of the
     free parameters, ``fixed`` the other parameters. Normalisation layers are folded into the
     layers before them where that is the same function (:func:`.folding.fold`). The network runs in
-    ``dtype`` (None: as its parameters are), parameters, outputs and loss keep theirs;
+    ``dtype`` (None: as its parameters are). Parameters, outputs and loss keep their own.
     ``channels_last`` says how four-dimensional tensors lie in memory.
     """
 
@@ -84,12 +84,12 @@ class NetworkFunction:
 
     @staticmethod
     def of(problem: Problem, split: Split, count: int | None = None) -> NetworkFunction:
-        """The function whose mean over ``split`` is the loss of ``problem``; over ``count``
-        samples, of which ``split`` has a part, where given.
+        """The function whose mean over ``split`` is the loss of ``problem``. If ``count`` is given,
+        it is the mean over so many samples, and ``split`` is a part of them.
 
         Raises:
-            InputError: the same samples give other outputs, or are others, when asked for again;
-                or outputs have no gradient.
+            InputError: the same samples give other outputs, or come out different, when asked for
+                again; or outputs have no gradient.
         """
         check_repeatable(problem, split)
         names = problem.layout.names
@@ -138,8 +138,8 @@ class NetworkFunction:
         return found
 
     def in_channels_last(self, parameters: Sequence[Tensor], inputs: Inputs) -> NetworkFunction:
-        """The same with channels last where the network's shapes allow it, tried with ``inputs``;
-        itself where not."""
+        """The same with channels last, if the network's shapes allow it, tried with ``inputs``;
+        else the function itself."""
         if (
             not isinstance(inputs, Tensor)
             or inputs.ndim != 4
@@ -151,7 +151,7 @@ class NetworkFunction:
             with torch.no_grad():
                 outputs = found.outputs(parameters, inputs)
                 expected = self.outputs(parameters, inputs)
-        except RuntimeError:  # a view of what no longer lies in the order of its dimensions
+        except RuntimeError:  # a view of a tensor whose dimensions are in another order
             return self
         kind = self.dtype or expected.dtype
         slack = CLOSE * torch.finfo(kind).eps * float(expected.abs().max())
@@ -181,7 +181,7 @@ class NetworkFunction:
         return self.loss(outputs, targets).sum() / self.count
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """What a graph keeps in place of ``tensor``: itself."""
+        """What a graph keeps in place of ``tensor``: here the tensor itself."""
         return tensor
 
     def unpack(self, kept: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """A recorded program rewritten to pass over memory less often: the same values, fewer kernels.
 
-Derivatives by forward over reverse add what each rule gives, one kernel and one fresh tensor per
-sum. On a CPU these sums, though a small part of the arithmetic, take a tenth of a residual
-network's product. Rewritten are sums with zeros, sums with matrix products (one kernel instead of
-two), and elementwise operations whose operand nobody reads again (they write over it).
+Derivatives by forward over reverse add the result of each rule, with one kernel and one fresh
+tensor per sum. These sums are a small part of the arithmetic. Yet on a CPU they take a tenth of a
+residual network's product. Three things are rewritten: sums with zeros, sums with matrix products
+(one kernel instead of two), and elementwise operations whose operand is not read again (they write
+over it).
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ FIRST: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Made:
-    """What a node of the program makes: its form, whether any other value lies in its memory
-    (``own``: none does), and whether anything writes there."""
+    """The tensor that a node of the program makes: its form, whether it has its memory to itself
+    (``own``), and whether anything writes there."""
 
     shape: torch.Size
     stride: tuple[int, ...]
@@ -72,7 +73,7 @@ def fuse(graph: fx.Graph) -> None:
 
 
 def _without_alias(graph: fx.Graph, node: fx.Node) -> None:
-    """Another name of a tensor is that tensor: nothing is differentiated here."""
+    """Replace another name of a tensor by the tensor. Nothing is differentiated here."""
     if node.target in ALIASES:
         node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
         graph.erase_node(node)
@@ -104,7 +105,7 @@ def _with_product(graph: fx.Graph, node: fx.Node) -> None:
             continue
         if product.target not in PRODUCTS or not _last_read(product, node):
             continue
-        # The product is taken later now: what it reads must still be there.
+        # The product is now taken later, so its operands must still be there.
         if any(_made(factor).written for factor in product.args):
             continue
         form = _made(other)
@@ -118,7 +119,7 @@ def _with_product(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def _in_place(graph: fx.Graph, node: fx.Node) -> None:
-    """An elementwise operation over the operand that is read for the last time."""
+    """Let an elementwise operation write over an operand that is read for the last time."""
     places = range(2) if node.target in SYMMETRIC else range(1)
     target = SYMMETRIC.get(node.target) or FIRST.get(node.target)
     threshold = node.target is aten.threshold_backward.default

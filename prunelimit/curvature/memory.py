@@ -29,7 +29,7 @@ def peak_bytes() -> int:
 
 
 def storage_of(tensor: Tensor) -> tuple[int, int]:
-    """The memory that ``tensor`` lies in: what tells it from other memory, and its bytes.
+    """The memory that ``tensor`` lies in: an identifier of it, and its size in bytes.
 
     >>> tensor = torch.zeros(4, 2)
     >>> storage_of(tensor) == storage_of(tensor[1:]), storage_of(tensor)[1]

@@ -1,4 +1,4 @@
-"""What a curvature matrix is: how products with it are taken, and how its eigenvalues are read."""
+"""A curvature matrix says how products with it are taken, and how its eigenvalues are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..plugins import Plugin
 __all__ = ["CurvatureOperator", "Derivatives", "Function", "Reading", "operator_of"]
 
 Reading = Callable[[np.ndarray], np.ndarray]
-"""Eigenvalues (n,) -> the same as a theory for matrices without negative ones takes them."""
+"""Eigenvalues (n,) -> the same, made non-negative, as the theory needs them."""
 
 
 class Function(Protocol):
@@ -43,8 +43,8 @@ class Function(Protocol):
 class Derivatives:
     """Differentiable tensors of one batch, from which products are taken.
 
-    ``leaves`` are the free parameters. ``first`` holds one tensor per leaf; it is checked that it
-    can be differentiated once more. ``held`` is what else a product needs, by name.
+    ``leaves`` are the free parameters. ``first`` holds one tensor per leaf. Each is checked to be
+    differentiable once more. ``held`` is what else a product needs, by name.
     """
 
     leaves: tuple[Tensor, ...]
@@ -57,18 +57,19 @@ class CurvatureOperator(Plugin):
     """A symmetric matrix of the mean training loss: the object CURVATURE of a file in
     ``operators``.
 
-    ``readings`` says by name how its eigenvalues are read, none negative afterwards; the first is
-    the headline's. ``differentiate(function, leaves, inputs, targets)`` makes the graph of a batch,
-    ``multiply(derivatives, direction, keep)`` the batch's share of the product with ``direction``,
-    one tensor per leaf; the graph stays usable with ``keep``.
+    ``readings`` says by name how its eigenvalues are read. None is negative afterwards. The first
+    reading is the headline's. ``differentiate(function, leaves, inputs, targets)`` makes the graph
+    of a batch. ``multiply(derivatives, direction, keep)`` gives the batch's share of the product
+    with ``direction``, one tensor per leaf. With ``keep`` the graph stays usable.
 
     ``forward(function, free, (inputs, targets), direction)`` is the same share by forward over
-    reverse, in torch.func, which is recorded and replayed: faster. It is compared with the former.
-    ``second_derivatives`` says whether it needs those of the network's operators.
+    reverse, in torch.func. It is recorded and replayed, which is faster. It is compared with the
+    former. ``second_derivatives`` says whether it needs second derivatives of the network's
+    operators.
 
-    ``samples`` is "carrying" where the samples on which the network is least sure make up the
-    matrix: they are read first. It is "drawn" where a uniform draw is read. ``linear`` says that it
-    is the matrix of the linearised network, whose loss is not the network's own.
+    ``samples`` is "carrying" if the samples on which the network is least sure make up the matrix.
+    They are then read first. It is "drawn" if a uniform draw is read. ``linear`` says that the
+    matrix is that of the linearised network. Its loss is not the network's own.
     """
 
     readings: Mapping[str, Reading]

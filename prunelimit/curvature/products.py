@@ -34,33 +34,35 @@ PRECISIONS: dict[str, torch.dtype | None] = {"full": None, "bfloat16": torch.bfl
 """Arithmetic of the network within products; None is the problem's own."""
 
 BATCH_BYTES = 96 * 2**20
-"""Bytes of graph that a batch is given on a CPU: beyond, caches and the peak of memory suffer."""
+"""Most bytes of graph per batch on a CPU. Larger ones leave the caches and raise the peak of
+memory."""
 
 MINIMUM_BATCH = 8
-"""Samples that every batch has, however large their graph."""
+"""Least samples of a batch, however large their graph."""
 
 WORTH_RECORDING = 64 * 2**20
-"""Bytes that the graphs of all batches hold from which on products are recorded.
+"""Products are recorded if the graphs of all batches hold at least so many bytes.
 
 Recording takes torch seconds to get ready for; below this a hundred products take less.
 """
 
 
 CHANNELS_LAST = (torch.float32, torch.bfloat16)
-"""Types whose convolutions a CPU does faster with channels last (in float64 it has no such
-kernels)."""
+"""Types in which convolutions on a CPU are faster with channels last. In float64 there are no such
+kernels."""
 
 WORTH_TRANSPOSING = 8
-"""Bytes of a batch's graph per byte of parameters from which on channels last pay.
+"""Channels last pay if a batch's graph has at least so many bytes per byte of parameters.
 
-Every product turns its vector and each batch's result around; a tenth of the product is gained.
+Every product then has to reorder its vector and each batch's result. A tenth of the product is
+gained.
 """
 
 
 class _Route(Protocol):
     """A way to multiply: batches and vectors are made ready, then combined.
 
-    What ``prepare`` makes of a batch tells its memory in ``bytes``.
+    The result of ``prepare`` tells its memory in ``bytes``.
     """
 
     def prepare(self, inputs: Inputs, targets: Tensor) -> Any: ...
@@ -71,8 +73,8 @@ class _Route(Protocol):
 
 
 class CurvatureProduct:
-    """v -> A v for the mean loss of ``split``, A the matrix that ``kind`` names: the Hessian, the
-    GGN, a plug-in's. A matvec over the flat free parameters.
+    """v -> A v for the mean loss of ``split``: a matvec over the flat free parameters. A is the
+    matrix that ``kind`` names: the Hessian, the GGN, or a plug-in's.
 
     ``route`` is "recorded", "double-backward" or "auto". The first is forward over reverse,
     recorded and replayed: fastest. The second is possible with every network. With "auto" it is the
@@ -85,9 +87,9 @@ class CurvatureProduct:
     network runs in it. Bfloat16 rounds the parameters and all that the network computes. Outputs,
     loss, vectors and sums stay in float32. ``rounding_error`` is what it changes: |difference| /
     |product| for one random vector on the first batch (None: in full, or by "auto"). ``products``
-    counts the vectors; ``kept_bytes`` is what is kept and ``batch_bytes`` what a batch takes at
-    most. Where ``split`` is a part of ``count`` samples, products and gradient are that part's
-    share of theirs.
+    counts the vectors. ``kept_bytes`` is what is kept, ``batch_bytes`` the most that a batch takes.
+    If ``split`` is a part of ``count`` samples, products and gradient are that part's share of the
+    whole.
 
     Raises:
         UsageError: there is no such ``kind``, ``route`` or
@@ -124,7 +126,7 @@ class CurvatureProduct:
         self.products = 0
         self.seconds = 0.0
         self.value = math.nan
-        """The mean loss, once the gradient was asked for: of a part, its share."""
+        """The mean loss, once the gradient was asked for; for a part of the samples, its share."""
         self._function = NetworkFunction.of(problem, split, count)
         self._budget = (
             available_bytes(problem.device) // 2 if memory_bytes is None else memory_bytes
@@ -232,11 +234,11 @@ class CurvatureProduct:
         return list(self.problem.parameters().values())
 
     def _bytes_per_sample(self) -> float:
-        """Of the graph that double backward keeps; more than zero.
+        """Bytes per sample of the graph that double backward keeps; more than zero.
 
         Raises:
-            InputError: the network cannot be differentiated so, which some operators only say when
-                they are asked to.
+            InputError: the network cannot be differentiated so. Some operators say that only when
+                they are tried.
         """
         inputs, targets = self._few()
         beside = self.dimension * self.problem.dtype.itemsize
@@ -265,7 +267,8 @@ class CurvatureProduct:
         return function.in_channels_last(self._parameters(), self._few()[0]) if rule else function
 
     def _rounding_error(self) -> float:
-        """What rounding changes of a random vector's product on the first batch, relative to it."""
+        """The change of a random vector's product by rounding, on the first batch, relative to the
+        product."""
         batch = next(self._examples())
         draws = generator(0, "rounding")
         vector = torch.randn(self.dimension, generator=draws, dtype=self.problem.dtype)
@@ -289,15 +292,15 @@ class CurvatureProduct:
         return float(apart / size) if bool(size > 0) else float(apart > 0)
 
     def _few(self) -> tuple[Inputs, Tensor]:
-        """As many samples as say what one of them takes."""
+        """A few samples, enough to measure what one takes."""
         chosen = torch.arange(min(MINIMUM_BATCH, len(self.split)))
         return next(iter(self.split.batches(len(chosen), order=chosen)))
 
     def _without_second_derivatives(self, error: InputError) -> tuple[float, str]:
-        """What a sample takes, and the route, for a network that only allows the GGN's.
+        """Bytes per sample, and the route, for a network that allows only products with the GGN.
 
         Raises:
-            InputError: that is not what is wanted, or not possible either.
+            InputError: another matrix is wanted, or the GGN is not possible either.
         """
         inputs, targets = self._few()
         able = GGN if self.operator.second_derivatives else self.operator
@@ -322,7 +325,7 @@ class CurvatureProduct:
         self._route = recorded
 
     def _examples(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """The first, the second and the last batch: every shape that there is."""
+        """The first, the second and the last batch. They have every shape that occurs."""
         size, count = self._batch_size, len(self.split)
         for start in sorted({0, min(size, (self._batches - 1) * size), (self._batches - 1) * size}):
             chosen = torch.arange(start, min(start + size, count))
@@ -356,7 +359,7 @@ class CurvatureProduct:
 
 
 def _even(count: int, most: int) -> int:
-    """The largest batch of no more than ``most`` samples, and no less than half of that, which
-    leaves no smaller one at the end; ``most`` where there is none. Each shape is recorded apart."""
+    """The largest batch that leaves no smaller one at the end. It has at most ``most`` samples and
+    at least half of that. If there is none, it is ``most``. Each shape is recorded by itself."""
     sizes = (size for size in range(most, most // 2, -1) if count % size == 0)
     return next(sizes, most)

@@ -1,8 +1,8 @@
 """Products by forward over reverse, recorded once and replayed: the fast route.
 
-How, each matrix says itself (:mod:`.operators`). Double backward differentiates the backward of a
-convolution by convolutions with swapped dimensions, which are slow; here there are none. Nor is any
-work of the graph done again that does not depend on v.
+Each matrix says how (:mod:`.operators`). Double backward differentiates the backward of a
+convolution by convolutions with swapped dimensions, which are slow. Here there are none. And work
+of the graph that does not depend on v is not repeated.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .recording import Recording, Unrecordable, record
 __all__ = ["Recorded"]
 
 VERIFIED = 2
-"""Batches of each shape on which a recording is held against double backward."""
+"""Batches of each shape on which a recording is compared with double backward."""
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """A vector by parameters, and what each recording makes of it alone."""
+    """A vector by parameters, and the results of each recording that depend on it alone."""
 
     pieces: Sequence[Tensor]
     transformed: dict[Recording, list[Tensor]] = field(default_factory=dict)
@@ -40,7 +40,8 @@ class _Direction:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One batch: its recording, what of that does not depend on the vector, and its memory."""
+    """One batch: its recording, the results of it that do not depend on the vector, and its
+    memory."""
 
     recording: Recording
     values: list[Tensor]
@@ -65,7 +66,7 @@ class Recorded:
         self._verified: dict[Recording, int] = {}
 
     def prepare(self, inputs: Inputs, targets: Tensor) -> _Prepared:
-        """Do what of the products with this batch does not depend on the vector.
+        """Do the part of the products with this batch that does not depend on the vector.
 
         Raises:
             Unrecordable: the network's derivatives cannot be replayed, or come out different.
@@ -109,7 +110,7 @@ class Recorded:
             return forward(self.function, free, given, vector)
 
         with warnings.catch_warnings():
-            # Forward mode has torch compile some of its formulas by means that it deprecates.
+            # For forward mode torch compiles some formulas by means that it deprecates itself.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             try:

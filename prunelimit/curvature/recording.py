@@ -1,7 +1,7 @@
 """A function recorded once as primitive operations and replayed in parts.
 
-Of a product H v over many batches, most operations depend on the batch alone or on the vector
-alone. Recording them below differentiation tells which. What depends on neither is done with the
+Most operations of a product H v over many batches depend on the batch alone or on the vector alone.
+Recording them below differentiation tells which. What depends on neither is done once, when
 recording. What depends on the batch is done once per batch, what depends on the vector once per
 vector. Only the rest, linear in the vector, is done once per product and batch. Nothing is
 differentiated in a replay: it calls the recorded kernels one after the other.
@@ -32,7 +32,7 @@ Function = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Sequ
 
 
 class Unrecordable(Exception):
-    """The function cannot be replayed; the message says what it does that forbids it."""
+    """The function cannot be replayed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def record(
 class _Step:
     """One operation, or an input where ``call`` is None.
 
-    ``before`` are the steps whose results it needs; ``storages`` the memory that its results lie
-    in, ``written`` the memory that it changes.
+    ``before`` are the steps whose results it needs. ``storages`` is the memory of its results,
+    ``written`` the memory that it changes.
     """
 
     call: Any
@@ -116,7 +116,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._steps: list[_Step] = []
         self._values: dict[int, _Value] = {}
-        self._tensors: dict[_Value, Tensor] = {}  # kept, so that no id or storage comes again
+        self._tensors: dict[_Value, Tensor] = {}  # kept, so that no id or storage is used again
         self._writers: dict[int, _Step] = {}
         self._writes: Counter[int] = Counter()
 
@@ -207,7 +207,8 @@ class _Recorder(TorchDispatchMode):
         }
 
     def _raise_levels(self) -> None:
-        """Let all that touches memory which is written depend on what any of it depends on."""
+        """If memory is written to, let all steps that touch it depend on whatever one of them
+        depends on."""
         shared = {storage for step in self._steps for storage in step.written}
         touching: dict[int, list[_Step]] = {storage: [] for storage in shared}
         for step in self._steps:

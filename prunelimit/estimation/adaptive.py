@@ -1,4 +1,4 @@
-"""Every limit, as exactly as the tolerance asks, and the samples and products that it takes."""
+"""Every limit, as exactly as the tolerance asks. Samples and products are added until it is."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .sample_size import Carried, Sampled, choose_samples
 __all__ = ["find_limits"]
 
 MOST_PRODUCTS = 600
-"""Products that may be spent where the user gives no number, beside those of choosing samples."""
+"""Products that may be spent where the user gives no number. Choosing samples takes others."""
 
 WORTH = 0.25
-"""An error below this share of one that nothing can be done about is not worth products."""
+"""Products are spent on an error only if it is above this share of the error that products cannot
+reduce."""
 
 
 def find_limits(
@@ -30,9 +31,9 @@ def find_limits(
 ) -> tuple[Limits, Sampled]:
     """All limits, and the samples that they were read from.
 
-    Probes and steps that the user did not give are added where the headline's interval is widest
-    for want of them. That ends when half of the interval is within the tolerance, when the rest of
-    it has another cause, or with the budget.
+    Where the user gives no number of probes or steps, more are added for the largest error of the
+    headline's interval. That ends when half of the interval is within the tolerance, when the rest
+    of the interval has another cause, or with the budget.
     """
     tolerance = config.tolerance * geometry.prunable
     sampled = choose_samples(path, geometry, curvature, config, budget, carried)
@@ -54,7 +55,7 @@ def find_limits(
 
 
 def _next(estimate: Estimate, headline: Transition, tolerance: float) -> tuple[str | None, str]:
-    """The source of error to spend products on; None, and why, where there is none."""
+    """The source of error to spend products on; or None, and why the work ends."""
     budget, errors = estimate.curvature.budget, headline.errors
     refinable = estimate.refinable(headline.removed)
     low, high = headline.interval

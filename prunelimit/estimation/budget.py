@@ -1,4 +1,4 @@
-"""What an estimate may spend, and the Lanczos processes that it spends it on."""
+"""The budget of an estimate, and the Lanczos processes that it is spent on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..progress import Progress, silent
 __all__ = ["LEAST", "Budget", "LanczosProcess", "never"]
 
 LEAST = 10
-"""Steps that the first processes are given in any case, so that there is something to read."""
+"""Steps that the first processes take in any case, so that a limit can be read."""
 
 WORTH_SAVING = 5.0
-"""Seconds of work that a kill without warning should not lose."""
+"""Most seconds of work that a kill without warning should lose."""
 
 REASONS = (None, "max-seconds", "max-products", "interrupted")
-"""Why nothing more may be spent; of several, the last."""
+"""Reasons why nothing more may be spent. Where several hold, the last counts."""
 
 
 def never() -> bool:
@@ -35,14 +35,14 @@ def never() -> bool:
 
 @dataclass
 class Budget:
-    """A budget and where processes lie.
+    """What may be spent, and where processes are kept.
 
-    ``products`` counts Lanczos steps, whether taken now or found in ``store``, those on a part of
-    the samples by that part; ``max_seconds`` run from ``begun``, of the monotonic clock. ``stop``
-    is asked between products whether the user wants the estimate so far. ``stop_reason`` is why a
-    process was last taken less far than was asked for; ``note`` is shown with progress. ``group``
-    are the processes that do the same work together, with their tensors on ``device``.
-    ``seconds_per_sample`` is what evaluating the network took, where that is known.
+    ``products`` counts Lanczos steps, whether taken now or found in ``store``. A step on a part of
+    the samples counts as that part. ``max_seconds`` run from ``begun``, of the monotonic clock.
+    Between products, ``stop`` is asked whether the user wants the estimate so far. ``stop_reason``
+    is why the last process that was cut short stopped early. ``note`` is shown with progress.
+    ``group`` are the processes that do the same work together, with their tensors on ``device``.
+    ``seconds_per_sample`` is the time that evaluating the network took, where it is known.
     """
 
     store: Store = field(default_factory=Store)
@@ -68,7 +68,7 @@ class Budget:
             found = "max-products"
         if self.stop():
             found = "interrupted"
-        # One process's clock or Ctrl-C is every process's.
+        # The clock and Ctrl-C of one process hold for all.
         return REASONS[-self.group.all_reduce_min(-REASONS.index(found), self.device)]
 
     def products_left(self) -> int | None:
@@ -84,8 +84,8 @@ class Budget:
     def begin(
         self, name: str, matvec: Matvec, start: Tensor, parts: ShardSpec, share: float = 1.0
     ) -> LanczosProcess:
-        """The process called ``name``, with no steps taken as far as this work is concerned, each
-        of which counts as ``share`` of a product.
+        """The process called ``name``, at zero steps as far as this work is concerned. Each step
+        counts as ``share`` of a product.
 
         ``matvec`` maps this process's part of a vector, cut as ``parts`` says; ``start`` (D,) is
         whole.
@@ -98,11 +98,11 @@ class Budget:
         return process
 
     def product(self, name: str, matvec: Matvec, vector: Tensor) -> Tensor:
-        """The product called ``name`` of this process's part of a vector, counted: as it was kept,
-        or taken now and kept.
+        """The product called ``name`` of this process's part of a vector. It is read from the
+        store, or taken now and stored, and counted in both cases.
 
         Raises:
-            InputError: what was kept is not whole, or is of another vector.
+            InputError: the stored product is not whole, or is that of another vector.
         """
         self.products += 1
         steps = self.store.steps
@@ -116,7 +116,7 @@ class Budget:
             return torch.as_tensor(found)
 
         found = steps.restored(name, read, vector.device)
-        # The processes take a product together: what one of them lacks is taken by all.
+        # The processes take a product together: if one of them lacks it, all take it.
         everywhere = self.group.all_reduce_min(int(found is not None), self.device)
         if found is not None and everywhere:
             return found
@@ -126,7 +126,7 @@ class Budget:
         return found
 
     def retire(self, done: Sequence[LanczosProcess]) -> None:
-        """Put processes away that nothing more is wanted of, and forget them."""
+        """Put away processes that are not needed any more, and forget them."""
         for process in done:
             self.store.save(process.lanczos, now=True)
             self._processes.remove(process)
@@ -141,8 +141,8 @@ class Budget:
 class LanczosProcess:
     """A process that is taken further as its result turns out to be needed more exactly.
 
-    ``steps`` are those taken as far as the present work is concerned; the process itself may have
-    gone further before it was put away, which changes nothing but the time.
+    ``steps`` are those that the present work has taken. The process itself may have gone further
+    before it was put away. That only saves time.
     """
 
     name: str
@@ -193,5 +193,5 @@ class LanczosProcess:
             budget.stop_reason = budget.ended() or "max-products"
 
     def _count(self, step: int) -> int:
-        """Products that going on to ``step`` counts as."""
+        """How many products going on to ``step`` counts as."""
         return math.ceil((step - self.steps) * self.share)

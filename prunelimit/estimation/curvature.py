@@ -44,16 +44,16 @@ __all__ = [
 ]
 
 TIMED_GRADIENTS = 3
-"""Gradients that the time of one is the mean of."""
+"""Number of gradients over which the time of one is averaged."""
 
 DEFAULT_STEPS = 120
-"""Lanczos steps where there is no limit whose error could ask for more or fewer."""
+"""Lanczos steps where no limit is read whose error could ask for more or fewer."""
 
 CHECKED_PROBES = 10
 """Probes of PyHessian's trace."""
 
 DEFAULT_SAMPLES = 10_000
-"""Samples there, and where no drift is wanted that could ask for more or fewer."""
+"""Samples in that case, and where no drift is read that could ask for more or fewer."""
 
 FIRST_STEPS = 60
 """Lanczos steps from which a limit is read for the first time."""
@@ -63,10 +63,10 @@ FIRST_STEPS = 60
 class Curvature:
     """The curvature of a problem on ``split``: its products, and Lanczos processes from probes.
 
-    ``gradient`` (D,) is that of the loss of ``split``, its samples with the weights that they have
-    in the matrix; ``gradient_seconds`` is what it took.
-    ``label`` tells ``split`` from others as large; a product counts as ``share`` of one. Where it
-    is that of some parameters alone, ``mask`` (bool, (D,)) says of which.
+    ``gradient`` (D,) is that of the loss of ``split``, with each sample's weight in the matrix;
+    ``gradient_seconds`` is the time it took. ``label`` tells ``split`` from other splits of the
+    same size. A product counts as ``share`` of one. If the curvature is that of some parameters
+    alone, ``mask`` (bool, (D,)) says of which.
     """
 
     problem: Problem
@@ -111,7 +111,7 @@ class Curvature:
         return self._parts.all_gather(self.budget.product(self._full(name), self.product, part))
 
     def _full(self, name: str) -> str:
-        """``name`` as it is told from those of other matrices."""
+        """``name`` with what tells it from names of other matrices."""
         full = f"{self.config.curvature}, {name}, {self.label or len(self.split)} samples"
         return full if self.config.precision == "full" else f"{full}, {self.config.precision}"
 
@@ -129,7 +129,7 @@ class Curvature:
 
     @property
     def slope(self) -> Tensor:
-        """The gradient (D,) in the parameters that the matrix is that of."""
+        """The gradient (D,) in the parameters of the matrix."""
         return self.gradient if self.mask is None else self.gradient * self.mask
 
     def gradient_of(self, split: Split) -> Tensor:
@@ -141,7 +141,7 @@ class Curvature:
         return product.gradient()
 
     def add_probe(self, steps: int) -> None:
-        """One more random probe; the first are the same however many there are."""
+        """One more random probe. The n-th probe is the same however many follow."""
         start = rademacher(self.problem.layout.size, self._generator, self.gradient)
         if self.mask is not None:
             start *= self.mask
@@ -156,10 +156,10 @@ class Curvature:
     def rounding_shift(self, scale: float) -> float | None:
         """How far rounding may move the mean of 1 / (1 + |eigenvalue| / ``scale``); None in full.
 
-        That function changes by at most 1 / ``scale`` per unit of eigenvalue. The sorted
-        eigenvalues of A and A + E differ by no more than the trace norm of E in all (Mirsky 1960).
-        The trace norm is at most D times the root of E's mean squared eigenvalue. A random vector
-        shows the latter.
+        That function changes by at most 1 / ``scale`` per unit of eigenvalue. The differences of
+        the sorted eigenvalues of A and A + E sum up to no more than the trace norm of E (Mirsky
+        1960). The trace norm is at most D times the root of E's mean squared eigenvalue. A random
+        vector gives an estimate of that root.
         """
         error = self.product.rounding_error
         if error is None:
@@ -205,8 +205,8 @@ def open_curvature(
     count: int | None = None,
 ) -> Curvature:
     """The curvature of ``problem`` on ``split``, or on the samples that ``config`` names, with no
-    probe yet. ``count`` is the number of samples that the loss is a mean over, where ``split`` is a
-    part of them.
+    probe yet. If ``split`` is a part of the samples, ``count`` is the number that the loss is a
+    mean over.
 
     Raises:
         UsageError: nothing is prunable, or the Lanczos vectors do not fit into memory.
@@ -278,7 +278,7 @@ def vectors_bytes(problem: Problem, config: CurvatureConfig, steps: int, group: 
 def measure_curvature(
     problem: Problem, config: CurvatureConfig, progress: Progress = silent
 ) -> Curvature:
-    """The spectrum, by as many probes and steps as ``config`` says, one and 120 where it does not.
+    """The spectrum, by as many probes and steps as ``config`` says; by one and 120 if it says none.
 
     Raises:
         UsageError: see :func:`open_curvature`.

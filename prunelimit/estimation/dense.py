@@ -13,24 +13,24 @@ from .budget import LEAST, Budget
 __all__ = ["PATH_PRODUCTS", "evaluate_within", "require_products"]
 
 SETTLED = 0.5
-"""Seconds of evaluation after which its speed is taken for known."""
+"""Seconds of evaluation after which its speed counts as known."""
 
 PATH_PRODUCTS = 5
-"""Products that the model at a few sparsities takes."""
+"""Products needed for the model at a few sparsities."""
 
 LEAST_PRODUCTS = 2 * LEAST + 1
-"""Products of the least reading: a short process from a probe, and one for removed weights, which
-begins with a product."""
+"""Products of the shortest reading: a short process from a probe, and one for removed weights. The
+latter begins with a product."""
 
 LEAST_EVALUATIONS = 30 * 500
 """Samples evaluated, about, for the loss along the pruning path at its coarsest."""
 
 
 def require_products(most: int | None, readings: int) -> None:
-    """Refuse a budget of products too small for reading as many matrices as ``readings``.
+    """Refuse a budget of products that is too small for reading ``readings`` matrices.
 
     Raises:
-        UsageError: it is; the message names the least.
+        UsageError: it is too small; the message names the least.
     """
     least = readings * LEAST_PRODUCTS + PATH_PRODUCTS
     if most is not None and most < least:
@@ -43,8 +43,8 @@ def require_products(most: int | None, readings: int) -> None:
 def evaluate_within(
     problem: Problem, budget: Budget, *, curvatures: bool
 ) -> tuple[Evaluation, float]:
-    """Every training sample, with its output curvature where ``curvatures`` asks for it, and the
-    accuracy on the test split (fraction). ``budget`` learns how fast that goes.
+    """Every training sample, with its output curvature if ``curvatures`` asks for it, and the
+    accuracy on the test split (fraction). ``budget`` is told the speed.
 
     Raises:
         UsageError: the time allowed is less than the least that a prediction takes, which is named.
@@ -60,7 +60,7 @@ def evaluate_within(
         budget.progress("evaluating", before + done, total)
         taken = time.monotonic() - begin
         budget.seconds_per_sample = taken / (before + done)
-        # Several processes are not at the same batch: they ask each other once, at the end.
+        # Several processes are never at the same batch, so they ask each other once, at the end.
         if budget.group.size == 1 and (taken > SETTLED or budget.seconds_left() == 0):
             _refuse(budget, total, total - before - done)
 
@@ -77,7 +77,7 @@ def _refuse(budget: Budget, total: int, left: int) -> None:
     if remaining is None or budget.max_seconds is None or budget.seconds_per_sample is None:
         return
     needed = budget.seconds_per_sample * (left + min(total, LEAST_EVALUATIONS))
-    # One process's clock decides for all: they go on together.
+    # The clock of one process decides for all, so that they go on together.
     if budget.group.all_reduce_min(int(remaining >= needed), budget.device):
         return
     least = math.ceil(budget.max_seconds - remaining + needed) + 1

@@ -23,17 +23,17 @@ __all__ = ["tolerance_of"]
 HELD_OUT_SHARE = 10
 """One in so many training samples judges accuracy."""
 LEAST_HELD_OUT = 1_000
-"""At least so many do, where the training split has twice as many; else all of it does."""
+"""At least so many judge it, if the training split has twice as many; else the whole split does."""
 MOST_LOSSES = 10_000
-"""The loss rise is read on so many training samples, drawn by seed; on all where there are no
-more."""
+"""The loss rise is read on so many training samples, drawn by seed, or on all if there are
+fewer."""
 RESOLUTION = 0.001
 """Fraction of the prunable weights to which the crossing is found."""
 PARTS = 10
-"""Parts of a stretch of sparsities that are gone through in turn, again and again."""
+"""Parts into which a range of sparsities is cut, again and again, to be tried in turn."""
 CONFIDENCE = 0.95
 PLANNED = 35
-"""Evaluations, about; told to whoever waits."""
+"""Number of evaluations, about, for the progress line."""
 
 
 def tolerance_of(
@@ -51,9 +51,8 @@ def tolerance_of(
     ``interval`` covers, at 95%, the paired sampling error of the fall in accuracy, the spacing of
     the sparsities, and the choice of the 10,000.
 
-    The sparsities looked at depend on the tolerance only through which of them hold, so a larger
-    one never crosses at a smaller sparsity; it is larger in nats too unless the loss falls again on
-    the way.
+    The tolerance decides only which of the tried sparsities hold. So a larger tolerance never
+    crosses at a smaller sparsity. It is larger in nats too, unless the loss falls again on the way.
 
     Every other rule is one of :func:`~prunelimit.limit.tolerance.loss_tolerance`. ``note`` is what
     :func:`~prunelimit.limit.tolerance.advice` has to say.
@@ -140,9 +139,9 @@ class _Path:
         self.z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
     def first(self, fall: float, side: int) -> tuple[int, int | None]:
-        """Removed counts: the last place looked at before accuracy has fallen by ``fall``, and the
-        first where it has, None where it nowhere has. ``side`` 1 or -1 adds or takes away the
-        sampling error of the fall."""
+        """Two numbers of removed weights. At the first, the last place tried, accuracy has not yet
+        fallen by ``fall``. At the second it has; None if it never does. ``side`` 1 or -1 adds or
+        subtracts the sampling error of the fall."""
         # Shares of samples are sums of 1/n: a fall of exactly so much is one.
         slack = 1e-12
 
@@ -157,20 +156,20 @@ class _Path:
         return low, high
 
     def rise(self, removed: int) -> Rise:
-        """Of the training loss, on the samples that stand for all."""
+        """The rise of the training loss, on the samples that stand for all."""
         if removed not in self._rises:
-            # Of a loss that overflows the rise is infinite; that is said by whoever needs it.
+            # A loss that overflows is an infinite rise. Whoever needs the rise reports that.
             after = self._evaluation(removed, losing=True).losses
             self._rises[removed] = Rise.of(self._losses, after, self._samples)
         return self._rises[removed]
 
     def done(self) -> None:
-        """Tell that it is."""
+        """Tell the progress line that it is done."""
         looked = len(self._falls) + len(self._rises) - 2
         self._progress("finding the tolerance", looked, looked)
 
     def _fall(self, removed: int) -> tuple[float, float]:
-        """Of accuracy (fraction), with its paired standard error."""
+        """The fall of accuracy (fraction), with its paired standard error."""
         if removed not in self._falls:
             after = self._evaluation(removed, losing=False).correct
             change = self._dense.correct.astype(np.float64) - after

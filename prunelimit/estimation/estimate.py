@@ -22,17 +22,16 @@ FIRST_DIRECTIONAL = 30
 """Lanczos steps from the removed weights with which a limit is read for the first time."""
 
 COARSE = {"resolution": 0.02, "of_survivors": 0.25}
-"""How near a limit has to be to a place that was looked at, where little hangs on it."""
+"""How near a limit has to be to a place that was looked at, in a coarse reading."""
 
 GROWTH = 1.5
-"""By which steps are multiplied where they leave the largest error."""
+"""Factor by which steps are multiplied where they leave the largest error."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Every limit by (formula, operator), what was asked by operator, and what ended the work.
-
-    An operator is a reading of the curvature's eigenvalues."""
+    """Every limit by (formula, operator), the questions by operator, and what ended the work. An
+    operator is a reading of the curvature's eigenvalues."""
 
     questions: dict[str, Question]
     transitions: dict[tuple[str, str], Transition]
@@ -67,8 +66,8 @@ class Estimate:
             self.curvature.add_probe(self._first)
 
     def read(self, guess: Mapping[tuple[str, str], Transition] | None = None) -> Limits:
-        """All limits from the steps taken; directions are begun where the search, from ``guess``,
-        wants them."""
+        """All limits from the steps taken. The search starts from ``guess`` and begins directions
+        where it needs them."""
         curvature = self.curvature
         directions = Directions(
             self._run_at,
@@ -89,13 +88,13 @@ class Estimate:
                     if other == operator
                 },
             )
-            # Those by length alone are cheap, and where the others begin to look.
+            # Limits by length alone are cheap. The other searches begin at them.
             for formula in reversed(self._formulas()):
                 transitions[formula, operator] = question.limit(formula)
         return Limits(questions, transitions)
 
     def _formulas(self) -> list[str]:
-        """Our own, and the headline's where that is another package's: others are not asked."""
+        """Our own formulas, and the headline's if another package made it. No others are asked."""
         wanted = self.config.formula
         return [
             each.name
@@ -132,7 +131,7 @@ class Estimate:
 
     @property
     def begun(self) -> bool:
-        """Whether every process has the steps of a first reading, below which its bracket says
+        """Whether every process has the steps of a first reading. With fewer its bracket says
         little."""
         wanted = [(each, self._first) for each in self.curvature.probes]
         wanted += [(each, self._directional) for each in self._processes]
@@ -144,15 +143,16 @@ class Estimate:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Formula and operator of the limit that the user is told, which the tolerance is about."""
+        """Formula and operator of the headline: the limit that the user is told, and that the
+        tolerance is about."""
         return self.config.formula, self.curvature.operator.headline
 
     def headline(self, limits: Limits) -> Transition:
-        """That limit."""
+        """The headline of ``limits``."""
         return limits.transitions[self.key]
 
     def refine(self, source: str, removed: int) -> None:
-        """Spend products on what ``source`` leaves open of a limit at ``removed``."""
+        """Spend products on the error that ``source`` leaves in a limit at ``removed``."""
         if source == "probe":
             self.curvature.add_probe(self.curvature.steps)
         elif source == "depth":
@@ -162,7 +162,7 @@ class Estimate:
                 process.grow(round(GROWTH * process.steps))
 
     def refinable(self, removed: int) -> set[str]:
-        """The sources of error that the user left to the tool and more steps could lessen."""
+        """The sources of error that more steps could lessen, and that the user left to the tool."""
         config = self.curvature.config
         found = set()
         if config.probes is None:
@@ -175,8 +175,8 @@ class Estimate:
         return found
 
     def _deep(self) -> dict[int, Removal]:
-        """The removals that have at least half as many steps as any: what fewer would say of an
-        interval's ends is worse than what those nearby do."""
+        """The removals that have at least half as many steps as any. The ends of an interval are
+        better read from these, nearby, than from a removal with fewer steps."""
         deepest = max((each.steps for each in self._processes), default=0)
         return {
             removed: each
@@ -185,7 +185,7 @@ class Estimate:
         }
 
     def _nearest(self, removed: int) -> list[LanczosProcess]:
-        """Those on either side of ``removed``, which its limit is interpolated from."""
+        """The processes on either side of ``removed``, from which its limit is interpolated."""
         below = [m for m in self._deep() if m <= removed]
         above = [m for m in self._deep() if m > removed]
         places = ([max(below)] if below else []) + ([min(above)] if above else [])

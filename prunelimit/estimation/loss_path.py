@@ -1,4 +1,4 @@
-"""The loss along the pruning path: what a prediction rests on, and where plain one-shot stops."""
+"""The loss along the pruning path: evidence for a prediction, and where plain one-shot stops."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .removal import PruningPath
 __all__ = ["PLANNED", "LossPath", "follow_loss"]
 
 PLANNED = 35
-"""Evaluations and products that a path takes, about; told to whoever waits."""
+"""Evaluations and products that a path takes, about, for the progress line."""
 
 
 @dataclass(frozen=True)
 class LossPath:
-    """``path`` in order of sparsity; ``crossing`` is its point where the actual rise first reaches
-    epsilon, or all is removed, None where the loss does not rise at all."""
+    """``path`` is in order of sparsity. ``crossing`` is its point where the actual rise first
+    reaches epsilon, or where all is removed. It is None where the loss does not rise at all."""
 
     crossing: PathPoint | None
     path: tuple[PathPoint, ...]
@@ -70,7 +70,7 @@ class _Losses:
 
     @cached_property
     def _gradient(self) -> Tensor:
-        """Of the mean loss of the samples that are judged; (D,)."""
+        """The gradient of the mean loss of the samples that are judged; (D,)."""
         if self._judged is self._found.split:
             return self._found.gradient
         return self._found.gradient_of(self._judged)

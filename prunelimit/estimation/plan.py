@@ -1,4 +1,4 @@
-"""What a prediction is going to take, told before it is begun."""
+"""What a prediction is going to take in time and memory, told before it is begun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USUAL_PRODUCTS = 270
 """Products by the GGN until half the interval is within a quarter point: 200 to 300 on most of the
 networks of the evidence table."""
 USUAL_HESSIAN = 600
-"""Products by the Hessian, of which most networks take all that are allowed."""
+"""Products by the Hessian. Most networks take all that are allowed."""
 PATH_EVALUATIONS = 35
 """Evaluations along the pruning path, about, each of at most as many samples as the curvature."""
 TRIED = 512
@@ -26,17 +26,18 @@ TRIED = 512
 PER_PARAMETER = 56
 """Bytes per free parameter of the order of magnitudes, the radii, the gradient and copies."""
 AT_WORK = 2.0
-"""What one batch takes at its peak, beside what is kept of it, in sizes of that."""
+"""Memory of one batch at its peak, over the size of what is kept of a batch. What is kept comes on
+top."""
 VECTORS = 3
 """Lanczos processes whose vectors lie in memory at once."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``products`` on ``samples``, in ``product_seconds`` in all; ``evaluation_seconds`` for data
-    and pruning path. ``vectors_bytes`` are those of Lanczos vectors, ``memory_bytes`` what the
-    process is going to grow by at its peak, these among them. ``bounded`` says whether a budget of
-    the user ends the work earlier."""
+    """``products`` on ``samples`` take ``product_seconds`` in all. Data and pruning path take
+    ``evaluation_seconds``. ``vectors_bytes`` are those of Lanczos vectors. ``memory_bytes`` are
+    what the process is going to grow by at its peak; they include the vectors. ``bounded`` says
+    whether a budget of the user ends the work earlier."""
 
     products: int
     samples: int
@@ -98,7 +99,7 @@ def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Pl
 
 def _beside(problem: Problem, product: Product, times: float, curvature: CurvatureConfig) -> int:
     """Bytes beside the Lanczos vectors: graphs of ``times`` as many samples as ``product`` has, one
-    batch at work, and what the path has of every parameter."""
+    batch at work, and the pruning path's bytes per parameter."""
     own = PER_PARAMETER * problem.layout.size
     if not isinstance(product, CurvatureProduct):
         return own

@@ -1,4 +1,4 @@
-"""What removing the m smallest weights does, and the Lanczos process that tells what it costs."""
+"""The removal of the m smallest weights, and the Lanczos process that tells what it costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .curvature import Curvature
 __all__ = ["PruningPath", "Removal", "begin_removal"]
 
 ROUNDED = 4
-"""Rounding of the rise with survivors unmoved, in units of the last place of its quadratic part."""
+"""Rounding error of the rise with survivors unmoved, in units of the last place of its quadratic
+part."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class PruningPath:
 
 @dataclass(frozen=True)
 class Removal:
-    """The process of one number of weights removed, and what :class:`Direction` needs beside it."""
+    """The process for one number of removed weights, and what else :class:`Direction` needs."""
 
     process: LanczosProcess
     unmoved: float | None = None
@@ -46,7 +47,7 @@ class Removal:
 
     @property
     def direction(self) -> Direction:
-        """As the steps taken so far tell it."""
+        """The direction, as the steps taken so far tell it."""
         return Direction(self.process.run, self.unmoved, self.scale, self.rounding)
 
 

@@ -1,4 +1,4 @@
-"""Which samples the curvature takes, and what they leave open of every limit.
+"""Which samples the curvature takes, and what error they leave in every limit.
 
 *GGN.* Sample i enters as J_i^T B_i J_i, with B_i the second derivative of its loss in the outputs.
 The trace of B_i is next to nothing where the network is sure. So the samples of largest trace are
@@ -10,9 +10,9 @@ slope; the limit is read off where nothing is left out. The interval reaches fro
 itself, which is an upper bound, to as far below.
 
 *Hessian.* It depends on the labels, and no sample's part is known beforehand. A uniform draw of n
-samples stands in for all N. Four disjoint quarters of the n tell how far. The scatter of their
-limits gives the random part of the error. The distance of their mean from the limit of the n
-themselves gives the part that goes one way.
+samples stands in for all N. Four disjoint quarters of the n tell how good that is. The scatter of
+their limits gives the random part of the error. The distance of their mean from the limit of all n
+gives the systematic part.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ FIRST_SAMPLES = 1000
 """Samples that the tool begins with where it chooses their number."""
 
 PARTS = 4
-"""Disjoint subsets that are read by themselves; together they cost what all samples cost."""
+"""Disjoint subsets that are read by themselves. Together they cost as much as all samples."""
 
 PRODUCT_EVALUATIONS = 4
-"""Evaluations of a sample that its part in a product takes, about."""
+"""A product costs about as much, per sample, as so many evaluations."""
 
 FIRST_PRODUCTS = 2 * FIRST_STEPS
 """Products that a first reading takes, about."""
 
 WORTH = 0.1
-"""What the samples may leave open, as a share of what a first reading's depth does."""
+"""The error that the samples may leave, as a share of the error by a first reading's depth."""
 
 SLOPE = 0.2
 """Percentage points by which a limit is too high per percent of the traces that is left out. It
@@ -61,21 +61,22 @@ serves to guess how many samples are needed. It also stands for the slope where 
 to read it. 0.09 to 0.19 were seen."""
 
 SATURATED = 0.999
-"""Share of the weights beyond which a limit can hardly rise with fewer samples."""
+"""If a limit is above this share of the weights, it can hardly rise with fewer samples."""
 
 NESTED = 4
-"""How many times as much the smaller of two nested sets of samples leaves out."""
+"""The smaller of two nested sets of samples leaves out so many times as much as the larger."""
 
 LEANING = 0.02
-"""Share of the prunable weights by which the limits with all parameters free and with the prunable
-ones alone may differ. They differ by one to two points on perceptrons (``benchmarks/gaps.py``) and
-by no more on a residual network, whose limits hold; by six on transformers, whose do not. Where few
-weights are left that is many: the difference may not be more than those either. On LeNet-300-100
-and the digits it is eight times those, and the survivors hold what the prunable weights alone say
+"""Share of the prunable weights by which two limits may differ: with all parameters free, and with
+the prunable ones alone. They differ by one to two points on perceptrons (``benchmarks/gaps.py``),
+and by no more on a residual network. The limits of these hold. They differ by six points on
+transformers, whose limits do not hold. Where few weights are left, such a share is many: so the
+difference may not be more than the weights that are left either. On LeNet-300-100 and the digits it
+is eight times those. There, survivors reach the limit of the prunable weights alone
 (``benchmarks/prediction.py``)."""
 
 FEWEST = 20
-"""Samples that are read by themselves at least."""
+"""Least number of samples that are read by themselves."""
 
 Key = tuple[str, str]
 
@@ -120,16 +121,16 @@ class Carried:
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """A first reading, how many parameters every limit may move with more samples (nothing where
-    that was not looked at), and the readings that say so.
+    """A first reading, by how many parameters every limit may move with more samples, and the
+    readings that say so. The movements are empty if they were not looked at.
 
     ``falls`` says that limits fall with more samples, as those of the GGN do. The drift is then
     taken off, and is the error too. Below, the error is at least ``slack``, where the fewer samples
     were too few to show how fast limits fall. ``carried`` is the share of the traces that the
-    samples carry. ``leaning`` is how many weights fewer could go if the prunable weights alone were
-    free to move: what the linear model makes the other parameters do. No network was seen to let
-    biases and embeddings make up for its weights that far. Beyond :data:`LEANING` the limit is
-    therefore the middle of the two, and known no better than that.
+    samples carry. ``leaning`` is how many fewer weights could go if the prunable weights alone were
+    free to move. The linear model lets the other parameters make up for that many. No network was
+    seen to let biases and embeddings make up for its weights that far. Beyond :data:`LEANING` the
+    limit is therefore the middle of the two, and known no better than that.
     """
 
     estimate: Estimate
@@ -187,7 +188,7 @@ def _carrying(
     budget: Budget,
     carried: Carried,
 ) -> Sampled:
-    """A first reading on the samples that carry most, and what the others would take off it.
+    """A first reading on the samples that carry most, and by how much the others would lower it.
 
     Where the user gives no number, it is what should leave half of the tolerance open. It is at
     least :data:`FIRST_SAMPLES`, and at most :data:`DEFAULT_SAMPLES` or what leaves half of the
@@ -214,9 +215,9 @@ def _carrying(
     smaller: Limits | None = None
     room = budget.products_left()
     if room is not None and room < 3 * FIRST_PRODUCTS:
-        fewer = count  # no products for a second reading: the slope is taken for known
+        fewer = count  # no products for a second reading: the slope counts as known
     if not config.no_drift and left > 0 and fewer < count:
-        # The fewer come first: vectors and graphs then make room for those of more samples.
+        # The fewer samples come first. Their vectors and graphs then make room for those of more.
         estimate, smaller = read(fewer, coarse=True)
         nested.append(_nested(estimate, smaller))
         estimate.retire()
@@ -244,8 +245,8 @@ def _carrying(
 
 
 def _leaning(estimate: Estimate, limits: Limits) -> dict[Key, int]:
-    """How many weights fewer could go by the directional limits if the prunable weights alone were
-    free; nothing where the budget does not allow a look."""
+    """How many fewer weights could go by the directional limits if the prunable weights alone were
+    free. Empty if the budget does not allow this reading."""
     budget, curvature = estimate.curvature.budget, estimate.curvature
     left = budget.products_left()
     prunable = estimate.geometry.prunable
@@ -275,7 +276,7 @@ def _by_direction(key: Key) -> bool:
 
 
 def _enough(config: LimitConfig, budget: Budget, carried: Carried) -> int:
-    """Samples that should leave half of the tolerance open, as far as time allows."""
+    """The number of samples whose error should be half of the tolerance, as far as time allows."""
     everything = len(carried.traces)
     tolerance = config.tolerance
     wanted = max(FIRST_SAMPLES, carried.count(1 - tolerance / 2 / SLOPE))
@@ -338,11 +339,11 @@ def _drawn(
 
 
 def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[NestedLimit]]:
-    """What the present samples leave open of every limit, from their quarters."""
+    """The error that the present samples leave in every limit, from their quarters."""
     curvature, problem = estimate.curvature, estimate.path.problem
     split, count, everything = curvature.split, len(curvature.split), len(problem.train)
     order = torch.randperm(count, generator=generator(problem.seed, "quarters"))
-    # Of each part its limits alone are kept: vectors and graphs make room for the next one's.
+    # Only the limits of each part are kept. Vectors and graphs make room for those of the next.
     read: list[dict[Key, Transition]] = []
     seconds: list[float] = []
     for part in range(PARTS):
@@ -364,7 +365,7 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
     drift = {}
     for key, each in limits.transitions.items():
         removed = np.array([found[key].removed for found in read])
-        # The n samples are the quarters together: as scattered as the mean of so many.
+        # The n samples are the quarters together. So their limit scatters like the mean of so many.
         deviation = float(removed.std(ddof=1)) / math.sqrt(PARTS)
         random = float(stdtrit(len(read) - 1, level)) * deviation * math.sqrt(rest)
         systematic = float(removed.mean() - each.removed) * rest
@@ -382,7 +383,8 @@ def _drift(estimate: Estimate, limits: Limits) -> tuple[dict[Key, int], list[Nes
 
 
 def _more(found: Sampled, everything: int) -> int:
-    """The number of samples to go on with: the present one where it is enough, or all it may be."""
+    """The number of samples to go on with. It is the present one if that is enough, or is all that
+    may be used."""
     estimate, budget = found.estimate, found.estimate.curvature.budget
     count = len(estimate.curvature.split)
     headline, prunable = estimate.headline(found.limits), estimate.geometry.prunable
@@ -399,7 +401,7 @@ def _more(found: Sampled, everything: int) -> int:
 
 
 def _falls(count: int, more: int, everything: int) -> float:
-    """By what the drift of ``count`` samples is multiplied with ``more`` of them."""
+    """Factor by which the drift of ``count`` samples is multiplied with ``more`` of them."""
     return math.sqrt(count / more * (1 - more / everything) / (1 - count / everything))
 
 

@@ -1,4 +1,4 @@
-"""How sharp the minimum of a problem is, by all measures, from the spectrum that is there."""
+"""How sharp the minimum of a problem is, by all measures, from a spectrum taken before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .epsilon import tolerance_of
 __all__ = ["CONFIDENCE", "measure_sharpness"]
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Confidence of every interval."""
 
 
 def measure_sharpness(
@@ -98,7 +98,7 @@ def _renyi(
 def _by_layer(
     curvature: Curvature, config: SharpnessConfig, problem: Problem
 ) -> Iterator[SharpnessMeasure]:
-    """Of the block of every prunable weight tensor, and their sum for every order."""
+    """The sharpness of the block of every prunable weight tensor, and their sum for every order."""
     masks = problem.layout.unflatten(torch.arange(problem.layout.size, device=problem.device))
     steps = curvature.config.steps or DEFAULT_STEPS
     by_order: dict[float, list[SharpnessMeasure]] = {alpha: [] for alpha in config.alpha}
@@ -114,7 +114,7 @@ def _by_layer(
     for alpha, each_layer in by_order.items():
         value = float(sum(each.value for each in each_layer))
         errors = [each.interval[1] - each.value for each in each_layer]
-        error = float(np.sqrt(np.square(errors).sum()))  # of independent probes
+        error = float(np.sqrt(np.square(errors).sum()))  # probes are independent
         yield _named("Renyi sharpness", measures.Measure.even(value, error), alpha, "all layers")
 
 

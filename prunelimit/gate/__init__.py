@@ -1,4 +1,4 @@
-"""Gates of a job: predicted against measured, floors, and what an earlier network could do."""
+"""Gates of a job: predicted against measured, floors, and a baseline from an earlier network."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ NUMBERS = {
 """The predicted number, and the measured threshold about the same event, by survivors."""
 
 EPSILON_AGREEMENT = 0.01
-"""Loss tolerances further apart than this share are not the same question."""
+"""Loss tolerances that differ by more than this share are different questions."""
 
 
 SELF_CHECK = (
@@ -141,8 +141,8 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
 
 
 def _error(predicted: float, measured: Threshold, target: Target) -> float:
-    """What the intervals together explain: the root of the sum of squares of the parts that face
-    one another, a fraction."""
+    """The difference that the intervals together explain, a fraction: the root of the sum of
+    squares of the half-widths that face one another."""
     if predicted > measured.sparsity:
         parts = predicted - target.interval[0], measured.interval[1] - measured.sparsity
     else:
@@ -162,7 +162,7 @@ def _foretold(limit: Limit, measured: Threshold, target: Target) -> str | None:
 
 
 def _reliability(predicted: PredictResult, target: Target) -> Reliability:
-    """That of the number, or of both, that the measurement is compared with."""
+    """The reliability of the number, or of both numbers, that the measurement is compared with."""
     limit = predicted.reliability
     if target.number == "limit" or predicted.one_shot is None:
         return limit
@@ -190,7 +190,7 @@ def _target(predicted: PredictResult, measured: MeasureResult, config: CheckConf
 
 
 def require_comparable(method: Method, config: CheckConfig) -> None:
-    """Refuse a measurement that no predicted number is about.
+    """Refuse a measurement for which nothing is predicted.
 
     Raises:
         InputError: it removes other weights than those of smallest magnitude of all layers.
@@ -313,7 +313,7 @@ def target_of(method: Method, limit: Limit, one_shot: OneShot | None) -> Target:
         found.append((one_shot.sparsity, one_shot.interval))
     if number in ("limit", "between"):
         found.append((limit.sparsity, limit.interval))
-    # Two estimates: nothing but their errors can make the limit the smaller.
+    # Both are estimates. Only their errors can make the limit the smaller one.
     return Target(
         method=method.name,
         number=number,

@@ -1,4 +1,4 @@
-"""What a network can do against what an earlier one could: no number may have dropped by much."""
+"""A network against an earlier one: no number may have dropped by much."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["against_baseline"]
 Judged = PredictResult | MeasureResult
 
 USABLE = 0.05
-"""Accuracy (fraction) that a pruned network may have lost to be a baseline: how bad a broken
-network is depends on little."""
+"""Accuracy (fraction) that a pruned network may have lost to be a baseline. The accuracy of a
+broken network depends on chance."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number
 
 
 def _numbers(result: Judged, lost: float = math.inf) -> dict[str, _Number]:
-    """The numbers of a result by name, those of networks that lost more than ``lost`` left out."""
+    """The numbers of a result by name, without those of networks that lost more than ``lost``."""
     if isinstance(result, PredictResult):
         limit, one_shot = result.limit, result.one_shot
         found = {"limit": _Number(limit.sparsity, limit.interval, reliable=result.reliability.ok)}

@@ -46,11 +46,11 @@ def min_sparsity(measured: MeasureResult, floor: SparsityFloor) -> Gate:
 def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
     """The accuracy measured at a sparsity, or at the next larger one, against ``floor``.
 
-    An accuracy below the floor fails only where its whole interval lies below: that of a share of
-    so many test samples.
+    An accuracy below the floor fails only if its whole interval lies below. It is the interval of a
+    share of so many test samples.
 
     Raises:
-        InputError: the measurement does not say, as it has no point there.
+        InputError: the measurement has no point that decides it.
     """
     require_points(measured.data)
     point, exact = _point(measured, floor.sparsity)
@@ -79,8 +79,8 @@ def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
 
 
 def score_interval(score: float, data: DataInfo) -> tuple[float, float]:
-    """The sampling interval of a value of the metric: of a share of samples by
-    :func:`accuracy_interval`, of another metric nothing is known."""
+    """The sampling interval of a value of the metric. A share of samples has that of
+    :func:`accuracy_interval`; for another metric none is known."""
     shares = data.metric == "accuracy"
     if shares and data.test_samples < 1:
         raise InputError(
@@ -90,7 +90,7 @@ def score_interval(score: float, data: DataInfo) -> tuple[float, float]:
 
 
 def require_points(data: DataInfo) -> None:
-    """Refuse a metric that no floor in points can be put under.
+    """Refuse a metric for which a floor in points makes no sense.
 
     Raises:
         InputError: the metric is not one where 1 is perfect.

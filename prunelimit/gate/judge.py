@@ -13,7 +13,7 @@ from .numbers import interval
 __all__ = ["judge"]
 
 NUMBERS = {"limit": " limit", "one-shot": " plain", "between": " between plain and limit"}
-"""What people call the predicted number."""
+"""Names of the predicted number in reports."""
 
 
 def judge(
@@ -25,7 +25,7 @@ def judge(
     """Predicted against measured where both are there, then every floor, then every baseline.
 
     Raises:
-        UsageError: nothing is asked for that what is there can answer.
+        UsageError: nothing is asked for that the given results can answer.
         InputError: see the gates.
     """
     gates: list[Gate] = []

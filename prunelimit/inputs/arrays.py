@@ -1,4 +1,4 @@
-"""Four arrays, as data are given in memory."""
+"""Data that are given as four arrays in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["samples", "tensors"]
 
 
 def tensors(spec: str, arrays: Sequence[Any]) -> tuple[Any, Tensor, Any, Tensor]:
-    """x_train, y_train, x_test, y_test as tensors; of the inputs, several in tuples and dicts too.
+    """x_train, y_train, x_test, y_test as tensors. The inputs may be several, in tuples and dicts.
 
     Raises:
         InputError: they are not four numeric arrays.

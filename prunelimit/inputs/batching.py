@@ -20,10 +20,10 @@ it. A forward pass of ResNet-20 takes 1.6 times as long by batches of 500 as by 
 
 
 def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
-    """Samples of a batch that ``model`` on its device is quick with; ``inputs`` (1, ...) is one.
+    """The batch size at which ``model`` is fast on its device; ``inputs`` (1, ...) is one sample.
 
-    On a CPU as many as keep the largest output of a layer near caches, but enough that what layers
-    compute outweighs reading their parameters.
+    On a CPU, the largest output of a layer has to stay near the caches. But there are enough
+    samples that computing outweighs reading the parameters.
     """
     if tensors_of(inputs)[0].device.type != "cpu":
         return MOST
@@ -34,7 +34,7 @@ def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
             sizes.append(output.nbytes)
 
     leaves = [module for module in model.modules() if not any(module.children())]
-    # A scripted module allows no hooks: what it holds is not seen.
+    # A scripted module allows no hooks, so the layers inside it are not seen.
     seen = [module for module in leaves if not isinstance(module, torch.jit.ScriptModule)]
     hooks = [module.register_forward_hook(note) for module in seen]
     try:

@@ -63,7 +63,7 @@ def built_in_names() -> tuple[str, ...]:
 
 
 def library(spec: str) -> NetworkLibrary | None:
-    """The library of networks that ``spec`` names one of; None where it does not."""
+    """The library of the network that ``spec`` names; None if it is in no library."""
     for each in plugins.describe("network"):
         if "form" in each.facts and re.fullmatch(str(each.facts["form"]), spec):
             found = plugins.find("network", each.name)

@@ -1,4 +1,4 @@
-"""A network called with other tensors in the place of its own."""
+"""A network called with other tensors in place of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Inputs) -> Ten
     """Outputs of ``model`` for ``inputs``, with ``tensors`` in place of parameters and buffers of
     the same name, wherever those are used; differentiable. The network is unchanged afterwards.
 
-    torch.func.functional_call puts a tensor in by all of its names; where a module has several, it
+    torch.func.functional_call puts a tensor in by all of its names. If a module has several, it
     swaps twice in one place and leaves the replacement there (pytorch issue 164759). Here every
     place is swapped once.
 
@@ -45,13 +45,13 @@ def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Inputs) -> Ten
 
 
 def _versions(inputs: Inputs) -> list[int | None]:
-    """How often each tensor was written to; None of inference tensors, which do not count it."""
+    """How often each tensor was written to; None for inference tensors, which do not count it."""
     return [None if each.is_inference() else each._version for each in leaves(inputs)]
 
 
 def outputs_of(found: Any) -> Tensor:
-    """The outputs among what a network gives: itself, its ``logits`` or ``out`` by attribute or by
-    key, or the first of a tuple or list.
+    """The outputs in the return value of a network. They are the value itself, its ``logits`` or
+    ``out`` by attribute or by key, or the first of a tuple or list.
 
     Raises:
         InputError: there is no tensor there.

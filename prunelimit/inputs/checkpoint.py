@@ -50,7 +50,7 @@ FORMAT_VERSION = 1
 METADATA_KEY = "prunelimit"
 
 OBJECT_SUFFIX = ".__object__"
-"""What follows the name of an entry that is no tensor: plain types, as torch.save writes them."""
+"""Suffix of an entry's name if it is no tensor but plain types, as torch.save writes them."""
 
 LFS = b"version https://git-lfs"
 FOREIGN = {
@@ -63,7 +63,7 @@ FOREIGN = {
     b"BZh": "compressed by bzip2; unpack it with bunzip2 first",
     b"\xfd7zXZ": "compressed by xz; unpack it with unxz first",
 }
-"""How files begin that are something else, and what they are."""
+"""First bytes of files that are no checkpoints, and what these files are."""
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WHOLES = ("model.safetensors", "pytorch_model.bin")
@@ -84,12 +84,12 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds, on the CPU; ``description`` is what a file of ours says of itself.
+    """The content of a file, on the CPU; ``description`` is what a file of ours says of itself.
 
-    ``states`` are the state_dicts in it, as they are. ``tensors`` are those of the likeliest, the
-    prefixes ``module.`` and ``_orig_mod.`` stripped from their names. Once the file is loaded into
-    a network, they are what the network was given, by its own names. ``claimed`` is the accuracy,
-    from 0 to 1, that the file says its network has.
+    ``states`` are the state_dicts in it, unchanged. ``tensors`` are those of the likeliest, without
+    the prefixes ``module.`` and ``_orig_mod.`` of their names. Once the file is loaded into a
+    network, they are the tensors that the network was given, by its own names. ``claimed`` is the
+    accuracy, from 0 to 1, that the file says its network has.
     """
 
     path: Path
@@ -107,7 +107,8 @@ def read_checkpoint(
     """Read a safetensors file, a state_dict, or a training checkpoint that holds some.
 
     ``path`` may also be a folder of Hugging Face, or the index of weights in several files. With
-    ``trust_pickle``, what a pickle names as its own script's is looked for in the files ``main``.
+    ``trust_pickle``, classes that a pickle names as those of its own script are looked for in the
+    files ``main``.
 
     Raises:
         InputError: there is no such file, it is damaged, it wants to run code on loading (and
@@ -240,7 +241,7 @@ def _head(path: Path) -> bytes:
 
 
 def _sha256(files: list[Path]) -> str:
-    """Of the one file; of several that of their own, in order."""
+    """The hash of a single file. For several files, the hash of their hashes, in order."""
     sums = []
     for path in files:
         found = hashlib.sha256()
@@ -254,7 +255,7 @@ def _sha256(files: list[Path]) -> str:
 
 
 def _dense(state: State, path: Path, size: int) -> State:
-    """``state`` with the sparse tensors of other tools as the weights that they stand for."""
+    """``state`` with sparse tensors of other tools turned into the weights that they stand for."""
     needed = 0
     for name, tensor in state.tensors.items():
         if tensor.is_meta or tensor.is_nested:
@@ -284,7 +285,7 @@ def _dense(state: State, path: Path, size: int) -> State:
 def _read_safetensors(
     path: Path,
 ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any] | None]:
-    """Tensors, what is beside them, and our own description, if there is one."""
+    """Tensors, other entries, and our own description, if there is one."""
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
@@ -310,7 +311,7 @@ def _read_safetensors(
 def _ours(
     path: Path, stored: dict[str, Tensor], description: Any
 ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-    """The same for a file that ``description`` is of."""
+    """The same for a file that has the ``description``."""
     try:
         newer = description["format_version"] > FORMAT_VERSION
         dict(description["sparse"])
@@ -405,7 +406,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(each.file_size for each in archive.infolist())
     except Exception:  # of a damaged archive zipfile raises almost anything
-        return  # torch has its own words for it
+        return  # torch reports that itself
     if not fits_in(unpacked, size):
         raise InputError(
             f"{path} would unpack to {unpacked:,} bytes from {size:,}; give a file that torch.save "
@@ -425,9 +426,9 @@ def write_checkpoint(
 ) -> Artifact:
     """Write ``tensors`` with their ``description`` as safetensors.
 
-    Tensors named in ``sparse`` are stored in parts, by default a bit mask and their nonzero values;
-    they read back as the same dense tensors, bit for bit. ``packing`` and ``groups`` are those of
-    :func:`.packed.pack_state`. Entries that are no tensors (``_extra_state``) read back too, where
+    Tensors named in ``sparse`` are stored in parts, by default a bit mask and their nonzero values.
+    They read back as the same dense tensors, bit for bit. ``packing`` and ``groups`` are those of
+    :func:`.packed.pack_state`. Entries that are no tensors (``_extra_state``) read back too, if
     they are of plain types. ``bytes_dense`` of the result is the size of the same file unpacked.
 
     Raises:
@@ -456,7 +457,8 @@ def write_checkpoint(
 
 
 def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """``entries``, those that are no tensors as the bytes that torch.save makes of them.
+    """``entries`` as tensors. An entry that is no tensor becomes the bytes that torch.save writes
+    for it.
 
     Raises:
         OutputError: one has a name that the format keeps for its own, or is of no plain types.
@@ -486,9 +488,9 @@ def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Te
 def _serialised(tensors: dict[str, Tensor], description: Mapping[str, Any]) -> bytes:
     """A safetensors file, the same bytes for the same content.
 
-    The library writes the metadata in an order that changes from run to run, and the sha256 of a
-    checkpoint with it; the header is therefore written again with its keys sorted. Offsets count
-    from its end, which stays a multiple of eight bytes.
+    The library writes the metadata in an order that changes from run to run. That would change the
+    sha256 of a checkpoint. So the header is written again with its keys sorted. Offsets count from
+    its end, which stays a multiple of eight bytes.
     """
     content = save(tensors, metadata={METADATA_KEY: json.dumps(description), "format": "pt"})
     end = 8 + int.from_bytes(content[:8], "little")

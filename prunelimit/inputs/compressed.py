@@ -1,5 +1,5 @@
-"""Checkpoints that are compressed as a whole: unpacked into a temporary file while they are read,
-and no further than a file of that size is believed."""
+"""Checkpoints that are compressed as a whole. They are unpacked into a temporary file while they
+are read, up to a bound that depends on the size of the file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GZIP = b"\x1f\x8b"
 """How files of gzip begin."""
 
 MOST_BYTES, MOST_TIMES = 2**30, 256
-"""Bytes, and times the size of its file, that a checkpoint may unpack to. Zeros alone shrink to a
-thousandth; a network with one weight of 500 left unpacks to 256 times its file."""
+"""A checkpoint may unpack to so many bytes, or to so many times the size of its file. Zeros alone
+shrink to a thousandth. A network with one weight of 500 left unpacks to 256 times its file."""
 
 BLOCK = 2**20
 
@@ -33,11 +33,11 @@ def is_compressed(path: Path) -> bool:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """``path`` itself, or where it is compressed a temporary file with its content.
+    """``path`` itself, or if it is compressed a temporary file with its content.
 
     Raises:
-        InputError: it is damaged, or unpacks to far more than its size. What is raised within the
-            block names ``path``, never the temporary file.
+        InputError: it is damaged, or unpacks to far more than its size. Errors raised within the
+            block name ``path``, never the temporary file.
     """
     if not is_compressed(path):
         yield path

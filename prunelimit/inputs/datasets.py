@@ -31,9 +31,9 @@ __all__ = ["Data", "load_data", "split_of"]
 
 @dataclass(frozen=True)
 class Data:
-    """Both splits; ``input_shape`` is of one sample, () where it is several tensors or samples
-    differ in size; ``classes`` is 0 where ``targets`` are numbers; ``mean`` and ``std`` as they
-    were applied."""
+    """Both splits. ``input_shape`` is that of one sample; () if a sample has several tensors or
+    samples differ in size. ``classes`` is 0 if ``targets`` are numbers. ``mean`` and ``std`` are
+    those that were applied."""
 
     train: Split
     test: Split
@@ -239,8 +239,8 @@ def _own(spec: str) -> Raw | Sets:
 
 
 def _listed(spec: str, data: Any) -> Any:
-    """``data``, a pair of a list of samples and targets as tensors or, where samples differ in
-    size, as a data set."""
+    """``data`` is a pair of a list of samples and targets. It is returned as tensors, or as a data
+    set if samples differ in size."""
     if not _is_pair(data):
         return data
     found = samples(spec, *data)
@@ -255,7 +255,7 @@ def _listed(spec: str, data: Any) -> Any:
 
 
 def _as_dataset(spec: str, data: Any) -> Any:
-    """A DataLoader or a map-style data set, where ``data`` is one or a pair of tensors."""
+    """A DataLoader or a map-style data set, if ``data`` is one or a pair of tensors."""
     if _is_pair(data):
         inputs, targets, _, _ = tensors(spec, [*data, *data])
         _check_arrays(spec, inputs, targets)
@@ -291,7 +291,7 @@ class Rows(Dataset[Any]):
 
 
 def _is_sample(each: Any) -> bool:
-    """Whether ``each`` is a sample (input, target), so that what holds it is a data set."""
+    """Whether ``each`` is a sample (input, target). A container of such samples is a data set."""
     return isinstance(each, (tuple, list))
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint of ours says of its network and data, and how far that is believed.
+"""The description that a checkpoint of ours has of its network and data, and how far it is trusted.
 
 A file is only data: whatever it says, reading it must not run code. A description may therefore
 name built-in networks and data, but the user's own code is run only when the user names it.
@@ -47,8 +47,8 @@ def describe(model: ModelConfig, data: DataConfig, found: Data) -> dict[str, Any
 
 
 def kept_description(checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """The history (training, pruning, how the network was trained that this began with) that a
-    checkpoint made from ``checkpoint`` carries on."""
+    """The history that a checkpoint made from ``checkpoint`` carries on: training, pruning, and how
+    the network that this began with was trained."""
     described = {} if checkpoint is None else checkpoint.description or {}
     return {key: described[key] for key in ("training", "pruning", "start") if key in described}
 
@@ -62,9 +62,8 @@ def known_classes(checkpoint: Checkpoint) -> int | None:
 def complete(
     model: ModelConfig, data: DataConfig, checkpoint: Checkpoint
 ) -> tuple[ModelConfig, DataConfig]:
-    """Both configurations with what was not given taken from the file's own description.
-
-    When another network or other data are named, what belonged to the described ones is left.
+    """Both configurations. Fields that were not given are taken from the file's own description. If
+    another network or other data are named, the description of the former is not used.
 
     Raises:
         InputError: the description names code and ``model.trust_pickle`` is not given, or it
@@ -103,7 +102,7 @@ def complete(
 
 
 def _is_code(spec: str | None, names: Any, prefixes: tuple[str, ...]) -> bool:
-    # A folder is only read; a name on the hub would be fetched.
+    # A folder is only read, but a name on the hub would be downloaded.
     if spec is not None and spec.startswith("hf:") and Path(spec[3:], "config.json").is_file():
         return False
     return spec is not None and spec not in names and not spec.startswith(prefixes)

@@ -21,7 +21,7 @@ __all__ = ["exported_weights"]
 
 CONFIG = "/data/weights/model_weights_config.json"
 OLDER = "serialized_state_dict.pt"
-"""Names that end those of files in an archive: what its weights are, and in older ones the weights
+"""Ends of file names in an archive: the list of its weights, and in older archives the weights
 themselves."""
 
 KINDS = {

@@ -1,4 +1,4 @@
-"""Packages that are not required, imported when they are wanted."""
+"""Optional packages, imported when they are needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def extra(package: str, name: str) -> ModuleType:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what a library prints, warns of and logs."""
+    """Suppress what a library prints, warns of and logs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""A file's tensors put into a network, under whatever prefixes either has: torch's own
+"""A file's tensors put into a network, whatever prefixes their names have. torch's own
 ``load_state_dict``, with its hooks, decides what fits."""
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ __all__ = ["Fitted", "fit", "head_of", "listed"]
 INFIXES = frozenset(
     ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 )
-"""Parts of names that wrappers of a module put before those of what they wrap."""
+"""Parts that wrappers put before the names of the module that they wrap."""
 
 HARNESSES = ("model", "module", "net", "network", "backbone")
 """Attributes under which training harnesses hold a network."""
 
 COUNTERS = ("total_ops", "total_params", "n_averaged")
-"""Last parts of names of what profilers and averaging leave, and no network computes with."""
+"""Last parts of names of tensors that profilers and averaging leave. No network computes with
+them."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 TRIES = 4
@@ -39,8 +40,8 @@ TRIES = 4
 class Fitted:
     """A network with a file's weights.
 
-    ``tensors`` are the file's own, by the names of the network's, where they are the same tensors;
-    ``notices`` say in sentences what was chosen, folded or left out.
+    ``tensors`` are the file's own, by the names that the network has for them. ``notices`` say in
+    sentences what was chosen, folded or left out.
     """
 
     network: nn.Module
@@ -59,7 +60,7 @@ class _Candidate:
 
 @dataclass
 class _Outcome:
-    """What came of a try: nothing is missing and nothing too much where it fits."""
+    """The result of a try. If it fits, nothing is missing and nothing is left over."""
 
     state: State
     candidate: _Candidate
@@ -87,8 +88,8 @@ def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None =
     end.
 
     Raises:
-        InputError: nothing in the file fits; several things do, and none is known to be meant; or
-            it holds a tensor in a type that is not that of the network's.
+        InputError: nothing in the file fits; several state_dicts do, and none is known to be the
+            one meant; or the file has a tensor in another type than the network.
     """
     states = choose(list(checkpoint.states), key, str(checkpoint.path))
     closest: _Outcome | None = None
@@ -114,8 +115,8 @@ def fit(network: nn.Module, checkpoint: Checkpoint, spec: str, key: str | None =
 def head_of(
     network: nn.Module, checkpoint: Checkpoint, classes: int, key: str | None = None
 ) -> int | None:
-    """How many outputs the file's network has, where that alone is what does not fit ``network``
-    of ``classes`` outputs; None where all fits, or something else does not."""
+    """How many outputs the file's network has, if nothing but that number does not fit ``network``
+    of ``classes`` outputs. None if all fits, or something else does not."""
     own = {name: each.shape for name, each in network.state_dict(keep_vars=True).items()}
     for state in choose(list(checkpoint.states), key, str(checkpoint.path)):
         theirs = {name: each.shape for name, each in strip_prefixes(state.tensors).items()}
@@ -135,7 +136,7 @@ def head_of(
 def _taken(
     network: nn.Module, checkpoint: Checkpoint, fitting: list[_Outcome], key: str | None
 ) -> Fitted:
-    """The first of what fits, loaded anew and said."""
+    """The first outcome that fits, loaded anew and reported."""
     first, *others = fitting
     differing = [each for each in others if not _same(first, each)]
     if differing and key is None and not _preferred(first, differing):
@@ -225,7 +226,7 @@ def _fit_state(network: nn.Module, checkpoint: Checkpoint, state: State, spec: s
 
 
 def _of_prefixes(network: nn.Module, checkpoint: Checkpoint, fitting: list[_Outcome]) -> _Outcome:
-    """The one that is meant of readings that leave something beside the network."""
+    """The reading that is meant, of several that leave something beside the network."""
     whole = [each for each in fitting if not each.candidate.beside]
     usual = [each for each in fitting if each.candidate.prefix.split(".")[-1] in HARNESSES]
     for chosen in (whole, usual, fitting):
@@ -254,7 +255,7 @@ def _candidates(state: State, wanted: Collection[str]) -> list[_Candidate]:
         found.append((-shared, place, _Candidate(mapping, prefix, beside)))
     first = found[0]
     best = sorted(found, key=lambda each: each[:2])[:TRIES]
-    # As they are comes first: a hook of the network may know older names.
+    # The names as they are come first, since a hook of the network may know older names.
     return [first[2], *(each[2] for each in best if each is not first and each[0] < 0)]
 
 
@@ -275,7 +276,7 @@ def _readings(names: list[str], wanted: set[str]) -> Iterator[Reading]:
 
 
 def _stripped(pairs: list[tuple[str, str]], head: str, mine: list[str]) -> Iterator[Reading]:
-    """Readings without ``head``, and without what the names share behind it."""
+    """Readings without ``head``, and without the part that the names share behind it."""
     inner = [
         (short[len(head) + 1 :], name) for short, name in pairs if short.startswith(f"{head}.")
     ]
@@ -287,7 +288,7 @@ def _stripped(pairs: list[tuple[str, str]], head: str, mine: list[str]) -> Itera
         stripped = [(short[cut:], name) for short, name in inner]
         yield dict(stripped), whole, beside
         for prefix in mine:
-            if prefix != whole:  # else they are as they were, and nothing is beside the network
+            if prefix != whole:  # else the names are unchanged, and nothing is beside the network
                 yield {f"{prefix}.{short}": name for short, name in stripped}, whole, beside
 
 
@@ -310,13 +311,13 @@ def _try(
     candidate: _Candidate,
     checkpoint: Checkpoint | None = None,
 ) -> _Outcome:
-    """Load ``candidate`` into ``network``; ``checkpoint``, where types are to be checked before."""
+    """Load ``candidate`` into ``network``. If ``checkpoint`` is given, types are checked before."""
     values: OrderedDict[str, Any] = OrderedDict()
     for name, file_name in candidate.names.items():
         values[name] = state.tensors.get(file_name, state.extra.get(file_name))
     found = _Outcome(state, candidate)
     own = network.state_dict(keep_vars=True)
-    # Of a reading that shares little with the network, types mean nothing.
+    # If a reading shares little with the network, its types mean nothing.
     if checkpoint is not None and 2 * len(own.keys() & values.keys()) >= len(own):
         _check_types(values, own, checkpoint)
         tied = _tied(values, own)
@@ -363,7 +364,7 @@ def _try(
 
 
 def _check_types(values: Mapping[str, Any], own: Mapping[str, Any], checkpoint: Checkpoint) -> None:
-    """Refuse numbers that would be other ones in the network's type.
+    """Refuse numbers that the network's type would change.
 
     Raises:
         InputError: there are some.
@@ -418,7 +419,7 @@ def _misshaped(values: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
     for name, mine in own.items():
         given = values.get(name)
         if isinstance(given, Tensor) and isinstance(mine, Tensor) and given.shape != mine.shape:
-            # Scalars that older versions of torch saved with one dimension are torch's to read.
+            # Older versions of torch saved scalars with one dimension; torch itself reads them.
             if mine.ndim == 0 and given.shape == (1,):
                 continue
             return (

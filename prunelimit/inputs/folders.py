@@ -18,7 +18,7 @@ __all__ = ["ImageFolder", "read_folder"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 MEMORY_BYTES = 2**32
-"""Bytes the decoded images of both splits may take in memory; larger sets are read as needed."""
+"""Most bytes of the decoded images of both splits in memory; larger sets are read as needed."""
 
 THREADS = 4
 
@@ -26,8 +26,8 @@ THREADS = 4
 class ImageFolder(Dataset[tuple[Tensor, int]]):
     """Images of class folders as uint8 (3, height, width); classes are sorted by name.
 
-    ``size`` is (width, height) of every image; with ``resize`` the shorter side is scaled to it
-    and the middle cut out, otherwise other sizes are refused.
+    ``size`` is (width, height) of every image. With ``resize`` the shorter side is scaled to it and
+    the middle cut out; without it other sizes are refused.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ def _open(path: Path) -> Any:
 
 
 def _is_deep(path: Path, mode: str) -> bool:
-    """Whether an image has more than 8 bits per channel; some are read as if they had not."""
+    """Whether an image has more than 8 bits per channel. Some are read as if they had fewer."""
     if mode not in ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "La", "PA", "RGBX", "YCbCr"):
         return True
     with path.open("rb") as file:

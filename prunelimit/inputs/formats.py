@@ -2,8 +2,8 @@
 
 ``.safetensors`` is ours: plain names, with a description of network and data beside them. ``.pt``
 and ``.pth`` hold a plain state_dict that torch reads with ``weights_only=True``. ``.pt.gz`` is the
-same, compressed: zeros take next to no space there, and the file stays one line from a network.
-Matrices packed by :mod:`.packed` go into the first two.
+same, compressed. Zeros take almost no space there, and one line of Python loads it. Matrices packed
+by :mod:`.packed` go into the first two.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ __all__ = ["PLAIN", "SUFFIXES", "check_suffix", "loading_line", "suffix_of", "wr
 SUFFIXES = (".safetensors", ".st", ".pt", ".pth", ".pt.gz", ".pth.gz")
 
 OURS = (".safetensors", ".st")
-"""The format that holds a description of network and data; the second is short for the first."""
+"""Suffixes of the format that holds a description of network and data; the second is short for the
+first."""
 
 PLAIN = (".pt", ".pth")
 """The formats that torch itself reads."""
 
 LEVEL = 6
-"""Compression: beyond it, files of pruned networks shrink by less than a percent."""
+"""Level of compression. At higher levels, files of pruned networks shrink by less than a
+percent."""
 
 
 def suffix_of(path: Path) -> str | None:
@@ -151,7 +153,7 @@ def _packed(
     packing: str,
     groups: Mapping[str, Group] | None,
 ) -> dict[str, Any]:
-    """A packed state_dict and what is to be known of it, as torch.save takes them."""
+    """A packed state_dict and its description, as torch.save takes them."""
     plain = dict(as_tensors(path, tensors))
     if packing == "csr":
         stored, about = rows_as_torch(plain, sparse)

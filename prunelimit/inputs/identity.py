@@ -1,4 +1,4 @@
-"""What a network, a loss or samples are, as hashes: by these, work that was kept knows its own."""
+"""Hashes of a network, a loss or samples. They tell whether stored work belongs to these."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _file_digest(path: str, stamp: tuple[int, int]) -> str:
 
 
 def own_code(thing: Any) -> str:
-    """The source files that the class or function ``thing`` is written in, and its bases; or the
-    version of the package it belongs to. What those call elsewhere is not seen."""
+    """The source files of the class or function ``thing`` and of its bases, or the version of the
+    package that it belongs to. Code that they call elsewhere is not seen."""
     kinds = inspect.getmro(thing) if isinstance(thing, type) else (thing,)
     found = []
     for kind in kinds:
@@ -58,8 +58,8 @@ def _plain(value: Any) -> bool:
 
 
 def network_digest(network: nn.Module) -> str:
-    """Of all tensors, the structure in words, the plain attributes of every module and the code
-    that its class is written in."""
+    """A hash of all tensors, the structure in words, the plain attributes of every module, and the
+    code of its class."""
     pieces: list[Any] = [repr(network)]
     for name, module in network.named_modules():
         plain = {key: value for key, value in sorted(vars(module).items()) if _plain(value)}
@@ -72,8 +72,8 @@ def network_digest(network: nn.Module) -> str:
 
 
 def samples_digest(split: Any) -> str:
-    """Of every sample of ``split``, as the network gets them, in order; all are read for that.
-    Data in memory know their own."""
+    """A hash of every sample of ``split``, as the network gets them, in order. All samples are read
+    for that. Data in memory keep their hash."""
     own = getattr(split, "digest", None)
     if own is not None:
         return str(own())

@@ -27,7 +27,7 @@ SHAPES: tuple[tuple[int, ...], ...] = (
     (3, 224, 224),
 )
 SHARED = 0.9
-"""Share of names in common from which on two networks are taken for the same family."""
+"""Two networks count as one family if they have at least this share of names in common."""
 
 
 def likely_builtin(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -49,7 +49,7 @@ def likely_builtin(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 def _built(
     name: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[dict[str, tuple[int, ...]]]:
-    """The shapes of the network ``name`` for inputs and classes that ``shapes`` would have."""
+    """The shapes of the network ``name``, for the inputs and classes that ``shapes`` imply."""
     matrices = [shape for shape in shapes.values() if len(shape) > 1]
     if not matrices:
         return
@@ -66,8 +66,8 @@ def _built(
 def network_like(
     spec: str, shapes: Mapping[str, tuple[int, ...]], arguments: Mapping[str, Any] | None = None
 ) -> nn.Module | None:
-    """The network that ``spec`` names, of the inputs and classes at which its tensors have most of
-    ``shapes``, without weights where it is built in; None where it takes none of them.
+    """The network that ``spec`` names. Inputs and classes are chosen so that its tensors have most
+    of ``shapes``. It has no weights if it is built in. None if it takes no such inputs.
 
     Raises:
         UsageError: there is no such network.

@@ -43,15 +43,15 @@ __all__ = ["Loaded", "held_parameters", "load", "model_info", "new", "problem_fr
 log = logging.getLogger(__name__)
 
 JUDGED = 64
-"""Samples that say whether a metric of the user's own is from 0 to 1."""
+"""Samples by which a metric of the user's own is judged to be from 0 to 1 or not."""
 
 TOLD = 0.01
-"""Share of zeros among the prunable weights of a file from which on they are said."""
+"""Zeros are reported if they are at least this share of the prunable weights of a file."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A problem with what is known of its origin; ``description`` goes into checkpoints.
+    """A problem and its origin, as far as it is known. ``description`` goes into checkpoints.
 
     ``notices`` are sentences on what was chosen, left out or looks wrong; they are logged too.
     """
@@ -67,7 +67,7 @@ class Loaded:
 def live(problem: Problem, name: str, exclude: Iterable[str] = ()) -> Loaded:
     """A live network's problem, with ``name`` for network and data and no origin.
 
-    ``exclude``, as the problem was made with it, lets what was left out be counted.
+    ``exclude`` is the one the problem was made with; it lets excluded modules be counted.
     """
     return Loaded(
         problem=problem,
@@ -79,7 +79,7 @@ def live(problem: Problem, name: str, exclude: Iterable[str] = ()) -> Loaded:
 
 
 def data_info(problem: Problem, spec: str, names: Mapping[str, str] | None = None) -> DataInfo:
-    """What every result states of the data; ``names`` are those of a loss and a metric of the
+    """The part of every result about the data. ``names`` are those of a loss and a metric of the
     user's own."""
     names = names or {}
     metric = problem.metric
@@ -181,8 +181,8 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
 
 
 def _normalised(spec: str, data: DataConfig) -> tuple[DataConfig, tuple[str, ...]]:
-    """``data`` with the moments that the network was published with, for images of a folder whose
-    own are not given; and what is to be said of that."""
+    """``data`` with the moments that the network was published with, if the data are images of a
+    folder without moments of their own; and a notice of that."""
     if data.mean is not None or data.std is not None or not str(data.data).startswith("folder:"):
         return data, ()
     moments = usual_moments(spec)
@@ -213,11 +213,11 @@ def problem_from_module(
     """The problem of a live module; the module itself is copied, not changed.
 
     ``train`` and ``test`` are (inputs, targets), map-style data sets, DataLoaders or splits;
-    ``loss`` gives one loss per sample, ``metric`` one score in the place of accuracy, each a name
-    or a function; what is left out is chosen by the targets, of which those equal to
-    ``ignore_index`` do not count; ``cache`` is a folder that what the network makes of the data is
-    kept in; ``exclude`` are regular expressions of module names held as
-    trained; ``embeddings`` makes their tables prunable too.
+    ``loss`` gives one loss per sample, ``metric`` one score in the place of accuracy. Each is a
+    name or a function; if it is left out, the targets decide. Targets equal to ``ignore_index`` do
+    not count. ``cache`` is a folder in which the network's losses on the data are kept. ``exclude``
+    are regular expressions of module names held as trained. ``embeddings`` makes the tables of
+    embeddings prunable too.
 
     Raises:
         UsageError: an expression is malformed, or a type or device is unknown.
@@ -274,8 +274,8 @@ def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn
 
 
 def _check_finite(network: nn.Module, where: str) -> None:
-    """Of parameters alone: a mask in a buffer may well be infinite, and what is wrong with others
-    shows in the outputs."""
+    """Only parameters are checked. A mask in a buffer may be infinite, and faults of other buffers
+    show in the outputs."""
     for name, each in (*network.named_parameters(), *network.named_buffers()):
         if each.is_meta:
             raise InputError(
@@ -390,7 +390,7 @@ def _loaded(
         batch_size=1,
         seed=run.seed,
         dense=dense_matrices(network, prunable, held),
-        # A network to be trained is another one in the end.
+        # Training makes another network of it.
         cache=None if run.cache is None or checkpoint is None else Cache(run.cache),
     )
     wanted = named(data.loss, data.metric, data.ignore_index, _own_files(model, data))
@@ -412,7 +412,7 @@ def _loaded(
 
 
 def _own_files(model: ModelConfig, data: DataConfig) -> list[str]:
-    """Specs of the user's own code that data and network come of."""
+    """Specs of the user's own code from which data and network come."""
     found = []
     if data.data is not None and plugins.written("data", data.data) is None:
         found.append(data.data)
@@ -422,7 +422,7 @@ def _own_files(model: ModelConfig, data: DataConfig) -> list[str]:
 
 
 def _notices(problem: Problem, checkpoint: Checkpoint | None) -> list[str]:
-    """What is to be said of a network that was read from ``checkpoint``."""
+    """Notices about a network that was read from ``checkpoint``."""
     dense = dense_notice(problem.dense)
     found = [] if dense is None else [dense]
     if checkpoint is None:
@@ -441,7 +441,7 @@ def _notices(problem: Problem, checkpoint: Checkpoint | None) -> list[str]:
 
 
 def _batched(problem: Problem, batch_size: int | None) -> Problem:
-    """``problem`` with the batch size that was asked for, or one that its network is quick with."""
+    """``problem`` with the batch size that was asked for, or one at which its network is fast."""
     if batch_size is None:
         inputs, _ = next(iter(problem.train.batches(1)))
         batch_size = samples_at_once(problem.model, cloned(inputs))

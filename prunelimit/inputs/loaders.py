@@ -1,4 +1,4 @@
-"""DataLoaders as data: what one reads, in one fixed order."""
+"""DataLoaders as data: the samples that a loader reads, in one fixed order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ takes longer than a small network takes with it, and hundreds of products read i
 
 
 FEW = 64
-"""Samples of a data set that are looked at for whether they differ in size."""
+"""Samples of a data set that are checked for differing sizes."""
 
 
 class Samples(Dataset[Any]):
@@ -58,12 +58,12 @@ def split_of_dataset(
 ) -> DatasetSplit | tuple[Tensor, Tensor]:
     """The samples of a data set, or of what a loader reads, in the order of the data set.
 
-    A loader's samples come once each, with its ``collate_fn``, whether it shuffles or not; what its
-    sampler leaves out is left out. ``workers`` is how many processes load, those of the loader
-    where it is 0.
+    A loader's samples come once each, with its ``collate_fn``, whether it shuffles or not. Samples
+    that its sampler leaves out are left out. ``workers`` is how many processes load; 0 takes the
+    loader's own number.
 
     Returns:
-        Inputs and targets, where they are small enough to be read once and kept, else a split.
+        Inputs and targets, if they are small enough to be read once and kept; else a split.
 
     Raises:
         InputError: there is no order, a loader does not give every sample once, or two readings

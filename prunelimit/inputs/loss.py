@@ -1,4 +1,4 @@
-"""What a loss is: one number per sample, and what is known of its curvature in the outputs."""
+"""A loss gives one number per sample, and its curvature in the outputs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Loss(Plugin):
         return self.divergence(outputs, dense, self.form)
 
     def of_distance(self, outputs: Tensor, dense: Tensor) -> Tensor:
-        """The :attr:`distance`, likewise."""
+        """The :attr:`distance` as a loss whose targets are dense outputs."""
         return self.distance(outputs, dense, self.form)
 
 
@@ -76,7 +76,8 @@ def name_of(function: Any) -> str:
 
 
 def like_outputs(targets: Tensor, outputs: Tensor) -> Tensor:
-    """``targets`` in the shape and of the type of ``outputs``: (n,) beside (n, 1), 0 and 1.
+    """``targets`` in the shape and type of ``outputs``, such as (n,) for (n, 1), and bool as 0 and
+    1.
 
     Raises:
         ValueError: they have other numbers of entries.

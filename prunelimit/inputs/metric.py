@@ -1,4 +1,4 @@
-"""What a metric is: a score of every sample, whose mean says how good a network is."""
+"""A metric gives every sample a score. The mean says how good a network is."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class Metric(Plugin):
     form: Form = DEFAULT_FORM
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """One score per sample, or what :attr:`whole` makes them of."""
+        """One score per sample, or the values from which :attr:`whole` computes them."""
         return self.function(outputs, targets, self.form)

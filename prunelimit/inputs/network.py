@@ -1,4 +1,4 @@
-"""What a network by name is: how it is made for inputs and classes."""
+"""A network by name can be made for any inputs and classes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class NetworkFamily(Plugin):
     """A network by name: the object NETWORK of a file in ``networks``.
 
     ``build(shape, classes)`` makes it with fresh weights, for inputs of ``shape`` without the
-    sample dimension. ``smallest_side`` is how many pixels a side images (channels, height, width)
-    need; None for a network that takes inputs of any shape.
+    sample dimension. ``smallest_side`` is the least side, in pixels, of images (channels, height,
+    width). It is None for a network that takes inputs of any shape.
     """
 
     build: Callable[[tuple[int, ...], int], nn.Module]
@@ -43,11 +43,11 @@ def _of_a_library(shape: tuple[int, ...], classes: int) -> nn.Module:
 class NetworkLibrary(NetworkFamily):
     """The networks of another package, LIBRARY:NAME; the literal ``FORM`` in its file says so.
 
-    ``make(name, shape, classes, arguments)`` makes one with fresh weights and ``classes`` outputs;
-    ``arguments`` are those of ``model_arg``. ``moments(name)`` are the channel means and deviations
-    that its published weights were trained with; None where they are not known.
-    ``translate(network, tensors)`` are a file's tensors under the names that they have in
-    ``network``, where the library has other names in its files; None where it cannot tell.
+    ``make(name, shape, classes, arguments)`` makes one with fresh weights and ``classes`` outputs.
+    ``arguments`` are those of ``model_arg``. ``moments(name)`` gives the channel means and
+    deviations that its published weights were trained with; None if they are not known.
+    ``translate(network, tensors)`` is for a library whose files have other names. It gives a file's
+    tensors under the names that they have in ``network``; None if it cannot tell.
     """
 
     make: Callable[[str, tuple[int, ...], int, Mapping[str, Any]], nn.Module]

@@ -1,4 +1,4 @@
-"""What a network is judged by: the loss and the metric that are named, or that suit the data."""
+"""The loss and the metric that judge a network: those named, or those that suit the data."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ __all__ = ["Wanted", "judged", "named"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The loss and the metric that were named, and the target that does not count.
+    """The loss and the metric that were named, and the target value that does not count.
 
-    ``names`` are what results call those of a file, ``said`` sentences on where they come from.
+    ``names`` are what results call a loss and a metric of a file. ``said`` are sentences on where
+    they come from.
     """
 
     loss: Loss | SampleLoss | None = None
@@ -43,10 +44,10 @@ def named(
     ignored: int | None,
     files: Iterable[str | None] = (),
 ) -> Wanted:
-    """What is called ``loss`` and ``metric``, built in or FILE.py:ATTR, or is a function already.
+    """The ``loss`` and the ``metric``: each a built-in name, FILE.py:ATTR, or a function.
 
-    ``files`` are specs of a user's own code. Where one is not named, a function of that name is
-    taken from the first of them that has it, and that is said.
+    ``files`` are specs of a user's own code. If the loss or the metric is not named, a function of
+    that name is taken from the first file that has one, and a sentence says so.
 
     Raises:
         UsageError: there is none of that name.
@@ -87,10 +88,10 @@ def named(
 def judged(
     problem: Problem, spec: str, targets: Targets, wanted: Wanted
 ) -> tuple[Problem, tuple[str, ...]]:
-    """``problem`` with its loss and its metric, and what is to be said of how they were chosen.
+    """``problem`` with its loss and its metric, and sentences on how they were chosen.
 
-    What is not named is chosen by the targets, and by the outputs of the network ``spec`` for a
-    few samples.
+    If the loss or the metric is not named, the targets decide, and the outputs of the network
+    ``spec`` for a few samples.
 
     Raises:
         InputError: outputs and targets do not go together.
@@ -265,6 +266,6 @@ def _axis(outputs: Tensor, targets: Tensor) -> tuple[int, bool]:
     last = outputs.shape[:-1] == targets.shape
     second = outputs.shape[:1] + outputs.shape[2:] == targets.shape
     if last and second:
-        # Of tokens transformers give the classes last, of images convolutions give them first.
+        # Transformers give classes of tokens last, convolutions give classes of images first.
         return (2 if targets.ndim == 2 else 1), True
     return (outputs.ndim - 1 if last else 1), False

@@ -1,4 +1,4 @@
-"""A network as ONNX: written by torch, and run in onnxruntime before it is believed."""
+"""A network as ONNX: written by torch, and checked by a run in onnxruntime."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ ONNX = ".onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 SAMPLES = 16
-"""Samples on which onnxruntime is held to torch."""
+"""Samples on which onnxruntime is compared with torch."""
 
 CLOSE = 1e-3
-"""Difference of outputs, of the largest one, up to which the two agree in float32."""
+"""Largest difference of outputs in float32, as a share of the largest output, at which the two
+agree."""
 
 
 def check_onnx() -> None:
@@ -94,7 +95,8 @@ def _exported(network: nn.Module, inputs: torch.Tensor) -> bytes:
 
 
 def _difference(content: bytes, inputs: torch.Tensor, expected: torch.Tensor) -> float:
-    """Of outputs, relative to the largest, for all of the samples and for one."""
+    """The difference of outputs, relative to the largest output, for all of the samples and for
+    one."""
     runtime = extra("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

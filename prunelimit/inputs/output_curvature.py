@@ -1,7 +1,7 @@
 """How much each sample can bend the loss: the trace of the loss's second derivative in the outputs.
 
-In the GGN sample i enters as J_i^T B_i J_i, with B_i the second derivative of its loss in the
-outputs. Where the trace of B_i is next to nothing the sample has no part in the GGN.
+Sample i enters the GGN as J_i^T B_i J_i, with B_i the second derivative of its loss in the outputs.
+If the trace of B_i is almost zero, the sample has almost no part in the GGN.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .resolve import reason
 __all__ = ["output_curvature"]
 
 MOST_EXACT = 256
-"""Outputs of a sample up to which the trace is exact; beyond it is read from random signs."""
+"""Most outputs of a sample for which the trace is exact. With more, random signs estimate it."""
 
 PROBES = 8
-"""Random signs per sample beyond that."""
+"""Vectors of random signs per sample with more outputs."""
 
 
 def output_curvature(
@@ -31,10 +31,10 @@ def output_curvature(
 ) -> Tensor:
     """Trace of the second derivative of each sample's loss in its outputs; (n,) float64, >= 0.
 
-    For cross-entropy this is 1 - sum p^2, whatever the labels. Losses that are built in know it; of
-    another, ``loss`` gives one number per sample; a negative trace, of a loss that is not convex,
-    counts as zero. Samples must not depend on each other in ``loss``. Where it has no second
-    derivative, the result is zero.
+    For cross-entropy this is 1 - sum p^2, whatever the labels. Built-in losses give it themselves.
+    For another loss it is computed; ``loss`` gives one number per sample. If that loss is not
+    convex, a negative trace counts as zero. Samples must not depend on each other in ``loss``. If
+    it has no second derivative, the result is zero.
 
     Raises:
         InputError: torch has no second derivative of an operator in it.
@@ -70,8 +70,8 @@ def output_curvature(
 
 
 def _directions(like: Tensor) -> list[Tensor]:
-    """One vector per output, or a few of random signs, the same for every sample, that count less
-    each."""
+    """One vector per output, or a few vectors of random signs, each scaled down. They are the same
+    for every sample."""
     size = like[0].numel()
     if size <= MOST_EXACT:
         eye = torch.eye(size, dtype=like.dtype, device=like.device)

@@ -27,7 +27,7 @@ __all__ = [
 PACKINGS = ("bitmask", "csr", "nm")
 
 OF_PACKING = ("sparse", "packing", "groups", "format_version")
-"""What a description says of how its own file is written, and of no other."""
+"""Key of a description for how its own file is written; it holds for no other file."""
 
 MOST_BYTES, MOST_TIMES = 2**28, 64
 """Bytes, and times the size of its file, that the tensors of a file may take. A bit of a mask can
@@ -45,9 +45,8 @@ def pack_state(
     packing: str = "bitmask",
     groups: Mapping[str, Group] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """``tensors`` with those of ``names`` as parts, and what a description says of these.
-
-    ``groups`` are those of N:M, by name.
+    """``tensors`` with those of ``names`` as parts, and the description of the parts. ``groups``
+    are those of N:M, by name.
     """
     stored: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
@@ -73,12 +72,13 @@ def pack_state(
 def unpack_state(
     stored: Mapping[str, Tensor], about: Mapping[str, Any], path: object, size: int
 ) -> dict[str, Tensor]:
-    """The tensors that ``stored`` are, by what the description ``about`` says; in its order.
+    """The tensors that ``stored`` stands for, as the description ``about`` says, in its order.
 
     ``size`` is that of the file, in bytes.
 
     Raises:
-        InputError: a part is missing, too much, or no part of the tensor that it is to be of.
+        InputError: a part is missing, is one too many, or does not fit the tensor that it belongs
+            to.
     """
     shapes, packing = about.get("sparse", {}), about.get("packing", "bitmask")
     groups = about.get("groups", {})
@@ -135,8 +135,8 @@ def state_in(file: Any) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 def rows_as_torch(
     tensors: Mapping[str, Tensor], names: Collection[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """``tensors`` with those of ``names`` as matrices of torch's compressed rows, and what a
-    description says of these. Dimensions behind the first are one in them."""
+    """``tensors`` with those of ``names`` as matrices of torch's compressed rows, and the
+    description of these. Dimensions behind the first are joined into one."""
     found = dict(tensors)
     for name in names:
         tensor = tensors[name]
@@ -156,7 +156,7 @@ def rows_as_torch(
 def _parts(
     name: str, stored: Mapping[str, Tensor], tensors: dict[str, Tensor], shape: Any
 ) -> dict[str, Tensor]:
-    """The parts of a tensor, those within a tensor of torch's compressed rows too."""
+    """The parts of a tensor, also if they lie in a tensor of torch's compressed rows."""
     own = {part: stored[name + part] for part in PARTS if name + part in stored}
     rows = tensors.get(name)
     if rows is None or own:

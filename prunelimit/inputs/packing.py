@@ -39,13 +39,13 @@ MASK, VALUES, ROWS, COLUMNS, PLACES, REST = PARTS = (
     ".__places__",
     ".__rest__",
 )
-"""What follows a tensor's name in those of its parts."""
+"""Suffixes that the names of parts have behind the tensor's name."""
 
 GROUPS = (4, 8, 16, 32)
-"""Sizes of groups that N:M masks are looked for in, where a file does not say its own."""
+"""Sizes of groups that are tried for N:M masks, if the file does not say its own."""
 
 FULL = 0.95
-"""Values in the groups of a mask that N:M made, over as many as it leaves: some may be zero."""
+"""Least share of values in the groups of an N:M mask, since some that it keeps may be zero."""
 
 INT32 = 2**31
 
@@ -60,7 +60,7 @@ class Group:
 
     @property
     def bits(self) -> int:
-        """Of a place in a group."""
+        """Bits of a place in a group."""
         return max(1, (self.size - 1).bit_length())
 
 
@@ -83,10 +83,10 @@ def _kept(tensor: Tensor) -> Tensor:
 def group_of(tensor: Tensor, known: tuple[int, int] | None = None) -> Group | None:
     """The N:M that the values of ``tensor`` keep to; None where there is none.
 
-    ``known`` is N and M as the file says them. Without it M is one of :data:`GROUPS`, N at most
-    half of it, and nearly every group has N, as a mask of this kind leaves it; of those that fit
-    the one of fewest bytes is taken. Groups lie along dimension 1, where inputs usually are, or
-    else along 0.
+    ``known`` is N and M as the file says them. Without it M is one of :data:`GROUPS`, and N is at
+    most half of it. Nearly every group has N values, as a mask of this kind leaves. Of those that
+    fit, the one of fewest bytes is taken. Groups lie along dimension 1, where inputs usually are,
+    or else along 0.
     """
     kept = _kept(tensor)
     for dimension in (1, 0):
@@ -115,7 +115,7 @@ def _grouped(tensor: Tensor, size: int, dimension: int) -> tuple[Tensor, Tensor]
 
 
 def _rows(shape: torch.Size | tuple[int, ...]) -> tuple[int, int]:
-    """A tensor as a matrix, which is what rows and columns are of."""
+    """The shape of a tensor as a matrix of rows and columns."""
     return shape[0], math.prod(shape[1:])
 
 
@@ -141,9 +141,8 @@ def packed_bytes(tensor: Tensor, packing: str, group: Group | None = None) -> in
 
 
 def break_even(tensors: Mapping[str, Tensor], packing: str) -> float | None:
-    """The share of zeros in ``tensors`` beyond which the packing takes fewer bytes than they do.
-
-    For N:M it is that of groups of four. None where there are no tensors.
+    """If ``tensors`` have more than this share of zeros, the packing takes fewer bytes than they
+    do. For N:M it is the share for groups of four. None where there are no tensors.
     """
     total = sum(each.nbytes for each in tensors.values())
     if not total:
@@ -193,7 +192,7 @@ def pack(tensor: Tensor, packing: str, group: Group | None = None) -> dict[str, 
 def unpack(
     parts: Mapping[str, Tensor], packing: str, shape: tuple[int, ...], group: Group | None = None
 ) -> Tensor:
-    """The tensor of ``shape`` that ``parts`` are of.
+    """The tensor of ``shape`` that ``parts`` belong to.
 
     Raises:
         ValueError: they are not what :func:`pack` makes of one.
@@ -229,7 +228,7 @@ def _of_mask(bits: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     kept = torch.from_numpy(_bits(bits, size).astype(bool))
     if len(values) != int(kept.sum()):
         raise ValueError(f"{len(values)} values for {int(kept.sum())} entries not zero")
-    # A tensor as an index would take eight bytes for every value.
+    # An index tensor would take eight bytes for every value.
     return torch.zeros(size, dtype=values.dtype).masked_scatter_(kept, values).view(shape)
 
 

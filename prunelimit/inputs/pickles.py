@@ -1,5 +1,5 @@
-"""What a pickle would import, read from its opcodes without running any of them; and where what its
-own script held is found, once a pickle is trusted."""
+"""The names that a pickle would import, read from its opcodes without running any of them. For a
+pickle that is trusted, the objects of its own script are found too."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .tar import is_tar, tar_members
 __all__ = ["script_pickle", "wanted_globals"]
 
 PICKLES = 5
-"""Pickles in a row in a torch file of the old format; plain pickles are one."""
+"""Most pickles in a row: a torch file of the old format has so many, a plain pickle is one."""
 
 TENSORS = re.compile(
     r"collections\.OrderedDict|torch\.\w+|torch\._(utils|tensor)\._rebuild\w+"
     r"|torch\.storage\.\w+|torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout"
 )
-"""Names that tensors and their containers are rebuilt with; all else is code."""
+"""Names needed to rebuild tensors and their containers; all others are code."""
 
 
 def wanted_globals(path: Path) -> list[str]:
@@ -39,7 +39,7 @@ def wanted_globals(path: Path) -> list[str]:
     with unpacked(path) as whole:
         pickles = _pickles(whole)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of escapes that make no sense
+        warnings.simplefilter("ignore")  # for escapes that make no sense
         for stream in pickles:
             for _ in range(PICKLES):
                 try:

@@ -1,5 +1,5 @@
-"""Networks and state_dicts made plain: what wraps them, masks or reparametrizes their weights is
-folded into the weights that they compute with."""
+"""Networks and state_dicts made plain. Wrappers are removed. Masks and parametrizations are folded
+into the weights that the network computes with."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def copied(network: nn.Module) -> nn.Module:
 def fold_network(network: nn.Module) -> list[str]:
     """Make every parametrized, normalised or masked tensor of ``network`` a plain one, in place.
 
-    That is what torch.nn.utils.parametrize (weight_norm and spectral_norm among them), their
-    older forms, and torch.nn.utils.prune leave. Its outputs in eval mode stay the same. Returns
-    the names of the tensors that were folded.
+    Such tensors come from torch.nn.utils.parametrize (weight_norm and spectral_norm among them),
+    its older forms, and torch.nn.utils.prune. The outputs in eval mode stay the same. Returns the
+    names of the tensors that were folded.
     """
     network.eval()
     found = []
@@ -88,7 +88,7 @@ def _parametrized(module: nn.Module) -> list[str]:
         return []
     names = list(module.parametrizations)  # type: ignore[arg-type]
     for name in names:
-        # With gradients, by which torch knows whether the result is to be a parameter.
+        # Gradients are on, since they tell torch whether the result is to be a parameter.
         with torch.enable_grad():
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         _keep(module, name)
@@ -126,7 +126,8 @@ def _hooked(module: nn.Module) -> list[str]:
             _forget_spectral_hooks(module)
         elif isinstance(hook, prune.BasePruningMethod):
             names.append(hook._tensor_name)
-            # From what is loaded now: the masked tensor itself is as old as the last forward.
+            # From the tensors that are loaded now. The masked tensor itself is that of the last
+            # forward.
             prune.remove(module, hook._tensor_name)
     return names
 
@@ -141,8 +142,8 @@ def _forget_spectral_hooks(module: nn.Module) -> None:
 
 
 def folded_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """``tensors`` with what the tools above left of a tensor folded into it, and the names of the
-    tensors that were.
+    """``tensors`` with the parts that the tools above left of a tensor folded into it, and the
+    names of the folded tensors.
 
     Raises:
         InputError: parts of a tensor do not belong together.
@@ -230,7 +231,8 @@ def _combined(kind: Any, parts: list[Tensor]) -> Tensor:
         length = torch.linalg.vector_norm(direction, dim=over, keepdim=size.ndim > 0)
         return torch.mul(direction, size / length)
     weight, u, v = parts
-    # Transposed convolutions have their outputs second; the vectors say which dimension it is.
+    # Transposed convolutions have their outputs second. The sizes of the vectors tell the
+    # dimension.
     axis = 0 if len(u) == weight.shape[0] and len(v) == weight[0].numel() else 1
     matrix = weight.movedim(axis, 0).flatten(1)
     return weight / torch.dot(u.to(weight.dtype), matrix.mv(v.to(weight.dtype)))

@@ -1,4 +1,4 @@
-"""What processes that load data are given: classes of the user's own files are found there too,
+"""Objects for processes that load data. Classes of the user's own files are found there too,
 however the processes are started."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network as it was made, in the state that weights can be put into."""
+"""A network as it was made, made ready for weights to be put in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["prepared"]
 log = logging.getLogger(__name__)
 
 SAID = "_prunelimit_said"
-"""Attribute of a network that its outputs have been spoken of."""
+"""Attribute of a network whose several outputs were reported already."""
 
 
 def prepared(
@@ -31,7 +31,7 @@ def prepared(
     """``network`` in eval mode on ``device`` and of ``dtype``, without what wraps it.
 
     It then gives its outputs alone (:func:`.call.outputs_of`). Lazy layers get their shapes from a
-    sample of ``split``; tensors made in inference mode become ordinary ones; those on the device
+    sample of ``split``. Tensors made in inference mode become ordinary ones. Tensors on the device
     "meta" stay there, to be replaced by a file's.
 
     Raises:
@@ -71,7 +71,7 @@ def _kind(network: nn.Module) -> torch.dtype:
 
 
 def _only_outputs(network: nn.Module, given: Any, found: Any) -> Tensor:
-    """The outputs among what a network gives, whoever calls it."""
+    """The outputs in the return value of a network, whoever calls it."""
     outputs = outputs_of(found)
     if isinstance(found, (tuple, list)) and len(found) > 1 and not hasattr(network, SAID):
         setattr(network, SAID, True)

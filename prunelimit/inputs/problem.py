@@ -28,7 +28,7 @@ from .structure import Inputs
 __all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
 
 WORST = 1e30
-"""What a score counts as, with a minus, that is no number, of a metric that may be negative."""
+"""If a metric may be negative, a score that is no number counts as minus this."""
 
 SampleLoss = Callable[[Tensor, Tensor], Tensor]
 """Maps outputs (n, ...) and targets (n, ...) to one loss per sample, shape (n,)."""
@@ -89,11 +89,11 @@ class Problem:
     """A trained network and its data.
 
     ``model`` is in eval mode, with finite parameters, on ``device``. ``layout`` holds the free
-    parameters: trainable, no norm layer's, none excluded. ``prunable`` names those of them that
-    may be pruned: the weights of convolutions, linear and recurrent layers and of attention.
-    ``dense`` are the matrices that stay whole, and why. ``metric`` gives a score per sample in the
-    place of correctness. ``classes`` is 0 where targets are numbers. ``cache`` keeps what the
-    network makes of a split from one command to the next.
+    parameters: all trainable ones but those of norm layers and excluded modules. ``prunable`` names
+    those that may be pruned: the weights of convolutions, linear and recurrent layers and of
+    attention. ``dense`` are the matrices that stay whole, and why. ``metric`` gives a score per
+    sample in the place of correctness. ``classes`` is 0 if targets are numbers. ``cache`` keeps the
+    network's losses on a split from one command to the next.
     """
 
     model: nn.Module
@@ -139,8 +139,8 @@ class Problem:
         return self.layout.unflatten(weights)
 
     def batch(self, most: int) -> int:
-        """Samples of a batch of at most ``most``: one where samples differ in size and are not
-        padded."""
+        """Size of a batch of at most ``most`` samples. It is one if samples differ in size and are
+        not padded."""
         return 1 if getattr(self.train, "single", False) else min(most, len(self.train))
 
     def outputs(self, inputs: Inputs, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -154,8 +154,8 @@ class Evaluation:
     """Per-sample loss (float64, nats) and correctness (bool, or the metric's float64 scores), each
     of shape (n,), in order.
 
-    ``curvatures`` (n,) float64 are the samples' :func:`output_curvature`, where they were asked
-    for. ``points`` says that the metric of a perfect network is 1, so that it falls by points.
+    ``curvatures`` (n,) float64 are the samples' :func:`output_curvature`, if they were asked for.
+    ``points`` says that the metric of a perfect network is 1. It then falls by points.
     """
 
     losses: np.ndarray
@@ -197,7 +197,7 @@ def _settled(problem: Problem, found: list[Tensor], targets: list[Tensor]) -> tu
     if scores.dtype == torch.bool:
         return scores, True
     if isinstance(metric, Metric):
-        # A pruned network may give no number at all; it then scores the worst.
+        # A pruned network may give NaN. It then has the worst score.
         worst = metric.worst
         scores = torch.where(torch.isfinite(scores), scores, worst)
         if metric.whole is not None:
@@ -220,8 +220,9 @@ def evaluate(
 
     ``weights`` (D,) replaces the free parameters for this evaluation; the network itself is
     unchanged afterwards. ``curvatures`` asks for those of the samples too. ``on_batch`` is told the
-    number of samples done after every batch; what it raises ends the evaluation. Where the problem
-    has a ``cache``, what the unmodified network made of the same samples before is taken from it.
+    number of samples done after every batch; an error that it raises ends the evaluation. If the
+    problem has a ``cache``, earlier results of the unmodified network for the same samples are
+    taken from it.
 
     Raises:
         NumericalError: the loss of the unmodified network, or a metric of the user's own, is not
@@ -248,7 +249,7 @@ def evaluate(
             done += len(targets)
             if on_batch is not None:
                 on_batch(done)
-    # Off the device once, not once per batch.
+    # Moved off the device once, not once per batch.
     per_sample = torch.cat(losses).cpu().numpy()
     if weights is None and not np.isfinite(per_sample).all():
         first = int(np.flatnonzero(~np.isfinite(per_sample))[0])
@@ -269,8 +270,8 @@ def evaluate(
 
 
 LOOKED_AT = 3
-"""Batches that are computed again before what was kept is believed: code that no hash sees may have
-changed."""
+"""Batches that are computed again before a stored evaluation is used. Code that no hash sees may
+have changed."""
 
 
 def _kept(
@@ -280,7 +281,7 @@ def _kept(
     curvatures: bool,
     on_batch: Callable[[int], None] | None,
 ) -> Evaluation:
-    """What :func:`evaluate` gives, from ``cache`` where it is there."""
+    """The result of :func:`evaluate`, from ``cache`` if it is there."""
     plain = dataclasses.replace(problem, cache=None)
     key = digest(
         (
@@ -307,14 +308,14 @@ def _kept(
 
 
 def _code(judge: object) -> str:
-    """What a loss or a metric is, ours or a user's own."""
+    """A text that identifies a loss or a metric, ours or a user's own."""
     inner = getattr(judge, "function", judge)
     known = inner if hasattr(inner, "__qualname__") else type(inner)
     return f"{getattr(judge, 'name', '')} {getattr(judge, 'form', '')!r} {own_code(known)}"
 
 
 def _evaluation(tensors: dict[str, Tensor] | None, count: int) -> Evaluation | None:
-    """What was kept, once it is known to be an evaluation of ``count`` samples."""
+    """The stored evaluation, if it is one of ``count`` samples."""
     if tensors is None:
         return None
     points = tensors.pop("points", None)

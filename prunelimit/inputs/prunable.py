@@ -34,8 +34,8 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class DenseMatrix:
-    """A tensor of two or more dimensions that stays whole: its ``share`` of all parameters, from 0
-    to 1, and ``why``, in words that follow "it is"."""
+    """A tensor of two or more dimensions that stays whole. ``share`` is its share of all
+    parameters, from 0 to 1. ``why`` is the reason, in words that follow "it is"."""
 
     name: str
     shape: tuple[int, ...]
@@ -47,9 +47,9 @@ class DenseMatrix:
 def prunable_weights(network: nn.Module, *, embeddings: bool = False) -> set[int]:
     """Identities of the parameters of ``network`` that are weights of a kind that is pruned.
 
-    Those are the weights of linear layers, of convolutions, transposed ones too, of transformers'
+    Those are the weights of linear layers, of convolutions (also transposed ones), of transformers'
     Conv1D, of the projections of attention, and of recurrent layers and cells. With ``embeddings``
-    the tables of embeddings are too. A tied one has one identity.
+    the tables of embeddings are added. A tied weight has one identity.
     """
     found = set()
     for module in network.modules():
@@ -72,8 +72,8 @@ def _is_prunable(module: nn.Module, name: str, embeddings: bool) -> bool:
 
 
 def is_transposed_linear(module: nn.Module) -> bool:
-    """Whether ``module`` is transformers' Conv1D: a linear layer whose weight is (inputs, outputs),
-    known by its name, so that the package need not be there."""
+    """Whether ``module`` is transformers' Conv1D, a linear layer whose weight is (inputs, outputs).
+    It is recognised by its name, so that the package need not be installed."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
@@ -124,7 +124,7 @@ def _why(module: nn.Module, parameter: nn.Parameter, excluded: bool) -> str:
 
 
 def dense_notice(found: Collection[DenseMatrix]) -> str | None:
-    """What is to be said of the matrices that stay dense, or nothing where there are none."""
+    """A notice of the matrices that stay dense; None if there are none."""
     if not found:
         return None
     largest = sorted(found, key=lambda each: -each.size)

@@ -35,7 +35,7 @@ __all__ = [
 LONGEST_REASON = 1500
 
 _IMPORTED: dict[str, str] = {}
-"""Modules of the user's that were imported -> the file, or the folder that a package lies in."""
+"""The user's modules that were imported -> the file, or the folder of the package."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -68,7 +68,7 @@ def _importable(folder: Path, *, first: bool) -> Iterator[None]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Run a user's code so that nothing it leaves switched outlives it.
+    """Run a user's code, and undo settings that it changes.
 
     What it prints goes to standard error, as standard output is for results. The working folder,
     the gradient mode, the default type and device and deterministic algorithms are put back.
@@ -176,8 +176,8 @@ def module_of_file(path: Path) -> ModuleType:
 def _from_package(name: str, folder: Path | None = None) -> ModuleType:
     folder = Path.cwd() if folder is None else folder
     try:
-        # Last, so that nothing in the working folder hides an installed package; and only for
-        # what is not installed, which alone may import its neighbours.
+        # The folder comes last, so that nothing in it hides an installed package. And it is added
+        # only for a module that is not installed: such a module alone may import its neighbours.
         local = importlib.util.find_spec(name.partition(".")[0]) is None
         with guarded(), _importable(folder, first=False) if local else contextlib.nullcontext():
             module = importlib.import_module(name)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Gathering", "ShardedProblem", "shard"]
 
 METADATA = frozenset(("__get__", "dim", "is_floating_point", "ndimension", "numel", "size"))
-"""What is asked of a tensor, or read off it, without its numbers."""
+"""Methods and attributes of a tensor that do not need its numbers."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Gathering(TorchFunctionMode):
 
         gathered = sharded.redistribute(placements=[Replicate()])
         found: Tensor = gathered.to_local(grad_placements=[Partial()])
-        # Storages rather than tensors, since autograd keeps views; by weak references, as a
-        # number of bytes or an address would be taken for that of the next one.
+        # Storages rather than tensors, since autograd keeps views. By weak references, since the
+        # address of a freed storage may be used again.
         self._forget()
         reference, size = StorageWeakRef(found.untyped_storage()), found.nbytes
         held: Any = sharded.detach()
@@ -95,7 +95,7 @@ class Gathering(TorchFunctionMode):
         return sum(size for _, _, size in self._known.values())
 
     def _forget(self) -> None:
-        """What has been dropped, everywhere."""
+        """Forget the parameters that have been dropped everywhere."""
         self._known = {k: entry for k, entry in self._known.items() if not entry[0].expired()}
 
     def pack(self, tensor: Tensor) -> Tensor | _Gone:
@@ -138,7 +138,7 @@ class ShardedProblem(Problem):
     """A problem with a part of every parameter in each process of ``group``; see :func:`shard`.
 
     ``model`` holds DTensors on ``device``, cut by their first dimension; batches come there too.
-    ``numbers`` names the parameters without a dimension, which DTensors of one entry stand for.
+    ``numbers`` names the parameters without a dimension. They are stored as DTensors of one entry.
     Whole vectors (D,) are in host memory. All processes call its methods alike.
     """
 
@@ -193,7 +193,7 @@ class ShardedProblem(Problem):
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Raise what goes wrong with shared parameters in our own words.
+        """Raise errors of shared parameters in our own words.
 
         Raises:
             InputError: an operator takes parameters where they cannot be gathered for it.
@@ -260,14 +260,14 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
 
 
 def _blocks(layout: Layout) -> tuple[tuple[int, int], ...]:
-    """Rows and entries of a row of every free parameter; a number is one row."""
+    """Number of rows, and entries per row, of every free parameter. A number is one row."""
     return tuple((shape[0], shape[1:].numel()) if shape else (1, 1) for shape in layout.shapes)
 
 
 def _cut(model: nn.Module, group: Group, device: torch.device, mesh: DeviceMesh) -> None:
     """Put this process's part in place of every parameter, and buffers on the device."""
     done: dict[int, nn.Parameter] = {}
-    kept = []  # so that no number in ``done`` is given to another parameter
+    kept = []  # so that no id in ``done`` is used for another parameter
     for module in model.modules():
         for name, parameter in list(module._parameters.items()):
             if parameter is None:

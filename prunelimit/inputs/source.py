@@ -1,4 +1,4 @@
-"""What a source of data is: how a spec is read, and how its inputs are usually normalised."""
+"""A source of data says how a spec is read, and how its inputs are usually normalised."""
 
 from __future__ import annotations
 

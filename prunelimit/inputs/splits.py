@@ -31,16 +31,16 @@ __all__ = [
 ]
 
 FLOAT_BYTES = 2**29
-"""Bytes images may take once converted; larger sets stay 8-bit and are converted by batch."""
+"""Most bytes of images once converted; larger sets stay 8-bit and are converted by batch."""
 
 CODES = (torch.int8, torch.int16, torch.int32, torch.int64)
 NUMBERS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""Types of inputs that are codes, such as those of tokens, and that are numbers."""
+"""Types of inputs that are codes, such as tokens, and types that are numbers."""
 
 SCAN_BATCH = 500
 
 SPREAD = 64
-"""Samples that data too large for memory are known by."""
+"""Samples by which data that are too large for memory are identified."""
 
 
 def draw(length: int, count: int, seed: int) -> Tensor:
@@ -55,8 +55,8 @@ def check_inputs(what: str, inputs: Inputs) -> None:
     """Refuse inputs of types that would lose something; masks (bool) may stand beside others.
 
     Raises:
-        InputError: a tensor holds neither numbers nor codes, or bytes, which are images only where
-            they are the only inputs.
+        InputError: a tensor holds neither numbers nor codes. Or it holds bytes beside other inputs;
+            bytes are images only if they are the only input.
     """
     if isinstance(inputs, Tensor):
         check_type(what, inputs)
@@ -215,10 +215,10 @@ def _chosen(inputs: Inputs, order: Tensor) -> Inputs:
 class DatasetSplit:
     """Samples of a map-style data set of (input, target) pairs, loaded as they are needed.
 
-    Inputs are converted as in :class:`TensorSplit`; a batch that is a dict with ``labels`` has
-    those for targets. ``workers`` processes load them; ``collate`` makes a batch of a list of
-    samples, as torch does where it is None. ``single`` is for samples that differ in size: every
-    batch then has one. ``ragged`` says that batches may differ in shape.
+    Inputs are converted as in :class:`TensorSplit`. If a batch is a dict with ``labels``, those are
+    the targets. ``workers`` processes load them. ``collate`` makes a batch from a list of samples;
+    None takes torch's. ``single`` is for samples that differ in size: every batch then has one.
+    ``ragged`` says that batches may differ in shape.
     """
 
     def __init__(
@@ -344,8 +344,8 @@ class SplitSubset:
 
 
 def target_batches(split: Split) -> Iterator[Tensor]:
-    """All targets of ``split``, in order, in one piece or by batches; without reading the inputs
-    where that can be."""
+    """All targets of ``split``, in order, in one piece or by batches. If possible, inputs are not
+    read."""
     if isinstance(split, TensorSplit):
         yield split.targets
         return
@@ -367,10 +367,10 @@ def _plain(dataset: Any) -> bool:
 
 
 def fingerprint(split: Split) -> str:
-    """A hash of the samples of ``split``, by which work that was interrupted knows its data.
+    """A hash of the samples of ``split``. It tells whether interrupted work belongs to these data.
 
-    Of data in memory all count; of others all targets, and the inputs of some spread over the
-    split.
+    For data in memory all samples count. For others all targets count, and the inputs of some
+    samples spread over the split.
     """
     if isinstance(split, TensorSplit):
         return split.digest()
@@ -387,7 +387,7 @@ def check_deterministic(split: Split) -> None:
         InputError: the two differ, as random augmentation makes them; curvature would be noise.
     """
     order = torch.arange(0, len(split), max(1, len(split) // SPREAD))[:SPREAD]
-    # Both readings at once: of samples that differ in size, each is a batch.
+    # Both readings at once. Samples that differ in size are batches of one.
     for first, again in zip(
         split.batches(SPREAD, order=order), split.batches(SPREAD, order=order), strict=True
     ):

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 EXTRA_STATE = "_extra_state"
-"""Last part of the name of what a module keeps beside its tensors."""
+"""Last part of the name of a module's state beside its tensors."""
 
 HOLDERS = (
     "",
@@ -50,14 +50,14 @@ NOT_NETWORKS = re.compile(
 PREFIXES = ("module.", "_orig_mod.")
 
 DEEPEST, MOST = 8, 20_000
-"""How far, and at how many values, state_dicts are looked for."""
+"""Depth, and number of values, up to which state_dicts are looked for."""
 
 
 @dataclass(frozen=True)
 class State:
     """One state_dict: ``key`` is the path to it in the file, parts joined by dots ("" at the top).
 
-    ``extra`` holds what modules keep beside tensors, under names that end in ``_extra_state``;
+    ``extra`` holds the state of modules beside tensors, under names that end in ``_extra_state``.
     ``metadata`` are the versions that torch keeps by the names of modules, if there are any.
     """
 
@@ -75,16 +75,16 @@ class State:
 def find_states(loaded: Any) -> list[State]:
     """Every state_dict in ``loaded``, at any depth of mappings and lists, in the file's order.
 
-    A mapping is one if its keys are text and its values tensors, save ``_extra_state``. Where there
-    is none, a mapping that holds tensors beside other values counts with its tensors alone.
+    A mapping is one if its keys are text and its values are tensors, except ``_extra_state``. If
+    there is none, a mapping that holds tensors beside other values counts, with its tensors alone.
     """
     strict = list(_walk(loaded, (), 0, [MOST], _strict))
     return strict or list(_walk(loaded, (), 0, [MOST], _loose))
 
 
 def ranked(states: list[State]) -> list[State]:
-    """``states``, those that are most likely the trained network first; in the file's order
-    otherwise."""
+    """``states``, with those first that are most likely the trained network; else in the file's
+    order."""
 
     def rank(state: State) -> tuple[bool, int, int]:
         last = state.key.rpartition(".")[2].lower()
@@ -95,8 +95,8 @@ def ranked(states: list[State]) -> list[State]:
 
 
 def choose(states: list[State], key: str | None, path: str) -> list[State]:
-    """The state at ``key`` of the file at ``path``, or part of one; all, the likeliest first, where
-    ``key`` is None.
+    """The state at ``key`` of the file at ``path``, or part of one. If ``key`` is None, all states,
+    the likeliest first.
 
     Raises:
         InputError: there is none at ``key``.

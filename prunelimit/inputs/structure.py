@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Inputs: TypeAlias = Any
-"""What a network reads of a batch: a tensor (n, ...), or a tuple, list or dict of such, nested."""
+"""The inputs of a batch: a tensor (n, ...), or a tuple, list or dict of such, nested."""
 
 
 def plain(inputs: Any, count: int) -> Inputs:
@@ -115,8 +115,8 @@ def words_of_shape(inputs: Inputs) -> str:
 class Spread:
     """A hook before a network's forward: a dict is passed by keywords, a tuple by places.
 
-    ``names`` are the arguments of the forward; ``positional`` counts those that can be passed by
-    place, ``anything`` says whether it takes any keyword. A forward with fewer arguments gets the
+    ``names`` are the arguments of the forward. ``positional`` counts those that can be passed by
+    place. ``anything`` says whether it takes any keyword. A forward with fewer arguments gets the
     dict or tuple as it is.
     """
 
@@ -126,7 +126,7 @@ class Spread:
 
     @staticmethod
     def of(network: nn.Module) -> Spread:
-        """What suits the forward of ``network``."""
+        """The hook that suits the forward of ``network``."""
         try:
             found = inspect.signature(network.forward).parameters.values()
         except (TypeError, ValueError):

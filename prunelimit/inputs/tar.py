@@ -1,4 +1,4 @@
-"""Files of torch before 0.1.10, tar archives, read with nothing of them run.
+"""Files of torch before 0.1.10, which are tar archives, read without running anything in them.
 
 Torch reads them only where it may run code. Their layout is that of ``_legacy_load`` in
 torch/serialization.py. The members ``storages`` and ``tensors`` are each a count and then a pickle
@@ -104,7 +104,7 @@ def _numbers(stream: IO[bytes], count: int) -> tuple[int, ...]:
 
 
 def _storages(stream: IO[bytes]) -> dict[int, Tensor]:
-    """Lists of numbers, one dimension each, and those that are part of one, by their keys."""
+    """The storages, one-dimensional tensors, by their keys. Some are parts of others."""
     found: dict[int, Tensor] = {}
     for _ in range(_loaded(stream)):
         key, _, kind = _loaded(stream)

@@ -1,4 +1,4 @@
-"""What the targets of a data set are: one class per sample, classes of positions, or numbers."""
+"""The targets of a data set: one class per sample, classes of positions, or numbers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .splits import target_batches
 __all__ = ["Targets", "check_targets", "scan"]
 
 MOST_CLASSES = 10_000
-"""Labels beyond this many, and beyond the number of samples, count no classes."""
+"""If labels go beyond this number, and beyond the number of samples, they do not count classes."""
 
 WHOLE = 1e-4
-"""How near to one the probabilities of a soft target sum."""
+"""How near to one the probabilities of a soft target have to sum."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Targets:
         return self.classes
 
     def words(self) -> str:
-        """As people are told."""
+        """In words for messages."""
         kind = "classes"
         if self.numbers:
             kind = "probabilities" if self.shares else "answers" if self.binary else "numbers"

@@ -32,13 +32,14 @@ ROUNDING = 1e3
 """Units of rounding by which outputs may differ, relative to the largest."""
 
 PROBABILITIES = 1e-4
-"""How near to one the outputs of a sample sum where they are probabilities."""
+"""How near to one the outputs of a sample sum if they are probabilities."""
 
 JUDGED = 256
 """Test samples that the plausibility of loss and accuracy is read from."""
 
 FAR = 0.1
-"""Accuracy below what a file claims by this much, beside sampling error, is said."""
+"""It is reported if the accuracy is below what the file claims by more than this and sampling
+error."""
 
 
 def check_network(problem: Problem, spec: str) -> None:
@@ -199,8 +200,8 @@ def _check_metric(problem: Problem, outputs: Tensor, targets: Tensor) -> None:
 
 
 def _check_judge(name: str, judge: SampleLoss, outputs: Tensor, targets: Tensor) -> None:
-    """A loss or metric of the user's own writes to nothing, and gives a sample the same number
-    again, and alone."""
+    """A loss or metric of the user's own must not write to its arguments. It has to give a sample
+    the same number again, and alone."""
 
     def judged(outputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
@@ -289,7 +290,7 @@ def _check_alone(problem: Problem, inputs: Inputs, together: Tensor, spec: str) 
     count = len(together)
     places = [round(k * (count - 1) / max(1, ALONE - 1)) for k in range(ALONE)]
     chosen = sorted({place for place in places if place < count})
-    # As the data give it alone: where samples are padded, without what company adds.
+    # The sample as the data give it alone, without the padding that other samples add.
     alone = [next(iter(problem.train.batches(1, order=torch.tensor([place])))) for place in chosen]
     outputs = [_passed(problem, each, spec) for each, _ in alone]
     rows = torch.tensor(chosen, device=together.device)
@@ -297,11 +298,11 @@ def _check_alone(problem: Problem, inputs: Inputs, together: Tensor, spec: str) 
         if not _differ(together[rows], torch.cat(outputs)):
             return
     else:
-        # Of other lengths: what counts are the losses, which leave padding out.
+        # The lengths differ, so losses are compared, which leave padding out.
         _check_lengths(problem, together, alone, outputs, rows, spec)
         return
-    # Kernels for other sizes round otherwise, and a deep network makes more of it: in float64
-    # what is left of that is nothing beside what mixing of samples does.
+    # Kernels for other sizes round differently, and a deep network amplifies that. In float64 the
+    # rest is negligible beside the effect of mixing samples.
     exact = _in_float64(problem, inputs, [each for each, _ in alone], rows)
     if exact is not None and not _differ(*exact, slack=1e-7):
         return

@@ -1,1 +1,1 @@
-"""What trains a network calls this: callbacks and loggers, one file each, imported by name."""
+"""Callbacks and loggers for code that trains networks, one file each, imported by name."""

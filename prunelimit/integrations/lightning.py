@@ -27,8 +27,8 @@ class PrunabilityCallback(lightning.Callback):
     Args:
         data: ``(train, test)`` as :class:`prunelimit.Problem` takes them.
         every: Epochs between two records.
-        network: Attribute of the module that holds the network; the module itself where it is
-            left out, whose ``forward`` then gives the outputs.
+        network: Attribute of the module that holds the network. If it is left out, it is the module
+            itself, and its ``forward`` gives the outputs.
         loggers: Further loggers, of this package.
         problem: Other arguments of :class:`prunelimit.Problem`, such as ``loss``.
         options: Any argument of :func:`prunelimit.predict`, such as ``max_seconds``.
@@ -71,7 +71,7 @@ class PrunabilityCallback(lightning.Callback):
 
 
 def _network(module: lightning.LightningModule, name: str | None) -> nn.Module:
-    """The network alone: a module of Lightning holds its trainer, which is not to be copied."""
+    """The network alone. A module of Lightning holds its trainer, which must not be copied."""
     if name is not None:
         found: nn.Module = module.get_submodule(name)
         return found

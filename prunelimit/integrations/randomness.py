@@ -1,4 +1,4 @@
-"""A block in which nothing of a training changes."""
+"""A block that leaves a training undisturbed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["undisturbed"]
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
     """After the block, random numbers go on from where they were, and every module of ``network``
-    is in the mode that it was in; inside, gradients can be computed."""
+    is in its former mode. Inside, gradients can be computed."""
     modes = {module: module.training for module in network.modules()}
     state, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():

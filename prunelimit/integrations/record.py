@@ -1,4 +1,4 @@
-"""What a callback records of a network in training, and the numbers that loggers are given."""
+"""The records that a callback makes of a network in training, and the numbers for loggers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def values_of(result: PredictResult) -> dict[str, float]:
 
 
 def series_of(result: PredictResult | HistoryResult, step: int = 0) -> dict[int, dict[str, float]]:
-    """Numbers by step: of a prediction at ``step``, of a history at its epochs, steps or places."""
+    """Numbers by step. Those of a prediction are at ``step``, those of a history at its epochs,
+    steps or places."""
     if isinstance(result, PredictResult):
         return {step: values_of(result)}
     series = {}
@@ -61,9 +62,9 @@ def series_of(result: PredictResult | HistoryResult, step: int = 0) -> dict[int,
 
 
 def require_whole(network: nn.Module) -> None:
-    """Refuse a network of which no process has all parameters.
+    """Refuse a network if no process has all of its parameters.
 
-    A callback has to ask in every process: where one alone failed, the others would wait for it.
+    A callback has to call this in every process. If one alone failed, the others would wait for it.
 
     Raises:
         UsageError: FSDP, DeepSpeed or DTensor has cut the parameters.
@@ -88,7 +89,7 @@ class Recorder:
     Training goes on as if nothing had been asked: the network is copied, and random numbers are
     drawn from where they were.
 
-    ``data`` is (train, test) as :class:`prunelimit.Problem` takes them, ``problem`` has other
+    ``data`` is (train, test) as :class:`prunelimit.Problem` takes them. ``problem`` has other
     arguments of it, ``options`` those of :func:`prunelimit.predict`.
     """
 

@@ -33,11 +33,11 @@ def basis_bytes(kind: str, dimension: int, steps: int, itemsize: int) -> int:
 
 
 class Basis:
-    """Orthonormal vectors (D,), appended one by one; of each the part that this process of
-    ``group`` has.
+    """Orthonormal vectors (D,), appended one by one. Of each, this process of ``group`` has its
+    part.
 
-    ``folder`` is where blocks of them are written: for ``kind`` "disk" when they are full, and for
-    every kind by :meth:`save`, from where :meth:`load` has them back.
+    Blocks of them are written to ``folder``: for ``kind`` "disk" when they are full, and for every
+    kind by :meth:`save`. :meth:`load` reads them back.
     """
 
     def __init__(self, like: Tensor, kind: str, folder: Path | None, group: Group = ALONE) -> None:
@@ -106,7 +106,7 @@ class Basis:
         return rest
 
     def load(self, rest: dict[str, Tensor], count: int) -> None:
-        """Have back ``count`` vectors from the folder and what :meth:`save` returned.
+        """Read back ``count`` vectors from the folder and from what :meth:`save` returned.
 
         Raises:
             ValueError: they are not all there, or of another size.

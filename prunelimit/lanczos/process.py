@@ -28,28 +28,27 @@ Matvec = Callable[[Tensor], Tensor]
 STATE = "state.safetensors"
 
 ENOUGH = 0.7
-"""Share of its length that a residual keeps in a pass after which none is needed."""
+"""If a residual keeps this share of its length in a pass, no further pass is needed."""
 
 
 class DamagedState(Exception):
-    """What a process was put away as is not whole, or is of another one."""
+    """The stored state of a process is not whole, or is that of another process."""
 
 
 class Lanczos:
     """A process begun at ``start`` (D,).
 
     Vectors stay in the dtype of ``start``; alpha, beta and every norm are accumulated in float64.
-    Each step reorthogonalises against all vectors that ``basis`` keeps (:class:`Basis`), twice
-    where the first pass removed much (Daniel, Gragg, Kaufman, Stewart 1976). The process ends early
-    when the residual is rounding noise relative to the matrix, so it never divides by it; it takes
-    at most ``dimension`` steps. With ``folder``, :meth:`save` puts it away there, and a process
-    begun with the same folder goes on from it, to the same numbers.
-    ``start`` and all vectors are this process's parts of those of ``group``, whose whole length is
-    ``dimension``.
+    Each step reorthogonalises against all vectors that ``basis`` keeps (:class:`Basis`). It does so
+    twice if the first pass removed much (Daniel, Gragg, Kaufman, Stewart 1976). The process ends
+    early when the residual is rounding noise relative to the matrix, so it never divides by noise.
+    It takes at most ``dimension`` steps. With ``folder``, :meth:`save` puts the process away there.
+    A process begun with the same folder goes on from it, to the same numbers. ``start`` and all
+    vectors are this process's parts of the vectors of ``group``. The whole length is ``dimension``.
 
     Raises:
         UsageError: ``start`` is zero or not finite.
-        DamagedState: what lies in ``folder`` is not whole, or of a process of another size.
+        DamagedState: the state in ``folder`` is not whole, or is of a process of another size.
     """
 
     def __init__(
@@ -88,12 +87,12 @@ class Lanczos:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the Krylov space is, so that there is no further step."""
+        """Whether the Krylov space is exhausted, so that there is no further step."""
         return self._outcome is Outcome.INVARIANT
 
     @property
     def run(self) -> LanczosRun:
-        """The process as it stands, after one step at least."""
+        """The process as it stands. At least one step has to be taken."""
         return LanczosRun(np.array(self._alpha), np.array(self._beta), self._norm, self._outcome)
 
     def advance(self, num_steps: int, on_step: Callable[[int], bool | None] | None = None) -> None:
@@ -114,7 +113,7 @@ class Lanczos:
         residual = self._matvec(current).clone()
         largest = self._length(residual)
         dot = self._dot(current, residual)
-        # In the working dtype first, so that a coarser basis has only rounding left to remove.
+        # First in the working dtype: a coarser basis then has only rounding left to remove.
         residual -= dot.to(residual) * current
         if self._beta:
             residual -= self._beta[-1] * self._basis.recent[-2]
@@ -166,7 +165,7 @@ class Lanczos:
         return len(self._basis) == wanted or self._basis.truncate(wanted)
 
     def _load(self, path: Path) -> None:
-        """Have the process back from the file :meth:`save` wrote.
+        """Read the process back from the file that :meth:`save` wrote.
 
         Raises:
             DamagedState: it is not whole, or of a process of another size.
@@ -205,8 +204,8 @@ class Lanczos:
 
     def _length(self, vector: Tensor) -> Tensor:
         """A scalar, float64, that stays where the vector is."""
-        # Scaled, so that entries near the dtype's smallest number do not square to zero; by the
-        # sum of the processes' largest, which all of them know.
+        # Scaled, so that entries near the dtype's smallest number do not square to zero. The scale
+        # is the sum of the processes' largest entries, which all of them know.
         largest = vector.abs().max() if vector.numel() else vector.new_zeros(())
         scale = self._total(largest)
         usable = torch.isfinite(scale) & (scale > 0)

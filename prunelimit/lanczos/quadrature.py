@@ -53,7 +53,7 @@ which changes from step to step; the average does not.
 """
 
 MOST_AVERAGED = 32
-"""Depths averaged at most, spread evenly."""
+"""Most depths that are averaged, spread evenly."""
 
 
 def pool(rules: Sequence[Quadrature]) -> Quadrature:
@@ -107,7 +107,7 @@ class LanczosRun:
         k = self.num_steps if num_steps is None else min(num_steps, self.num_steps)
         if k == 1:
             return Quadrature(np.zeros(1), np.ones(1))
-        # The last pivot of T_{k-1}; where it vanishes, the replacement is as good as infinite.
+        # The last pivot of T_{k-1}. If it vanishes, the replacement is practically infinite.
         tiny = 1e-30 * max(float(np.abs(self.alpha[:k]).max()), float(self.beta[: k - 1].max()))
         pivot = float(self.alpha[0])
         for step in range(1, k - 1):
@@ -116,14 +116,14 @@ class LanczosRun:
         rule = self._rule("radau", k, last)
         values = rule.ritz_values.copy()
         nearest = int(np.abs(values).argmin())
-        if abs(values[nearest]) <= 1e18 * tiny:  # the prescribed node, but for rounding
+        if abs(values[nearest]) <= 1e18 * tiny:  # the prescribed node, up to rounding
             values[nearest] = 0.0
         return Quadrature(values, rule.weights)
 
     @cached_property
     def top_residual(self) -> float:
-        """Within so much of the largest Ritz value lies an eigenvalue: the norm of its residual
-        (Parlett 1998, section 13.2)."""
+        """The norm of the largest Ritz value's residual. An eigenvalue lies within so much of that
+        value (Parlett 1998, section 13.2)."""
         last = self.num_steps - 1
         _, vector = eigh_tridiagonal(
             self.alpha, self.beta[:last], select="i", select_range=(last, last)

@@ -63,8 +63,8 @@ class Spectrum:
         return float(self.probe_deviations(function))
 
     def probe_deviations(self, function: Function) -> np.ndarray:
-        """:meth:`probe_deviation` of every row of what ``function`` gives, (R, n) for n
-        eigenvalues, all at once."""
+        """:meth:`probe_deviation` for every row of ``function``'s result, (R, n) for n eigenvalues,
+        all at once."""
         rule = self.quadrature
         values = function(rule.ritz_values)
         mean = np.asarray(values @ rule.weights)
@@ -102,8 +102,8 @@ def estimate_spectrum(
 ) -> Spectrum:
     """The spectrum of ``matvec``, a symmetric D x D matrix, by Rademacher probes.
 
-    ``like`` (D,) gives size, dtype and device. Deterministic for a seed; the first probes are the
-    same however many are asked for.
+    ``like`` (D,) gives size, dtype and device. The spectrum is deterministic for a seed. The first
+    probes are the same however many follow.
 
     Raises:
         UsageError: fewer than one probe or step.

@@ -18,12 +18,12 @@ from .process import DamagedState, Lanczos, Matvec
 __all__ = ["Store"]
 
 SECONDS_BETWEEN_SAVES = 60.0
-"""At most, where saving is slow; a kill without warning loses what is newer."""
+"""Most seconds between saves where saving is slow. A kill without warning loses what is newer."""
 
 LEAST_BETWEEN_SAVES = 1.0
 
 SAVING_SHARE = 0.02
-"""Share of the time that saving may take before it is done less often."""
+"""Saving is done less often if it takes more than this share of the time."""
 
 
 class Store:
@@ -56,7 +56,8 @@ class Store:
 
         Raises:
             OutputError: an interrupted run lies there; neither ``resume`` nor ``force`` is given.
-            UsageError: ``resume`` is, and that run was a different one; it names in what.
+            UsageError: ``resume`` is given, and that run was a different one; the message says in
+                what.
             InputError: that run does not say what it was.
         """
         steps = Steps.open(folder, "run", owner, resume=resume, force=force)
@@ -71,10 +72,10 @@ class Store:
         group: Group = ALONE,
         dimension: int | None = None,
     ) -> Lanczos:
-        """The process called ``name``: as it was put away, or begun at ``start``.
+        """The process called ``name``, as it was put away, else begun at ``start``.
 
         Raises:
-            InputError: what was put away is not whole, or is of another process.
+            InputError: the stored process is not whole, or is another one.
         """
         place = self.folder
         if place is None and self.basis == "disk":
@@ -90,7 +91,8 @@ class Store:
             raise unreadable(place or Path(name), "run") from error
 
     def save(self, process: Lanczos, *, now: bool = False) -> None:
-        """Put ``process`` away ``now``, or if that takes little of the time since the last.
+        """Put ``process`` away, if that takes little of the time since the last save, or ``now`` in
+        any case.
 
         Raises:
             OutputError: it cannot be written.

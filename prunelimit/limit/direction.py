@@ -37,8 +37,8 @@ class Direction:
     rounding: float = 0.0
 
     def rise(self, read: Callable[[np.ndarray], np.ndarray], ridge: float) -> tuple[float, float]:
-        """Upper and lower end at ``ridge`` with the eigenvalues as ``read`` takes them: the Gauss
-        and the Gauss-Radau rule, in nats per squared length."""
+        """Upper and lower end at ``ridge``, in nats per squared length. They are the results of the
+        Gauss and the Gauss-Radau rule, with the eigenvalues as ``read`` takes them."""
         gauss, radau = (
             self._rise(rule, read, ridge)
             for rule in (self.run.bracket.gauss, self.run.bracket.radau)

@@ -16,11 +16,11 @@ from ..lanczos.slq import Spectrum
 __all__ = ["SOURCES", "EffectiveDimension", "kept"]
 
 SOURCES = ("probe", "depth", "direction")
-"""What the interval of one set of samples covers: the choice of probes, the Lanczos depth from
-them, and that from the removed weights."""
+"""The errors that the interval of one set of samples covers: the choice of probes, the Lanczos
+depth from the probes, and the Lanczos depth from the removed weights."""
 
 SPACING = 0.25
-"""Of the grid in log ridge that roots are bracketed on."""
+"""Points of the grid in log ridge on which roots are bracketed."""
 
 
 def kept(values: np.ndarray, ridge: float | np.ndarray) -> np.ndarray:

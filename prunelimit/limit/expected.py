@@ -1,4 +1,4 @@
-"""Where survivors that are trained until that converges are expected to stop, given the limit.
+"""The sparsity at which survivors trained to convergence are expected to stop, given the limit.
 
 The limit's own interval is about the number that the model gives: probes, depth, samples. How far
 the model is from networks is another question, and only networks answer it. On those of the
@@ -24,7 +24,7 @@ INTERCEPT = -0.461
 """Logarithm of survivors held over survivors predicted, where no norm is removed."""
 
 SLOPE = 0.984
-"""What a unit of the logarithm of the norm of all weights over that of the survivors adds."""
+"""What is added per unit of the logarithm of the norm of all weights over that of the survivors."""
 
 DEVIATION = 0.226
 """Standard deviation of the networks about that line."""
@@ -40,8 +40,8 @@ STUDENT = 1.986
 
 
 class Expected(NamedTuple):
-    """The middle, in the logarithm of the survivors, and the two ends of the prediction interval;
-    fractions of the prunable weights."""
+    """The middle and the two ends of the prediction interval, as fractions of the prunable weights.
+    The middle is that in the logarithm of the survivors."""
 
     middle: float
     low: float
@@ -51,10 +51,10 @@ class Expected(NamedTuple):
 def expected_threshold(alone: float, norm_kept: float) -> Expected | None:
     """The converged feasibility threshold of a further network, and its 95% prediction interval.
 
-    ``alone`` is the limit with the prunable weights alone free, a fraction; ``norm_kept`` the share
-    of the prunable weights' l2 norm that is left at the limit. It presumes that the network is like
-    those of the table. The limit's own interval is not in it: that is narrow beside it where the
-    limit is reliable. None where nothing is left.
+    ``alone`` is the limit with the prunable weights alone free, a fraction. ``norm_kept`` is the
+    share of the prunable weights' l2 norm that is left at the limit. The network is presumed to be
+    like those of the table. The interval does not contain the limit's own interval, which is much
+    narrower where the limit is reliable. None where nothing is left.
     """
     if norm_kept <= 0:
         return None

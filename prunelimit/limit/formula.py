@@ -1,4 +1,4 @@
-"""What a formula of the limit is: which numbers of removed weights it says are feasible."""
+"""A formula of the limit says which numbers of removed weights are feasible."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Directions", "Formula", "Question"]
 class Directions:
     """Lanczos runs for the removed weights, made where a formula wants them.
 
-    ``runs`` are those there are, by the number of weights removed; ``run_at(m)`` makes a further
-    one. ``more`` says whether there is budget for one beyond the first. A run serves its
+    ``runs`` are the runs made so far, by the number of weights removed; ``run_at(m)`` makes a
+    further one. ``more`` says whether the budget allows a run beyond the first. A run serves its
     neighbourhood, within ``resolution`` (fraction of the prunable weights) and ``of_survivors``
     (fraction of those).
     """
@@ -33,10 +33,10 @@ class Directions:
 
 @dataclass(frozen=True)
 class Question:
-    """What a formula answers: the limit of a geometry and a spectrum.
+    """The question that a formula answers: what is the limit of a geometry and a spectrum?
 
     ``effective`` has the eigenvalues as one of the curvature's readings takes them, with their
-    errors. ``guess`` holds limits by formula that this one is near, where there are some.
+    errors. ``guess`` holds limits by formula that are near this one, if any are known.
     """
 
     geometry: Geometry
@@ -62,11 +62,12 @@ class Question:
 class Formula(Plugin):
     """A formula of the limit: the object FORMULA of a file in ``formulas``.
 
-    ``transition`` gives the largest feasible number of removed weights, with its errors;
-    ``width(question, m)`` how many parameters can go at the displacement of removing m weights:
-    where that is m itself, the limit lies. ``by_direction`` says that it follows the removed
-    weights themselves (``question.directions``), not their length alone. The literal ``MARKER`` at
-    the top of the file is its mark in plots, ``LABEL`` what its width is called there.
+    ``transition`` gives the largest feasible number of removed weights, with its errors.
+    ``width(question, m)`` is how many parameters can go at the displacement of removing m weights.
+    The limit is the m for which this number is m itself. ``by_direction`` says that the formula
+    follows the removed weights themselves (``question.directions``), not their length alone. The
+    literal ``MARKER`` at the top of the file is its mark in plots. The literal ``LABEL`` is the
+    name of its width there.
     """
 
     transition: Callable[[Question], Transition]

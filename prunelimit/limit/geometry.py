@@ -1,4 +1,4 @@
-"""What is known without curvature, and what a limit is: the largest feasible number of removals.
+"""What is known without curvature, and the limit as the largest feasible number of removals.
 
 There are D free parameters, m removed and s = D - m survivors. R is the l2 norm of what is removed.
 Each formula (:mod:`.formulas`) says which m are feasible.
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SMALLEST = 1e-300
-"""In nats: below it no loss rise is told from none."""
+"""In nats. A smaller loss rise counts as none."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Transition:
         return {source: (down + up) / 2 for source, (down, up) in self.ends.items()}
 
     def lowered(self, by: int, source: str, down: int = 0) -> Transition:
-        """With ``by`` fewer weights removed. ``source`` leaves as many open on either side, and
-        ``down`` below where that is more."""
+        """With ``by`` fewer weights removed. The error by ``source`` is then ``by`` on either side,
+        or ``down`` on the lower side where that is more."""
         removed = max(0, self.removed - by)
         return Transition(removed, {**self.ends, source: (max(by, down), by)}, self.top)
 

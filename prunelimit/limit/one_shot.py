@@ -1,18 +1,18 @@
 """Where plain one-shot magnitude pruning stops, read off the loss along the pruning path.
 
-Nothing moves but what is removed, so the question is about one point w_m of every sparsity:
-whether L(w_m) <= L(w*) + epsilon. Two answers:
+Only the removed weights change, so every sparsity has one point w_m. The question is whether L(w_m)
+<= L(w*) + epsilon. There are two answers:
 
 - *modelled*: by the second-order model of the loss at w*, g^T d + d^T H d / 2 with d = w_m - w*;
 - *corrected*: the model times the ratio of the actual loss rise to the modelled one. At the
   threshold itself that product is the actual rise, so the corrected threshold is where the loss
-  that was evaluated crosses epsilon. It is a **measurement** on the samples that were evaluated,
-  and a **prediction** for all training samples only as far as those stand in for them; the interval
-  is about that, and about how finely the path was looked at.
+  that was evaluated crosses epsilon. It is a **measurement** on the samples that were evaluated.
+  For all training samples it is a **prediction**, as good as those samples represent them. The
+  interval covers this error, and how finely the path was looked at.
 
 The loss threshold of a one-shot measurement (:mod:`prunelimit.measurement`) is the same event on
-all training samples. How accuracy falls along the path follows from none of this: the theory is
-about the loss.
+all training samples. None of this tells how accuracy falls along the path: the theory is about the
+loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 __all__ = ["Crossing", "Rise", "find_crossing", "modelled_crossing"]
 
 COARSE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
-"""Sparsities looked at in turn, until one fails, before the crossing is halved in."""
+"""Sparsities that are tried in turn until one fails. Halving then narrows the crossing down."""
 
 RESOLUTION = 0.0005
 """Fraction of the prunable weights to which a crossing of the actual loss is found."""
@@ -47,7 +47,7 @@ class Rise:
     def of(cls, before: np.ndarray, after: np.ndarray, everything: int) -> Rise:
         """From the losses (n,) float64 of the same n of ``everything`` samples at w* and at w_m.
 
-        The samples are drawn without replacement, so the error vanishes where they are all.
+        The samples are drawn without replacement, so the error is zero where all samples are used.
         A loss that is not finite is an infinite rise.
         """
         change = np.asarray(after, dtype=np.float64) - before
@@ -66,10 +66,11 @@ class Rise:
 class Crossing:
     """Numbers of removed weights about the one where the loss has risen by epsilon.
 
-    ``holding`` is the largest found within epsilon, like all looked at below it, and ``failing``
-    the next that is not, None where none fails. ``lowest`` is the largest that holds with the
-    sampling error against it, ``highest`` the largest with the error in its favour; ``beyond`` is
-    the next that fails even so, the number of prunable weights where none does.
+    ``holding`` is the largest number that was found within epsilon; all smaller ones that were
+    tried are within it too. ``failing`` is the next that is not, None where none fails. ``lowest``
+    is the largest number that holds with the sampling error against it. ``highest`` is the largest
+    with the error in its favour. ``beyond`` is the next that fails even so; where none does, it is
+    the number of prunable weights.
     """
 
     holding: int
@@ -84,15 +85,15 @@ def find_crossing(
 ) -> Crossing:
     """Where the rise that ``rise_at`` gives for m of ``prunable`` removed weights reaches epsilon.
 
-    The places looked at do not depend on epsilon but through what holds, so a larger epsilon never
-    gives a smaller threshold. ``rise_at`` is asked about a place more than once.
+    Epsilon decides only which of the tried places hold. So a larger epsilon never gives a smaller
+    threshold. ``rise_at`` is called more than once for the same place.
     """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
 
     def holds(side: int) -> Callable[[int], bool]:
         def within(removed: int) -> bool:
             rise = rise_at(removed)
-            # An exact error of zero times anything is zero; an infinite rise fails always.
+            # An error of exactly zero stays zero; an infinite rise always fails.
             return rise.mean + side * z * rise.standard_error <= epsilon
 
         return within

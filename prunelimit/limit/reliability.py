@@ -12,19 +12,21 @@ WIDEST_INTERVAL = 0.02
 """Widest interval, as a fraction of the prunable weights, that still names one limit."""
 
 KNOWN = 0.005
-"""Half an interval, as a fraction of the prunable weights, that is good enough whatever ended the
-work. Limits and converged witnesses lie further apart than that (``benchmarks/prediction.py``)."""
+"""Half-width of an interval, as a fraction of the prunable weights, that is good enough whatever
+ended the work. Limits and converged witnesses lie further apart than this
+(``benchmarks/prediction.py``)."""
 
 FARTHEST = 0.015
 """Largest distance, as a fraction of the prunable weights, from where trained survivors of such a
-network are expected to stop. Of the limits of ``benchmarks/prediction.py`` that are nearer, one in
-seven is more than two points from the witness; of the others every second."""
+network are expected to stop. In ``benchmarks/prediction.py``, one in seven of the nearer limits is
+more than two points from the witness, and one in two of the others."""
 
 LARGEST_DISAGREEMENT = 0.02
 """Largest difference between ways to read negative eigenvalues before curvature is ambiguous."""
 
 LARGEST_ROUNDING = 0.02
-"""Largest shift of the limit, as a fraction of the prunable weights, left open to rounding."""
+"""Largest shift of the limit by rounding that is accepted, as a fraction of the prunable
+weights."""
 
 QUADRATIC_RANGE = (0.5, 2.0)
 """Actual over modelled loss rise within which the second-order model describes the loss."""
@@ -69,14 +71,14 @@ def judge(
 ) -> Reliability:
     """Verdict on ``limit``.
 
-    ``variants`` are the same limit by other formulas and operators; ``crossing`` is the point of
-    the pruning path where the actual loss rise first reaches epsilon (None: it never does);
-    ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` what it was for;
-    ``checked`` is what another package found, where it was asked; ``rounding`` how far, as a
-    fraction of the prunable weights, products of lower precision may have moved it.
+    ``variants`` are the same limit by other formulas and operators. ``crossing`` is the point of
+    the pruning path where the actual loss rise first reaches epsilon (None: it never does).
+    ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` the width that was
+    aimed at. ``checked`` is what another package found, if it was asked. ``rounding`` is how far
+    products of lower precision may have moved the limit, as a fraction of the prunable weights.
     ``layers`` are those at the limit. ``linear`` says that the curvature is that of the linearised
-    network. ``certain`` says that the GGN is zero to rounding, since the
-    network is sure of every sample.
+    network. ``certain`` says that the GGN is zero to rounding, since the network is sure of every
+    sample.
     """
     reasons = []
     if certain:

@@ -5,7 +5,7 @@ p_i = lambda_i / sum_j lambda_j,
 
     log(sum_i p_i^a) / (a - 1),      and for a = 1 minus Shannon's entropy, sum_i p_i log p_i.
 
-It lies from -log D, where all D eigenvalues are equal, to 0, where one has everything.
+It is -log D where all D eigenvalues are equal, and 0 where only one differs from zero.
 
 Source: Zhang, Sun, Zhang et al. 2025, "Renyi Sharpness" (arXiv 2510.07758).
 """
@@ -29,7 +29,7 @@ __all__ = ["Measure", "effective_dimension", "frobenius", "largest", "renyi", "t
 Reading = Callable[[np.ndarray], np.ndarray]
 
 SHANNON = 1e-6
-"""Orders so near to 1 are taken for it, where the formula divides by next to nothing."""
+"""Orders this near to 1 count as 1, since the formula would divide by almost zero."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Measure:
 
     @classmethod
     def even(cls, value: float, error: float) -> Measure:
-        """As far to either side."""
+        """With the same half-width on either side."""
         return cls(value, error, error)
 
     @classmethod
@@ -63,8 +63,8 @@ class Measure:
 def largest(spectrum: Spectrum) -> Measure:
     """The largest eigenvalue.
 
-    A Ritz value is never above it. An eigenvalue lies within the residual of the Ritz value; that
-    this is the largest one is as good as certain for a random start.
+    A Ritz value is never above it. Some eigenvalue lies within the residual of the Ritz value. For
+    a random start, this is almost certainly the largest one.
     """
     top = max(spectrum.runs, key=lambda run: run.quadrature().ritz_values[-1])
     return Measure(float(top.quadrature().ritz_values[-1]), 0.0, top.top_residual)
@@ -109,11 +109,11 @@ def renyi(
 ) -> Measure:
     """The Renyi sharpness of order ``alpha`` > 0.
 
-    ``read`` makes of eigenvalues what is not negative. Those below ``noise``, a fraction of the
-    largest, are rounding and count as zero. The value is the middle of what the Gauss and the
-    Gauss-Radau rule say, between which it lies for a positive semi-definite matrix; for whole
-    orders that the Gauss rule integrates exactly it is that rule's. The interval has half their
-    distance and the choice of probes. NaN where all is flat.
+    ``read`` turns eigenvalues into numbers that are not negative. Those below ``noise``, a fraction
+    of the largest, are rounding and count as zero. The value is the middle between the Gauss and
+    the Gauss-Radau rule. For a positive semi-definite matrix the true one lies between the two. For
+    whole orders that the Gauss rule integrates exactly, the value is that rule's. The interval
+    covers half the distance of the two rules, and the choice of probes. NaN where all is flat.
     """
 
     def cut(values: np.ndarray) -> np.ndarray:

@@ -17,14 +17,14 @@ BATCH = 128
 """Mini-batch whose loss varies by the default tolerance (Zhang et al. 2024)."""
 
 BY_HEART_LOSS = 0.01
-"""Mean cross-entropy (nats) below which training data count as learnt by heart: their labels get
-probabilities of more than 99% then, in the geometric mean."""
+"""Mean cross-entropy (nats) below which training data count as learnt by heart. The geometric mean
+of their labels' probabilities is then more than 99%."""
 BY_HEART_ACCURACY = 0.999
-"""Share of training samples from which on they do, whatever the loss: label smoothing keeps it
-up."""
+"""Accuracy on the training data from which on they count as learnt by heart, whatever the loss.
+Label smoothing keeps the loss high."""
 TINY = 0.005
-"""Nats below which the tolerance of such a network says little: the probabilities of the labels
-change by less than half a percent."""
+"""Nats below which the tolerance of such a network says little. The probabilities of the labels
+then change by less than half a percent."""
 
 
 def loss_tolerance(losses: np.ndarray, rule: EpsilonRule) -> Epsilon:
@@ -72,9 +72,10 @@ def advice(epsilon: Epsilon, loss: float, accuracy: float) -> Epsilon:
     """``epsilon`` with a ``note`` where it means little because of what the network has learnt.
 
     ``loss`` is the dense mean cross-entropy of the training data (nats), ``accuracy`` the share of
-    them that is right. It means little where the rule is batch-std, it comes to less than
-    :data:`TINY`, and the data are learnt by heart: the loss is below :data:`BY_HEART_LOSS`, or the
-    accuracy at least :data:`BY_HEART_ACCURACY`. Mini-batches then differ by a few odd samples.
+    them that is right. The tolerance means little where three things hold. The rule is batch-std.
+    The tolerance is less than :data:`TINY`. The data are learnt by heart: the loss is below
+    :data:`BY_HEART_LOSS`, or the accuracy at least :data:`BY_HEART_ACCURACY`. Mini-batches then
+    differ by a few odd samples.
     """
     by_heart = loss < BY_HEART_LOSS or accuracy >= BY_HEART_ACCURACY
     if epsilon.rule != "batch-std" or not epsilon.value < TINY or not by_heart:

@@ -22,9 +22,9 @@ __all__ = ["Measurement", "measure"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured; ``curve`` is in order of sparsity. ``allocation`` and ``calibration`` say
-    how masks were shared among layers, and how many training samples were read for them. ``cost``
-    is what it took; ``witness`` how far refit has converged, None for other methods."""
+    """What was measured. ``curve`` is in order of sparsity. ``allocation`` says how masks were
+    shared among layers, ``calibration`` how many training samples were read for them. ``cost`` is
+    what it took. ``witness`` is how far refit has converged, None for other methods."""
 
     dense: Dense
     epsilon: Epsilon
@@ -46,32 +46,34 @@ def measure(
 ) -> Measurement:
     """Measure the thresholds of pruning ``problem`` by the method of ``config``.
 
-    All survivors but "trained" ones give three kinds of thresholds. ``accuracy`` is there for every
-    tolerance. ``dense-accuracy`` is the largest sparsity at least as accurate as dense. ``loss`` is
-    where the mean training loss stays within epsilon of dense. The interval of an accuracy
-    threshold covers the paired sampling error: the change of correctness of each test sample,
-    normal at ``config.confidence``. The interval of the loss threshold is the pair that brackets
-    it.
+    For all survivors but "trained" ones there are three kinds of thresholds. ``accuracy`` is there
+    for every tolerance. ``dense-accuracy`` is the largest sparsity at least as accurate as dense.
+    ``loss`` is where the mean training loss stays within epsilon of dense. The interval of an
+    accuracy threshold covers the paired sampling error: the change of correctness of each test
+    sample, normal at ``config.confidence``. The interval of the loss threshold is the pair that
+    brackets it.
 
     Survivors that are "compensated" are moved from the dense network in one stage. Those that are
     "staged" go on from lower to higher sparsity. Their first sparsities are spaced by the survivors
     and end where every rule has failed. A crossing of staged survivors is refined by paths that
     branch off the last network below it. What is removed stays removed. So each point is a network
-    that was reached on the way, and it depends on what was asked for before.
+    that was reached on the way. It depends on the sparsities that were measured before.
 
     Survivors that are "trained" (:func:`prunelimit.training.refit.refit`) give ``feasibility``: the
     largest sparsity whose training loss comes within epsilon of dense, within four times
     ``config.refit_passes``. Its interval is [last feasible, first infeasible]. A budget can fail
-    where more of it would succeed, so it is a lower bound. ``witness`` gives the threshold at one
-    and two times the passes too. ``accuracy`` is that of the trained networks, read from the points
-    that feasibility was searched at and no finer: training ends where the loss is on target.
+    where a larger one would succeed, so the threshold is a lower bound. ``witness`` gives the
+    threshold at one and two times the passes too. ``accuracy`` is that of the trained networks. It
+    is read from the points at which feasibility was searched and no finer, since training ends
+    where the loss is on target.
 
     The sparsities ``also`` (fractions) are measured beside those that the search asks for.
     Explicit ``config.sparsities`` are measured alone, and the thresholds read from them. A pattern
-    ends where it allows nothing more to go; below that its masks lose the least scores of those it
-    does not allow. The ends of an interval are measured points, rounded outwards; the upper one is
-    the most that can go where nothing that was measured fails. Networks whose survivors are
-    trained or moved in stages are kept in ``steps``; those that are there are not made again.
+    ends where it allows nothing more to go. Below that, of the weights that the pattern does not
+    allow, its masks lose those of least score. The ends of an interval are measured points, rounded
+    outwards. If nothing that was measured fails, the upper end is the most that can go. Networks
+    whose survivors are trained or moved in stages are kept in ``steps``; those already there are
+    not made again.
 
     Raises:
         UsageError: a setting makes no sense, or nothing is prunable.

@@ -23,7 +23,7 @@ POINTS = 11
 """Networks on the line, both ends among them."""
 
 NORMED = 2_000
-"""Inputs that statistics of batch normalisation are taken from, at most."""
+"""Most inputs for statistics of batch normalisation."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def between(
 def connectivity(
     first: Problem, second: Problem, *, on_place: Callable[[int], None] | None = None
 ) -> Connectivity:
-    """Loss and error on ``first``'s training split along the line from it to ``second``.
+    """Loss and error along the line from ``first`` to ``second``, on the training split of
+    ``first``.
 
     Both are of one architecture. Statistics of batch normalisation are taken anew at every place,
     the ends too. Neither network is changed. ``on_place`` is told how many places are done.

@@ -21,7 +21,7 @@ class Drop:
 def paired_drop(before: Evaluation, after: Evaluation) -> Drop:
     """Accuracy of ``before`` less that of ``after``.
 
-    The error is paired: it comes of the samples on which the two differ (ddof 1).
+    The error is paired: it comes from the samples on which the two differ (ddof 1).
     """
     change = before.correct.astype(float) - after.correct.astype(float)
     error = float(change.std(ddof=1)) / math.sqrt(len(change)) if len(change) > 1 else 0.0

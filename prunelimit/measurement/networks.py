@@ -1,4 +1,4 @@
-"""The networks that a method makes of a problem, one per number of removed weights."""
+"""The networks that a method makes from a problem, one per number of removed weights."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ..values import EpsilonRule, KeepRule, Method
 __all__ = ["BUDGETS", "Network", "Networks", "goal"]
 
 LAYERWISE = 2_000
-"""Inputs that layers are fitted on, where their number is not given; each layer reads as many as it
-needs of them."""
+"""Inputs that layers are fitted on, if their number is not given. Each layer reads as many of them
+as it needs."""
 
 BUDGETS = (1, 2, 4)
-"""Multiples of the passes asked for at which the threshold of trained survivors is stated; so many
-times as many passes are spent at a sparsity, at most."""
+"""The threshold of trained survivors is stated at these multiples of the passes asked for. The last
+is the most that is spent at a sparsity."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Network:
     """A pruned network.
 
     ``weights`` (D,) are its free parameters, exactly zero where ``mask`` (bool, (D,)) is False;
-    ``problem`` is the problem with its statistics of batch normalisation. ``state`` is there where
-    survivors were moved in stages, ``trained`` where they were trained.
+    ``problem`` is the problem with its statistics of batch normalisation. ``state`` is set if
+    survivors were moved in stages, ``trained`` if they were trained.
     """
 
     problem: Problem
@@ -72,18 +72,18 @@ def goal(
 
 
 def needs_losses(problem: Problem, epsilon: EpsilonRule) -> bool:
-    """Whether the tolerance takes losses that compensation, without labels, does not have."""
+    """Whether the tolerance needs losses. Compensation, without labels, has none."""
     known = is_cross_entropy(problem.loss)
     return epsilon.kind == "accuracy" or (not known and epsilon.kind != "nats")
 
 
 class Networks:
-    """The networks that ``method`` makes of ``problem``.
+    """The networks that ``method`` makes from ``problem``.
 
-    ``epsilon`` damps compensation, as for :class:`~prunelimit.compensation.stages.Compensator`;
-    survivors that are trained are to reach ``target_loss``, nats. The processes of ``group`` share
-    compensation. A network whose survivors are trained, or moved in stages, is one of ``steps``, as
-    is every pass of a training; those that are there already are not made again.
+    ``epsilon`` damps compensation, as for :class:`~prunelimit.compensation.stages.Compensator`.
+    Survivors that are trained are to reach ``target_loss``, nats. The processes of ``group`` share
+    compensation. A network whose survivors are trained, or moved in stages, is kept in ``steps``.
+    So is every pass of a training. Those already there are not made again.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -135,7 +135,7 @@ class Networks:
 
     @property
     def moving(self) -> Compensator | None:
-        """What moves the survivors, where they are moved without labels."""
+        """What moves the survivors, if they are moved without labels."""
         return None if self._path is None else self._path.compensator
 
     @property
@@ -160,9 +160,9 @@ class Networks:
         return Network(self.problem, self.selection.weights(mask), mask)
 
     def _moved(self, removed: int, path: Path) -> State:
-        """The state with ``removed`` weights less, and what it took counted."""
+        """The state with ``removed`` weights less. What it took is counted."""
         moving, selection = path.compensator, self.selection
-        _ = selection.scored  # counts with none of the states
+        _ = selection.scored  # the states' cost does not include it
         before = moving.products, selection.products, selection.passes
 
         def read(found: dict[str, Any]) -> tuple[State, int, int, float]:
@@ -181,7 +181,7 @@ class Networks:
 
         name = f"{removed} removed"
         kept = self._steps.restored(name, read, self.problem.device)
-        # The processes go on from the same state: a kill may have come between their saves.
+        # All processes go on from the same state. A kill may have come between their saves.
         reached = -1 if kept is None else len(kept[0].stages) + kept[0].undone
         least = self._group.all_reduce_min(reached, self.problem.device)
         most = -self._group.all_reduce_min(-reached, self.problem.device)
@@ -196,7 +196,8 @@ class Networks:
         return path.at(removed, begun, keep)
 
     def _trained(self, removed: int, mask: Tensor) -> Network:
-        """From the network's own weights, or from what solved the next lower sparsity."""
+        """Trained from the network's own weights, or from the solution of the next lower
+        sparsity."""
         name = f"{removed} removed"
         found = self._steps.restored(name, partial(self._result, mask), self.problem.device)
         if found is None:
@@ -228,7 +229,7 @@ class Networks:
         )
 
     def _result(self, mask: Tensor, state: dict[str, Any]) -> RefitResult:
-        """What was kept of survivors that were trained.
+        """The stored result of survivors that were trained.
 
         Raises:
             ValueError: it is of another network.
@@ -242,7 +243,8 @@ class Networks:
         return RefitResult(**{**state, "weights": weights})
 
     def _solution(self, removed: int) -> Tensor:
-        """The weights (D,) that solved ``removed``, of which the survivors are kept."""
+        """The weights (D,) that solved ``removed``. The survivors of the next training start from
+        them."""
         weights = torch.zeros(
             self.problem.layout.size, dtype=self.problem.dtype, device=self.problem.device
         )
@@ -253,6 +255,6 @@ class Networks:
         self._progress(f"{stage} {self._where}", done, total, note)
 
     def _within_a_point(self, stage: str, done: int, total: int, note: str = "") -> None:
-        # The many stages of a path would each begin a bar anew.
+        # Otherwise each of a path's many stages would begin a new bar.
         if stage == "solving":
             self._named(stage, done, total, note)

@@ -25,7 +25,7 @@ from .drop import paired_drop
 __all__ = ["SPARSITIES", "Sensitivity", "per_layer"]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""Those of a layer that are measured where none are given."""
+"""Sparsities of a layer that are measured if none are given."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def per_layer(
 ) -> Sensitivity:
     """Accuracy and loss of ``problem`` where one layer alone loses its weights of least score.
 
-    Nothing else changes. Accuracy is that of the test split, with the paired standard error of what
-    it loses; loss is that of the training split. A layer in which no weight changes, since what
-    would go is zero already or too little for one weight, has no curve but says why.
+    Nothing else changes. Accuracy is that of the test split, with the paired standard error of its
+    fall. Loss is that of the training split. If no weight of a layer changes, it has no curve but a
+    reason: what would go is zero already, or is less than one weight.
 
     Raises:
         UsageError: nothing is prunable.

@@ -1,4 +1,4 @@
-"""Pruned networks, one per number of removed weights, and what each comes to."""
+"""Pruned networks, one per number of removed weights, with the accuracy and loss of each."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Point:
 
 
 class Points:
-    """The networks that ``config``'s method makes of ``problem``, each made once.
+    """The networks that ``config``'s method makes from ``problem``, each made once.
 
-    ``known`` has them by the number of removed weights. ``planned`` is how many there will be
-    about, for progress. What takes long is kept in ``steps``
+    ``known`` has them by the number of removed weights. ``planned`` is about how many there will
+    be, for progress. Networks that take long to make are kept in ``steps``
     (:class:`~prunelimit.measurement.networks.Networks`).
 
     Raises:
@@ -95,12 +95,12 @@ class Points:
 
     @property
     def calibration(self) -> int:
-        """Training samples that masks or stages were read from."""
+        """Number of training samples that were read for masks or stages."""
         moving = self.networks.moving
         return self.networks.selection.calibration if moving is None else moving.calibration
 
     def cost(self) -> Cost:
-        """Until now."""
+        """The cost so far."""
         selection, moving = self.networks.selection, self.networks.moving
         products, samples = selection.products, selection.calibration
         if moving is not None:

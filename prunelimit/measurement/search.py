@@ -17,15 +17,15 @@ __all__ = ["BEYOND", "SPACING", "Search"]
 
 COARSE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 SPACING = math.sqrt(0.5)
-"""Where survivors move, the first sparsities leave this share of the survivors before: halvings, by
-which stages begin, in two steps."""
+"""If survivors move, each of the first sparsities leaves this share of the survivors before. Two of
+these steps make a halving, with which stages begin."""
 BEYOND = 2
-"""So many of those sparsities in a row that hold no rule end them."""
+"""They end when so many in a row hold no rule."""
 CONFIRMING = 3
 """Points measured just below a crossing."""
 SURVIVORS = 0.05
-"""Share of the survivors to which the feasibility threshold is found, where that is coarser than
-the resolution."""
+"""The feasibility threshold is found to this share of the survivors, if that is coarser than the
+resolution."""
 END_COARSENESS = 5
 """The ends of an interval are found to this many times the resolution, rounded outwards."""
 
@@ -34,7 +34,7 @@ _Rule = Callable[[Point], bool]
 
 class Search:
     """Thresholds of ``points`` at the accuracy ``tolerances`` (fractions), to the resolution of
-    ``config``; those of accuracy only where the metric falls by points."""
+    ``config``. Those of accuracy are there only if the metric falls by points."""
 
     def __init__(
         self, points: Points, config: MeasureConfig, tolerances: tuple[float, ...]
@@ -50,8 +50,8 @@ class Search:
     def run(
         self, wanted: Sequence[float] | None, also: Sequence[float] = ()
     ) -> tuple[tuple[MeasurePoint, ...], tuple[Threshold, ...]]:
-        """The curve and the thresholds, by ``wanted`` sparsities alone where there are any, and
-        with those ``also`` in any case."""
+        """The curve and the thresholds. If there are ``wanted`` sparsities, only those are
+        measured. The sparsities ``also`` are measured in any case."""
         if wanted is not None:
             wanted = [*wanted, *also]
             counts = [removal_count(value, self.prunable) for value in wanted]
@@ -124,7 +124,7 @@ class Search:
 
     def _search_refit(self) -> None:
         """Halve the survivors until infeasible within the largest budget, then bisect in the
-        logarithm of survivors; the same for the smaller budgets, with the same networks."""
+        logarithm of survivors. Bisect for the smaller budgets too, with the same networks."""
         for multiple in reversed(BUDGETS):
             rule = self._within_passes(multiple)
             kept, fewest = self.prunable, self.prunable - self.points.top
@@ -151,7 +151,8 @@ class Search:
         return lambda p: p.feasible and p.passes <= budget
 
     def witness(self) -> Witness | None:
-        """The feasibility threshold by budget, of what was measured; None but for refit."""
+        """The feasibility threshold by budget, from the points measured; None for other methods
+        than refit."""
         if not self._refits:
             return None
         budgets = tuple(
@@ -168,13 +169,15 @@ class Search:
         )
 
     def _within(self, tolerance: float, sign: int) -> _Rule:
-        """Drop within tolerance; by ``sign`` also when the sampling error is added or taken."""
+        """Drop within tolerance. By ``sign``, the sampling error is added to the drop or
+        subtracted."""
         # Shares of samples are sums of 1/n: a drop of exactly the tolerance must hold.
         slack = 1e-12
         return lambda p: p.drop + sign * self._z * p.standard_error <= tolerance + slack
 
     def _crossing(self, rule: _Rule, *, last: bool = False) -> tuple[int, int | None]:
-        """Removed counts: the last that holds with all before it, and the one after (fails).
+        """Two numbers of removed weights: the last that holds, as all before it do, and the next,
+        which fails.
 
         With ``last``, the largest that holds at all. The second is None when there is none after.
         """
@@ -243,7 +246,7 @@ class Search:
         )
 
     def _end(self, removed: int | None) -> float:
-        """A sparsity; the most that can go where nothing measured has failed."""
+        """The sparsity of ``removed``; the most that can go if nothing measured has failed."""
         return (self.points.top if removed is None else removed) / self.prunable
 
 

@@ -27,19 +27,19 @@ __all__ = ["Sparsest", "held_out", "sparsest"]
 SHARE = 10
 """One in so many training samples judges."""
 LEAST = 1_000
-"""At least so many do, where there are twice as many; else half of them."""
+"""At least so many judge, if there are twice as many; else half of them."""
 FINE = 0.001
 """Share of the prunable weights to which the crossing is found."""
 OF_SURVIVORS = 0.03
 """The same as a share of the survivors; the smaller of the two counts."""
 ERRORS = 1.0
-"""A network is taken where the drop and so many of its standard errors are within the tolerance."""
+"""A network is taken if its drop plus so many standard errors is within the tolerance."""
 
 
 @dataclass(frozen=True)
 class Sparsest:
-    """What was chosen: the ``network``, ``removed`` weights, its ``drop`` on the ``held_out``
-    training samples, and at how many sparsities one was ``tried``."""
+    """The ``network`` that was chosen, its number of ``removed`` weights, and its ``drop`` on the
+    ``held_out`` training samples. ``tried`` is the number of sparsities tried."""
 
     network: Network
     networks: Networks
@@ -50,7 +50,7 @@ class Sparsest:
 
 
 def held_out(problem: Problem) -> tuple[Problem, SplitSubset]:
-    """``problem`` without some training samples, and those.
+    """``problem`` without some training samples, and the samples held out.
 
     A tenth, drawn by the problem's seed; at least 1,000, or half where there are fewer than 2,000.
 
@@ -80,12 +80,12 @@ def sparsest(
 ) -> Sparsest:
     """The sparsest network of ``config``'s method that loses no more than ``within``, a fraction.
 
-    Accuracy is judged on training samples that are held out of everything else: of scores, of
-    calibration, of training survivors. The dense network may have learnt them, so a test split can
-    lose more. The drop and one standard error of it have to be within. Sparsities grow until two in
-    a row fail, each network going on from the one before where survivors are staged; then the
+    Accuracy is judged on training samples that nothing else reads: not scores, not calibration, not
+    the training of survivors. The dense network may have learnt them, so a test split can lose
+    more. The drop plus one standard error has to be within the tolerance. Sparsities grow until two
+    in a row fail. If survivors are staged, each network goes on from the one before. Then the
     crossing is bisected. The processes of ``group`` share the moving of survivors. Networks are
-    kept in ``steps``, as :class:`~prunelimit.measurement.networks.Networks` has it.
+    kept in ``steps``, as in :class:`~prunelimit.measurement.networks.Networks`.
 
     Raises:
         PruneLimitError: see its subclasses.

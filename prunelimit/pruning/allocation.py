@@ -1,6 +1,7 @@
 """How many weights go from each layer, in exact counts.
 
-An allocation says how many, a criterion's scores say which: the smallest of each layer.
+An allocation says how many weights go. A criterion's scores say which: those of least score in each
+layer.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ __all__ = [
 ]
 
 Counts = Callable[[Sequence[int], int], list[int]]
-"""``counts(caps, remove)``: how many weights go from each layer, ``remove`` in all, at most
-``caps`` of each; 0 <= remove <= sum(caps)."""
+"""``counts(caps, remove)`` says how many weights go from each layer: ``remove`` in all, at most
+``caps`` of each. 0 <= remove <= sum(caps)."""
 
 
 @dataclass(frozen=True)
 class Ranking:
     """What an allocation may look at.
 
-    ``scores`` (P,) come from a criterion; ``orders`` holds per layer its entries from the smallest
-    score on, int64, ties by index; ``split`` are the samples that may be read.
+    ``scores`` (P,) come from a criterion. ``orders`` holds the entries of each layer from the
+    smallest score on, int64, ties by index. ``split`` are the samples that may be read.
     """
 
     problem: Problem
@@ -55,11 +56,11 @@ class Allocation(Plugin):
     """A way to share what is removed among layers: the object ALLOCATION of a file in
     ``allocations``.
 
-    ``function`` makes :data:`Counts` of a ranking. ``choose(layer, scores, remove)`` says which
-    weights of a layer stay, bool, (size,), where they are not those of the highest ``scores``
-    (size,); the literal ``CHOOSES = True`` at the top of the file says so too. ``reads`` says which
-    data it needs: "weights" (none), "inputs" or "labels". ``of_network`` is True where it looks at
-    the network itself, not at scores and sizes alone.
+    ``function`` makes :data:`Counts` from a ranking. ``choose(layer, scores, remove)`` is given if
+    the weights that stay are not those of the highest ``scores`` (size,). It says which weights of
+    a layer stay, bool, (size,). The literal ``CHOOSES = True`` at the top of the file then says so
+    too. ``reads`` says which data it needs: "weights" (none), "inputs" or "labels". ``of_network``
+    is True if it looks at the network itself, not at scores and sizes alone.
     """
 
     function: Callable[[Ranking], Counts]
@@ -73,8 +74,9 @@ def apportion(
 ) -> list[int]:
     """Whole numbers k_i that sum to ``total``, from ``lower`` to ``upper``, near f weights_i.
 
-    The factor f is common to all that no bound holds; what rounding down leaves goes to the largest
-    remainders, ties to the first. ``weights`` are positive; sum(lower) <= total <= sum(upper).
+    The factor f is common to all numbers that are not at a bound. They are rounded down, and the
+    rest goes to the largest remainders, ties to the first. ``weights`` are positive; sum(lower) <=
+    total <= sum(upper).
     """
     bounds = list(zip(weights, lower, upper, strict=True))
 
@@ -103,8 +105,8 @@ def apportion(
 
 
 def in_proportion(weights: Callable[[Ranking], Sequence[float]]) -> Callable[[Ranking], Counts]:
-    """The allocation that keeps of every layer in proportion to its ``weights``, which are
-    positive, one per layer."""
+    """The allocation whose kept number of each layer is in proportion to the layer's entry of
+    ``weights``. Those are positive, one per layer."""
 
     def begin(ranking: Ranking) -> Counts:
         wanted = weights(ranking)
@@ -125,8 +127,8 @@ def in_one_order(
 ) -> Callable[[Ranking], Counts]:
     """The allocation that removes the first of all layers' weights in one order.
 
-    ``ascending(ranking, caps)`` holds per layer the values of its first ``caps`` weights in the
-    order they go; among layers ties go to the first.
+    For each layer, ``ascending(ranking, caps)`` holds the values of its first ``caps`` weights in
+    the order in which they go. Ties between layers go to the first layer.
     """
 
     def begin(ranking: Ranking) -> Counts:
@@ -140,7 +142,7 @@ def in_one_order(
                     for place, each in enumerate(pieces)
                 ]
                 order = torch.cat(owners)[torch.argsort(torch.cat(list(pieces)), stable=True)]
-                known.clear()  # the last is asked for again, and takes as much as all weights
+                known.clear()  # the last is used again, and takes as much memory as all weights
                 known[tuple(caps)] = order
             first = known[tuple(caps)][:remove]
             return [int(x) for x in torch.bincount(first, minlength=len(ranking.layers))]
@@ -154,7 +156,7 @@ class Allocator:
     """Which of the P prunable weights are kept, in exact counts, for one set of scores.
 
     ``scores`` (P,) come from a criterion; the smallest of a layer go first, ties by index.
-    ``split`` are the samples that an allocation reads which reads some.
+    ``split`` are the samples for an allocation that reads some.
 
     Raises:
         UsageError: there is no such allocation.
@@ -183,8 +185,8 @@ class Allocator:
     def kept(self, remove: int, floors: Sequence[int] | None = None) -> Tensor:
         """True where a prunable weight stays; bool, (P,), exactly ``remove`` of them False.
 
-        Every layer keeps at least its number of ``floors`` (Gupta et al. 2022, Global Magnitude
-        Pruning); none by default.
+        Every layer keeps at least its number in ``floors`` (Gupta et al. 2022, Global Magnitude
+        Pruning). There are no floors by default.
 
         Raises:
             UsageError: fewer than ``remove`` weights can go.

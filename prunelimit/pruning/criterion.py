@@ -1,4 +1,4 @@
-"""What a pruning criterion is: one score per prunable weight, and at times new survivors."""
+"""A pruning criterion gives one score per prunable weight, and at times new survivors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..progress import Progress, silent
 __all__ = ["SAMPLES", "Criterion", "Scores"]
 
 SAMPLES = 1000
-"""Calibration samples where their number is not given."""
+"""Calibration samples if their number is not given."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a criterion makes of a network.
+    """The result of a criterion for a network.
 
     ``scores`` (P,), float64, has one finite number per prunable weight in the order of the flat
-    vector; the highest are kept. ``update`` maps a mask (bool, (D,)) to the free parameters (D,) as
-    the criterion's own method leaves them, exactly zero where the mask is False; None where
-    survivors stay as they are. ``products`` counts the curvature products spent, ``passes`` the
-    passes over the samples that training took.
+    vector; the highest are kept. ``update`` maps a mask (bool, (D,)) to the free parameters (D,),
+    as the criterion's own method leaves them. They are exactly zero where the mask is False.
+    ``update`` is None if survivors stay as they are. ``products`` counts the curvature products
+    spent. ``passes`` counts the passes over the samples that training took.
     """
 
     scores: Tensor
@@ -41,9 +41,9 @@ class Criterion(Plugin):
     """A pruning criterion: the object CRITERION of a file in ``criteria``.
 
     ``reads`` says which data it needs: "weights" (none), "inputs" or "labels" (inputs too).
-    ``function`` takes the problem, the samples to read, a seed and where to tell its progress.
-    ``allocation`` is its own where none is asked for, ``samples`` says how many it reads where
-    their number is not given.
+    ``function`` takes the problem, the samples to read, a seed and a callable for progress.
+    ``allocation`` is its own one, used if none is asked for. ``samples`` is how many samples it
+    reads if their number is not given.
     """
 
     reads: str

@@ -1,4 +1,5 @@
-"""A criterion by what a user calls it: a name, ``path/to/file.py:attr`` or ``package.mod:attr``."""
+"""A criterion by the name that a user gives: a name, ``path/to/file.py:attr`` or
+``package.mod:attr``."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ def custom_criterion(spec: str) -> Criterion:
     tensor of its shape, or one tensor (P,) in the order of ``problem.prunable_mask()``.
 
     Raises:
-        InputError: the attribute cannot be imported or called; later, what it returns is no such
-            scores.
+        InputError: the attribute cannot be imported or called; later, it returns something else
+            than such scores.
     """
     found = resolve_attribute(spec)
     if isinstance(found, Criterion):

@@ -1,4 +1,4 @@
-"""Minibatch descent on numbers that the weights are made of: for criteria that train."""
+"""Minibatch descent on values from which the weights are computed, for criteria that train."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def descend(
 ) -> Tensor:
     """``start`` (n,) after ``passes`` of Adam on the mean loss of mini-batches; a new vector.
 
-    ``weights(values)`` makes the free parameters (D,) of the values and is differentiable;
-    ``moving`` (bool, (n,)) is False for values that stay; ``penalty(values)`` is added to the loss,
-    and values are held ``within`` two bounds after every step. Mini-batches are drawn by the
+    ``weights(values)`` computes the free parameters (D,) from the values, and is differentiable.
+    ``moving`` (bool, (n,)) is False for values that stay. ``penalty(values)`` is added to the loss.
+    After every step, values are clipped to lie ``within`` two bounds. Mini-batches are drawn by the
     problem's seed, at ``place``. The network stays in eval mode and is unchanged.
     """
     values = start.detach().clone().requires_grad_()

@@ -1,7 +1,7 @@
-"""Layers pruned one at a time: what that does to the outputs, and the best way to share.
+"""Layers pruned one at a time: how far the outputs move, and the best way to share.
 
-Source: Xu et al. 2023, who find the distortions of single layers to add up, and minimise their sum
-by dynamic programming.
+Source: Xu et al. 2023. They find that the distortions of single layers add up, and minimise their
+sum by dynamic programming.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SAMPLES = 256
 """Most samples that it is measured on."""
 
 UNITS = 4000
-"""Portions that all removable weights are dealt out in; of single weights in a small network."""
+"""Number of portions in which all removable weights are dealt out. In a small network a portion is
+a single weight."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ def least_distortion(
 ) -> list[int]:
     """Weights to remove from every layer, ``remove`` in all, of least summed distortion.
 
-    At most ``caps`` go from each. Exact where all caps sum to at most 4,000; beyond, weights are
-    dealt out in portions of equal size, 4,000 or fewer, and the few that no portion is left for
-    go where they add least.
+    At most ``caps`` go from each. It is exact if all caps sum to at most 4,000. For more, weights
+    are dealt out in portions of equal size, 4,000 portions or fewer. The few weights that fill no
+    portion go where they add least.
     """
     unit = max(1, -(-sum(caps) // UNITS))
     most = [cap // unit for cap in caps]

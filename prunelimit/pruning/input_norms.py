@@ -1,4 +1,4 @@
-"""The size of what every weight reads, layer by layer."""
+"""The size of the inputs that every weight reads, layer by layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .layers import prunable_layers
 __all__ = ["input_norms"]
 
 KINDS = (nn.Linear, nn.modules.conv._ConvNd)
-"""Layers whose inputs are those that their weight multiplies."""
+"""Layers whose inputs are the ones that their weight multiplies."""
 
 
 def _linear(module: nn.Module) -> Any:
@@ -30,8 +30,8 @@ def _linear(module: nn.Module) -> Any:
 def _squared_inputs(twin: Any, inputs: Tensor) -> Tensor:
     """Sum of the squares of the inputs that every weight multiplies; float64, its shape.
 
-    That sum is the derivative of sum(twin(inputs^2)) in the weight, whatever the weight is: so
-    strides, padding, dilation and groups are the module's own.
+    That sum is the derivative of sum(twin(inputs^2)) in the weight, whatever the weight is. So the
+    module itself takes care of strides, padding, dilation and groups.
     """
     if is_transposed_linear(twin):
         features = wide(inputs).square().flatten(0, -2).sum(0)
@@ -47,8 +47,9 @@ def input_norms(
 ) -> Tensor:
     """l2 norm, over ``split`` and all positions, of the inputs of every prunable weight.
 
-    Float64, (P,). For a linear layer it is the norm of the weight's input feature. ``reader`` is
-    what asks for them and ``choice`` the field that another would be given in, for errors.
+    Float64, (P,). For a linear layer it is the norm of the weight's input feature. For error
+    messages, ``reader`` is the name of what needs the norms, and ``choice`` the option that chose
+    it.
 
     Raises:
         InputError: a prunable layer is never called as a module, or is of a kind whose inputs are

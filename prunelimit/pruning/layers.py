@@ -1,4 +1,5 @@
-"""The prunable weights as layers: where each lies among them, and which module it belongs to."""
+"""The prunable weights as layers: where each lies in the flat vector, and which module it belongs
+to."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ __all__ = ["PrunableLayer", "flat_mask", "prunable_layers", "prunable_part", "sm
 class PrunableLayer:
     """One prunable tensor: entries ``start`` to ``stop`` of the P prunable weights.
 
-    ``modules`` are those that hold it; several where it is tied.
+    ``modules`` are the modules that hold it; several if it is tied.
     """
 
     name: str
@@ -70,14 +71,15 @@ def prunable_part(problem: Problem, vector: Tensor) -> Tensor:
 
 
 def flat_mask(problem: Problem, kept: Tensor) -> Tensor:
-    """``kept`` (bool, (P,)) as a mask of the flat vector: bool, (D,), True beside the prunable."""
+    """``kept`` (bool, (P,)) as a mask of the flat vector: bool, (D,), True where nothing is
+    prunable."""
     mask = torch.ones(problem.layout.size, dtype=torch.bool, device=problem.device)
     mask[problem.prunable_mask()] = kept.to(problem.device)
     return mask
 
 
 def smallest(values: Tensor, counts: Sequence[int]) -> Tensor:
-    """True for the ``counts`` smallest of each of consecutive equal rows; ties go by index.
+    """True for the smallest values of each row, as many as ``counts`` says; ties go by index.
 
     ``values`` is (rows, n), ``counts`` has one entry per row; bool, (rows, n).
     """

@@ -19,10 +19,10 @@ def magnitude_order(
 ) -> Tensor:
     """The removable entries of the flat free vector, smallest magnitude first; int64, (R,).
 
-    ``magnitudes`` (D,) stand for those of the problem's own weights.
-    Entries of equal magnitude come in the order of their index, so any prefix is reproducible.
-    The ``min_keep`` largest entries of every prunable tensor are not removable (Gupta et al.
-    2022, Global Magnitude Pruning); without it, R is the number of prunable weights.
+    ``magnitudes`` (D,), if given, replace those of the problem's own weights. Entries of equal
+    magnitude come in the order of their index, so any prefix is reproducible. The ``min_keep``
+    largest entries of every prunable tensor are not removable (Gupta et al. 2022, Global Magnitude
+    Pruning); without it, R is the number of prunable weights.
 
     Raises:
         UsageError: ``min_keep`` is negative.
@@ -63,7 +63,7 @@ def keep_mask(problem: Problem, order: Tensor, remove: int) -> Tensor:
 
 
 def removal_count(amount: float, prunable: int) -> int:
-    """How many of ``prunable`` weights make the fraction ``amount``, to the nearest one.
+    """The number of weights nearest to the fraction ``amount`` of ``prunable`` weights.
 
     Raises:
         UsageError: ``amount`` is not from 0 to 1.

@@ -1,4 +1,4 @@
-"""What a pattern of masks is: the masks that a machine is fast with, say."""
+"""A pattern of masks: those that a machine computes fast, for example."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ __all__ = ["MaskPattern", "pattern_kept", "pattern_order"]
 class MaskPattern(Plugin):
     """A kind of masks that are allowed: the object PATTERN of a file in ``patterns``.
 
-    ``parse`` makes a value of the text that asks for it, or raises
-    :class:`~prunelimit.errors.UsageError`. One of two functions has the scores (P,) of a criterion:
+    ``parse`` turns the text that asks for it into a value, or raises
+    :class:`~prunelimit.errors.UsageError`. One of two functions is given the scores (P,) of a
+    criterion:
 
-    - ``function(problem, scores, value)`` says which weights stay when as many go as the pattern
-      wants, bool, (P,); it raises ``UsageError`` where none can go. The pattern decides the amount.
-    - ``order(problem, scores, value)`` gives scores (P,), float64, finite, whose smallest can go to
-      any amount. Weights of score -inf are gone already, and have to come first. The literal
-      ``ANY_AMOUNT = True`` at the top of the file says so.
+    - ``function(problem, scores, value)`` says which weights stay, bool, (P,). The pattern decides
+      the amount. It raises ``UsageError`` if none can go.
+    - ``order(problem, scores, value)`` gives scores (P,), float64, finite. Any number of those with
+      the smallest scores can go. Weights of score -inf are gone already, and have to come first.
+      The literal ``ANY_AMOUNT = True`` at the top of the file says so.
 
     A literal ``FORM`` at the top of the file is the regular expression of the texts (default: the
     name, or NAME:ANYTHING). ``METAVAR`` stands for it in a command's help. ``LABEL`` says what to
@@ -62,7 +63,7 @@ def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
 
 
 def pattern_order(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
-    """Scores (P,) whose smallest go first, so that any amount keeps to ``pattern``; float64.
+    """Scores (P,), float64. If the smallest go first, any amount keeps to ``pattern``.
 
     Raises:
         InputError: the pattern gives no such scores.

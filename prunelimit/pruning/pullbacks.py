@@ -16,7 +16,8 @@ from ..inputs.structure import Inputs, mapped
 __all__ = ["CHUNK_BYTES", "batches", "pullbacks"]
 
 CHUNK_BYTES = 2**24
-"""Bytes of derivatives that are made at a time: on a CPU more is slower, for caches' sake."""
+"""Bytes of derivatives that are made at a time. On a CPU more are slower, since they leave the
+caches."""
 
 
 def pullbacks(

@@ -37,11 +37,11 @@ def removal_order(
 ) -> Tensor:
     """The place of every weight in the order of removal; float64, (P,), from 0 on.
 
-    ``judge(kept)`` scores the weights that are left, ``kept`` (bool, (P,)) True: (P,), where others
-    do not count. A round removes the smallest scores, ties by index, and keeps ``share`` of what is
-    left. The round that leaves fewer than ``least`` removes them too, and so does one in which no
-    score is positive. NaN everywhere if a score is not finite. ``told`` is the name of the stage
-    for ``progress``.
+    ``judge(kept)`` gives the scores (P,) of the weights that are left, those where ``kept`` (bool,
+    (P,)) is True; the other entries do not count. A round removes the smallest scores, ties by
+    index, and keeps ``share`` of what is left. If a round would leave fewer than ``least``, it
+    removes those too. So does a round in which no score is positive. The result is NaN everywhere
+    if a score is not finite. ``told`` is the name of the stage for ``progress``.
     """
     left = kept.nonzero()[:, 0]
     count = len(left)

@@ -1,4 +1,4 @@
-"""A method's masks: which weights stay at any sparsity, and what obs makes of the survivors."""
+"""A method's masks: which weights stay at any sparsity, and how obs moves the survivors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NO_GUARD = KeepRule("count", 0)
 class Selection:
     """Masks of ``problem`` by ``method``, from one reading of its scores.
 
-    ``criterion`` stands in for the method's own where it is given. ``calibration`` training samples
-    are read, drawn by the problem's seed; None is as many as the criterion usually reads, 0 is all.
+    ``criterion``, if given, replaces the method's own. ``calibration`` training samples are read,
+    drawn by the problem's seed; None is as many as the criterion usually reads, 0 is all.
 
     Raises:
         UsageError: there is no such criterion or allocation, or a number makes no sense.
@@ -79,18 +79,17 @@ class Selection:
 
     @cached_property
     def scored(self) -> Scores:
-        """What the criterion makes of the network."""
+        """The criterion's scores of the network."""
         return self._counted(self.problem)
 
     @cached_property
     def allocator(self) -> Allocator:
-        """The allocation of its scores, or of the order that a pattern makes of them."""
+        """The allocation for these scores, or for the order that a pattern makes from them."""
         return self._allocator(self.problem, self._ordered(self.problem, self.scored.scores))
 
     @cached_property
     def removable(self) -> int:
-        """How many weights can go: all that the pattern lets go, or that the guard of every layer
-        does."""
+        """How many weights can go: as many as the pattern, or the guard of every layer, allows."""
         if self.method.pattern is not None and self.method.decided:
             kept = pattern_kept(self.problem, self.scored.scores, self.method.pattern)
             return int((~kept).sum())
@@ -115,8 +114,9 @@ class Selection:
     ) -> Tensor:
         """The mask of a pruned network that loses more; bool, (D,), ``remove`` of them False.
 
-        ``weights`` (D,) are its parameters, ``kept`` (bool, (D,)) what it has left, ``network()``
-        its problem. Its weights are scored anew; what is removed stays removed.
+        ``weights`` (D,) are the pruned network's parameters, ``kept`` (bool, (D,)) says which are
+        left, and ``network()`` is its problem. Its weights are scored anew. What is removed stays
+        removed.
 
         Raises:
             UsageError: fewer than ``remove`` weights can go.
@@ -128,20 +128,21 @@ class Selection:
         now = self.problem if plain and not looks else network()
         scores = prunable_part(now, wide(weights).abs()) if plain else self._scored(weights, now)
         left = prunable_part(self.problem, kept).to(scores.device)
-        # What is gone goes first, whatever a criterion makes of zeros.
+        # Removed weights go first, whatever scores a criterion gives to zeros.
         scores = self._ordered(now, torch.where(left, scores, -torch.inf))
         found = self._kept(now, scores, remove, lambda: self._allocator(now, scores))
         revived = found & ~left
         if bool(revived.any()):
-            # The allocation would keep more of a layer than it has: others give way.
+            # If the allocation would keep more of a layer than it has, the other layers keep more
+            # instead.
             found &= left
             order = torch.where(left & ~found, scores, -torch.inf).argsort(descending=True)
             found[order[: int(revived.sum())]] = True
         return flat_mask(self.problem, found)
 
     def weights(self, mask: Tensor) -> Tensor:
-        """The free parameters (D,) under ``mask`` (D,): zero where it is False, and the others as
-        they are, or with survivors "obs" moved along."""
+        """The free parameters (D,) under ``mask`` (D,): zero where it is False. The others stay as
+        they are, or are moved if survivors are "obs"."""
         if self.method.survivors != "obs":
             return pruned_weights(self.problem, mask)
         update = self._obs.update
@@ -158,14 +159,14 @@ class Selection:
         return Allocator(problem, scores, self.allocation, self.split, progress=self.progress)
 
     def _ordered(self, problem: Problem, scores: Tensor) -> Tensor:
-        """``scores``, or those that a pattern of any amount makes of them."""
+        """``scores``, or those that a pattern of any amount makes from them."""
         if self.method.pattern is None or self.method.decided:
             return scores
         return pattern_order(problem, scores, self.method.pattern)
 
     def _scored(self, weights: Tensor, problem: Problem) -> Tensor:
-        """Scores of the network with ``weights``; the last are kept, for a cut that is tried
-        shorter."""
+        """Scores of the network with ``weights``. The last scores are kept, in case a shorter cut
+        is tried."""
         if self._judged is None or self._judged[0] is not weights:
             self._judged = weights, self._counted(problem)
         return self._judged[1].scores

@@ -13,12 +13,12 @@ __all__ = ["HistoryPoint", "HistoryResult"]
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryPoint:
-    """One checkpoint: what ``predict`` says of it.
+    """The prediction for one checkpoint.
 
-    ``accuracy`` and ``loss`` are the dense network's; ``plain`` and ``limit`` are shares of the
-    prunable weights with their intervals, None where there is no such number. ``reliable`` is of
-    the limit, ``reason`` the first of those that speak against it. ``epoch`` and ``step`` are read
-    from the name. ``kept`` says that the prediction was there already.
+    ``accuracy`` and ``loss`` are the dense network's. ``plain`` and ``limit`` are shares of the
+    prunable weights with their intervals, None if there is no such number. ``reliable`` is about
+    the limit; ``reason`` is the first reason against it. ``epoch`` and ``step`` are read from the
+    name. ``kept`` says that the prediction was there already.
     """
 
     name: str
@@ -42,8 +42,8 @@ class HistoryResult(Result):
     """The checkpoints of a folder in ``order``: by "epoch" or "step" of their names, by the one
     "number" in these, or by "time". ``model`` and ``data`` are those of the last.
 
-    ``left_out`` are files that could not be read, each with why. ``notes`` is what a reader has to
-    know.
+    ``left_out`` are files that could not be read, each with the reason. ``notes`` are what a reader
+    has to know.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.history/1"

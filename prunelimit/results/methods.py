@@ -1,7 +1,7 @@
-"""What every result can do for whoever works in Python.
+"""The methods that every result has in Python.
 
-How that is done stands in a later room, which results know nothing of: they ask the library's root
-for it when a method is called.
+Their code is in a later room, of which results know nothing. They ask the library's root for it
+when a method is called.
 """
 
 from __future__ import annotations

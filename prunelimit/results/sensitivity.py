@@ -1,4 +1,4 @@
-"""How much each layer alone can lose, and what that says of all layers together."""
+"""How much each layer alone can lose, and what follows for all layers together."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ __all__ = ["LayerCurve", "LayerPoint", "SensitivityResult", "SharedCurve", "shar
 class LayerPoint:
     """The network with one layer pruned to ``sparsity``, of that layer's weights.
 
-    ``changed`` weights that were not zero are. ``drop`` is what accuracy lost on the test split (a
-    fraction), with its paired standard error; ``rise`` is that of the mean training loss.
+    ``changed`` weights became zero that were not zero before. ``drop`` is the loss of accuracy on
+    the test split (a fraction), with its paired standard error. ``rise`` is that of the mean
+    training loss.
     """
 
     sparsity: float
@@ -37,8 +38,8 @@ class LayerCurve:
     """One layer: its ``weights``, how many are ``zeros`` from the start, and its curve.
 
     ``holds`` is the largest measured sparsity up to which accuracy stays within the tolerance.
-    ``why`` says why nothing was learnt of the layer, in words that follow "it is": then there is no
-    curve, and no ``holds``. What is not ``prunable`` is listed too.
+    ``why`` says why nothing was learnt about the layer, in words that follow "it is". Then there is
+    no curve, and no ``holds``. Layers that are not ``prunable`` are listed too.
     """
 
     name: str
@@ -67,12 +68,12 @@ class LayerCurve:
 
 
 ORDERS = ("loss", "accuracy")
-"""What layers can be put in order by."""
+"""Orders of layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SensitivityResult(Result):
-    """The curve of every layer alone: nothing but that layer is pruned, its smallest scores first.
+    """The curve of every layer alone. Nothing but that layer is pruned, its smallest scores first.
 
     ``tolerance`` (a fraction of accuracy) is that of each layer's ``holds``.
     """
@@ -90,8 +91,8 @@ class SensitivityResult(Result):
     def top(self, n: int = 5, *, by: str = "loss", least: bool = False) -> tuple[LayerCurve, ...]:
         """The ``n`` most sensitive layers, or with ``least`` the least sensitive ones.
 
-        They are in the order of the mean rise of the training loss over the sparsities measured, or
-        of the mean loss of "accuracy". Layers of which nothing was learnt are left out.
+        Their order is that of the mean rise of the training loss over the sparsities measured, or
+        of the mean loss of "accuracy". Layers about which nothing was learnt are left out.
 
         Raises:
             UsageError: there is no such order.
@@ -106,10 +107,10 @@ class SensitivityResult(Result):
     def targets(self, sparsity: float | None = None) -> dict[str, float]:
         """A sparsity for every prunable layer, by name, that adds up to ``sparsity`` of all.
 
-        What the layers add to the training loss is taken to add up; the sum is the least there is.
-        Where ``sparsity`` is left out, layers lose weights until the sum is epsilon. A layer of
-        which nothing was learnt loses as much as all do together, or nothing. The allocation
-        ``targets:FILE.json`` does the same with the file of this result, to any amount.
+        The layers' rises of the training loss are taken to add up, and the sum is the least
+        possible. If ``sparsity`` is left out, layers lose weights until the sum is epsilon. A layer
+        about which nothing was learnt loses the same share as all together, or nothing. The
+        allocation ``targets:FILE.json`` does the same with the file of this result, to any amount.
 
         Raises:
             UsageError: ``sparsity`` is more than what was measured allows, or no fraction.
@@ -135,21 +136,21 @@ class SensitivityResult(Result):
 
 @dataclass(frozen=True)
 class SharedCurve:
-    """A layer's loss rise by the number of its weights removed: the largest convex curve below what
-    was measured, from (0, 0) on."""
+    """A layer's loss rise by the number of its weights removed. It is the largest convex curve
+    below the measured points, from (0, 0) on."""
 
     removed: tuple[float, ...]
     rises: tuple[float, ...]
 
     @classmethod
     def of(cls, layer: LayerCurve) -> SharedCurve:
-        """That of a layer."""
+        """The curve of a layer."""
         points = [(each.sparsity * layer.weights, each.rise) for each in layer.curve]
         return cls.through(points)
 
     @classmethod
     def through(cls, points: Sequence[tuple[float, float]]) -> SharedCurve:
-        """That of points (weights removed, loss rise)."""
+        """The curve through points (weights removed, loss rise)."""
         hull: list[tuple[float, float]] = []
         least: dict[float, float] = {0.0: 0.0}
         for x, y in points:

@@ -1,7 +1,7 @@
-"""Whether the numbers of a result make sense: a file may have been written by anybody.
+"""Checks whether the numbers of a result make sense, since anybody may have written a file.
 
-Accuracies and losses may be no number, as those of a network that is broken are. Sparsities may
-not, and every interval holds what it is about.
+Accuracies and losses may be NaN, as those of a broken network are. Sparsities may not. Every
+interval has to hold its number.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COUNTS = frozenset(
 """Fields that count something."""
 
 SLACK = 1e-9
-"""What the last bits of a fraction may be off."""
+"""Rounding error of a fraction that is accepted."""
 
 
 def read(kind: type[T], document: Any, where: str) -> T:
@@ -103,7 +103,7 @@ def _subject(owner: Any, field: str) -> str | None:
     if field != "interval":
         return field.removesuffix("_interval")
     for name in ("sparsity", "predicted", "value"):
-        # The sparsity of a tolerance is where it was read, and its interval that of the value.
+        # The sparsity of a tolerance is where it was read; its interval is that of the value.
         if hasattr(owner, name) and not (name == "sparsity" and hasattr(owner, "value")):
             return name
     return None

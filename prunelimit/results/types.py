@@ -74,11 +74,11 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """The data the numbers belong to, and what a network is judged by on them.
+    """The data that the numbers belong to, and the loss and metric that judge a network on them.
 
-    ``samples`` counts those used of ``split``; ``classes`` is 0 where targets are numbers. ``loss``
-    and ``metric`` are names, or FILE.py:ATTR; what results call accuracy is that metric. It has
-    ``points`` where 1 is perfect, so that tolerances can be hundredths of that.
+    ``samples`` counts those used of ``split``. ``classes`` is 0 if targets are numbers. ``loss``
+    and ``metric`` are names, or FILE.py:ATTR. The accuracy in results is that metric. It has
+    ``points`` if 1 is perfect; tolerances can then be hundredths of that.
     """
 
     spec: str
@@ -93,7 +93,7 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What it takes to obtain a result again; the head of every command's JSON."""
+    """All that is needed to obtain a result again; the head of every command's JSON."""
 
     tool_version: str
     command: str
@@ -135,9 +135,9 @@ class Epsilon:
 
 @dataclass(frozen=True, kw_only=True)
 class NestedLimit:
-    """The headline's limit from ``samples`` samples, at the depth of a first reading; ``seconds``
-    is what one product took. Where ``parts`` is more than one, the mean over so many disjoint
-    subsets, whose standard deviation is ``deviation``."""
+    """The headline's limit from ``samples`` samples, at the depth of a first reading. ``seconds``
+    is the time of one product. If ``parts`` is more than one, it is the mean over so many disjoint
+    subsets, and their standard deviation is ``deviation``."""
 
     samples: int
     sparsity: float
@@ -148,9 +148,9 @@ class NestedLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossCheck:
-    """What PyHessian finds for the same samples: the eigenvalue of largest magnitude by power
-    iteration, the trace by random probes with its standard error over them; ``agree`` says whether
-    ours are the same within 1% and within four standard errors."""
+    """PyHessian's results for the same samples. The eigenvalue of largest magnitude is by power
+    iteration, the trace by random probes with its standard error over them. ``agree`` says whether
+    ours are the same: the eigenvalue within 1%, the trace within four standard errors."""
 
     lambda_max: float
     trace: float
@@ -162,15 +162,15 @@ class CrossCheck:
 class CurvatureSummary:
     """The spectrum in a few numbers.
 
-    ``trace`` is the trace of the matrix with its standard error over probes; ``negative_mass`` the
-    share of eigenvalues below zero; ``products`` counts matrix-vector products spent, those on a
-    part of the samples by that part. ``ended`` says what ended the work. "tolerance": the limit is
-    known as well as was asked for. "given": steps and probes were given. "samples": what the
-    samples leave open outweighs the rest. "network": what the model makes of parameters that are
-    not pruned does. Or "max-products", "max-seconds", "memory" or "interrupted". ``nested`` holds
-    the limit from fewer samples, by which their number was chosen or what they leave open was
-    estimated. ``carried`` is the share that the samples carry of the trace of the loss's second
-    derivative in the outputs; None for the Hessian, which has no such measure.
+    ``trace`` is the trace of the matrix with its standard error over probes. ``negative_mass`` is
+    the share of eigenvalues below zero. ``products`` counts matrix-vector products spent; one on a
+    part of the samples counts as that part. ``ended`` says what ended the work. "tolerance": the
+    limit is known as exactly as was asked for. "given": steps and probes were given. "samples": the
+    error by the samples outweighs the rest. "network": the error by parameters that are not pruned
+    outweighs the rest. "max-products", "max-seconds", "memory" and "interrupted" say it themselves.
+    ``nested`` holds limits from fewer samples. By them the number of samples was chosen, or their
+    error was estimated. ``carried`` is the share that the samples carry of the trace of the loss's
+    second derivative in the outputs. It is None for the Hessian, which has no such measure.
     """
 
     kind: str
@@ -198,16 +198,15 @@ class CurvatureSummary:
 class Limit:
     """The largest feasible sparsity.
 
-    ``sparsity`` is of the prunable weights, ``sparsity_of_all`` of all parameters; ``kept``
-    counts surviving prunable weights; ``radius`` is the l2 norm of what is removed.
-    ``interval`` covers, at ``confidence``, the choice of probes, the Lanczos depth and the samples
-    that stand in for all; ``errors`` holds half the width that each alone gives.
-    ``band`` is the ALMT transition band [necessary side, sufficient side]. ``alone`` is the limit
-    with biases and the like held, None where that was not looked at; ``norm_kept`` the share of the
-    prunable weights' l2 norm that is left at the limit. ``expected`` is the 95% prediction interval
-    for where trained survivors stop, by what other networks did, and ``expected_middle`` its
-    middle; None for formulas and operators that were not compared with them, and where a layer is
-    left empty.
+    ``sparsity`` is a share of the prunable weights, ``sparsity_of_all`` of all parameters. ``kept``
+    counts surviving prunable weights. ``radius`` is the l2 norm of what is removed. ``interval``
+    covers, at ``confidence``, the choice of probes, the Lanczos depth and the samples that stand
+    for all. ``errors`` holds half the width that each alone gives. ``band`` is the ALMT transition
+    band [necessary side, sufficient side]. ``alone`` is the limit with biases and the like held,
+    None if it was not read. ``norm_kept`` is the share of the prunable weights' l2 norm that is
+    left at the limit. ``expected`` is the 95% prediction interval for where trained survivors stop,
+    from other networks, and ``expected_middle`` its middle. Both are None for formulas and
+    operators that were not compared with networks, and if a layer is left empty.
     """
 
     sparsity: float
@@ -232,13 +231,13 @@ class OneShot:
     """The largest sparsity at which plain one-shot magnitude pruning, nothing moved, is expected to
     keep the training loss within epsilon.
 
-    ``sparsity``, of the prunable weights, is where the loss crosses on ``samples`` of the
-    ``of_samples`` training samples: measured on those, predicted for all. ``modelled`` is where the
-    second-order model at the trained weights alone crosses, None where there was no time to look;
-    ``ratio`` is the actual loss rise over the modelled one at the crossing, which corrects it, None
-    where the model gives no rise.
-    ``interval`` covers, at ``confidence``, the choice of samples and how finely the path was
-    looked at; ``errors`` holds what each alone gives. Nothing is said of accuracy.
+    ``sparsity``, a share of the prunable weights, is where the loss crosses epsilon on ``samples``
+    of the ``of_samples`` training samples. It is measured on those, and predicted for all.
+    ``modelled`` is where the second-order model at the trained weights crosses, None if there was
+    no time for it. ``ratio`` is the actual loss rise over the modelled one at the crossing. It
+    corrects the model; None if the model gives no rise. ``interval`` covers, at ``confidence``, the
+    choice of samples and how finely the path was looked at. ``errors`` holds what each alone gives.
+    Nothing is said about accuracy.
     """
 
     sparsity: float
@@ -258,8 +257,8 @@ class Target:
 
     ``number`` is "limit" (survivors move freely), "one-shot" (nothing moves) or "between"
     (survivors move by a model of the loss). The measured threshold of ``rule`` ("feasibility",
-    "loss" or "accuracy") should lie from ``lowest`` to ``highest``, equal where it is one number;
-    ``interval`` holds their own intervals.
+    "loss" or "accuracy") should lie from ``lowest`` to ``highest``. The two are equal if there is
+    one number. ``interval`` joins their own intervals.
     """
 
     method: str
@@ -282,10 +281,10 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class PathPoint:
-    """Loss rise (nats) when magnitude pruning reaches ``sparsity``: actual, and as modelled.
+    """Loss rise (nats) when magnitude pruning reaches ``sparsity``: actual and modelled.
 
-    ``quadratic_rise`` is d^T H d / 2 and ``linear_rise`` g^T d for the displacement d; the limit
-    rests on the quadratic part alone.
+    ``quadratic_rise`` is d^T H d / 2 and ``linear_rise`` is g^T d, for the displacement d. The
+    limit rests on the quadratic part alone.
     """
 
     sparsity: float
@@ -298,8 +297,8 @@ class PathPoint:
 class Reliability:
     """Whether the estimate can be trusted, why not, and the evidence.
 
-    ``nonquadraticity`` is the actual loss rise over the modelled one (linear plus quadratic) where
-    the actual rise first reaches epsilon: 1 where the second-order model is exact.
+    ``nonquadraticity`` is the actual loss rise over the modelled one (linear plus quadratic), where
+    the actual rise first reaches epsilon. It is 1 if the second-order model is exact.
     """
 
     ok: bool
@@ -333,7 +332,7 @@ class SharpnessMeasure:
 
     ``name`` is "largest eigenvalue", "trace", "Frobenius norm", "effective dimension" (at the
     ridge ``parameter``) or "Renyi sharpness" (of order ``parameter``). ``layer`` names the weight
-    tensor whose block alone it is of; "all layers" is the sum over them.
+    tensor, if the measure is that of its block alone; "all layers" is the sum over them.
     """
 
     name: str
@@ -345,13 +344,13 @@ class SharpnessMeasure:
 
 @dataclass(frozen=True, kw_only=True)
 class SharpnessSummary:
-    """All measures of sharpness. Their intervals cover, at ``confidence``, the choice of probes
-    and the Lanczos depth, not that of samples.
+    """All measures of sharpness. Their intervals cover, at ``confidence``, the choice of probes and
+    the Lanczos depth, but not the choice of samples.
 
-    ``reading`` says what effective dimension and Renyi sharpness take negative eigenvalues for:
-    "ggn" (there are none), "absolute" (their magnitude) or another of the operator's; trace and
-    largest eigenvalue keep their signs. ``ridge`` is where the isotropic limit lies; None where
-    there is none, and ``note`` says why.
+    ``reading`` says how effective dimension and Renyi sharpness read negative eigenvalues: "ggn"
+    (there are none), "absolute" (their magnitude) or another reading of the operator. Trace and
+    largest eigenvalue keep their signs. ``ridge`` is where the isotropic limit lies. If there is
+    none it is None, and ``note`` says why.
     """
 
     measures: tuple[SharpnessMeasure, ...]
@@ -380,8 +379,8 @@ class SpectrumResult(Result):
 class PredictResult(Result):
     """The predicted limit and everything it rests on.
 
-    Two numbers: ``one_shot``, up to which the loss stays with nothing moved, and ``limit``, up to
-    which some setting of the survivors keeps it.
+    Two numbers: up to ``one_shot`` the loss stays within epsilon with nothing moved. Up to
+    ``limit`` some setting of the survivors keeps it there.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.predict/2"
@@ -428,10 +427,10 @@ class StageResult:
 class CompensationResult:
     """How the survivors were moved.
 
-    ``calibration`` counts the inputs of a stage, ``held_out`` those of them that only judge;
-    ``divergence`` is that of the outputs from the dense network's on the latter, nats;
-    ``recalibrated`` counts norm layers with new statistics, ``undone`` stages taken back.
-    ``expected_seconds`` and ``expected_bytes`` were stated beforehand, if they were.
+    ``calibration`` counts the inputs of a stage, ``held_out`` those of them that only judge.
+    ``divergence`` is that of the outputs from the dense network's on the latter, nats.
+    ``recalibrated`` counts norm layers with new statistics. ``undone`` counts stages taken back.
+    ``expected_seconds`` and ``expected_bytes`` are those stated beforehand, if any were.
     """
 
     epsilon: float
@@ -448,10 +447,10 @@ class CompensationResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """How a sparsity was found by what accuracy may be lost; all but ``tried`` are fractions.
+    """How a sparsity was found from the accuracy that may be lost; all but ``tried`` are fractions.
 
     On ``held_out`` training samples the network chosen loses ``drop`` of accuracy, with its paired
-    standard error; ``tolerance`` is what was allowed. ``tried`` sparsities were looked at.
+    standard error. ``tolerance`` is what was allowed. ``tried`` is the number of sparsities tried.
     """
 
     tolerance: float
@@ -465,13 +464,14 @@ class Within:
 class PruneResult(Result):
     """What was pruned; accuracies are fractions on the test split.
 
-    ``drop`` is what accuracy lost there, with its paired standard error. ``nonzero`` counts the
-    prunable weights that are not zero. ``method`` is criterion[/allocation][/pattern][+survivors],
-    ``allocation`` how layers shared what is removed, None where a pattern said so; ``calibration``
-    counts the training samples that were read for scores. ``reliability`` is that of the prediction
-    which chose the sparsity; None where nothing was predicted. ``within`` is there where accuracy
-    chose it, ``compensation`` where survivors were moved without labels. ``artifact`` is None where
-    nothing was written. ``warnings`` say what is to be known of the outcome.
+    ``drop`` is the loss of accuracy there, with its paired standard error. ``nonzero`` counts the
+    prunable weights that are not zero. ``method`` is criterion[/allocation][/pattern][+survivors].
+    ``allocation`` says how layers shared what is removed, None if a pattern decided that.
+    ``calibration`` counts the training samples that were read for scores. ``reliability`` is that
+    of the prediction which chose the sparsity, None if nothing was predicted. ``within`` is set if
+    accuracy chose the sparsity, ``compensation`` if survivors were moved without labels.
+    ``artifact`` is None if nothing was written. ``warnings`` say what the user has to know about
+    the outcome.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.prune/2"
@@ -498,9 +498,9 @@ class PruneResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurePoint:
-    """One sparsity: test accuracy, mean training loss, surviving prunable weights. ``passes`` over
-    the training data were spent on the survivors and ``outcome`` says what ended them, where they
-    were trained."""
+    """One sparsity: test accuracy, mean training loss, surviving prunable weights. If survivors
+    were trained, ``passes`` over the training data were spent on them, and ``outcome`` says what
+    ended the training."""
 
     sparsity: float
     accuracy: float
@@ -541,8 +541,8 @@ class Witness:
     """How far the feasibility threshold has converged.
 
     ``budgets`` holds it at one, two and four times the passes that were asked for.
-    ``converged_pp`` is what the last doubling added, in percentage points: nothing says that
-    further ones add less, but as a rule they do. ``minibatch_passes`` came first at a sparsity.
+    ``converged_pp`` is what the last doubling added, in percentage points. Further doublings
+    usually add less, but that is not guaranteed. ``minibatch_passes`` came first at a sparsity.
     """
 
     budgets: tuple[BudgetPoint, ...]
@@ -566,7 +566,7 @@ class Cost:
 class MeasureResult(Result):
     """Accuracy and loss against sparsity, and the thresholds read from them.
 
-    ``witness`` says how far training of survivors has converged; None where they are not trained.
+    ``witness`` says how far training of survivors has converged; None if they are not trained.
     ``method`` is criterion[/allocation][/pattern][+survivors]; ``allocation`` and ``calibration``
     are as in PruneResult, ``cost`` is that of the measurement.
     """
@@ -611,8 +611,8 @@ class MethodResult:
 class CompareResult(Result):
     """Methods side by side on the same network and test samples, against its predicted limit.
 
-    ``limit``, ``limit_cost`` and ``reliability`` are those of the prediction; ``methods`` stand in
-    the order they were asked for, fewer of them where the work was ``interrupted``.
+    ``limit``, ``limit_cost`` and ``reliability`` are those of the prediction. ``methods`` are in
+    the order they were asked for. There are fewer if the work was ``interrupted``.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.compare/2"
@@ -632,12 +632,13 @@ class CompareResult(Result):
 class Agreement:
     """Predicted against measured; differences, errors and tolerances in percentage points.
 
-    ``method`` is the measurement's, ``number`` which predicted number it was compared with (see
-    Target), and ``reliability`` that of this number; for "between", of both: ``predicted`` is the
-    place between the two that lies nearest to the measured one, and ``predicted_interval`` runs
-    from one to the other. ``error_pp`` is the part of a difference that the two intervals together
-    explain. ``reasons`` says why it failed, ``notes`` what else a reader should know;
-    ``self_check`` that both numbers are the loss of the same networks.
+    ``method`` is the measurement's. ``number`` is the predicted number that it was compared with
+    (see Target), and ``reliability`` is that of this number. For "between", it is the reliability
+    of both numbers. ``predicted`` is then the place between the two that lies nearest to the
+    measured one, and ``predicted_interval`` runs from one to the other. ``error_pp`` is the part of
+    a difference that the two intervals together explain. ``reasons`` says why it failed, ``notes``
+    what else a reader should know. ``self_check`` says that both numbers are the loss of the same
+    networks.
     """
 
     method: str
@@ -715,8 +716,8 @@ class TrainResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Temperature:
-    """What made the training of a dense network hot or cool. ``noise`` is the scale of SGD's noise,
-    lr / (batch_size (1 - momentum)); more epochs are cooler."""
+    """The settings that made the training of a dense network hot or cool. ``noise`` is the scale of
+    SGD's noise, lr / (batch_size (1 - momentum)). More epochs are cooler."""
 
     lr: float
     batch_size: int
@@ -726,8 +727,8 @@ class Temperature:
 
 @dataclass(frozen=True, kw_only=True)
 class RegimeNetwork:
-    """One of the networks: ``density`` is the share of prunable weights that are not zero, the
-    load; ``accuracy`` that of the test split; ``temperature`` is None where nothing says it."""
+    """One of the networks. ``density`` is the share of prunable weights that are not zero: the
+    load. ``accuracy`` is that of the test split. ``temperature`` is None if no file says it."""
 
     name: str
     density: float
@@ -737,8 +738,8 @@ class RegimeNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class LinePoint:
-    """A network between two: ``at`` is 0 at the first and 1 at the second; training loss, and
-    training error as a fraction."""
+    """A network on the line between two, with its training loss, and its training error as a
+    fraction. ``at`` is 0 at the first and 1 at the second."""
 
     at: float
     loss: float
@@ -748,8 +749,8 @@ class LinePoint:
 @dataclass(frozen=True, kw_only=True)
 class RegimePair:
     """Two networks. ``connectivity`` is the mean error of both minus the error on the line that is
-    farthest from it, a fraction: negative where a barrier lies between. ``similarity`` is the
-    linear CKA of their outputs, 0 to 1."""
+    farthest from it, a fraction. It is negative if a barrier lies between them. ``similarity`` is
+    the linear CKA of their outputs, 0 to 1."""
 
     first: str
     second: str
@@ -781,9 +782,9 @@ class RegimeResult(Result):
 class DemoResult(Result):
     """The demonstration in a few numbers; ``files`` are names within ``directory``.
 
-    ``one_shot`` is the plain threshold that was predicted; ``fixed`` and ``trained`` are those that
-    were measured, by what becomes of the survivors. ``sparse_artifact`` holds the same network as
-    ``artifact``.
+    ``one_shot`` is the plain threshold that was predicted. ``fixed`` and ``trained`` are the
+    measured thresholds, with survivors fixed and trained. ``sparse_artifact`` holds the same
+    network as ``artifact``.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.demo/2"
@@ -810,9 +811,9 @@ class DemoResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """One tensor of a file: ``zeros`` of its entries are zero; ``same_as`` names an earlier tensor
-    that lies in the same memory. A matrix is ``prunable``, or says ``why`` it is not; ``share`` is
-    its part of all entries, from 0 to 1."""
+    """One tensor of a file. ``zeros`` of its entries are zero. ``same_as`` names an earlier tensor
+    that lies in the same memory. A matrix is ``prunable``, or ``why`` says why it is not. ``share``
+    is its part of all entries, from 0 to 1."""
 
     name: str
     shape: tuple[int, ...]
@@ -837,12 +838,12 @@ class StateInfo:
 class InspectResult:
     """What a checkpoint holds, read without running anything.
 
-    ``state`` is the key of the state_dict that ``tensors`` are of, without the ``prefix`` that all
-    its names share with a wrapper. ``code`` names what the file would run on loading: it is not
-    read then. ``folded`` are weights stored as parts. ``claimed`` is the accuracy that it states,
-    from 0 to 1. ``described`` is the network that a file of ours names, ``likely`` the built-in
-    network that its names are those of. Which matrices are prunable is read from the ``network``
-    that is named or found, or else from names and shapes.
+    ``tensors`` are those of the state_dict at the key ``state``. Their names are without the
+    ``prefix`` of a wrapper that all share. ``code`` names what the file would run on loading; such
+    a file is not read. ``folded`` are weights stored as parts. ``claimed`` is the accuracy that the
+    file states, from 0 to 1. ``described`` is the network that a file of ours names. ``likely`` is
+    the built-in network with the same names. The ``network`` that is named or found says which
+    matrices are prunable; without one, names and shapes do.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.inspect/1"
@@ -868,11 +869,11 @@ class InspectResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PackingInfo:
-    """What the tensors of a checkpoint take in one packing, without the file around them.
+    """The size of a checkpoint's tensors in one packing, without the file around them.
 
-    ``bytes`` counts matrices packed where that is smaller; None where the packing cannot hold them.
-    ``break_even`` is the share of zeros, from 0 to 1, beyond which matrices of these shapes are
-    smaller in it: for N:M that of groups of four.
+    ``bytes`` counts matrices as packed if that is smaller; it is None if the packing cannot hold
+    them. ``break_even`` is a share of zeros, from 0 to 1. With more zeros, matrices of these shapes
+    are smaller in the packing. For N:M it is the share for groups of four.
     """
 
     name: str
@@ -884,10 +885,10 @@ class PackingInfo:
 class ExportResult(Result):
     """A checkpoint in another format, every weight bit for bit.
 
-    ``matrices`` are the tensors that a packing may hold, with ``entries`` numbers, ``zeros`` of
-    them zero; ``packed`` names those that it does. ``state`` is the key of the state_dict that was
-    taken. Of .onnx, ``difference`` is by how much outputs of onnxruntime and torch differ on
-    ``samples`` test samples, over the largest output.
+    ``matrices`` are the tensors that a packing may hold. They have ``entries`` numbers, of which
+    ``zeros`` are zero. ``packed`` names those that are packed. ``state`` is the key of the
+    state_dict that was taken. For .onnx, ``difference`` is the difference of the outputs of
+    onnxruntime and torch on ``samples`` test samples, over the largest output.
     """
 
     SCHEMA: typing.ClassVar[str] = "prunelimit.export/1"

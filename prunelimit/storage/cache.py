@@ -1,4 +1,4 @@
-"""What is kept between commands: small tensors in a folder, by the hash of all they depend on.
+"""Small tensors kept in a folder between commands, by the hash of all they depend on.
 
 A file is written whole or not at all, so that several processes may share a folder, and may be
 deleted at any time. One that is damaged, cut short or of something else is thrown away. A sum in
@@ -27,14 +27,14 @@ __all__ = ["MOST_BYTES", "Cache"]
 log = logging.getLogger(__name__)
 
 SUFFIX = ".prunelimit-cache"
-"""What the names of its files end with; no others are read or deleted."""
+"""Suffix of its files; no others are read or deleted."""
 
 MOST_BYTES = 2**30
-"""Bytes of all files together; the ones read longest ago are deleted beyond."""
+"""Most bytes of all files together. If there are more, the ones read longest ago are deleted."""
 
 
 class Cache:
-    """A folder of tensors by key, made where it is not there.
+    """A folder of tensors by key. It is made if it does not exist.
 
     Raises:
         OutputError: the folder cannot be made, or nothing can be written there.
@@ -78,8 +78,8 @@ class Cache:
         return found
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep ``tensors`` under ``key``; where that cannot be written, a word is all that comes
-        of it."""
+        """Keep ``tensors`` under ``key``. If that cannot be written, a warning is logged, and no
+        more."""
         own = {name: each.detach().cpu().contiguous() for name, each in tensors.items()}
         content = save(own, {"key": key, "sum": _sum(key, own)})
         if len(content) > self.most:
@@ -98,7 +98,7 @@ class Cache:
         self._shrink()
 
     def discard(self, key: str, reason: str) -> None:
-        """Throw away what lies under ``key``, and say why."""
+        """Throw away the file of ``key``, and log why."""
         path = self._path(key)
         log.warning("%s is thrown away (%s), and computed again.", path, reason)
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ class Cache:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}{SUFFIX}"
 
     def _shrink(self) -> None:
-        """Delete what was read longest ago, until the rest is small enough."""
+        """Delete the files read longest ago, until the rest is small enough."""
         found = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(OSError):

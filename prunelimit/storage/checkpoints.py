@@ -25,7 +25,7 @@ NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Numbered:
-    """A checkpoint or prediction, and what its name says of when it was made."""
+    """A checkpoint or prediction, with the epoch, step or number in its name."""
 
     path: Path
     epoch: int | None
@@ -35,8 +35,8 @@ class Numbered:
 
 
 def numbered(path: Path) -> Numbered:
-    """What is known of a file by its name: ``epoch=3-step=120.ckpt``, ``checkpoint-500``, or just
-    the last number in it."""
+    """The numbers in a file's name: ``epoch=3-step=120.ckpt``, ``checkpoint-500``, or just the last
+    number in it."""
     stem = path.name
     for suffix in (".json", ".predict", *SUFFIXES):
         stem = stem.removesuffix(suffix)
@@ -52,8 +52,8 @@ def numbered(path: Path) -> Numbered:
 
 
 def in_order(found: Sequence[Numbered]) -> tuple[str, list[Numbered]]:
-    """The order that all of them have, and them in it: by epoch (then step), by step, by the last
-    number of the name, or by time. What is equal goes by name."""
+    """The order for which all files have the numbers, and the files in it: by epoch (then step), by
+    step, by the last number of the name, or by time. Equal ones go by name."""
     for order in ("epoch", "step", "number"):
         values = [getattr(each, order) for each in found]
         if all(value is not None for value in values):

@@ -49,13 +49,13 @@ def _why(error: Exception) -> str:
 
 
 def resume_path(output: Path, part: str = "") -> Path:
-    """Where the state of work that has not ended lies: beside what it is to end in. A ``part`` of
-    the work may have a state of its own."""
+    """The path of the state of unfinished work: beside its output. A ``part`` of the work may have
+    a state of its own."""
     return output.parent / ".".join(filter(None, (output.name, part, "resume")))
 
 
 def part_path(state: Path, part: str) -> Path:
-    """Where that of a part lies, by where that of the work does."""
+    """The path of the state of a ``part``, from the path of the work's ``state``."""
     return resume_path(state.with_suffix(""), part)
 
 

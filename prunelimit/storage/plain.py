@@ -14,12 +14,12 @@ from ..errors import InputError
 __all__ = ["check_sums", "check_torch", "load_plain"]
 
 SAFE_FROM = (2, 10)
-"""Versions of torch before this one run code that some files hold, for all ``weights_only``."""
+"""Versions of torch before this one run code in some files, even with ``weights_only``."""
 
 
 def check_torch(what: object) -> None:
-    """Refuse to read ``what``, a pickle, by a torch that does not keep all of them from running
-    code. Installing prunelimit brings one that does.
+    """Refuse to read ``what``, a pickle, with a torch that lets some pickles run code. The torch
+    that is installed with prunelimit lets none.
 
     Raises:
         InputError: it is such a torch.
@@ -37,22 +37,22 @@ def load_plain(
     """What ``torch.save`` wrote to ``file``, tensors on ``device``; ``what`` names it in messages.
 
     Raises:
-        InputError: this torch is not safe to read it with; torch itself raises almost anything else
-            where the file is damaged or holds more.
+        InputError: this torch is not safe to read it with. If the file is damaged or holds more,
+            torch itself raises almost anything.
     """
     check_torch(file if what is None else what)
-    # What torch warns of, such as an unusual pickle protocol, stops nothing.
+    # Warnings of torch, such as one of an unusual pickle protocol, do not matter.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.load(file, map_location=device, weights_only=True)
 
 
 def check_sums(path: Path) -> None:
-    """Hold every part of a file that ``torch.save`` wrote here to its checksum, which torch itself
-    does not look at.
+    """Check every part of a file that ``torch.save`` wrote here against its checksum. torch itself
+    does not look at it.
 
     Raises:
-        ValueError: a part is another.
+        ValueError: a part does not have its checksum.
     """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()

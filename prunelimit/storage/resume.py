@@ -1,4 +1,4 @@
-"""Work that was interrupted: its state on disk, whose it is, and what becomes of it."""
+"""Work that was interrupted: its state on disk, its owner, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ __all__ = [
 T = TypeVar("T")
 
 OWNER = "run.json"
-"""File of a state's folder that says whose it is."""
+"""File in a state's folder that names the owner."""
 
 OWNER_BEGUN = "run-"
-"""How that file is called, before ".new", while it is written."""
+"""Beginning of that file's name, before ".new", while it is written."""
 
 STEP = "state.pt"
-"""File of a step's folder with what it came to."""
+"""File in a step's folder with the result of the step."""
 
 BEGUN = re.compile(OWNER_BEGUN + r"\w+\.new")
 OURS = re.compile(r"(?:[^/]+/)+(?:state\.pt|(?:state|vectors-\d+)\.(?:safetensors|new))")
-"""What else lies in such a folder, by its path from there."""
+"""Other files in such a folder, by their paths from there."""
 
 BEGINNING = re.compile(rb"PK\x03\x04.{26}[^/]{1,64}/data\.pkl", re.DOTALL)
-"""How a file of torch begins, also where it is cut off."""
+"""First bytes of a file of torch, also of one that is cut off."""
 
 
 class Resumable:
     """The state of some ``work`` ("training") at ``path``.
 
-    ``owner`` describes its inputs and options in plain JSON, by the names that a user is told where
-    a state turns out to be another's; another version's is too.
+    ``owner`` describes its inputs and options in plain JSON. If a state has another owner, the user
+    is told these names. A state of another version of prunelimit has another owner too.
     """
 
     def __init__(self, path: Path, work: str, owner: Mapping[str, Any]) -> None:
@@ -73,7 +73,8 @@ class Resumable:
     def restored(
         self, read: Callable[[dict[str, Any]], T], device: torch.device | str = "cpu"
     ) -> T | None:
-        """What ``read`` makes of the state there, tensors on ``device``; None where there is none.
+        """The result of ``read`` for the state there, tensors on ``device``; None if there is no
+        state.
 
         Raises:
             UsageError: it is of other inputs or options.
@@ -89,12 +90,12 @@ class Resumable:
                 raise TypeError("the owner is no object")
         except InputError:
             raise
-        except Exception as error:  # torch.load names no common base of what it raises
+        except Exception as error:  # torch.load documents no common base of its errors
             raise unreadable(self.path, self.work) from error
         require_owner(self.path, self.work, owner, self._owner)
         try:
             return read(state)
-        except Exception as error:  # what lacks a part, or has another's shape
+        except Exception as error:  # a state that lacks a part, or has another shape
             raise unreadable(self.path, self.work) from error
 
     def discard(self) -> None:
@@ -103,15 +104,15 @@ class Resumable:
 
 
 def owned(owner: Mapping[str, Any]) -> dict[str, Any]:
-    """``owner`` and this version of prunelimit, as they come back from JSON."""
+    """``owner`` and this version of prunelimit, as they are when read back from JSON."""
     return {"version": __version__, **json.loads(json.dumps(owner))}
 
 
 def require_owner(path: Path, work: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Hold the owner of the state at ``path`` against that of the ``work`` at hand.
+    """Compare the owner of the state at ``path`` with that of the ``work`` at hand.
 
     Raises:
-        UsageError: they differ; it names in what.
+        UsageError: they differ; the message says in what.
     """
     if theirs != ours:
         raise UsageError(
@@ -121,7 +122,7 @@ def require_owner(path: Path, work: str, theirs: dict[str, Any], ours: dict[str,
 
 
 def unreadable(path: Path, work: str) -> InputError:
-    """What to raise where ``path`` holds no state of the ``work``."""
+    """The error to raise if ``path`` holds no state of the ``work``."""
     return InputError(
         f"{path} cannot be read as the state of a {work}; give `force` without `resume` to begin "
         "again."
@@ -131,11 +132,11 @@ def unreadable(path: Path, work: str) -> InputError:
 def claim_or_discard(
     path: Path, work: str, *, resume: bool, force: bool, folder: bool = False
 ) -> None:
-    """Leave the state at ``path``, a file or a ``folder``, to be gone on with, or throw it away.
+    """Keep the state at ``path``, a file or a ``folder``, to go on from it, or throw it away.
 
     Raises:
-        OutputError: there is one, and the user has said neither; or it cannot be removed, or is
-            none of ours.
+        OutputError: there is one, and the user said neither; or it cannot be removed, or is not
+            ours.
     """
     if resume or not (path.exists() or path.is_symlink()):
         return
@@ -165,12 +166,11 @@ def remove_folder(path: Path, work: str) -> None:
     """Remove the folder of a state: its own files, and then what is empty.
 
     Raises:
-        OutputError: anything else lies in it, of which nothing is removed then; or the system
-            refuses.
+        OutputError: anything else lies in it, and then nothing is removed; or the system refuses.
     """
     if path.is_symlink():
         raise _not_ours(path, work)
-    found = sorted(path.rglob("*"), reverse=True)  # what lies in a folder before the folder
+    found = sorted(path.rglob("*"), reverse=True)  # the content of a folder before the folder
     files = [each for each in found if each.is_symlink() or not each.is_dir()]
     names = {each: each.relative_to(path).as_posix() for each in files}
     other = [
@@ -180,8 +180,8 @@ def remove_folder(path: Path, work: str) -> None:
     ]
     if other or not (nothing_in(path) or _says_whose(path / OWNER)):
         raise _not_ours(path, work)
-    # A kill may come between: a process without its state is begun anew, and without the owner
-    # the rest is nobody's.
+    # A kill may come in between. A process without its state is begun anew. Without the owner, the
+    # rest belongs to nobody.
     found.sort(key=lambda each: (each == path / OWNER, each.stem != "state"))
     try:
         for each in found:
@@ -195,7 +195,7 @@ def remove_folder(path: Path, work: str) -> None:
 
 
 def nothing_in(folder: Path) -> bool:
-    """Whether nothing was put away in ``folder`` yet: a kill came before its owner was written."""
+    """Whether ``folder`` is still empty, since a kill came before its owner was written."""
     files = [each for each in folder.rglob("*") if each.is_symlink() or not each.is_dir()]
     return all(
         BEGUN.fullmatch(each.relative_to(folder).as_posix())
@@ -210,7 +210,7 @@ def _is_called_so(name: str) -> bool:
 
 
 def _says_whose(path: Path) -> bool:
-    """Whether the file is that of an owner, also one whose writing was cut off."""
+    """Whether the file names an owner, also if its writing was cut off."""
     try:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text)
@@ -223,7 +223,7 @@ def _says_whose(path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether the file is a state, also one that is cut off, or has nothing in it to be lost."""
+    """Whether the file is a state of ours, also one that is cut off, or is empty."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:
@@ -232,9 +232,9 @@ def _is_ours(path: Path) -> bool:
         return False
     try:
         if not zipfile.is_zipfile(path):
-            return True  # the end is missing: a whole file of someone else's has one
+            return True  # the end is missing; a whole file of someone else would have one
         found = load_plain(path, "meta")
-    except Exception:  # damaged, or wants to run code, which a state of ours never does
+    except Exception:  # damaged, or wants to run code; a state of ours never does
         return False
     return isinstance(found, dict) and {"owner", "state"} <= set(found)
 
@@ -253,7 +253,7 @@ def _stuck(path: Path, error: OSError) -> OutputError:
 
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """The name of the first thing that differs, with both values where they are short."""
+    """The name of the first thing that differs, with both values if they are short."""
     absent = object()
     name = next(key for key in [*ours, *theirs] if theirs.get(key, absent) != ours.get(key, absent))
     values = theirs.get(name), ours.get(name)

@@ -1,4 +1,4 @@
-"""Steps of long work that are done: each is kept in a folder, by name, as soon as it is."""
+"""Finished steps of long work. Each is kept in a folder, by name, as soon as it is done."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class Steps:
-    """What the steps of some ``work`` ("run") came to, each in a folder of its own below
-    ``folder``; without that nothing is kept.
+    """The results of the steps of some ``work`` ("run"), each in a folder of its own below
+    ``folder``. Without ``folder`` nothing is kept.
 
-    ``owner`` is the text that says whose they are. Of several processes each has its own ``part``;
-    the first alone has an owner. Names are told from others by what they stand ``under``.
+    ``owner`` is the text that describes the work. If there are several processes, each has its own
+    ``part``, and only the first has an owner. Names are prefixed by what they stand ``under``.
     """
 
     def __init__(
@@ -58,12 +58,13 @@ class Steps:
     def open(
         cls, folder: Path, work: str, owner: Mapping[str, Any], *, resume: bool, force: bool
     ) -> Steps:
-        """The steps of the ``work`` that ``owner`` describes (JSON), none or those that are there.
+        """The steps of the ``work`` that ``owner`` describes (JSON): none, or those already there.
 
         Raises:
             OutputError: some are there; neither ``resume`` nor ``force`` is given.
-            UsageError: ``resume`` is, and they are of other inputs or options; it names which.
-            InputError: they do not say whose they are.
+            UsageError: ``resume`` is given, and they are of other inputs or options; the message
+                says which.
+            InputError: they do not name their owner.
         """
         claim_or_discard(folder, work, resume=resume, force=force, folder=True)
         described = owned(owner)
@@ -74,7 +75,7 @@ class Steps:
         return cls(folder, json.dumps(described, indent=2), work=work)
 
     def under(self, name: str) -> Steps:
-        """Those of a part of the work, in the same folder."""
+        """The steps of a part of the work, in the same folder."""
         return Steps(
             self.folder,
             self._owner,
@@ -102,8 +103,8 @@ class Steps:
     def restored(
         self, name: str, read: Callable[[dict[str, Any]], T], device: torch.device | str = "cpu"
     ) -> T | None:
-        """What ``read`` makes of the step ``name``, tensors on ``device``; None where it is not
-        done.
+        """The result of ``read`` for the step ``name``, tensors on ``device``; None if the step is
+        not done.
 
         Raises:
             InputError: it cannot be read, by torch or by ``read``.
@@ -115,21 +116,21 @@ class Steps:
             return read(dict(load_plain(path, device)))
         except InputError:
             raise
-        except Exception as error:  # torch.load names no common base of what it raises
+        except Exception as error:  # torch.load documents no common base of its errors
             raise unreadable(self.folder, self.work) from error
 
     def forget(self, name: str) -> None:
-        """Remove the steps below ``name``, of which nothing more is wanted."""
+        """Remove the steps below ``name``, which are not needed any more."""
         if self.folder is None:
             return
         found = sorted((self.folder / self._under / name).rglob("*"), reverse=True)
-        for each in found:  # what lies in a folder before the folder
+        for each in found:  # the content of a folder before the folder
             with contextlib.suppress(OSError):
                 each.unlink() if each.name == STEP else each.rmdir()
 
     @contextlib.contextmanager
     def written(self) -> Iterator[None]:
-        """Have the folder say whose it is before anything is written to it in the block.
+        """Write the owner to the folder before anything is written to it in the block.
 
         Raises:
             OutputError: it cannot be written.
@@ -146,9 +147,9 @@ class Steps:
             ) from error
 
     def discard(self) -> None:
-        """Remove all of them, and the folder where nothing of others is in it."""
+        """Remove all of them, and the folder if nothing else is in it."""
         if self.folder is not None and self.folder.exists():
-            with contextlib.suppress(OutputError):  # what else was put there stays
+            with contextlib.suppress(OutputError):  # other files in it stay
                 remove_folder(self.folder, self.work)
 
     def _place(self, name: str) -> Path:
@@ -156,7 +157,7 @@ class Steps:
         return self.folder / self._under / name / f"part-{self._part}"
 
     def _say_whose(self, folder: Path) -> None:
-        """Write the owner, whole or not at all, before anything that is its own."""
+        """Write the owner, whole or not at all, before any step."""
         if self._owner is None or (folder / OWNER).exists():
             return
         handle, name = tempfile.mkstemp(dir=folder, prefix=OWNER_BEGUN, suffix=".new")
@@ -166,7 +167,7 @@ class Steps:
 
 
 def _owner(path: Path, work: str) -> dict[str, Any]:
-    """Whose the steps beside the file ``path`` are."""
+    """The owner of the steps beside the file ``path``."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

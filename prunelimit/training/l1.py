@@ -1,4 +1,4 @@
-"""Training, with l1: the way to a network that the limit describes, for those without a checkpoint.
+"""Training with l1. Users without a checkpoint get a network that the limit describes.
 
 Source: Zhang et al. 2024, section 7 of their settings (SGD, momentum 0.9, l1 1e-5 to 1e-4).
 """
@@ -56,17 +56,17 @@ def train(
 ) -> Training:
     """Train all trainable parameters of ``problem.model`` in place; it ends in eval mode.
 
-    SGD with momentum on the mean loss plus ``l1`` times the l1 norm of the prunable weights
-    (subgradient sign(w)); the learning rate falls to zero along a cosine, step by step. As in
+    It is SGD with momentum on the mean loss plus ``l1`` times the l1 norm of the prunable weights
+    (subgradient sign(w)). The learning rate falls to zero along a cosine, step by step. As in
     torch's SGD, ``weight_decay`` acts on every trained parameter, biases and norm layers too.
-    Excluded modules are trained like the others, but not drawn to zero by l1: being excluded is
-    about what may be pruned. The network trains in train mode (batch statistics, dropout).
-    ``config.sharpness`` changes the gradient of the loss towards flat minima (:mod:`.sharpness`);
-    l1 and weight decay act on the weights themselves. With ``config.keep_zeros`` prunable weights
-    that are zero at the start stay exactly zero.
+    Excluded modules are trained like the others, but l1 does not draw them to zero. Excluding a
+    module only means that it is not pruned. The network trains in train mode (batch statistics,
+    dropout). ``config.sharpness`` changes the gradient of the loss towards flat minima
+    (:mod:`.sharpness`); l1 and weight decay act on the weights themselves. With
+    ``config.keep_zeros`` prunable weights that are zero at the start stay exactly zero.
 
-    With ``resume_path`` the state after every epoch lies there, to be removed by the caller once
-    the network is written; if a state is there at the start, training goes on from it and reaches
+    With ``resume_path`` the state is written there after every epoch. The caller removes it once
+    the network is written. If a state is there at the start, training goes on from it and reaches
     the same numbers bit for bit.
 
     Raises:
@@ -139,10 +139,10 @@ def train(
 
 
 def _check_history(history: list[dict[str, float]], epochs: int) -> None:
-    """Refuse what no training of so many epochs leaves.
+    """Refuse a history that no training of so many epochs leaves.
 
     Raises:
-        ValueError: it is that.
+        ValueError: it is such a history.
     """
     counted = [entry["epoch"] for entry in history] == list(range(1, len(history) + 1))
     finite = all(math.isfinite(entry[name]) for entry in history for name in ("loss", "accuracy"))
@@ -205,7 +205,7 @@ def _epoch(
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(int(order_seed)))
     batch = problem.batch(config.train_batch_size)
     if batch > 1 and samples % batch == 1:
-        order = order[:-1]  # batch norm has no statistics of a single sample
+        order = order[:-1]  # batch norm has no statistics for a single sample
     torch.manual_seed(int(dropout_seed))
     steps = math.ceil(len(order) / batch)
     start = [each.detach().clone() for each in parameters]
@@ -259,12 +259,12 @@ LOSS = (
 )
 
 LARGE = 10.0
-"""A step of `sharpness` that is so many times the gradient is what the weights leave by."""
+"""If `sharpness` makes a gradient so many times as long, it is what made the weights diverge."""
 
 
 def _step(config: TrainConfig, ratios: Sequence[Tensor]) -> str:
-    """Which setting made the steps too large; ``ratios`` are the gradients' norms with `sharpness`
-    over those without, up to where the loss was lost."""
+    """Which setting made the steps too large. ``ratios`` are the gradients' norms with `sharpness`
+    over those without, up to where the loss stopped being finite."""
     worst = max((each if math.isfinite(each := float(r)) else math.inf for r in ratios), default=0)
     if worst > LARGE:
         rho = rho_of(config)
@@ -277,7 +277,7 @@ def _step(config: TrainConfig, ratios: Sequence[Tensor]) -> str:
 
 def _finite_at(problem: Problem, batch: tuple[Inputs, Tensor]) -> bool:
     """Whether the loss of a batch is finite with the weights as they are, in training."""
-    problem.model.train()  # what the layers remember of other batches may be spoilt already
+    problem.model.train()  # statistics of earlier batches in the layers may be spoilt already
     try:
         with torch.no_grad():
             return bool(problem.loss(problem.model(batch[0]), batch[1]).mean().isfinite())
@@ -300,7 +300,7 @@ def _survivors(prunable: list[nn.Parameter]) -> list[Tensor]:
 def _configuration(
     problem: Problem, config: TrainConfig, seed: int, survivors: list[Tensor]
 ) -> dict[str, Any]:
-    """What must be the same for a state to be gone on with; plain JSON."""
+    """The settings that must be the same to go on from a state; plain JSON."""
     shapes = {n: list(p.shape) for n, p in problem.model.named_parameters() if p.requires_grad}
     return {
         **dataclasses.asdict(config),

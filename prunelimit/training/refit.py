@@ -5,8 +5,8 @@ weights keeps the loss within the tolerance. Weights that reach it are a witness
 
 The solver is L-BFGS over the whole training loss (Liu, Nocedal 1989; scipy's implementation, with
 the line search of Moré and Thuente). Where the data are large, a few passes of Adam over
-minibatches come first. The solver draws nothing, so that one which is begun again and given the
-losses and gradients that were kept goes the same way.
+minibatches come first. The solver draws nothing at random. So if it is begun again, and given the
+losses and gradients that were kept, it goes the same way.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from ..storage.steps import Steps
 __all__ = ["RefitResult", "minibatch_passes", "refit"]
 
 HISTORY = 30
-"""Pairs of steps and gradients that L-BFGS keeps. Thresholds with 10, 30 and 100 were within a
+"""Pairs of steps and gradients that L-BFGS keeps. With 10, 30 and 100, thresholds were within a
 point of each other."""
 
 HISTORY_BYTES = 2**31
-"""Memory that they may take; beyond it fewer are kept."""
+"""Memory that they may take. If they would take more, fewer are kept."""
 
 MANY_STEPS = 100
-"""Minibatches in one pass from which on minibatches come first."""
+"""If a pass has at least so many minibatches, minibatches come first."""
 
 MINIBATCH_SHARE = 0.2
 """Share of the budget that they take."""
 
 FORWARD = 1 / 3
-"""Passes that an evaluation without a gradient counts as."""
+"""Share of a pass that an evaluation without a gradient counts as."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam remembers, by torch's names."""
+"""The state of Adam, by torch's names."""
 
 
 @dataclass(frozen=True)
 class RefitResult:
-    """The survivors as refitted.
+    """The refitted survivors.
 
     ``weights`` (D,) are the free parameters of least training loss seen, exactly zero where
     removed. ``loss`` (nats, mean over the training split) is theirs. ``passes`` over the training
@@ -72,7 +72,7 @@ class RefitResult:
 
 
 def minibatch_passes(samples: int, batch_size: int, passes: float) -> int:
-    """Passes by minibatches that come first within a budget of ``passes`` in all."""
+    """Of a budget of ``passes``, those by minibatches, which come first."""
     if math.ceil(samples / batch_size) < MANY_STEPS:
         return 0
     return max(1, math.floor(MINIBATCH_SHARE * passes)) if passes >= 2 else 0
@@ -94,18 +94,18 @@ def refit(
 ) -> RefitResult:
     """Train the free parameters that ``mask`` (bool, (D,)) keeps until the loss is on target.
 
-    The solver starts at the network's own weights or at one of ``starts`` (each (D,)), whichever
-    has the least loss once masked. ``first`` passes of Adam over minibatches come first, with the
-    learning rate falling from ``lr`` to zero along a cosine; L-BFGS takes the rest of ``passes``.
-    A pass is one gradient of the loss of all training samples; an evaluation alone counts a third.
+    The solver starts at the network's own weights or at one of ``starts`` (each (D,)). It takes the
+    one of least loss once masked. ``first`` passes of Adam over minibatches come first, with the
+    learning rate falling from ``lr`` to zero along a cosine; L-BFGS takes the rest of ``passes``. A
+    pass is one gradient of the loss of all training samples; an evaluation alone counts a third.
 
     The network stays in eval mode: norm layers, their statistics and excluded modules are held,
-    no dropout acts, and the network itself is unchanged afterwards. An outcome other than
-    "on target" means only that these passes did not suffice. Every pass is one of ``steps``, and
-    those that are there already are not taken again.
+    no dropout acts, and the network itself is unchanged afterwards. An outcome other than "on
+    target" means only that these passes did not suffice. Every pass is kept in ``steps``; passes
+    already there are not taken again.
 
     Raises:
-        InputError: one of them cannot be read.
+        InputError: a stored pass cannot be read.
         UsageError: a setting makes no sense.
     """
     if not 0 <= passes < math.inf:
@@ -165,13 +165,13 @@ class _Survivors:
         return self.least <= self._target
 
     def try_out(self, weights: Tensor) -> None:
-        """Take ``weights`` (D,), masked, where their loss is the least so far. Starts cost no
-        passes: they are there already."""
+        """Take ``weights`` (D,), masked, if their loss is the least so far. Starts cost no passes,
+        since they exist already."""
         masked = weights.masked_fill(~self.mask, 0)
         self._note(masked, evaluate(self.problem, self.problem.train, masked).loss)
 
     def look(self, weights: Tensor) -> None:
-        """As :meth:`try_out`, at the price of an evaluation."""
+        """As :meth:`try_out`, but counted as an evaluation."""
         self.spent += FORWARD
         self.try_out(weights)
         self.tell()
@@ -181,7 +181,7 @@ class _Survivors:
             self.best, self.least = weights, loss
 
     def tell(self, *, ended: bool = False) -> None:
-        """Report progress: all of it, once, when ``ended``, whatever ended it."""
+        """Report progress. When ``ended``, report all as done, once, whatever ended it."""
         total = math.ceil(self.passes)
         done = total if ended else min(math.floor(self.spent), total - 1)
         note = f"training loss {self.least:.4g}, target {self._target:.4g}"
@@ -209,8 +209,8 @@ class _Survivors:
         self.tell()
         if math.isfinite(loss):
             return loss, slope
-        # The line search steps back from this as from a high loss. From one of 1e300 its cubic
-        # would step back to where no digit differs, and the solver would give up.
+        # The line search steps back from this value as from a high loss. From a loss of 1e300, its
+        # cubic would step back so far that no digit differs. The solver would then give up.
         high = 10 * abs(self.least) + 1 if math.isfinite(self.least) else 1.0
         return high, np.zeros_like(slope)
 
@@ -231,7 +231,7 @@ class _Survivors:
         return float(total) / samples, slope
 
     def _read(self, state: dict[str, Any]) -> tuple[float, np.ndarray]:
-        """What :meth:`_pass` gave.
+        """The stored result of :meth:`_pass`.
 
         Raises:
             ValueError: it is that of another network.

@@ -1,4 +1,4 @@
-"""Training towards flat minima: what is done to the gradient of a mini-batch before a step.
+"""Training towards flat minima: changes of a mini-batch's gradient before a step.
 
 *sam* (Foret, Kleiner, Mobahi, Neyshabur 2021): the gradient is taken where the loss of the
 mini-batch is worst, to first order, within a distance rho.
@@ -29,13 +29,13 @@ from ..inputs.structure import Inputs
 __all__ = ["Flatness", "Renyi", "Sam", "flatness_of", "gradient_norm", "rho_of", "trace_estimates"]
 
 RHO = {"sam": 0.05, "rsam": 0.01}
-"""Where `rho` is not given."""
+"""Values of `rho` if it is not given."""
 
 UNKNOWN = ("derivative", "differentiable", "forward AD", "forward mode", "jvp", "functorch")
-"""What torch says where it cannot differentiate an operator."""
+"""Part of torch's message if it cannot differentiate an operator."""
 
 MEMORY = 0.9
-"""What a step keeps of the running means of the traces."""
+"""Share of the running means of the traces that a step keeps."""
 
 
 class Flatness(Protocol):

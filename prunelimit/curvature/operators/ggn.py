@@ -27,7 +27,7 @@ __all__ = ["CURVATURE"]
 
 
 def _clipped(values: np.ndarray) -> np.ndarray:
-    """No eigenvalue is negative but by rounding."""
+    """Negative eigenvalues as zero: they are rounding."""
     return np.asarray(np.maximum(values, 0.0))
 
 

@@ -17,7 +17,8 @@ __all__ = ["LOSS"]
 
 
 def _weights(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
-    """What each position's own cross-entropy counts in its sample's; without the classes' axis."""
+    """The weight of each position's cross-entropy in that of its sample; without the axis of
+    classes."""
     if targets.is_floating_point():
         weights = targets.to(outputs.dtype).sum(form.axis)
         return weights / max(1, weights[0].numel())
@@ -29,7 +30,8 @@ def _weights(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
-    """The mean over the positions that count; that of a sample is its own."""
+    """The mean over the positions of a sample that count. A sample without positions has a single
+    one."""
     if targets.is_floating_point():
         found = -(targets.to(outputs.dtype) * outputs.log_softmax(form.axis)).sum(form.axis)
         return found.reshape(len(outputs), -1).mean(1)
@@ -69,8 +71,8 @@ def _divergence(outputs: Tensor, dense: Tensor, form: Form) -> Tensor:
 def _distance(outputs: Tensor, dense: Tensor, form: Form) -> Tensor:
     """The limit of the divergence at temperature T, times T^2, for large T.
 
-    Half the mean over classes of the squared distance of logits, each position's shifted to mean
-    zero, which changes no distribution.
+    It is half the mean over classes of the squared distance of logits. The logits of each position
+    are shifted to mean zero, which changes no distribution.
     """
     apart = outputs - dense
     apart = apart - apart.mean(form.axis, keepdim=True)

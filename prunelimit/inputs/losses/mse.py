@@ -36,7 +36,7 @@ def _trace(outputs: Tensor, targets: Tensor, form: Form) -> Tensor:
 
 
 def _divergence(outputs: Tensor, dense: Tensor, form: Form) -> Tensor:
-    """Above the dense network's, where targets scatter about its outputs."""
+    """The expected loss above the dense network's, with targets that scatter about its outputs."""
     return _mean((outputs - dense).square())
 
 

@@ -28,13 +28,13 @@ __all__ = ["NETWORK"]
 
 def _make(name: str, shape: tuple[int, ...], classes: int, given: Mapping[str, Any]) -> nn.Module:
     transformers = extra("transformers", "hf")
-    # What a config names as code of its own is never run: trust_remote_code stays off.
+    # Code that a config names as its own is never run: trust_remote_code stays off.
     try:
         with quiet(), guarded():
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             for key, value in given.items():
                 setattr(config, key, value)
-            config.use_cache = False  # of keys and values, which have no part in the loss
+            config.use_cache = False  # keys and values have no part in the loss
             # Attention in plain operators, which can be differentiated twice.
             config._attn_implementation = "eager"
             kind = _class(transformers, config, len(shape) == 3)
@@ -57,7 +57,7 @@ def _make(name: str, shape: tuple[int, ...], classes: int, given: Mapping[str, A
 
 
 def _class(transformers: Any, config: Any, images: bool) -> type[nn.Module] | None:
-    """The class that the config names, where it has a head of its own; None where it has none."""
+    """The class that the config names, if it has a head of its own; else None."""
     named = (getattr(config, "architectures", None) or [""])[0]
     if not named or named.endswith("Model"):
         return None

@@ -1,8 +1,8 @@
 """The exact transition for the displacement itself: the headline.
 
-It is where the least loss on a random subspace of s dimensions at the displacement d is within
-epsilon. That loss has the ridge k of which d_eff(k) = s: the deterministic equivalent of a sketched
-projection (Derezinski, Liang, Mahoney 2020). :class:`..direction.Direction` computes it.
+It is where the least loss on a random subspace of s dimensions at the displacement d reaches
+epsilon. That loss is the one at the ridge k with d_eff(k) = s, by the deterministic equivalent of a
+sketched projection (Derezinski, Liang, Mahoney 2020). :class:`..direction.Direction` computes it.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _search(question: Question) -> DirectionalSearch:
 
 
 def _transition(question: Question) -> Transition:
-    """Looked for from a guess, else from half way between the two limits by length alone."""
+    """The search begins at a guess, else half way between the two limits by length alone."""
     if NAME in question.guess:
         first = question.guess[NAME].removed
     else:

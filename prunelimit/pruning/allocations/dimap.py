@@ -1,4 +1,4 @@
-"""DIMAP: every weight beside the larger ones of all layers that play the same part."""
+"""DIMAP: every weight compared with the larger ones of all layers that play the same part."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ MODULES = {
     "projection": r"out_proj|o_proj|to_out|(attn|attention|self_attn)\.(proj|c_proj|output\.dense)",
     "mlp": r"mlp|ffn|feed_forward|fc[12]|linear[12]|intermediate|output\.dense|(gate|up|down)_proj",
 }
-"""Parts that layers play in a transformer, and how libraries call them; tried in this order."""
+"""Parts that layers play in a transformer, and the names that libraries give them. They are tried
+in this order."""
 
 
 def module_of(name: str) -> str:
@@ -45,9 +46,9 @@ def module_of(name: str) -> str:
 def module_scores(magnitudes: Tensor) -> Tensor:
     """w_p^2 / (sum of w_i^2 over all i that are not after p in descending order); float64, (n,).
 
-    He and Zhou 2024, Imp, the importance by information distortion, of all weights of one module;
-    the order is read as descending. It is monotone in the magnitude, ties by index, and 1 for the
-    largest. Zero where all of them are.
+    He and Zhou 2024: Imp, the importance by information distortion, of all weights of one module.
+    Their order is read as descending. Imp is monotone in the magnitude, ties by index, and 1 for
+    the largest weight. It is zero where all weights are zero.
     """
     squares = wide(magnitudes).square()
     order = torch.argsort(squares, stable=True)
@@ -59,7 +60,7 @@ def module_scores(magnitudes: Tensor) -> Tensor:
 
 
 def _removable(ranking: Ranking, caps: Sequence[int]) -> list[Tensor]:
-    """Sorted, since they stand for counts alone: which of a layer go, the criterion says.
+    """Sorted, since only counts are read from them. The criterion says which weights of a layer go.
 
     The paper has four modules: queries, keys and values; projections of attention; perceptrons; and
     the rest. It leaves open how layers of other networks are named. What carries none of the usual

@@ -1,4 +1,5 @@
-"""ECoFLaP: less of layers that the loss is steeper in, found by forward passes alone."""
+"""ECoFLaP: fewer weights go from layers in which the loss is steeper, which forward passes alone
+show."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ STEP = 1e-3
 """Length of a step in units of a normal draw: the epsilon of the paper."""
 
 MARGIN = 0.1
-"""How far the sparsity of a layer may pass that of all."""
+"""How far the sparsity of a layer may exceed that of all."""
 
 SAMPLES = 256
 """Most samples that are read."""
 
 BATCH = 32
-"""Samples that share a draw."""
+"""Samples that share one random step."""
 
 
 def zeroth_order(ranking: Ranking) -> list[float]:
@@ -79,16 +80,16 @@ def ecoflap_kept(
 ) -> list[int]:
     """How many weights each layer keeps, ``keep`` in all and at least ``lower`` of each.
 
-    Sung et al. 2024: every layer first keeps what leaves it at most :data:`MARGIN` sparser than
-    all together, and the rest is shared in proportion to ``slopes``; what a full layer cannot take
-    goes to the others in the same proportion. They take each matrix or a block as a layer; here
-    it is every prunable tensor. The margin is that of their experiments at 50%.
+    Sung et al. 2024: every layer first keeps enough to be at most :data:`MARGIN` sparser than all
+    together. The rest is shared in proportion to ``slopes``. If a layer is full, its surplus goes
+    to the others in the same proportion. In the paper a layer is a matrix or a block; here it is a
+    prunable tensor. The margin is that of their experiments at 50%.
     """
     least = 1 - keep / sum(sizes) + MARGIN
     first = [
         max(low, math.ceil((1 - least) * n - 1e-9)) for low, n in zip(lower, sizes, strict=True)
     ]
-    if sum(first) > keep:  # the floors alone take more than what a margin leaves
+    if sum(first) > keep:  # the floors alone take more than the margin leaves
         first = list(lower)
     steepest = max(slopes)
     weights = [max(each / steepest, 1e-9) if steepest > 0 else 1.0 for each in slopes]

@@ -15,7 +15,8 @@ __all__ = ["ALLOCATION", "erk_weights"]
 
 
 def erk_weights(shapes: Sequence[Sequence[int]]) -> list[float]:
-    """What the kept weights of each layer are proportional to, unless all of it is kept.
+    """The number of kept weights of each layer, up to a common factor, unless the layer is kept
+    whole.
 
     Evci et al. 2020: the density of a layer goes with (sum of dimensions) / (product of
     dimensions). The sum is n_in + n_out for a linear layer and n_in + n_out + height + width for a

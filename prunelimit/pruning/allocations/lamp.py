@@ -1,4 +1,4 @@
-"""LAMP: every weight beside what is left of its layer."""
+"""LAMP: every weight compared with those that are left of its layer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["ALLOCATION", "lamp_scores"]
 def lamp_scores(magnitudes: Tensor) -> Tensor:
     """w_u^2 / (sum of w_v^2 over v not before u in ascending order), of one layer; float64, (n,).
 
-    Lee et al. 2021. Monotone in |w|, ties by index; 1 for the largest. Zero where all that is left
-    is zero.
+    Lee et al. 2021. The score is monotone in |w|, ties by index, and 1 for the largest weight. It
+    is zero where all that is left is zero.
     """
     squares = wide(magnitudes).square()
     order = torch.argsort(squares, stable=True)
@@ -37,7 +37,8 @@ def lamp_scores(magnitudes: Tensor) -> Tensor:
 
 
 def _removable(ranking: Ranking, caps: Sequence[int]) -> list[Tensor]:
-    """Sorted, since they stand for counts alone: which of a layer go, the criterion says."""
+    """Sorted, since only counts are read from them. The criterion says which weights of a layer
+    go."""
     magnitudes = prunable_part(ranking.problem, ranking.problem.vector())
     return [
         lamp_scores(layer.part(magnitudes)).sort().values[:cap]

@@ -1,4 +1,4 @@
-"""OWL: less of layers that have more outliers."""
+"""OWL: fewer weights go from layers that have more outliers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ HELP = "Less of layers with more outliers, weights far above the mean of size ti
 __all__ = ["ALLOCATION", "outlier_shares", "owl_densities"]
 
 OUTLIER = 5.0
-"""Times the layer's mean from which a weight is an outlier: the M of the paper."""
+"""A weight is an outlier from so many times the layer's mean on: the M of the paper."""
 
 SPREAD = 0.08
 """How far the sparsity of a layer may be from that of all: the lambda of the paper."""
 
 
 def outlier_shares(ranking: Ranking) -> list[float]:
-    """Share of the entries of A = |W| times the norm of their inputs that pass M mean(A), of each
-    layer.
+    """For each layer, the share of outliers: entries of A above M mean(A), with A = |W| times the
+    norm of the inputs.
 
     Yin et al. 2024, the layerwise outlier distribution (LOD): D_l is the mean over i, j of
     1[A_ij > M mean(A)]. Reads inputs.
@@ -46,7 +46,7 @@ def outlier_shares(ranking: Ranking) -> list[float]:
 
 
 def owl_densities(outliers: Sequence[float], sizes: Sequence[int], density: float) -> list[float]:
-    """What each layer keeps, as a fraction, where ``density`` of all is kept.
+    """The fraction that each layer keeps, if the fraction ``density`` of all is kept.
 
     Yin et al. 2024: S_l goes with 1 - D_l and is within lambda of S. So the density of a layer is
     ``density`` + 2 lambda (D_l - min D) / (max D - min D). The mean of the second term over layers

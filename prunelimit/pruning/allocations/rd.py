@@ -1,4 +1,4 @@
-"""Rate and distortion: what moves the outputs least."""
+"""Rate and distortion: the shares that move the outputs least."""
 
 from __future__ import annotations
 

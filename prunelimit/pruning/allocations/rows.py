@@ -34,7 +34,7 @@ def even_rows(layer: PrunableLayer, scores: Tensor, count: int) -> Tensor:
     table = scores.view(rows, width)
     gone = smallest(table, [base] * rows)
     if extra:
-        # One more from the rows whose next smallest is smallest.
+        # One more from the rows whose next smallest score is smallest.
         following = table.masked_fill(gone, math.inf)
         least = following.min(dim=1)
         chosen = torch.argsort(least.values, stable=True)[:extra]

@@ -27,10 +27,10 @@ HELP = (
 __all__ = ["ALLOCATION"]
 
 LEAST = 1e-9
-"""Stands for nothing where a positive number is needed."""
+"""Stands for zero where a positive number is needed."""
 
 Keep = Callable[[int], Sequence[float]]
-"""``keep(remove)``: about how much each layer keeps where so many weights go in all."""
+"""``keep(remove)``: about how much each layer keeps if ``remove`` weights go in all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class _Targets(Allocation):
 
 
 def _counts(layers: Sequence[PrunableLayer], keep: Keep) -> Counts:
-    """Whole numbers near what is to be kept."""
+    """Whole numbers near those that are to be kept."""
     sizes = [layer.size for layer in layers]
 
     def counts(caps: Sequence[int], remove: int) -> list[int]:
@@ -67,8 +67,9 @@ def _read(file: str, layers: Sequence[PrunableLayer]) -> Keep:
 
 
 def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLayer]) -> Keep:
-    """The least sum of the layers' own loss rises; beyond what was measured, every layer loses the
-    same share of what it has left. A layer of which nothing was learnt goes with the others."""
+    """The shares of the least sum of the layers' own loss rises. Beyond the sparsities measured,
+    every layer loses the same share of what it has left. A layer whose curve says nothing loses the
+    average share."""
     known = {each.name: each for each in found.layers}
     if len(known) < len(found.layers):
         raise InputError(f"{file} names a layer twice; measure the network per layer again.")
@@ -96,7 +97,7 @@ def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLaye
     learnt = [known[layer.name].measured for layer in layers]
 
     def keep(remove: int) -> list[float]:
-        # What nothing was learnt of loses the average share.
+        # A layer whose curve says nothing loses the average share.
         share = remove / max(1, sum(sizes))
         unknown = [0.0 if ok else share * size for ok, size in zip(learnt, sizes, strict=True)]
         counts = shared(curves, total=remove - math.fsum(unknown))
@@ -107,8 +108,8 @@ def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLaye
 
 
 def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
-    """Just the sparsities of the file where they add up to what is asked for. Else the logarithm of
-    what every layer keeps is larger or smaller by one factor."""
+    """Exactly the sparsities of the file, if they add up to the amount asked for. Else the
+    logarithm of what every layer keeps is multiplied by one common factor."""
     if not isinstance(targets, Mapping):
         raise InputError(f"{file} has no sparsity by a layer's name; give an object of them.")
     if "schema" in targets:

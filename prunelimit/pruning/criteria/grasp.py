@@ -21,12 +21,12 @@ __all__ = ["CRITERION"]
 
 
 def _grasp(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
-    """w (H g): minus the S of Wang et al. 2020, S(-w) = -w (H g), whose largest are removed.
+    """w (H g). It is minus the S of Wang et al. 2020, S(-w) = -w (H g), who remove the largest.
 
-    g and H are gradient and Hessian of the mean loss; to first order 2 S is by how much the
-    squared norm of the gradient grows when the weight is removed. Reads labels, at the cost of one
-    gradient and one Hessian product. The paper divides the logits of a fresh network by a
-    temperature of 200; the network here is trained, and its loss taken as it is.
+    g and H are gradient and Hessian of the mean loss. When the weight is removed, the squared norm
+    of the gradient grows by 2 S to first order. It reads labels, and costs one gradient and one
+    Hessian product. The paper divides the logits of a fresh network by a temperature of 200. Here
+    the network is trained, so its loss is taken as it is.
     """
     product = CurvatureProduct(problem, split, "hessian")
     curved = wide(product(product.gradient()))

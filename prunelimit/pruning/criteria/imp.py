@@ -32,7 +32,7 @@ LR = 1.2e-3
 BATCH = 60
 
 LEFT = 0.002
-"""Share of all weights from which on there are no more rounds."""
+"""There are no more rounds once less than this share of all weights is left."""
 
 
 def _imp(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
@@ -44,10 +44,10 @@ def _imp(problem: Problem, split: Split, seed: int, progress: Progress) -> Score
     trained network it finds what fine-tuning leaves small. Survivors "trained" then train the
     ticket.
 
-    The paper trains for as long as the network itself is; here a round has two passes over the
-    samples read. Rounds end once 0.2% of the weights are left; those go by their last size.
-    The paper prunes layers alike, and output layers at half the rate, for which there is the
-    allocation; the order here is global. Reads labels.
+    In the paper a round trains as long as the network itself was trained. Here it takes two passes
+    over the samples read. Rounds end once 0.2% of the weights are left; those go by their last
+    size. The paper prunes all layers at one rate, and output layers at half of it. Here the order
+    is global, and the allocation shares among layers. It reads labels.
     """
     prunable = problem.prunable_mask()
     start = problem.vector()

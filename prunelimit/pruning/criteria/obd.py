@@ -24,12 +24,13 @@ HELP = "Half the squared weight times the diagonal of the GGN; reads inputs."
 __all__ = ["CRITERION", "ggn_diagonal"]
 
 EXACT_OUTPUTS = 32
-"""Outputs up to which the diagonal is exact: it takes one backward pass per sample and output."""
+"""Most outputs for which the diagonal is exact. That takes one backward pass per sample and
+output."""
 DRAWS = 8
-"""Random sign vectors per sample beyond."""
+"""Random sign vectors per sample if there are more outputs."""
 
 MOST_OUTPUTS = 512
-"""Outputs of a sample up to which the Hessian of a loss of the user's own is factored."""
+"""Most outputs of a sample for which the Hessian of a loss of the user's own is factored."""
 
 
 def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress = silent) -> Tensor:
@@ -37,10 +38,10 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
 
     Write B = A A^T for the Hessian of a sample's loss in its outputs. The diagonal is the mean over
     samples of the sum of (J^T a)^2 over the columns a of A. Up to 32 outputs that sum is taken
-    whole, and the diagonal is exact. Beyond, each sample draws 8 sign vectors s by ``seed`` and
-    takes the mean of (J^T A s)^2. That is Hutchinson's estimator in the space of outputs. It is
-    unbiased. Over n samples that contribute alike its relative standard error is at most
-    sqrt(2 / (8 n)): 1.6% for 1,000.
+    whole, and the diagonal is exact. With more outputs, each sample draws 8 sign vectors s by
+    ``seed`` and takes the mean of (J^T A s)^2. That is Hutchinson's estimator in the space of
+    outputs. It is unbiased. Over n samples that contribute equally, its relative standard error is
+    at most sqrt(2 / (8 n)): 1.6% for 1,000.
     """
     function = NetworkFunction.of(problem, split)
     draws = generator(seed, "output signs")
@@ -59,8 +60,8 @@ def ggn_diagonal(problem: Problem, split: Split, seed: int, progress: Progress =
 
 
 def _directions(outputs: Tensor, draws: torch.Generator) -> Tensor:
-    """(k, n, ...): every unit vector of a sample's outputs, or a few sign vectors that count less
-    each."""
+    """(k, n, ...): every unit vector of a sample's outputs, or a few sign vectors, each scaled
+    down."""
     count, size = len(outputs), outputs[0].numel()
     if size <= EXACT_OUTPUTS:
         eye = torch.eye(size, dtype=outputs.dtype, device=outputs.device)

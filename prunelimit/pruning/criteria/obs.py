@@ -38,13 +38,13 @@ DAMPING = 1e-5
 """Singh, Alistarh 2020 and Frantar et al. 2021."""
 
 GRADIENTS = 256
-"""Gradients that are kept where the number of samples is not given; time goes with the square."""
+"""Gradients that are kept if the number of samples is not given. Time grows with its square."""
 
 GRADIENT_BYTES = 2**31
-"""Bytes they may take then."""
+"""Most bytes of these gradients."""
 
 CHUNK = 2**24
-"""Entries of the gradients that are turned to float64 at a time."""
+"""Entries of the gradients that are converted to float64 at a time."""
 
 
 def usual_gradients(problem: Problem) -> int:
@@ -121,7 +121,8 @@ class EmpiricalFisher:
         for _, part in self._columns():
             whitened = torch.linalg.solve_triangular(self._factor, part, upper=False)
             pieces.append(1 - whitened.square().sum(dim=0))
-        # Exactly it is positive; where one direction fills a coordinate, rounding may not leave it.
+        # In exact arithmetic it is positive. If one direction fills a coordinate, rounding may
+        # spoil that.
         floor = torch.finfo(torch.float64).eps
         return torch.cat(pieces).clamp_min(floor) / self.damping
 
@@ -159,11 +160,11 @@ class EmpiricalFisher:
 
 
 def _obs(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
-    """w^2 / (2 [F^-1]_qq), the loss that removing a weight costs once all others have adapted, and
-    that adaptation for all removed weights together.
+    """w^2 / (2 [F^-1]_qq): the loss that removing a weight costs once all others have adapted. The
+    update is that adaptation, for all removed weights together.
 
-    F is the empirical Fisher matrix of ``split`` over all free parameters, damped by 1e-5: one
-    block, where WoodFisher cuts it into many. Reads labels. Memory is n D numbers for n samples.
+    F is the empirical Fisher matrix of ``split`` over all free parameters, damped by 1e-5. It is
+    one block; WoodFisher cuts it into many. It reads labels. Memory is n D numbers for n samples.
     """
     fisher = EmpiricalFisher(sample_gradients(problem, split, progress))
     weights = problem.vector()

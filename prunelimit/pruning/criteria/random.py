@@ -1,4 +1,4 @@
-"""Chance: what every other criterion has to beat."""
+"""Chance: the baseline that every other criterion has to beat."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ PENALTY = 1e-6
 """Weight of the sum of squared scores in the loss: the lambda of the paper."""
 
 LEFT = 0.002
-"""Share of all weights from which on there are no more rounds."""
+"""There are no more rounds once less than this share of all weights is left."""
 
 
 def rounded(scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""SNIP: what the loss loses to first order."""
+"""SNIP: the change of the loss to first order."""
 
 from __future__ import annotations
 
@@ -38,10 +38,9 @@ def loss_gradient(problem: Problem, split: Split) -> Tensor:
 
 
 def _snip(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
-    """|w dL/dw|: the derivative of the loss in a gate c = 1 on the weight.
-
-    Lee et al. 2019 divide by the sum over all weights, which changes no order. Reads labels. They
-    prune at initialisation; at a minimum the gradient is small, but not zero on the samples read.
+    """|w dL/dw|: the derivative of the loss in a gate c = 1 on the weight. Lee et al. 2019 divide
+    by the sum over all weights, which does not change the order. They prune at initialisation. At a
+    minimum the gradient is small, but not zero on the samples read. It reads labels.
     """
     product = wide(problem.vector()) * loss_gradient(problem, split)
     return Scores(prunable_part(problem, product).abs())

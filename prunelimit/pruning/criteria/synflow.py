@@ -36,8 +36,8 @@ __all__ = ["CRITERION", "linear_twin", "synaptic_flow"]
 KEPT_PER_ROUND = 0.96
 """Share of the weights left that a round keeps.
 
-The paper takes 100 rounds of equal ratio to its target; this is 0.955 a round for a hundredfold
-compression. A fixed ratio makes one order of removal that serves every sparsity."""
+The paper takes 100 rounds of equal ratio to its target. For a hundredfold compression that is 0.955
+a round. A fixed ratio makes one order of removal that serves every sparsity."""
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
@@ -51,7 +51,8 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, *LAST_DIMENSIONS)
 class _Scaling(nn.Module):
     """A normalisation layer without its statistics of the batch and its shift: |scale| only.
 
-    It has what networks ask of such a layer (torch's transformer layers read all three).
+    It has the attributes that networks read from such a layer (torch's transformer layers read all
+    three).
     """
 
     weight: Tensor
@@ -79,8 +80,8 @@ def linear_twin(model: nn.Module) -> nn.Module:
     """A float64 copy of ``model`` with |w| for w, no biases and no activation.
 
     Normalisation layers become scalings by |gamma| / sqrt(running variance + eps), which is
-    |gamma| for those without running statistics. Activations called as functions, not modules,
-    stay: relu changes nothing where all is positive.
+    |gamma| for those without running statistics. Activations that are called as functions, not
+    modules, stay. Of these, relu changes nothing where all is positive.
     """
     where = wide_device(next(model.parameters()).device)
     twin = copy.deepcopy(model).to(where, torch.float64).eval()
@@ -101,7 +102,7 @@ def linear_twin(model: nn.Module) -> nn.Module:
 
 
 def _ones(like: Tensor) -> Tensor:
-    """Ones in the place of numbers; of a mask, that all counts."""
+    """Ones in the place of numbers. A mask becomes one in which everything counts."""
     ones = torch.ones_like(like)
     return ones if like.dtype == torch.bool else wide(ones)
 
@@ -145,11 +146,11 @@ def synaptic_flow(problem: Problem, split: Split, mask: Tensor | None = None) ->
 
 
 def _synflow(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
-    """The place of each weight in the order of removal, in rounds that each remove the smallest
-    scores of what is left; of no data but the shape of a sample.
+    """The place of each weight in the order of removal. Each round removes the smallest scores of
+    what is left. Of the data, only the shape of a sample is read.
 
     Tanaka et al. 2020, algorithm 1, with rounds of a fixed ratio. Scores are places 0 to P - 1.
-    Of an R above the largest float64 nothing can be said.
+    If R is above the largest float64, there are no scores.
     """
     flow = _Flow(problem, split)
     where = wide_device(problem.device)

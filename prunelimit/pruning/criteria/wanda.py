@@ -23,9 +23,9 @@ __all__ = ["CRITERION"]
 def _wanda(problem: Problem, split: Split, seed: int, progress: Progress) -> Scores:
     """|w| times the l2 norm of its input feature over the calibration samples.
 
-    Sun et al. 2024, equation 1, who compare within each row of a linear layer: see the allocation
-    ``rows``, which is this criterion's own. For convolutions, which the paper does not treat, the
-    norm is over all positions that the weight reads. Reads inputs, no labels.
+    Sun et al. 2024, equation 1. They compare weights within each row of a linear layer, as the
+    allocation ``rows`` does; it is this criterion's own. The paper does not treat convolutions. For
+    those the norm is over all positions that the weight reads. It reads inputs, no labels.
     """
     weights = wide(prunable_part(problem, problem.vector()).abs())
     return Scores(weights * input_norms(problem, split))

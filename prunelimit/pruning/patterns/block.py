@@ -1,4 +1,4 @@
-"""Blocks: tiles of a matrix go whole, as block-sparse products want it."""
+"""Blocks: tiles of a matrix go whole, as block-sparse products need."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def parse(text: str) -> tuple[int, int]:
 def block_order(problem: Problem, scores: Tensor, value: tuple[int, int]) -> Tensor:
     """The place of every weight in the order of removal, tile after tile; float64, (P,).
 
-    Xu et al. 2024 decide the mask by tiles of linear layers, each judged by what the criterion says
-    of its weights together. Here a tile has the mean of their ``scores`` (P,), so that those
-    at the ends of a matrix, which may be smaller, compare with the others; the paper's own score is
-    a second-order Taylor term, which the criteria obd and obs are. A convolution is a matrix of
-    outputs by all else. Its learning objective, which weighs tiles by the power that they take, is
-    not part of this. Tiles go in ascending order, ties by index; the last one that an amount
-    reaches goes weight by weight, smallest first, so that counts are exact.
+    Xu et al. 2024 decide the mask by tiles of linear layers. Each tile is judged by the criterion's
+    scores of its weights together. Here the score of a tile is the mean of their ``scores`` (P,).
+    So tiles at the ends of a matrix, which may be smaller, compare with the others. The paper's own
+    score is a second-order Taylor term, as the criteria obd and obs are. Its learning objective,
+    which weighs tiles by the power that they take, is not used here. A convolution is a matrix of
+    outputs by everything else. Tiles go in ascending order, ties by index. The last tile that an
+    amount reaches goes weight by weight, smallest first, so that counts are exact.
 
     Weights of score -inf are gone already: they come first, and then the rest of their tiles.
     """

@@ -1,4 +1,4 @@
-"""N:M: so many of every few weights in a row stay, as sparse tensor cores want it."""
+"""N:M: N of every M weights in a row stay, as sparse tensor cores need."""
 
 from __future__ import annotations
 
