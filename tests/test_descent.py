@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from prunelimit.compensation.calibration import Calibration
-from prunelimit.compensation.descent import BATCH, FLOOR, STEPS, descent, passes_of, typical_sizes
+from prunelimit.compensation.descent import (
+    BATCH,
+    FLOOR,
+    MOST_PASSES,
+    STEPS,
+    descent,
+    passes_of,
+    typical_sizes,
+)
 from prunelimit.compensation.stages import DETERMINED, MOST_STEPS, SHALLOW, Compensator
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
@@ -131,7 +139,10 @@ class TestRates:
     def test_inputs_are_passed_as_often_as_the_steps_take(self, inputs: int) -> None:
         passes = passes_of(inputs)
         assert passes >= 1
-        assert passes == 1 or 0.5 * STEPS <= passes * inputs / BATCH <= 1.5 * STEPS
+        steps = passes * inputs / BATCH
+        assert passes <= MOST_PASSES
+        assert passes == 1 or steps <= 1.5 * STEPS
+        assert passes == MOST_PASSES or steps >= 0.5 * STEPS
 
     @settings(deadline=None)
     @given(scale=st.floats(1e-6, 1e6), share=st.floats(0.1, 1))
