@@ -269,7 +269,7 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
         (("--methods", "magnitude+stage"), 2, "did you mean staged?"),
         (("--allocation", "erk"), 2, "--allocation"),
         (("--tolerance", "much"), 2, "much"),
-        (("--methods", "magnitude,magnitude+staged", "--cg-steps", "0"), 2, "--cg-steps"),
+        (("--methods", "magnitude,magnitude+staged", "--cg-steps", "some"), 2, "--cg-steps"),
         (("--sparsities", "2"), 2, "--sparsities"),
         (("--predicted", "none.json"), 3, "none.json"),
         (("--predicted", "list.json"), 3, "list.json"),

@@ -100,7 +100,7 @@ def test_it_goes_on_where_it_was_interrupted(
     [
         (("--stages", "0"), "--stages is 0"),
         (("--stages", "some"), "--stages is some"),
-        ((*ONCE, "--cg-steps", "0"), "--cg-steps is 0"),
+        ((*ONCE, "--cg-steps", "some"), "--cg-steps is some"),
         ((*ONCE, "--calibration", "1"), "--calibration is 1"),
         ((*STAGED, "2", "--calibration", "1"), "--calibration is 1"),
         ((*ONCE, "--bn-recalibrate", "1"), "--bn-recalibrate is 1"),

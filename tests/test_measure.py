@@ -343,7 +343,7 @@ def test_progress_ends_where_it_said(learned: Problem, choices: dict[str, str]) 
         {"resolution": 0.0},
         {"sparsities": "2"},
         {"epsilon": "much"},
-        {"survivors": "staged", "cg_steps": 0},
+        {"survivors": "staged", "cg_steps": -1},
         {"survivors": "staged", "calibration": 1},
         {"pattern": "2:4", "allocation": "erk"},
         {"survivors": "trained", "refit_passes": -1},
