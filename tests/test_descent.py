@@ -93,7 +93,7 @@ class TestDescent:
         begun, ended, least = (
             misfit(fitting, samples, each) for each in (start, found, solved.flatten())
         )
-        assert least <= ended <= least + 0.02 * (begun - least)
+        assert least <= ended <= least + 0.05 * (begun - least)
 
     def test_rescaling_layers_changes_nothing(self) -> None:
         """A power of two, so that rounding is the same. Biases are large enough to count."""
