@@ -79,7 +79,7 @@ NEGLIGIBLE = 0.01
 MOST_STEPS = 25
 """Steps of a solve at most, where they are left to the tool."""
 
-DETERMINED = 4
+DETERMINED = 2
 """Directions that the inputs of a solve see of every survivor, at least, where ``cg_steps`` is left
 to itself: with fewer the solve fits what is its own inputs' alone."""
 

@@ -174,7 +174,7 @@ STAGE_PRODUCTS = 4
 SOLVE_PRODUCTS = 25
 """Products of a solve, in stages that have one."""
 
-DETERMINED = 4
+DETERMINED = 2
 """Outputs of the inputs for every survivor where they do."""
 
 
