@@ -42,7 +42,7 @@ def table(name: str, problem: Problem, options: argparse.Namespace) -> None:
     dense = accuracy(problem)
     settings = SurvivorConfig(
         calibration=options.calibration,
-        cg_steps="auto" if options.cg_steps is None else options.cg_steps,
+        cg_steps=options.cg_steps,
         stages=options.stages,
     )
     epsilon = EpsilonRule.parse(options.epsilon)
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--data-dir")
     parser.add_argument("--epsilon", default="batch-std")
     parser.add_argument("--calibration", type=int, default=SurvivorConfig.calibration)
-    parser.add_argument("--cg-steps", type=int)
+    parser.add_argument("--cg-steps", default="auto")
     parser.add_argument("--stages", type=int, help="from one sparsity to the next")
     parser.add_argument("--sparsities", type=float, nargs="+", default=SPARSITIES)
     parser.add_argument("--bound", action="store_true")

@@ -489,12 +489,7 @@ def stages(given: str | int) -> int | None:
     Raises:
         UsageError: neither ``auto`` nor a whole number from 1 on.
     """
-    text = str(given)
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"`stages` is {given}; give auto, or a whole number from 1 on.")
-    return int(text)
+    return _auto_or_count("stages", given, 1)
 
 
 def cg_steps(given: str | int) -> int | None:
@@ -503,11 +498,15 @@ def cg_steps(given: str | int) -> int | None:
     Raises:
         UsageError: neither ``auto`` nor a whole number from 0 on.
     """
+    return _auto_or_count("cg_steps", given, 0)
+
+
+def _auto_or_count(name: str, given: str | int, least: int) -> int | None:
     text = str(given)
     if text == "auto":
         return None
-    if not text.isdecimal():
-        raise UsageError(f"`cg_steps` is {given}; give auto, or a whole number from 0 on.")
+    if not text.isdecimal() or int(text) < least:
+        raise UsageError(f"`{name}` is {given}; give auto, or a whole number from {least} on.")
     return int(text)
 
 

@@ -381,16 +381,22 @@ class Compensator:
             stage = Stage(removed, cut.rise, cut.rise, cut.rise, None, 0.0, 0, 0, 0.0, "free")
             moved = self._moved(state, kept, cut, stage)
             return moved if cut.rise <= budget else None
-        radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
-        damping = natural_damping(self.epsilon, radius) * state.damping_scale
         fit = self.windows.at(state.solves)
         if cut.rise > SHALLOW * self.epsilon:
             cut, rate = self._descended(cut, kept, fit, state)
             state = dataclasses.replace(state, rate=rate)
         state = dataclasses.replace(state, solves=state.solves + 1)
+        shorter = max(step / 2, LEAST_STEP * 0.999)
         steps = self._most_steps(int(kept.sum()))
         if not steps:
-            return self._unsolved(state, begun, cut, step, budget)
+            rises = unmoved.rise, begun.fitted.rise, cut.rise
+            stage = Stage(removed, *rises, None, 0.0, 0, 0, 0.0, "no solve")
+            if cut.rise <= budget:
+                return self._moved(state, kept, cut, stage)
+            undone = dataclasses.replace(state, log_keep_ratio=shorter, undone=state.undone + 1)
+            return undone if repeats else None
+        radius = float(wide(self._dense.masked_fill(kept, 0)).norm())
+        damping = natural_damping(self.epsilon, radius) * state.damping_scale
         watch = Watch(self.student, cut, steps)
         found, misfit = self._solve(cut, kept, damping, fit, begun.rows, watch)
         dense = self._dense.masked_fill(~kept, 0)
@@ -422,7 +428,6 @@ class Compensator:
         if self.number is not None:
             following = state.log_keep_ratio
         if repeats and (trust < REFUSED or best.rise > budget):
-            shorter = max(step / 2, LEAST_STEP * 0.999)
             return dataclasses.replace(
                 state, log_keep_ratio=shorter, damping_scale=damping_scale, undone=state.undone + 1
             )
@@ -468,20 +473,6 @@ class Compensator:
         if length == 1:
             return best, min(FASTEST, state.rate * RATE_GROWTH)
         return best, state.rate if length else state.rate / RATE_FALL
-
-    def _unsolved(
-        self, state: State, begun: _Cut, best: Point, step: float, budget: float
-    ) -> State | None:
-        """The state after a stage without a solve."""
-        removed = int((~begun.kept).sum())
-        rises = begun.unmoved.rise, begun.fitted.rise, best.rise
-        stage = Stage(removed, *rises, None, 0.0, 0, 0, 0.0, "no solve")
-        if best.rise <= budget:
-            return self._moved(state, begun.kept, best, stage)
-        if self.number == 1 or step <= (1 + WHOLE_WEIGHTS) * LEAST_STEP:
-            return None
-        shorter = max(step / 2, LEAST_STEP * 0.999)
-        return dataclasses.replace(state, log_keep_ratio=shorter, undone=state.undone + 1)
 
     def _moved(self, state: State, kept: Tensor, point: Point, stage: Stage) -> State:
         return dataclasses.replace(
