@@ -75,14 +75,15 @@ FILES = click.Argument(
 def command(files: tuple[Path, ...], **given: Any) -> int:
     """Judge the gates of a job: prediction, floors, baseline.
 
-    With a checkpoint: predicts, measures, judges. With JSON files of predict, measure or both:
-    judges those. Predicted is compared with measured, like with like. Fixed survivors are compared
-    by the loss threshold with plain. Trained ones are compared by feasibility with the limit. Moved
-    ones are compared by the loss threshold with the range between. Options --min-sparsity and
-    --min-accuracy-at are floors under the measurement. Option --baseline is what an earlier network
-    could do. A difference that the intervals explain is no failure. Exits with 1 when a gate fails.
-    Inside a CI job that sets GITHUB_STEP_SUMMARY, the verdict is appended to the job's summary;
-    with GITHUB_ACTIONS, gates that fail are annotations.
+    With a checkpoint, it predicts, measures and judges. With JSON files of predict, measure or
+    both, it judges those. The prediction is compared with its own event. Fixed survivors: the plain
+    threshold with the measured loss threshold. Trained survivors: the limit with the measured
+    feasibility. Other survivors: their loss threshold has to lie between plain and limit.
+    --min-sparsity and --min-accuracy-at are floors for the measurement. --baseline compares with an
+    earlier network. A difference within the intervals does not fail.
+
+    Exits with 1 when a gate fails. A CI job that sets GITHUB_STEP_SUMMARY gets the verdict in its
+    summary; with GITHUB_ACTIONS, gates that fail become annotations.
     """
     config = build(CheckConfig, given)
     written = [

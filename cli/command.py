@@ -119,17 +119,17 @@ class Command(click.Command):
         super().__init__(*arguments, **settings)
         self.everyday = everyday
         self.examples = examples
-        if any(self._rare(parameter) for parameter in self.params):
-            self.params.append(
-                click.Option(
-                    ["--help-all"],
-                    is_flag=True,
-                    is_eager=True,
-                    expose_value=False,
-                    callback=_show_all,
-                    help="Show every option and exit.",
-                )
+        self.params.append(
+            click.Option(
+                ["--help-all"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_show_all,
+                hidden=not any(self._rare(parameter) for parameter in self.params),
+                help="Show every option and exit.",
             )
+        )
 
     def _rare(self, parameter: click.Parameter) -> bool:
         general = getattr(parameter, "title", GENERAL) == GENERAL

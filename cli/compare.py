@@ -66,8 +66,8 @@ def command(checkpoint: Path, csv_path: tuple[Path, ...], resume: bool, **given:
     """Measure pruning methods side by side against the limit.
 
     Gives the thresholds of every method on the same network and test samples, how far each stays
-    below the limit, and what it cost. The limit is predicted once, or taken from --predicted.
-    Ctrl-C leaves the methods done; with -o, --resume goes on from there. CKPT is a checkpoint; one
+    below the limit, and what it cost. The limit is predicted once, or read from --predicted. After
+    Ctrl-C, finished methods are kept; with -o, --resume continues. CKPT is a checkpoint. One
     written by prunelimit names its own network and data.
     """
     from prunelimit.storage.files import part_path, resume_path

@@ -21,7 +21,7 @@ DIRECTORY = titled(
     type=click.Path(path_type=Path),
     default=Path("prunelimit-demo"),
     show_default=True,
-    help="Folder to leave everything in.",
+    help="Folder to write to.",
 )
 SEED = titled(
     "Computation",
@@ -48,8 +48,8 @@ SEED = titled(
 def command(directory: Path, seed: int, **given: Any) -> None:
     """Train, predict, prune, measure and compare on embedded data.
 
-    The handwritten digits come with scikit-learn: no download, no GPU, about a minute. Leaves a
-    folder with the checkpoints, the JSON files, the plots and a report.
+    The handwritten digits come with scikit-learn, so nothing is downloaded. It needs no GPU and
+    takes about a minute. It leaves a folder with checkpoints, JSON files, plots and a report.
     """
     outputs = Outputs.of(given)
     from prunelimit.commands.demo import demo

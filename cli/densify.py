@@ -15,7 +15,7 @@ KEY = titled(
     "Network",
     ["key", "--key"],
     metavar="NAME",
-    help="Where in the file the state_dict lies that is meant, where there are several.",
+    help="Where the state_dict lies in a file that holds several.",
 )
 
 
@@ -28,9 +28,9 @@ KEY = titled(
     examples=("prunelimit densify small.safetensors -o plain.pt",),
 )
 def command(checkpoint: Path, output: Path, **given: Any) -> None:
-    """Write the weights of a packed checkpoint as plain tensors, bit for bit.
+    """Write a packed checkpoint as plain tensors, bit for bit.
 
-    CKPT is what export --format or prune --sparse wrote, or any other checkpoint.
+    CKPT was written by export --format or prune --sparse, or is any other checkpoint.
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.export import densify

@@ -37,12 +37,12 @@ from .spelling import spelled_result
     ),
 )
 def command(checkpoint: Path, output: Path, **given: Any) -> None:
-    """Write a checkpoint, pruned or not, in a format that others read.
+    """Write a checkpoint in a format that others read.
 
-    Weights stay what they are, bit for bit. The suffix of the output says the format, and --format
-    how matrices with zeros are stored in it; densify makes them plain again. Network and data are
-    needed for .onnx alone, which is run in onnxruntime before it is written; a file of ours names
-    them itself.
+    The weights stay the same, bit for bit. The suffix of the output chooses the file format.
+    --format chooses how matrices with zeros are stored in it; densify makes them plain again. Only
+    .onnx needs the network and data. It is run in onnxruntime before it is written. A checkpoint
+    written by prunelimit names its own network and data.
     """
     outputs = Outputs.of(given, output, inputs=(checkpoint,))
     from prunelimit.commands.export import export

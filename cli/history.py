@@ -54,12 +54,12 @@ DIRECTORY = click.Argument(["directory"], metavar="DIR", type=click.Path(path_ty
     ),
 )
 def command(directory: Path, csv_path: tuple[Path, ...], **given: Any) -> None:
-    """Show how sparse a network could be made, checkpoint by checkpoint.
+    """Show how prunable a network was, checkpoint by checkpoint.
 
-    DIR is a folder of checkpoints of one network, of predictions that were saved as JSON, or of
-    both. The order is that of the epoch or step in their names, or of the files' times. For each:
-    dense accuracy, plain and limit. A prediction that is there, by the same options, is not made
-    again.
+    DIR is a folder with checkpoints of one network, with JSON files of predict, or with both. They
+    are ordered by the epoch or step in their names, else by the times of the files. Each row gives
+    dense accuracy, plain and limit. A prediction that is there with the same options is read, not
+    made again.
     """
     outputs = Outputs.of(given, *csv_path)
     from prunelimit.commands.history import history

@@ -23,10 +23,10 @@ OUTPUT = titled(
 
 @cli_command("init", OUTPUT, general_options(), examples=("prunelimit init -o net.py",))
 def command(output: Path, **given: Any) -> None:
-    """Write a commented template for a network and data of your own.
+    """Write a commented template for your own network and data.
 
-    It runs as it is, on tiny data. Replace what network() and data() return; loss() and metric()
-    are optional.
+    The template runs as it is, on tiny data. Replace what network() and data() return. loss() and
+    metric() are optional.
     """
     outputs = Outputs.of(given, output)
     from prunelimit.commands.init import init, next_commands

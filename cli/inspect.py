@@ -22,12 +22,12 @@ NETWORK = Section("Network", ModelConfig, without=("trust_pickle",))
 
 @cli_command("inspect", CHECKPOINT, NETWORK, document_options(), general_options())
 def command(checkpoint: Path, **given: Any) -> None:
-    """Say what a checkpoint holds, without running anything of it.
+    """Say what a checkpoint holds, without running its code.
 
     It lists tensors and their types, and weights that are tied or zero already. It says what the
     file would run on loading, the accuracy it claims and the built-in network it looks like. It
-    also says which matrices would be pruned, by the network that --model names or that is found.
-    CKPT is a file, or a folder of Hugging Face.
+    also lists the matrices that would be pruned, for the network that --model names or that it
+    looks like. CKPT is a file, or a folder of Hugging Face.
     """
     outputs = Outputs.of(given, inputs=(checkpoint,))
     from prunelimit.commands.inspect import inspect

@@ -51,7 +51,9 @@ from .spelling import spelled_result
 def command(checkpoint: Path, csv_path: tuple[Path, ...], per_layer: bool, **given: Any) -> None:
     """Measure accuracy and loss against sparsity, and the thresholds.
 
-    CKPT is a checkpoint; one written by prunelimit names its own network and data.
+    A threshold is the largest sparsity at which the network still meets a tolerance: of loss, or of
+    accuracy. With trained survivors, the loss threshold is called feasibility. CKPT is a
+    checkpoint. One written by prunelimit names its own network and data.
     """
     if per_layer:
         _layers(checkpoint, csv_path, given)

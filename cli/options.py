@@ -291,7 +291,7 @@ CURVE_CSV = titled(
     "Output",
     ["csv_path", "--csv", "--parquet"],
     metavar="FILE",
-    help="Write the measured curve here; the suffix says whether as .csv or .parquet.",
+    help="Write the measured curve here, as .csv or .parquet.",
     type=click.Path(path_type=Path),
     multiple=True,
     callback=_tables,
@@ -381,7 +381,7 @@ def general_options() -> list[click.Option]:
             is_eager=True,
             expose_value=False,
             callback=use_settings,
-            help="Defaults of options, before those in [tool.prunelimit] of pyproject.toml.",
+            help="Defaults of options. They go before [tool.prunelimit] of pyproject.toml.",
         ),
     ]
 

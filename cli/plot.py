@@ -26,8 +26,8 @@ from .outputs import Outputs
 def command(files: tuple[Path, ...], output: Path | None, **given: Any) -> None:
     """Draw any figure again from saved JSON, ready for a paper.
 
-    FILES are JSON files of one network: one, several measurements, or a prediction and what was
-    measured, which then share a figure. Fonts are TrueType in PDF, and text stays text in SVG.
+    FILES are JSON files of one network: one result, several measurements, or a prediction with
+    measurements, which then share a figure. Fonts are TrueType in PDF. Text stays text in SVG.
     """
     config = build(PlotConfig, given)
     if not files:

@@ -56,15 +56,15 @@ if TYPE_CHECKING:
 def command(checkpoint: Path, resume: bool, dry_run: bool, **given: Any) -> None:
     """Predict how sparse a network can be made.
 
-    Gives two numbers, each with its interval and what speaks against it. Plain: up to here the
-    loss stays within the tolerance when the smallest weights are removed and nothing else changes.
-    Limit: up to here some setting of the surviving weights keeps it, which is what moving or
-    training them can reach. Neither promises an accuracy. Ends with the commands to go on with.
+    Gives two numbers, each with an interval. An unreliable one says why. Plain: up to here the loss
+    stays within epsilon when the smallest weights are removed and nothing else changes. Limit: up
+    to here some setting of the surviving weights keeps the loss within epsilon, so moving or
+    training them can get there. Neither promises an accuracy. The commands to run next come last.
 
-    CKPT is a checkpoint; one written by prunelimit names its own network and data. Ctrl-C ends
-    with the estimate so far; with -o, --resume goes on from there. Started by torchrun, the
-    processes share samples and vectors, with --shard parameters those too: torchrun
-    --nproc-per-node 2 -m prunelimit predict CKPT
+    CKPT is a checkpoint. One written by prunelimit names its own network and data. Ctrl-C ends with
+    the estimate so far; with -o, --resume continues from there. Under torchrun, processes share the
+    samples and vectors, and with --shard parameters the network too: torchrun --nproc-per-node 2 -m
+    prunelimit predict CKPT
     """
     from prunelimit.storage.files import resume_path
 

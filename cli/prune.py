@@ -64,13 +64,12 @@ RESUME = flag("Output", "--resume", "Go on with an interrupted pruning, if there
 def command(checkpoint: Path, output: Path, resume: bool, **given: Any) -> None:
     """Remove weights and write the pruned checkpoint.
 
-    Four choices say what is done. Option --criterion says which weights go, and --allocation how
-    that is shared among layers. Option --pattern says which masks are allowed, and --survivors what
-    becomes of the rest. The amount is predicted unless it is given, or found by --within. Removed
-    weights are zeros in the file: that takes less disk, but a CPU or GPU does not run an
-    unstructured sparse network any faster. Ctrl-C keeps what is done, for --resume to go on from.
-    Started by torchrun, processes share the prediction and, for --survivors compensated and staged,
-    the inputs of every stage.
+    Four choices are independent. --criterion scores the weights, and the lowest are removed.
+    --allocation divides the removal among layers. --pattern restricts the shape of the mask.
+    --survivors says how the weights that stay are adapted. The amount is predicted, unless you give
+    --amount or --within. Removed weights are zeros in the file. That saves disk, but a CPU or GPU
+    runs an unstructured sparse network no faster. After Ctrl-C, --resume continues. Under torchrun,
+    processes share the prediction and, with compensated or staged survivors, the inputs.
     """
     from prunelimit.distributed import join, local_device
 

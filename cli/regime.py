@@ -42,11 +42,11 @@ CHECKPOINTS = click.Argument(
     ),
 )
 def command(checkpoints: tuple[Path, ...], **given: Any) -> None:
-    """Say in which regime of pruning networks are, and whether to train hotter or cooler.
+    """Say in which regime of pruning networks are, and what to change.
 
     CKPT... are two or more checkpoints of one pruned network, trained again from different seeds.
-    Whether the straight line between them crosses a barrier, and how alike they answer, names the
-    regime (Zhou et al. 2023).
+    The regime follows from the error on the straight line between them and from how alike their
+    outputs are (Zhou et al. 2023). The advice is to train longer, hotter or cooler.
     """
     outputs = Outputs.of(given, inputs=checkpoints)
     from prunelimit.commands.regime import regime

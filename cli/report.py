@@ -35,10 +35,11 @@ PAGE = Path("report.html")
     ),
 )
 def command(files: tuple[Path, ...], output: Path | None, **given: Any) -> None:
-    """Write one self-contained page about a network, or a comment for a pull request.
+    """Write a page about a network, or a comment on a pull request.
 
-    FILES are JSON files that any of the commands wrote, all about one network. The two numbers and
-    the verdict come first; every number names its file and field, and the page holds the JSON."""
+    FILES are JSON files that commands wrote, all about one network. The two numbers and the verdict
+    come first. Every number names its file and field. The page is one file and holds the JSON too.
+    """
     config = build(ReportConfig, given)
     if not files:
         raise UsageError("report needs at least one JSON file of a result.")

@@ -48,8 +48,8 @@ def command(checkpoint: Path, npz: Path | None, **given: Any) -> None:
     """Estimate the spectrum of the curvature of the training loss.
 
     Gives the extreme eigenvalues, the share of negative ones, and a table of measures of sharpness,
-    each with its error.
-    CKPT is a checkpoint; one written by prunelimit names its own network and data.
+    each with its error. CKPT is a checkpoint. One written by prunelimit names its own network and
+    data.
     """
     outputs = Outputs.of(given, npz, inputs=(checkpoint,))
     from prunelimit.commands.spectrum import spectrum

@@ -46,10 +46,10 @@ RESUME = flag("Training", "--resume", "Go on with an interrupted training, if th
     ),
 )
 def command(output: Path, start: Path | None, resume: bool, **given: Any) -> None:
-    """Train a network with l1, towards a flat minimum if asked, for those without a checkpoint.
+    """Train a network with l1, if you have no checkpoint.
 
-    SGD with momentum and a cosine schedule; the checkpoint names its own network and data, so that
-    every other command needs nothing but its path.
+    Training is by SGD with momentum and a cosine schedule. --sharpness looks for a flat minimum.
+    The checkpoint names its own network and data, so other commands need only its path.
     """
     outputs = Outputs.of(given, output, inputs=() if start is None else (start,))
     from prunelimit.commands.train import train

@@ -213,30 +213,33 @@ class ModelConfig(Config):
 
     model: str | None = option(
         None,
-        "Network: a built-in name, torchvision:NAME, timm:NAME, hf:NAME or hf:FOLDER, "
+        "The network: a built-in name, torchvision:NAME, timm:NAME, hf:NAME, hf:FOLDER, "
         "package.module:attr or path/to/file.py:attr.",
         flags=("-m", "--model"),
         metavar="SPEC",
     )
     model_arg: tuple[str, ...] = option(
-        (), "Keyword argument for the network's constructor, as key=value.", metavar="KEY=VALUE"
+        (), "An argument of the network's constructor, as key=value.", metavar="KEY=VALUE"
     )
     exclude: tuple[str, ...] = option(
         (),
-        "Module names (a regular expression) kept as trained: never pruned, never free.",
+        "Modules to leave as trained: they are never pruned, and their weights never move. A "
+        "regular expression of names.",
         metavar="REGEX",
     )
     key: str | None = option(
         None,
-        "Where in the file the state_dict lies that is meant, such as ema or state_dict.student, "
-        "where there are several.",
+        "Where the state_dict lies in a file that holds several, such as ema or "
+        "state_dict.student.",
         metavar="NAME",
     )
     include_embeddings: bool = option(
-        False, "Prune the tables of embeddings too, which are otherwise free but stay whole."
+        False, "Prune embedding tables too. Without it they may move, but stay whole."
     )
     trust_pickle: bool = option(
-        False, "Load a checkpoint that runs code on loading. Only for files you made yourself."
+        False,
+        "Load a checkpoint that runs code when it is loaded. Only for files that you made "
+        "yourself.",
     )
 
 
@@ -246,49 +249,52 @@ class DataConfig(Config):
 
     data: str | None = option(
         None,
-        "Data: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH, npz:PATH, "
+        "The data: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH, npz:PATH, "
         "package.module:attr or path/to/file.py:attr.",
         flags=("-d", "--data"),
         metavar="SPEC",
     )
     data_dir: str | None = option(
-        None, "Where torchvision's data sets lie on disk (default: data).", metavar="DIR"
+        None, "Folder of torchvision's data sets (default: data).", metavar="DIR"
     )
-    download: bool = option(False, "Fetch the data set into --data-dir when it is not there.")
+    download: bool = option(False, "Download the data set into --data-dir if it is not there.")
     mean: str | None = option(
-        None, "Channel means that inputs are normalised with, comma-separated.", metavar="M,..."
+        None, "Mean of each channel, to normalise inputs with. Separate by commas.", metavar="M,..."
     )
     std: str | None = option(
-        None, "Channel deviations that inputs are normalised with.", metavar="S,..."
+        None,
+        "Standard deviation of each channel, to normalise inputs with. Separate by commas.",
+        metavar="S,...",
     )
     train_samples: int | None = option(
         None,
-        "Training samples that make up the training loss, drawn by seed (default: all; 0 too).",
+        "Use only N training samples, drawn by seed; 0 uses all (default: all).",
         metavar="N",
         within="0 for all, or a positive number",
     )
     loss: str | None = option(
         None,
-        "Loss: a name, or FILE.py:ATTR for a function of outputs and targets that gives one loss "
-        "per sample (default: what suits the targets, or `loss` beside your own data).",
+        "The loss: a name, or FILE.py:ATTR for your own function of outputs and targets that "
+        "gives one loss per sample (default: chosen by the targets, or `loss` beside your own "
+        "data).",
         plugins="loss",
         attributes=True,
     )
     metric: str | None = option(
         None,
-        "Metric in the place of accuracy: a name, or FILE.py:ATTR for a function that gives one "
-        "score per sample (default: what belongs to the loss, or `metric` beside your own data).",
+        "A metric instead of accuracy: a name, or FILE.py:ATTR for your own function that gives "
+        "one score per sample (default: chosen by the loss, or `metric` beside your own data).",
         plugins="metric",
         attributes=True,
     )
     ignore_index: int | None = option(
         None,
-        "Class of positions that do not count (default: -100, as in torch).",
+        "Target that marks a position as not counted (default: -100, as in torch).",
         metavar="N",
     )
     image_size: int | None = option(
         None,
-        "Resize and centre-crop the images of folder:PATH to this many pixels.",
+        "Resize and centre-crop the images of folder:PATH to N pixels.",
         metavar="N",
         within="1 or more",
     )
@@ -300,8 +306,8 @@ class RunConfig(Config):
 
     batch_size: int | None = option(
         None,
-        "Samples per forward pass (default: as many as caches like, at most 500); changes memory "
-        "and time, never the result.",
+        "Samples per forward pass (default: chosen for the processor's cache, at most 500). It "
+        "changes memory and time, never the result.",
         flags=("-b", "--batch-size"),
         metavar="N",
         within="1 or more",
@@ -311,19 +317,25 @@ class RunConfig(Config):
     )
     device: str = option(
         "cpu",
-        "Device: auto (a GPU where there is one), cpu, cuda, cuda:N, mps, or another that torch "
-        "names.",
+        "Device: auto (a GPU if there is one), cpu, cuda, cuda:N, mps, or another name that "
+        "torch knows.",
         metavar="DEVICE",
     )
-    dtype: str = option("float32", "Floating-point type.", choices=("float32", "float64"))
+    dtype: str = option(
+        "float32", "Floating-point type of the computation.", choices=("float32", "float64")
+    )
     workers: int = option(
-        0, "Processes that load data.", flags=("-j", "--workers"), metavar="N", within="0 or more"
+        0,
+        "Number of processes that load data.",
+        flags=("-j", "--workers"),
+        metavar="N",
+        within="0 or more",
     )
     cache: str | None = option(
         None,
-        "Folder in which the losses of the dense network are kept, for further commands on the "
-        "same checkpoint and data; changes no number, may be deleted at any time, takes 1 GiB at "
-        "most.",
+        "Folder that keeps the losses of the dense network. Later commands on the same "
+        "checkpoint and data read them. It changes no result, takes at most 1 GiB, and may be "
+        "deleted at any time.",
         metavar="DIR",
     )
 
@@ -339,20 +351,22 @@ class CurvatureConfig(Config):
         plugins="curvature",
     )
     with_ggn: bool = option(
-        False, "Give the limits by the GGN too, beside the Hessian's, at some more products."
+        False, "With the Hessian, give the limits by the GGN too. It takes more products."
     )
     backend: str = option(
-        "prunelimit", "Whose curvature products are used.", choices=("prunelimit", "pyhessian")
+        "prunelimit",
+        "Implementation of the curvature products.",
+        choices=("prunelimit", "pyhessian"),
     )
     shard: str = option(
         "samples",
-        "What processes started by torchrun share: samples and vectors, or the parameters too, "
-        "where they do not fit one device.",
+        "What the processes of torchrun divide: samples (and Lanczos vectors), or the parameters "
+        "too, for a network that does not fit on one device.",
         choices=("samples", "parameters"),
     )
     probes: int | None = option(
         None,
-        "Random probe vectors (default: one, and more where the limit needs them).",
+        "Random probe vectors (default: one, and more if the limit needs them).",
         metavar="N",
         within="1 or more",
     )
@@ -364,34 +378,34 @@ class CurvatureConfig(Config):
     )
     samples: int | None = option(
         None,
-        "Training samples that the curvature is read from, 0 for all: for the GGN those on which "
-        "the network is least sure, for the Hessian and for spectrum a uniform draw (default: as "
-        "many as the limit needs, from 1000 to 10000 or to what --max-seconds allows; 10000 for "
-        "spectrum).",
+        "Training samples that the curvature is computed on; 0 for all. The GGN takes those on "
+        "which the network is least sure; the Hessian and spectrum draw at random (default: as "
+        "many as the limit needs, from 1000 to 10000, fewer if --max-seconds asks for it; 10000 "
+        "for spectrum).",
         metavar="N",
         within="0 for all, or a positive number",
     )
     precision: str = option(
         "full",
-        "Arithmetic of products: full (that of --dtype), or bfloat16 with vectors and sums in "
-        "float32: faster where the processor has it, but rounding, measured and reported, blurs "
-        "the eigenvalues nearest zero, on which the limit rests; for looking at the largest.",
+        "Arithmetic of products. full uses --dtype. bfloat16 can be faster, but its rounding "
+        "blurs the eigenvalues near zero that the limit depends on; use it to look at large "
+        "eigenvalues.",
         choices=("full", "bfloat16"),
     )
     basis: str = option(
         "memory",
-        "Where Lanczos vectors lie: bfloat16 halves the memory at a small loss of orthogonality, "
-        "none keeps but two and converges late.",
+        "Where Lanczos vectors are kept. bfloat16 halves the memory, and the vectors are a "
+        "little less orthogonal. none keeps two vectors and needs more steps.",
         choices=("memory", "bfloat16", "disk", "none"),
     )
     memory: float | None = option(
         None,
-        "GiB in which what products have in common is kept (default: half of what is free).",
+        "GiB for intermediate results that products share (default: half of the free memory).",
         metavar="GIB",
         within="a number of GiB, 0 or more",
     )
     cross_check: bool = option(
-        False, "Compare largest eigenvalue and trace of the Hessian with PyHessian's own."
+        False, "Compare the largest eigenvalue and the trace of the Hessian with PyHessian's."
     )
 
 
@@ -401,21 +415,22 @@ class SharpnessConfig(Config):
 
     alpha: tuple[float, ...] = option(
         ("0.5", "1", "2"),
-        "Order of the Renyi sharpness, greater than 0: 1 is Shannon's entropy; larger ones look at "
-        "the largest eigenvalues, smaller ones at the bulk.",
+        "Order of the Renyi sharpness, greater than 0. 1 is Shannon's entropy. Larger orders "
+        "weigh the largest eigenvalues more, smaller orders the bulk.",
         metavar="A",
         parse=orders,
         source="Zhang, Sun, Zhang et al. 2025",
     )
     by_layer: bool = option(
         False,
-        "Give the Renyi sharpness of every prunable weight tensor's block too, which rescaling of "
-        "layers does not change, at as many products each.",
+        "Give the Renyi sharpness of each prunable layer's block too. Rescaling of layers does "
+        "not change it. Each layer takes as many products again.",
     )
     epsilon: EpsilonRule = option(
         "batch-std",
-        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
-        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        "Loss tolerance, by which the training loss may rise: batch-std, a number, a percentage "
+        "of the dense loss such as 5%, or points of accuracy such as 0.5pp (the loss rise at "
+        "which magnitude pruning costs that much accuracy on training samples).",
         metavar="RULE",
         parse=_epsilon,
     )
@@ -427,51 +442,52 @@ class LimitConfig(Config):
 
     epsilon: EpsilonRule = option(
         "batch-std",
-        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
-        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        "Loss tolerance, by which the training loss may rise: batch-std, a number, a percentage "
+        "of the dense loss such as 5%, or points of accuracy such as 0.5pp (the loss rise at "
+        "which magnitude pruning costs that much accuracy on training samples).",
         metavar="RULE",
         parse=_epsilon,
         source="Zhang et al. 2024: standard deviation of the loss over mini-batches of 128",
     )
     formula: str = option(
         "directional",
-        "Which limit is the headline; the others are given beside it.",
+        "Formula of the limit. The others are given beside it.",
         plugins="formula",
     )
     confidence: float = option(
-        0.95, "Level of every interval.", metavar="P", within="a number between 0 and 1"
+        0.95, "Confidence level of every interval.", metavar="P", within="a number between 0 and 1"
     )
     tolerance: float = option(
         "0.25pp",
-        "Go on until half the interval is no wider, where steps and probes are not given.",
+        "Aim for an interval of at most plus or minus this. More probes, steps and samples are "
+        "added until it is reached, except where you set their number.",
         metavar="Npp",
         parse=points,
     )
     max_products: int | None = option(
         None,
-        "Curvature products that may be spent (default: 600 once the samples are chosen, beside "
-        "those of steps that are given).",
+        "Most curvature products to spend (default: 600 after the samples are chosen).",
         metavar="N",
         within="1 or more",
     )
     max_seconds: float | None = option(
         None,
-        "Seconds from the start, reading and evaluating included, after which no further product "
-        "is begun (default: no limit).",
+        "Start no further product after this many seconds, counted from the start of the command "
+        "(default: no limit).",
         metavar="S",
         within="a number greater than 0",
     )
     directional_steps: int | None = option(
         None,
-        "Lanczos steps from the removed weights, per candidate sparsity (default: as many as the "
-        "limit needs).",
+        "Lanczos steps from the removed weights, for each sparsity that is tried (default: as "
+        "many as the limit needs).",
         metavar="N",
         within="1 or more",
     )
     no_drift: bool = option(
         False,
-        "Do not estimate what comes of using some of the samples; limit and interval are then "
-        "those of these samples alone.",
+        "Do not estimate the error of using only some samples. The limit and its interval then "
+        "hold for those samples alone.",
     )
 
 
@@ -481,30 +497,32 @@ class MethodConfig(Config):
 
     criterion: str = option(
         "magnitude",
-        "Which weights go: those of least score by this criterion, or by a function of your own.",
+        "Score by which weights are removed, lowest first: a name, or FILE.py:ATTR for your own "
+        "function.",
         plugins="criterion",
         attributes=True,
     )
     allocation: str | None = option(
         None,
-        "How what is removed is shared among layers (default: global; rows with wanda).",
+        "How the removed weights are divided among layers (default: global; rows with wanda).",
         plugins="allocation",
     )
     pattern: Pattern | None = option(
         None,
-        "Which masks are allowed. N:M, such as 2:4, keeps the N highest scores of every M inputs "
-        "in a row; that decides the amount, and inputs that make no whole group stay. block:RxC, "
-        "such as block:4x4, removes whole tiles of R rows and C columns, to any amount; tiles at "
-        "the end of a matrix may be smaller, and the last one may go in part.",
+        "Shape of the masks. N:M, such as 2:4, keeps the N best of every M inputs in a row. It "
+        "fixes the sparsity, and inputs that do not fill a group of M stay. block:RxC, such as "
+        "block:4x4, removes tiles of R rows and C columns, at any sparsity. Tiles at the end of "
+        "a matrix may be smaller, and the last tile may be removed in part.",
         plugins="pattern",
         parse=_pattern,
     )
     survivors: str = option(
         "fixed",
-        "What becomes of the weights that stay: fixed as they are; layerwise, each layer fitted to "
-        "the dense one's outputs; compensated, moved together so that the network's outputs stay "
-        "near the dense one's; staged, the same in many stages; trained on the loss; obs, moved by "
-        "Optimal Brain Surgeon. Only trained and obs read labels.",
+        "What is done to the weights that stay. fixed: nothing. layerwise: each layer is fitted "
+        "to the dense layer's outputs. compensated: all move together, so that the network's "
+        "outputs stay near the dense ones. staged: the same, in many small stages. trained: "
+        "trained on the loss. obs: moved by Optimal Brain Surgeon. Only trained and obs read "
+        "labels.",
         choices=SURVIVORS,
     )
 
@@ -525,51 +543,50 @@ class SurvivorConfig(Config):
 
     stages: int | None = option(
         "auto",
-        "Stages of staged survivors; auto for as many as the quadratic model can be trusted for. A "
-        "stage that fails is undone and halved.",
+        "Stages of staged survivors; auto takes as many as the quadratic model can be trusted "
+        "for. A stage that fails is undone and cut in half.",
         metavar="auto|N",
         parse=stages,
     )
     cg_steps: int | None = option(
         "auto",
-        "Conjugate-gradient steps per stage, one curvature product each, at most: a solve ends "
-        "earlier when inputs held out gain no more from it. 0 leaves them out; auto takes 25 where "
-        "the inputs are enough to determine the survivors, else none.",
+        "Most conjugate-gradient steps per stage, one curvature product each. They end earlier "
+        "when held-out inputs gain nothing more. 0 leaves them out. auto takes 25 if there are "
+        "enough inputs to determine the survivors, else none.",
         metavar="auto|N",
         parse=cg_steps,
     )
     calibration: int | None = option(
         None,
-        "Training samples that are read, 0 for all (default: 1000 for criterion and allocation, "
-        "256 or fewer with obs; 10000 inputs for every stage of compensation, other ones while "
-        "there are some: a product costs four forward passes of them, and a thousand are too few "
-        "to generalise from).",
+        "Training samples to read; 0 for all (default: 1000 for a criterion or an allocation, at "
+        "most 256 for obs, 10000 for each stage of compensation). Each stage reads other samples "
+        "while there are some. Fewer are faster but generalise worse.",
         metavar="N",
         within="0 for all, or a positive number",
     )
     bn_recalibrate: int | None = option(
         None,
-        "Inputs that batch normalisation takes its statistics from anew in every stage, where that "
-        "helps; 0 keeps them (default: 2000).",
+        "Inputs from which batch normalisation takes new statistics in every stage, if that "
+        "helps; 0 keeps the old statistics (default: 2000).",
         metavar="N",
         within="0 or more",
     )
     refit_passes: int = option(
         50,
-        "Passes over the training set that training of survivors may spend at a sparsity. measure "
-        "spends up to four times as many, and states the threshold at one, two and four times.",
+        "Passes over the training set to train survivors at one sparsity. measure spends up to "
+        "four times as many, and gives the threshold at one, two and four times.",
         metavar="N",
         within="0 or more",
     )
     refit_lr: float = option(
         2e-3,
-        "Peak learning rate of that training's first passes, by minibatches (Adam, cosine). Small "
-        "data sets have no such passes.",
+        "Peak learning rate of the first passes, which go by minibatches (Adam, cosine "
+        "schedule). Small data sets have no such passes.",
         metavar="LR",
         within="a number greater than 0",
     )
     refit_batch_size: int = option(
-        128, "Minibatch of those first passes.", metavar="N", within="1 or more"
+        128, "Samples in a minibatch of those first passes.", metavar="N", within="1 or more"
     )
 
 
@@ -579,30 +596,31 @@ class PruneConfig(MethodConfig, SurvivorConfig):
 
     amount: str | float = option(
         "auto",
-        "Fraction of prunable weights to remove, 0 to 1, or a predicted one: one-shot, the "
-        "sparsity up to which the loss stays with nothing moved; limit, up to which moved "
-        "survivors can keep it; auto, the one that belongs to --survivors.",
+        "Fraction of prunable weights to remove, from 0 to 1, or a predicted one. one-shot: the "
+        "largest at which the loss stays with no survivor moved. limit: the largest at which "
+        "moved survivors can keep the loss. auto: the one of the two that fits --survivors.",
         metavar="auto|one-shot|limit|FLOAT",
         parse=amount,
     )
     within: float | None = option(
         None,
-        "Instead of an amount: find the sparsest network whose accuracy stays within so many "
-        "points of dense, judged on training samples that are held out.",
+        "Instead of an amount: find the sparsest network whose accuracy stays within this many "
+        "points of the dense one. Held-out training samples choose it.",
         metavar="Npp",
         parse=_within,
     )
     min_keep: KeepRule = option(
         "auto",
-        "Fewest weights kept in every layer, the guard against layer collapse: a number, a "
-        "percentage of the layer, or auto for a tenth of the average density, at most 1%.",
+        "Fewest weights to keep in every layer, so that no layer is emptied: a number, a "
+        "percentage of the layer, or auto (a tenth of the average density, at most 1%).",
         metavar="auto|N|P%",
         parse=_min_keep,
         source="Gupta et al. 2022, Global Magnitude Pruning",
     )
     sparse: bool = option(
         False,
-        "Store the surviving weights and a bit mask: a smaller file, read by prunelimit alone.",
+        "Store only the weights that stay, and a bit mask: a smaller file that only prunelimit "
+        "reads.",
     )
 
 
@@ -612,7 +630,8 @@ class MeasureConfig(MethodConfig, SurvivorConfig):
 
     sparsities: tuple[float, ...] | None = option(
         None,
-        "Sparsities to measure, as 0,0.5,0.9 or START:STOP:STEP; default: coarse to fine.",
+        "Sparsities to measure, as 0,0.5,0.9 or START:STOP:STEP (default: coarse ones, then "
+        "finer ones around the threshold).",
         metavar="LIST",
         parse=sparsities,
     )
@@ -624,17 +643,18 @@ class MeasureConfig(MethodConfig, SurvivorConfig):
     )
     epsilon: EpsilonRule = option(
         "batch-std",
-        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
-        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        "Loss tolerance, by which the training loss may rise: batch-std, a number, a percentage "
+        "of the dense loss such as 5%, or points of accuracy such as 0.5pp (the loss rise at "
+        "which magnitude pruning costs that much accuracy on training samples).",
         metavar="RULE",
         parse=_epsilon,
     )
     confidence: float = option(
-        0.95, "Level of every interval.", metavar="P", within="a number between 0 and 1"
+        0.95, "Confidence level of every interval.", metavar="P", within="a number between 0 and 1"
     )
     resolution: float = option(
         0.001,
-        "Spacing of sparsities, as a fraction, to which thresholds are found.",
+        "How finely thresholds are found: a difference of sparsities, as a fraction.",
         metavar="F",
         within="a number between 0 and 1",
     )
@@ -646,33 +666,35 @@ class SensitivityConfig(Config):
 
     sparsities: tuple[float, ...] | None = option(
         None,
-        "Sparsities of a layer to measure, as 0,0.5,0.9 or START:STOP:STEP (default: 0.5, 0.7, "
-        "0.8, 0.9, 0.95, 0.98, 0.99).",
+        "Sparsities of each layer to measure, as 0,0.5,0.9 or START:STOP:STEP (default: 0.5, "
+        "0.7, 0.8, 0.9, 0.95, 0.98, 0.99).",
         metavar="LIST",
         parse=sparsities,
     )
     criterion: str = option(
         "magnitude",
-        "Which weights go: those of least score by this criterion, or by a function of your own.",
+        "Score by which weights are removed, lowest first: a name, or FILE.py:ATTR for your own "
+        "function.",
         plugins="criterion",
         attributes=True,
     )
     tolerance: float = option(
         "0.5pp",
-        "Accuracy that a layer alone may lose, in percentage points.",
+        "Accuracy that pruning one layer may cost, in percentage points.",
         metavar="Npp",
         parse=_one_tolerance,
     )
     epsilon: EpsilonRule = option(
         "batch-std",
-        "Loss tolerance: batch-std, a number, a percentage of the dense loss such as 5%, or 0.5pp: "
-        "the loss rise that costs so much accuracy on training samples, by magnitude pruning.",
+        "Loss tolerance, by which the training loss may rise: batch-std, a number, a percentage "
+        "of the dense loss such as 5%, or points of accuracy such as 0.5pp (the loss rise at "
+        "which magnitude pruning costs that much accuracy on training samples).",
         metavar="RULE",
         parse=_epsilon,
     )
     calibration: int | None = option(
         None,
-        "Training samples that are read for scores, 0 for all (default: 1000).",
+        "Training samples that the scores are computed from; 0 for all (default: 1000).",
         metavar="N",
         within="0 for all, or a positive number",
     )
@@ -683,32 +705,35 @@ class CheckConfig(Config):
     """The gate between predicted and measured."""
 
     tolerance: float = option(
-        "2pp", "Largest accepted difference, in percentage points.", metavar="Npp", parse=points
+        "2pp",
+        "Largest accepted difference between predicted and measured, in percentage points.",
+        metavar="Npp",
+        parse=points,
     )
     rule: str = option(
         "event",
-        "What is compared: event is like with like, the measured event with the number predicted "
-        "for it; accuracy is the measured accuracy threshold at its first tolerance with the "
-        "limit, which no theory promises to agree.",
+        "What is compared. event: the number that is predicted for the survivors in question, "
+        "with the measured loss threshold. accuracy: the limit with the measured accuracy "
+        "threshold at its first tolerance; no theory promises that these agree.",
         choices=("event", "accuracy"),
     )
     min_sparsity: tuple[SparsityFloor, ...] = option(
         (),
-        "Fail if accuracy does not stay within a tolerance up to this sparsity; 0.8@1pp names the "
-        "tolerance, 0.8 takes the first one measured.",
+        "Fail unless accuracy stays within a tolerance up to this sparsity. 0.8@1pp names the "
+        "tolerance; 0.8 takes the first one that is measured.",
         metavar="F[@Npp]",
         parse=_sparsity_floors,
     )
     min_accuracy_at: tuple[AccuracyFloor, ...] = option(
         (),
-        "Fail if fewer are right at this sparsity: 0.8=0.97 asks for 97% at 80% removed.",
+        "Fail if accuracy is lower at this sparsity: 0.8=0.97 asks for 97% at 80% removed.",
         metavar="F=ACCURACY",
         parse=_accuracy_floors,
     )
     baseline: tuple[str, ...] = option(
         (),
-        "Fail if limit, plain, thresholds or accuracies dropped from this earlier JSON of predict "
-        "or measure by more than --max-drop.",
+        "Fail if the limit, the plain threshold, another threshold or an accuracy is lower than "
+        "in this earlier JSON of predict or measure, by more than --max-drop.",
         metavar="FILE.json",
     )
     max_drop: float = option(
@@ -718,14 +743,14 @@ class CheckConfig(Config):
         parse=_max_drop,
     )
     no_agreement: bool = option(
-        False, "Do not compare predicted with measured: only floors and baselines are gates."
+        False, "Do not compare predicted with measured. Only floors and baselines can then fail."
     )
-    junit: str | None = option(None, "Write the verdict as JUnit XML too.", metavar="FILE")
+    junit: str | None = option(None, "Also write the verdict as JUnit XML.", metavar="FILE")
     code_quality: str | None = option(
-        None, "Write gates that failed as GitLab code-quality JSON too.", metavar="FILE"
+        None, "Also write failed gates as GitLab code-quality JSON.", metavar="FILE"
     )
     report: str | None = option(
-        None, "Write a page about prediction, measurement and verdict too.", metavar="FILE.html"
+        None, "Also write a page with prediction, measurement and verdict.", metavar="FILE.html"
     )
 
 
@@ -735,8 +760,8 @@ class HistoryConfig(Config):
 
     keep: bool = option(
         False,
-        "Leave each prediction beside its checkpoint as NAME.predict.json: the same command then "
-        "goes on where it was interrupted, and makes only those that are new.",
+        "Keep each prediction beside its checkpoint, as NAME.predict.json. The same command then "
+        "continues where it was interrupted, and skips predictions that are there.",
     )
 
 
@@ -746,14 +771,14 @@ class CompareConfig(Config):
 
     methods: tuple[Method, ...] = option(
         "magnitude,magnitude+compensated,magnitude+staged,magnitude+trained",
-        "Methods to measure, comma-separated: CRITERION[/ALLOCATION][/PATTERN][+SURVIVORS], such "
-        "as wanda/rows or magnitude+staged.",
+        "Methods to measure, separated by commas: CRITERION[/ALLOCATION][/PATTERN][+SURVIVORS], "
+        "such as wanda/rows or magnitude+staged.",
         metavar="NAME,...",
         parse=methods,
     )
     predicted: str | None = option(
         None,
-        "Take the limit from this JSON of predict; default: predict it.",
+        "Read the limit from this JSON of predict (default: predict it).",
         metavar="PREDICT.json",
     )
 
@@ -764,19 +789,20 @@ class RegimeConfig(Config):
 
     samples: int = option(
         2000,
-        "Training samples that errors and outputs are of, drawn by seed; 0 for all.",
+        "Training samples to compute errors and outputs on, drawn by seed; 0 for all.",
         metavar="N",
         within="0 or more",
     )
     barrier: float = option(
         "1pp",
-        "Networks are connected where the error between them is no worse than theirs by more.",
+        "Two networks count as connected if the error on the line between them exceeds theirs by "
+        "at most this.",
         metavar="Npp",
         parse=_barrier,
     )
     similar: float = option(
         0.9,
-        "Networks are alike where the CKA of their outputs is at least so much.",
+        "Two networks count as alike if the CKA of their outputs is at least this.",
         metavar="CKA",
         within="a number between 0 and 1",
     )
@@ -787,15 +813,16 @@ class PlotConfig(Config):
     """Which figure is drawn of results, and its size."""
 
     figure: str | None = option(
-        None, "Which figure (default: the first that the files have in common).", plugins="figure"
+        None, "Figure to draw (default: the first that suits all the files).", plugins="figure"
     )
     width: float = option(
         "8.5in",
-        "Width of the figure, as the paper has it: in, cm, mm or pt. Text keeps its size.",
+        "Width of the figure in the paper, in in, cm, mm or pt. The size of the text does not "
+        "change.",
         metavar="LENGTH",
         parse=inches,
     )
-    no_title: bool = option(False, "Leave out the title, where a caption says it.")
+    no_title: bool = option(False, "Leave out the title, for a figure with a caption.")
     dpi: int = option(140, "Pixels per inch of a PNG.", metavar="N", within="from 30 to 2400")
 
 
@@ -805,7 +832,7 @@ class ReportConfig(Config):
 
     format: str | None = option(
         None,
-        "A page (html), or a comment for a pull request (md). Default: what the file's name says.",
+        "html for a page, md for a comment on a pull request (default: by the file's suffix).",
         choices=("html", "md"),
     )
 
@@ -816,9 +843,9 @@ class ExportConfig(Config):
 
     format: str = option(
         "dense",
-        "How matrices are stored: dense; bitmask, a bit per entry and the values; csr, compressed "
-        "rows; nm, N of every M, for masks of a pattern. A matrix that would be larger stays "
-        "dense.",
+        "How matrices are stored. dense: as they are. bitmask: one bit per entry, and the "
+        "nonzero values. csr: compressed rows. nm: N of every M, for N:M masks. A matrix that "
+        "would grow stays dense.",
         choices=("dense", "bitmask", "csr", "nm"),
     )
 
@@ -829,7 +856,7 @@ class TrainConfig(Config):
 
     l1: float = option(
         5e-5,
-        "Weight of the l1 norm of the prunable weights in the loss.",
+        "Weight of the l1 norm of prunable weights in the loss.",
         metavar="L1",
         source="Zhang et al. 2024: 1e-5 to 1e-4",
         within="0 or more",
@@ -838,19 +865,21 @@ class TrainConfig(Config):
     epochs: int = option(12, "Passes over the training set.", metavar="N", within="1 or more")
     lr: float = option(
         0.1,
-        "Peak learning rate of SGD with momentum, cosine schedule.",
+        "Peak learning rate of SGD, with a cosine schedule.",
         metavar="LR",
         within="a number greater than 0",
     )
     momentum: float = option(
         0.9, "Momentum of SGD.", metavar="M", within="0 or more and less than 1"
     )
-    train_batch_size: int = option(128, "Mini-batch of SGD.", metavar="N", within="1 or more")
+    train_batch_size: int = option(
+        128, "Samples in a minibatch of SGD.", metavar="N", within="1 or more"
+    )
     sharpness: str = option(
         "none",
-        "Keep the minimum flat: sam takes the gradient where the loss is worst within --rho, at "
-        "twice the time; rsam adds --rho times the Renyi sharpness of order 2 to the loss, at "
-        "about six times.",
+        "Train towards a flat minimum. sam takes the gradient at the worst loss within a radius "
+        "of --rho; it takes twice the time. rsam adds --rho times the Renyi sharpness of order 2 "
+        "to the loss; it takes about six times the time.",
         choices=SHARPNESS,
         source="Foret et al. 2021; Zhang, Sun, Zhang et al. 2025",
     )
@@ -863,7 +892,8 @@ class TrainConfig(Config):
         source="Foret et al. 2021: 0.05",
     )
     keep_zeros: bool = option(
-        False, "Prunable weights that are zero at the start stay zero: trains what pruning left."
+        False,
+        "Keep prunable weights at zero if they are zero at the start: trains a pruned network.",
     )
 
     def __post_init__(self) -> None:

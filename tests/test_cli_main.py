@@ -57,6 +57,25 @@ def test_help_lists_every_command_with_its_summary(prunelimit: Run) -> None:
         assert re.search(rf"^  {name} +[A-Z].*\.$", text, re.MULTILINE), name
 
 
+def test_summaries_are_whole_in_80_columns(
+    prunelimit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = prunelimit("--help").stdout
+    assert "..." not in text.split("Commands:")[1]
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_all_its_options(prunelimit: Run, name: str) -> None:
+    everyday, whole = prunelimit(name, "--help"), prunelimit(name, "--help-all")
+    assert whole.code == 0
+    listed = [
+        set(re.findall(r"^  .*?(--[a-z-]+)", e.stdout, re.MULTILINE)) for e in (everyday, whole)
+    ]
+    assert listed[0] <= listed[1]
+
+
 def test_nothing_at_all_says_what_to_type(prunelimit: Run) -> None:
     outcome = prunelimit()
     assert (outcome.code, outcome.stderr) == (2, "")

@@ -53,6 +53,17 @@ def test_small_digits_fit(name: str) -> None:
     assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
+def test_the_signal_survives_a_deep_network() -> None:
+    torch.manual_seed(0)
+    shallow, deep = (
+        build_network(name, input_shape=(3, 32, 32), classes=10).eval() for name in ("fc5", "fc12")
+    )
+    inputs = torch.randn(64, 3, 32, 32)
+    with torch.no_grad():
+        spread = [network(inputs).std(dim=0).mean() for network in (shallow, deep)]
+    assert 0.1 < spread[1] < 10 and spread[1] > spread[0]
+
+
 def test_narrow_resnets_have_the_public_checkpoints_keys() -> None:
     names = set(build_network("resnet20", input_shape=(3, 32, 32), classes=10).state_dict())
     assert {"conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "linear.bias"} <= names

@@ -11,12 +11,28 @@ __all__ = ["FullyConnected", "LeNet5"]
 
 
 class FullyConnected(nn.Module):
-    """Linear layers with ReLU between them; inputs of any shape are flattened."""
+    """Linear layers with ReLU between them; inputs of any shape are flattened.
 
-    def __init__(self, widths: tuple[int, ...], input_shape: tuple[int, ...], classes: int) -> None:
+    ``deep`` networks start from the weights of He et al. 2015, which keep the size of the signal
+    from layer to layer. From torch's own start, twelve layers learn nothing in the first epochs.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        input_shape: tuple[int, ...],
+        classes: int,
+        *,
+        deep: bool = False,
+    ) -> None:
         super().__init__()
         sizes = (math.prod(input_shape), *widths, classes)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
+        self.layers = nn.ModuleList(layers)
+        if deep:
+            for layer in layers:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, classes) of inputs (n, ...)."""

@@ -17,7 +17,7 @@ NETWORK = NetworkFamily(
     SOURCE,
     HELP,
     build=lambda shape, classes: FullyConnected(
-        (1000, 900, 800, 750, 700, 650, 600, 500, 400, 200, 100), shape, classes
+        (1000, 900, 800, 750, 700, 650, 600, 500, 400, 200, 100), shape, classes, deep=True
     ),
     smallest_side=None,
 )
