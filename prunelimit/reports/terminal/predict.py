@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ...compensation.stages import DETERMINED, MOST_STEPS
 from ...estimation.plan import Plan
 from ...limit.reliability import judge_one_shot
 from ...results.types import CurvatureSummary, Limit, PredictResult
@@ -171,12 +172,6 @@ STAGE_INPUTS = 9_000
 STAGE_PRODUCTS = 4
 """Products that fitting layers and drawing outputs back take as long as."""
 
-SOLVE_PRODUCTS = 25
-"""Products of a solve, in stages that have one."""
-
-DETERMINED = 2
-"""Outputs of the inputs for every survivor where they do."""
-
 
 def _next(result: PredictResult, checkpoint: str) -> RenderableType:
     """The commands for this very file."""
@@ -188,7 +183,7 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
         result.model.prunable * (1 - limit) ** (place / stages) for place in range(1, stages + 1)
     )
     solved = sum(survivors <= few for survivors in left)
-    products = stages * STAGE_PRODUCTS + solved * SOLVE_PRODUCTS
+    products = stages * STAGE_PRODUCTS + solved * MOST_STEPS
     staged = products * inputs / max(1, found.samples) * found.product_seconds
     prune = problem_line(result.provenance, "prune", checkpoint)
     measure = problem_line(result.provenance, "measure", checkpoint)
