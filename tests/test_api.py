@@ -432,7 +432,7 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     "two methods": (
         lambda p: pl.measure(p, "magnitude", survivors="staged"),
         UsageError,
-        "`method` says what `survivors` is",
+        "`method` already sets `survivors`",
     ),
     "a method": (
         lambda p: pl.compare(p, ["magnitude", "wnda"]),
@@ -441,7 +441,7 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     ),
     "no methods": (lambda p: pl.compare(p, []), UsageError, "`methods`"),
     "tolerance": (lambda p: pl.measure(p, tolerance="1"), UsageError, "`tolerance` '1'"),
-    "not a result": (lambda p: pl.check(p, p), UsageError, "predict or measure is needed"),
+    "not a result": (lambda p: pl.check(p, p), UsageError, "what predict or measure returns"),
     "no file": (lambda p: pl.check("x.json", "y.json"), InputError, "There is no file x.json"),
     "not a problem": (lambda p: pl.predict(p.model), UsageError, "`problem` is a Sequential"),
     "not a network": (lambda p: pl.Problem("net", DATA, DATA), UsageError, "`model` is a str"),

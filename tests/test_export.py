@@ -222,13 +222,15 @@ class TestNM:
 
     def test_masks_of_other_kinds_are_refused(self, prunelimit: Run, trained: Path) -> None:
         refused(
-            prunelimit("export", trained, "-o", "a.pt", "--format", "nm"), "keeps to N:M", code=2
+            prunelimit("export", trained, "-o", "a.pt", "--format", "nm"),
+            "with an N:M pattern",
+            code=2,
         )
         for amount in ("0.6", "0.9", "0.99"):
             assert prunelimit("prune", trained, "--amount", amount, "-q", "-o", "u.pt",
                               "--force").code == 0  # fmt: skip
             found = prunelimit("export", "u.pt", "-o", "a.pt", "--format", "nm")
-            refused(found, "keeps to N:M", code=2)
+            refused(found, "with an N:M pattern", code=2)
         assert not Path("a.pt").exists()
 
     @pytest.mark.parametrize("pattern", ["2:4", "1:4", "4:8", "3:7"])
@@ -403,7 +405,7 @@ BAD: dict[str, tuple[tuple[str, ...], str, int]] = {
     "no output": (("net.pt",), "--output", 2),
     "a format": (("net.pt", "-o", "a.pt", "--format", "zip"), "--format", 2),
     "no file": (("no.pt", "-o", "a.pt"), "no checkpoint no.pt", 3),
-    "itself": (("net.pt", "-o", "net.pt", "--force"), "is an input", 2),
+    "itself": (("net.pt", "-o", "net.pt", "--force"), "the name of an input", 2),
     "no folder": (("net.pt", "-o", "no/a.pt"), "make it first", 2),
     "no key": (("net.pt", "-o", "a.pt", "--key", "ema"), "no state_dict at --key", 3),
 }
