@@ -186,14 +186,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: DataLoader(Pairs(), sampler=RandomSampler(Pairs(), replacement=True)),
         "RandomSampler does not give every sample once",
     ),
-    "no batches": (lambda: DataLoader(Pairs(), batch_size=None), "batches in a way of its own"),
+    "no batches": (lambda: DataLoader(Pairs(), batch_size=None), "a batch sampler of its own"),
     "other batches": (
         lambda: DataLoader(
             Pairs(), batch_sampler=type("B", (BatchSampler,), {})(
                 SequentialSampler(Pairs()), 7, False
             )
         ),
-        "batches in a way of its own",
+        "a batch sampler of its own",
     ),
     "empty": (lambda: Pairs(0), "Pairs is empty"),
     "no pairs": (Named, "does not give"),
@@ -412,7 +412,7 @@ class TestPrune:
         pruned.save(path, force=True)
         with pytest.raises(UsageError, match=r"end its name with .safetensors, .pt, .pth"):
             pruned.save(tmp_path / "pruned.bin")
-        with pytest.raises(UsageError, match="holds no packed matrices"):
+        with pytest.raises(UsageError, match="cannot hold packed matrices"):
             pruned.save(tmp_path / "other.pt.gz", sparse=True)
         assert [each.name for each in tmp_path.iterdir()] == ["pruned.pt"]
 

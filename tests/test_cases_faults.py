@@ -196,7 +196,7 @@ class TestSparseFiles:
     @pytest.mark.parametrize("count", [0, 1, 199, 201])
     def test_values_of_another_number(self, tmp_path: Path, count: int) -> None:
         path = self.damaged(tmp_path, "w.__values__", torch.ones(count))
-        with pytest.raises(InputError, match=f"{count} values for 200 entries not zero"):
+        with pytest.raises(InputError, match=f"{count} values for 200 entries that are not zero"):
             read_checkpoint(path)
 
     @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ class TestSparseFiles:
         [torch.zeros(3, dtype=torch.uint8), torch.zeros(75), torch.zeros(75, 1, dtype=torch.uint8)],
     )
     def test_a_mask_of_another_size(self, tmp_path: Path, mask: torch.Tensor) -> None:
-        with pytest.raises(InputError, match="does not hold w whole"):
+        with pytest.raises(InputError, match=r"w in .* is damaged"):
             read_checkpoint(self.damaged(tmp_path, "w.__mask__", mask))
 
     @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ class TestSparseFiles:
         write_checkpoint(path, {"w": torch.eye(4)}, {}, sparse=("w",))
         description = {"format_version": 1, "sparse": {"w": shape}}
         save_file(load_file(path), path, metadata={METADATA_KEY: json.dumps(description)})
-        with pytest.raises(InputError, match=r"does not hold w whole|never writes"):
+        with pytest.raises(InputError, match=r"w in .* is damaged|not one that prunelimit writes"):
             read_checkpoint(path)
 
 
@@ -318,7 +318,7 @@ class TestNames:
             capture_output=True,
             text=True,
         ).stdout.splitlines()
-        assert words == [f"-{kind[0]}", spec] and not (tmp_path / "pwned").exists()
+        assert words == [f"--{kind}", spec] and not (tmp_path / "pwned").exists()
 
 
 class TestSmallThings:

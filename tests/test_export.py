@@ -149,7 +149,9 @@ def test_names_that_the_format_makes_itself_are_refused_or_come_back(
         pl.export(tmp_path / "net.pt", path, format=packing)
         assert same(pl.densify(path), given)
         return
-    with pytest.raises(UsageError, match=r"called like a part|holds no packed matrices"):
+    with pytest.raises(
+        UsageError, match=r"names that the format makes|cannot hold packed matrices"
+    ):
         pl.export(tmp_path / "net.pt", path, format=packing)
     assert not path.exists()
 
@@ -318,7 +320,7 @@ def test_damaged_files_are_refused(tmp_path: Path, packing: str, suffix: str) ->
             torch.save({"state_dict": tensors, METADATA_KEY: about}, bad)
         else:
             save_file(tensors, bad, metadata={METADATA_KEY: json.dumps(about)})
-        with pytest.raises(InputError, match=r"get it again|write it anew|newer prunelimit"):
+        with pytest.raises(InputError, match=r"(get|write) the file again|newer prunelimit"):
             pytest.fail(f"{name}: {read_checkpoint(bad).tensors.keys()}")
 
 
@@ -332,7 +334,7 @@ def test_rows_of_torch_that_do_not_belong_together_are_refused(tmp_path: Path) -
     for shape in ([18, 24], [24, 19], [24], None):
         file["prunelimit"]["sparse"]["a.weight"] = shape
         torch.save(file, path)
-        with pytest.raises(InputError, match=r"does not hold a\.weight whole"):
+        with pytest.raises(InputError, match=r"a\.weight in .* is damaged"):
             read_checkpoint(path)
 
 

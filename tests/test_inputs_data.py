@@ -406,9 +406,9 @@ class TestOfOnesOwn:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("sparse", "sparse tensor is not read"),
-            ("nested", "nested tensor is not read"),
-            ("meta", "meta tensor is not read"),
+            ("sparse", "sparse tensor cannot be read"),
+            ("nested", "nested tensor cannot be read"),
+            ("meta", "meta tensor cannot be read"),
             ("masked", "lose its mask"),
             ("length", "correct its __len__"),
             ("late", "differ between two readings"),

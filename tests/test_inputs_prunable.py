@@ -215,7 +215,7 @@ def test_what_stays_dense_and_why() -> None:
     problem = problem_of(Net(), data, exclude=["held"])
     assert problem.prunable == ("out.weight",)
     assert {each.name: each.why for each in problem.dense} == {
-        "mix": "of a Net, not of a layer that is known",
+        "mix": "of a Net, which is not a known layer",
         "norm.weight": "of a normalisation",
         "norm.bias": "of a normalisation",
         "frozen.weight": "not trainable",

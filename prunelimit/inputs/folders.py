@@ -36,7 +36,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         unknown = {path.name for path in _subfolders(folder)} - set(classes)
         if unknown:
             raise InputError(
-                f"{folder} has the class {min(unknown)}, which train/ lacks; make them the same."
+                f"{folder} has the class {min(unknown)}, which train/ lacks; give both folders "
+                "the same classes."
             )
         self._size, self._resize = size, resize
         self._paths: list[Path] = []

@@ -40,7 +40,7 @@ def read_torchvision(name: str, config: DataConfig) -> Raw:
                 raise InputError(
                     f"{name} is not in {data_dir}; give `data_dir` or `download`."
                 ) from None
-            verb = "had from the network" if config.download else "read"
+            verb = "downloaded" if config.download else "read"
             raise InputError(
                 f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files."
             ) from error
