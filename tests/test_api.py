@@ -186,14 +186,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: DataLoader(Pairs(), sampler=RandomSampler(Pairs(), replacement=True)),
         "RandomSampler does not give every sample once",
     ),
-    "no batches": (lambda: DataLoader(Pairs(), batch_size=None), "a batch sampler of its own"),
+    "no batches": (lambda: DataLoader(Pairs(), batch_size=None), "torch's usual way"),
     "other batches": (
         lambda: DataLoader(
             Pairs(), batch_sampler=type("B", (BatchSampler,), {})(
                 SequentialSampler(Pairs()), 7, False
             )
         ),
-        "a batch sampler of its own",
+        "torch's usual way",
     ),
     "empty": (lambda: Pairs(0), "Pairs is empty"),
     "no pairs": (Named, "does not give"),

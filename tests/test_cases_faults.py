@@ -311,8 +311,8 @@ class TestNames:
         metadata = {METADATA_KEY: json.dumps(description)}
         save_file(load_file(trained), tmp_path / "s.safetensors", metadata=metadata)
         found = prunelimit("prune", "s.safetensors", "--amount", 0.5, "-q")
-        refused(found, "names your own code", code=2)
-        advice = found.stderr.split("; give ", 1)[1].split(" to run it")[0]
+        refused(found, "names code that is not prunelimit's", code=2)
+        advice = found.stderr.split("; give ", 1)[1].split(" to run that code")[0]
         words = subprocess.run(
             ["sh", "-c", f'for each in {advice}; do printf "%s\\n" "$each"; done'],
             capture_output=True,

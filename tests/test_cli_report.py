@@ -111,7 +111,7 @@ class TestPlot:
             (("other.json", "predict.json", "-o", "a.png"), 3, "give files about one network"),
             (("predict.json", "-o", "predict.json"), 2, "the name of an input"),
             (("predict.json", "-o", "there.png"), 2, "there.png exists; give --force"),
-            (("predict.json", "-o", "no/a.png"), 2, "no is no folder"),
+            (("predict.json", "-o", "no/a.png"), 2, "there is no folder no"),
         ],
     )
     def test_what_cannot_be_drawn_is_said_in_a_sentence(
@@ -169,7 +169,7 @@ class TestReport:
                 "end its name with .html or .md, or give --format",
             ),
             (("predict.json", "-o", "a.txt", "--format", "html"), 0, ""),
-            (("predict.json", "predict.json"), 2, "are both of predict"),
+            (("predict.json", "predict.json"), 2, "both come from predict"),
             (("other.json", "predict.json"), 3, "give files about one network"),
             (("predict.json", "-o", "predict.json"), 2, "the name of an input"),
             (("none.json",), 3, "There is no file none.json"),

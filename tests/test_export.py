@@ -408,7 +408,7 @@ BAD: dict[str, tuple[tuple[str, ...], str, int]] = {
     "a format": (("net.pt", "-o", "a.pt", "--format", "zip"), "--format", 2),
     "no file": (("no.pt", "-o", "a.pt"), "no checkpoint no.pt", 3),
     "itself": (("net.pt", "-o", "net.pt", "--force"), "the name of an input", 2),
-    "no folder": (("net.pt", "-o", "no/a.pt"), "make it first", 2),
+    "no folder": (("net.pt", "-o", "no/a.pt"), "make the folder first", 2),
     "no key": (("net.pt", "-o", "a.pt", "--key", "ema"), "no state_dict at --key", 3),
 }
 

@@ -91,7 +91,7 @@ def test_an_accuracy_fails_only_beyond_its_sampling_error(
 def test_what_was_not_measured_is_refused() -> None:
     for options, said in (
         ({"min_accuracy_at": ("0.95=0.5",)}, "no accuracy at 95.00% or beyond"),
-        ({"min_accuracy_at": ("0.6=0.975",)}, "says nothing"),
+        ({"min_accuracy_at": ("0.6=0.975",)}, "decides nothing"),
         ({"min_sparsity": ("0.5@2pp",)}, "only at 0.5pp, 1pp"),
     ):
         with pytest.raises(InputError, match=said):
@@ -206,11 +206,11 @@ def test_baselines_of_something_else_are_refused() -> None:
     for change, said in (
         ({"data": dataclasses.replace(before.data, spec="other")}, "data other"),
         ({"method": "snip"}, "measured snip"),
-        ({"thresholds": (), "curve": ()}, "shares no number"),
+        ({"thresholds": (), "curve": ()}, "has no number in common"),
     ):
         with pytest.raises(InputError, match=said):
             judged(baselines=[dataclasses.replace(before, **change)])
-    with pytest.raises(InputError, match="shares no number"):
+    with pytest.raises(InputError, match="has no number in common"):
         judged(baselines=[predicted()])
 
 
@@ -245,7 +245,9 @@ def test_what_a_measurement_says_twice_or_of_no_samples_is_refused() -> None:
 
 def test_a_threshold_that_only_the_baseline_has_is_told() -> None:
     fewer = dataclasses.replace(measurement(), thresholds=measurement().thresholds[:1])
-    with pytest.raises(InputError, match="within 1 pp of accuracy and what is checked has none"):
+    with pytest.raises(
+        InputError, match="within 1 pp of accuracy and the results that are checked have none"
+    ):
         judged(fewer, [dataclasses.replace(measurement(), model=RETRAINED)])
 
 
@@ -292,7 +294,7 @@ class TestCommand:
             ((measured, "--min-sparsity", "2"), 2, "--min-sparsity"),
             ((measured, "--min-accuracy-at", "0.5"), 2, "--min-accuracy-at"),
             ((measured, "--baseline", "none.json"), 3, "none.json"),
-            ((measured, "--baseline", predicted), 3, "shares no number"),
+            ((measured, "--baseline", predicted), 3, "has no number in common"),
             ((measured, "--min-sparsity", "0.5", "--max-drop", "x"), 2, "--max-drop"),
         ):
             outcome = prunelimit("check", *arguments)

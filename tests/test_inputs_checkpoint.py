@@ -219,10 +219,13 @@ def test_descriptions_cannot_make_the_reader_run_code(tmp_path: Path) -> None:
     path, made = trained(tmp_path), tmp_path / "made"
     code = {"model": "os:mkdir", "model_arg": [f"path={made}"]}
     with pytest.raises(
-        UsageError, match="names your own code as its network; give `model` os:mkdir"
+        UsageError,
+        match="names code that is not prunelimit's as its network; give `model` os:mkdir",
     ):
         load(rewritten(path, model=code), ModelConfig(), DataConfig(), RunConfig())
-    with pytest.raises(UsageError, match="names your own code as its data; give `data` os:getcwd"):
+    with pytest.raises(
+        UsageError, match="names code that is not prunelimit's as its data; give `data` os:getcwd"
+    ):
         load(rewritten(path, data={"data": "os:getcwd"}), ModelConfig(), DataConfig(), RunConfig())
     with pytest.raises(InputError, match="gives a"):
         load(rewritten(path, model=code), ModelConfig(trust_pickle=True), DataConfig(), RunConfig())

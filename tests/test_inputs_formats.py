@@ -369,7 +369,7 @@ def test_through_the_command_line(prunelimit: Run, trained: Path, tmp_path: Path
     torch.save({"state_dict": state, "ema_state_dict": other}, tmp_path / "n.pt")
     named = ("n.pt", "-m", "lenet-300-100", "-d", "digits", "--amount", 0, "--json")
     taken = prunelimit("prune", *named)
-    assert "ema_state_dict would fit too (--key)" in taken.stderr
+    assert "ema_state_dict would fit too (choose with --key)" in taken.stderr
     chosen = prunelimit("prune", *named, "--key", "ema_state_dict", "--force")
     assert chosen.code == 0 and chosen.document["accuracy_before"] < 0.5
     assert taken.document["accuracy_before"] > 0.8

@@ -268,4 +268,4 @@ def test_a_notebook_shows_every_result(name: str, result: Any) -> None:
 def test_a_notebook_says_why_there_is_no_figure() -> None:
     assert "<p>The figure limit cannot be drawn" in both(curve=())._repr_html_()
     floors = dataclasses.replace(verdict(), agreement=None)
-    assert "<p>There is no figure of floors" in floors._repr_html_()
+    assert "<p>A check of floors" in floors._repr_html_()

@@ -82,21 +82,21 @@ def complete(
         libraries = ("torchvision:", "timm:")
         if model.model is None and _is_code(completed_model.model, own, libraries):
             raise UsageError(
-                f"{checkpoint.path} names your own code as its network; give `model` "
-                f"{_quoted(completed_model.model)} to run it."
+                f"{checkpoint.path} names code that is not prunelimit's as its network; give "
+                f"`model` {_quoted(completed_model.model)} to run that code."
             )
         known = [each.name for each in plugins.describe("data") if each.package == "prunelimit"]
         if data.data is None and _is_code(completed_data.data, known, ("folder:", "npz:")):
             raise UsageError(
-                f"{checkpoint.path} names your own code as its data; give `data` "
-                f"{_quoted(completed_data.data)} to run it."
+                f"{checkpoint.path} names code that is not prunelimit's as its data; give `data` "
+                f"{_quoted(completed_data.data)} to run that code."
             )
         for kind in ("loss", "metric"):
             spec = getattr(completed_data, kind)
             if getattr(data, kind) is None and spec is not None and is_attribute(spec):
                 raise UsageError(
-                    f"{checkpoint.path} names your own code as its {kind}; give `{kind}` "
-                    f"{_quoted(spec)} to run it."
+                    f"{checkpoint.path} names code that is not prunelimit's as its {kind}; give "
+                    f"`{kind}` {_quoted(spec)} to run that code."
                 )
     return completed_model, completed_data
 

@@ -144,7 +144,7 @@ def _in_order(loader: DataLoader[Any]) -> Dataset[Any]:
             f"A DataLoader's {type(dataset).__name__} is a stream, which has no order; {REMEDY}."
         )
     if type(loader.batch_sampler) is not BatchSampler:
-        raise InputError(f"A DataLoader has a batch sampler of its own; {REMEDY}.")
+        raise InputError(f"A DataLoader does not make its batches in torch's usual way; {REMEDY}.")
     if isinstance(sampler, SubsetRandomSampler):
         return Subset(dataset, sorted(int(index) for index in sampler.indices))
     every = isinstance(sampler, SequentialSampler) or (

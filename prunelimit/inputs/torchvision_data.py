@@ -42,7 +42,8 @@ def read_torchvision(name: str, config: DataConfig) -> Raw:
                 ) from None
             verb = "downloaded" if config.download else "read"
             raise InputError(
-                f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files."
+                f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files "
+                "there, or fetch them by other means."
             ) from error
         images = torch.as_tensor(np.asarray(found.data))
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()

@@ -37,10 +37,12 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         raise OutputError(f"{path} exists; give `force` to replace it.")
     folder = path.parent
     if not folder.is_dir():
-        raise OutputError(f"{path} cannot be written: {folder} is no folder; make it first.")
+        raise OutputError(
+            f"{path} cannot be written: there is no folder {folder}; make the folder first."
+        )
     if not os.access(folder, os.W_OK):
         raise OutputError(
-            f"{path} cannot be written: no permission to write in {folder}; choose another."
+            f"{path} cannot be written: no permission to write in {folder}; choose another folder."
         )
 
 
