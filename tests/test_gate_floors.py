@@ -196,7 +196,7 @@ def test_a_baseline_of_another_network_is_told_from_an_earlier_one() -> None:
         return dataclasses.replace(given, model=dataclasses.replace(given.model, **changes))
 
     other = judged(baselines=[model(sha256="cd" * 32, spec="big", prunable=12_345)])
-    assert other and all("another network, big of 12,345 prunable" in g.reason for g in other)
+    assert other and all("another network, big with 12,345 prunable" in g.reason for g in other)
     earlier = judged(baselines=[model(sha256="cd" * 32)])
     assert earlier and not any("another network" in gate.reason for gate in earlier)
 
@@ -235,7 +235,7 @@ def test_what_a_measurement_says_twice_or_of_no_samples_is_refused() -> None:
     found = measurement()
     twice = dataclasses.replace(found, curve=(*found.curve, found.curve[0]))
     for options in ({"min_accuracy_at": ("0.5=0.1",)}, {"baselines": [found]}):
-        with pytest.raises(InputError, match="a sparsity twice"):
+        with pytest.raises(InputError, match="two points at one sparsity"):
             judged(twice, **options)
     for samples in (0, -5):
         data = dataclasses.replace(found.data, test_samples=samples)

@@ -236,7 +236,9 @@ def test_a_page_says_which_figure_it_leaves_out() -> None:
         ("layers.json", "layers", "sensitivity", "layer"),
     ):
         result = hollowed(dict(everything())[name], field)
-        said = f"The figure {figure} cannot be drawn of these results, since there is no {what} in"
+        said = (
+            f"The figure {figure} cannot be drawn from these results, because there is no {what} in"
+        )
         assert said in page(collect([(name, result)]))
         with pytest.raises(InputError, match=said):
             draw(figure, result)

@@ -150,7 +150,7 @@ class TestTargets:
             sizes = {each.name: each.weights for each in found.layers}
             total = sum(sizes[name] * share for name, share in targets.items())
             assert total == pytest.approx(sparsity * sum(sizes.values()))
-        with pytest.raises(UsageError, match=r"`sparsity` is 1; .* 0\.99"):
+        with pytest.raises(UsageError, match=r"`sparsity` is 1, .* 0\.99"):
             found.targets(1)
         assert all(0 <= share <= 1 for share in found.targets().values())
 

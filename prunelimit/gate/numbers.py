@@ -34,7 +34,7 @@ def require_distinct(curve: Sequence[MeasurePoint]) -> None:
         InputError: it has.
     """
     if len({point.sparsity for point in curve}) < len(curve):
-        raise InputError("A measurement has a sparsity twice; run measure again.")
+        raise InputError("A measurement has two points at one sparsity; run measure again.")
 
 
 def accuracy_interval(

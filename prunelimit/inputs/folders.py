@@ -102,7 +102,8 @@ def read_folder(root: Path, image_size: int | None) -> tuple[ImageFolder, ImageF
     tests = [root / name for name in ("test", "val") if (root / name).is_dir()]
     if not train.is_dir() or not tests:
         raise InputError(
-            f"{root} lacks train/ and test/ (or val/) with a folder per class in each; make them."
+            f"{root} lacks train/ and test/ (or val/) with a folder per class in each; make these "
+            "folders."
         )
     names = sorted(path.name for path in _subfolders(train))
     if not names:

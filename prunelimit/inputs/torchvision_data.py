@@ -38,7 +38,8 @@ def read_torchvision(name: str, config: DataConfig) -> Raw:
         except Exception as error:
             if not config.download and "download" in str(error):
                 raise InputError(
-                    f"{name} is not in {data_dir}; give `data_dir` or `download`."
+                    f"{name} is not in the folder {data_dir}; give another `data_dir`, or "
+                    "`download`."
                 ) from None
             verb = "downloaded" if config.download else "read"
             raise InputError(
