@@ -403,7 +403,11 @@ class TestONNX:
 
 BAD: dict[str, tuple[tuple[str, ...], str, int]] = {
     "a suffix": (("net.pt", "-o", "a.bin"), ".pt.gz or .onnx", 2),
-    "packed and compressed": (("net.pt", "-o", "a.pt.gz", "--format", "csr"), "no packed", 2),
+    "packed and compressed": (
+        ("net.pt", "-o", "a.pt.gz", "--format", "csr"),
+        "cannot hold packed",
+        2,
+    ),
     "no output": (("net.pt",), "--output", 2),
     "a format": (("net.pt", "-o", "a.pt", "--format", "zip"), "--format", 2),
     "no file": (("no.pt", "-o", "a.pt"), "no checkpoint no.pt", 3),

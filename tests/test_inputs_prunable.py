@@ -253,7 +253,7 @@ def test_wanda_of_conv1d_is_that_of_the_linear_layer() -> None:
     )
     for network in (Recurrent(nn.GRU), Attention()):
         problem = problem_of(network, tokens())
-        with pytest.raises(InputError, match="wanda does not see what"):
+        with pytest.raises(InputError, match="wanda cannot see the inputs"):
             input_norms(problem, problem.train)
 
 

@@ -248,7 +248,7 @@ def test_a_page_says_which_figure_it_leaves_out() -> None:
         ("layers", both(layers=())),
         ("training", dataclasses.replace(TRAINED, history=())),
     ):
-        with pytest.raises(InputError, match="since there is no"):
+        with pytest.raises(InputError, match="because there is no"):
             draw(figure, given)
 
 
