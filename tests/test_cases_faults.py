@@ -263,7 +263,7 @@ class TestTheGate:
         (tmp_path / "p.json").write_text(json.dumps(predicted))
         (tmp_path / "m.json").write_text(json.dumps(measured))
         found = prunelimit("check", "p.json", "m.json", "--rule", rule)
-        refused(found, "no fraction from 0 to 1")  # whichever number is compared
+        refused(found, "not a fraction from 0 to 1")  # whichever number is compared
 
     def test_the_library_refuses_it_too(
         self, results: tuple[dict[str, Any], dict[str, Any]]

@@ -116,12 +116,12 @@ def test_what_is_no_fraction_never_passes(broken: float) -> None:
         ({"thresholds": (upper,)}, {"min_sparsity": ("0.1",)}),
         ({"curve": (point,)}, {"min_accuracy_at": ("0.9=0.1",)}),
     ):
-        with pytest.raises(InputError, match="no fraction"):
+        with pytest.raises(InputError, match="not a fraction"):
             judged(dataclasses.replace(found, **changes), **options)
     others = found.thresholds[1:]
     worse = dataclasses.replace(found, thresholds=(threshold, *others))
     for now, before in ((found, worse), (worse, found)):
-        with pytest.raises(InputError, match="no fraction"):
+        with pytest.raises(InputError, match="not a fraction"):
             judged(now, [dataclasses.replace(before, model=RETRAINED)])
 
 

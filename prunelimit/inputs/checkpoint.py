@@ -192,7 +192,7 @@ def weight_files(path: Path) -> list[Path]:
                 "checkpoint file itself."
             )
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path} is no ordinary file; give a checkpoint file.")
+            raise InputError(f"{path} is not an ordinary file; give a checkpoint file.")
         _refuse_foreign(path)
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint {path}; check the name.") from None
