@@ -89,8 +89,8 @@ def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any])
             MeasureConfig(), field.name
         ):
             raise UsageError(
-                f"A layer alone is pruned by a criterion, with nothing moved; leave out "
-                f"`{field.name}`."
+                "--per-layer prunes one layer at a time by a criterion and changes nothing else; "
+                f"leave out `{field.name}`."
             )
     config = build(SensitivityConfig, given)
     outputs = Outputs.of({**given, "figure": "sensitivity"}, *csv_path, inputs=(checkpoint,))

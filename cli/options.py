@@ -276,7 +276,8 @@ def _tables(
     for path in paths:
         if path.suffix.lower() not in TABLES:
             raise click.BadParameter(
-                f"{path.name} ends with neither {' nor '.join(TABLES)}, which is what is written.",
+                f"A curve cannot be written as {path.name}; end its name with "
+                f"{' or '.join(TABLES)}.",
                 ctx,
                 parameter,
             )

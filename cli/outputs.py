@@ -63,7 +63,10 @@ class Outputs:
             if path is None:
                 continue
             if path.resolve() in taken:
-                raise OutputError(f"{path} is an input or another output; choose another name.")
+                raise OutputError(
+                    f"{path} is also the name of an input or of another output; choose another "
+                    "name."
+                )
             taken.add(path.resolve())
             check_writable(path, force=given["force"])
         return cls(

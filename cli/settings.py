@@ -157,8 +157,8 @@ def _value(path: Path, key: str, option: click.Parameter, value: Any) -> Any:
             raise UsageError(f"{key} in {path} is {text!r}; leave control characters out.")
         if not isinstance(option.type, click.Path) and CODE.search(text):
             raise UsageError(
-                f"{key} in {path} names code to run ({text}), which only the command line may; "
-                f"give it there, as --{max(option.opts, key=len).lstrip('-')}."
+                f"{key} in {path} names code to run ({text}), and only the command line may name "
+                f"code; give it there, as --{max(option.opts, key=len).lstrip('-')}."
             )
     given = texts if option.multiple else texts[0]
     try:

@@ -24,7 +24,7 @@ def _flags() -> dict[str, str]:
         if isinstance(kind, type) and issubclass(kind, config.Config) and kind is not config.Config:
             for field in dataclasses.fields(kind):  # type: ignore[arg-type]
                 flags = field.metadata["flags"] or ("--" + field.name.replace("_", "-"),)
-                found[field.name] = "/".join(flags)
+                found[field.name] = flags[-1]
     return found
 
 

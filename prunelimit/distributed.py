@@ -77,7 +77,7 @@ class Group:
         if count < self.size:
             raise UsageError(
                 f"{count} samples cannot be shared by {self.size} processes; raise `samples` or "
-                "start fewer."
+                "start fewer processes."
             )
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
@@ -225,8 +225,8 @@ def local_device(device: str, group: Group) -> str:
         return name
     if name != "cuda":
         raise UsageError(
-            f"{group.size} processes cannot all have {name}; give `device` cuda, and each has its "
-            "own."
+            f"{group.size} processes cannot share the device {name}; give `device` cuda, and each "
+            "process takes a GPU of its own."
         )
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
@@ -245,8 +245,8 @@ def join(device: str, *, meshes: bool = False) -> Iterator[Group]:
         here, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if here >= count:
             raise UsageError(
-                f"Process {here} of this machine has no GPU, of which there are {count}; start as "
-                "many processes as GPUs, or give `device` cpu."
+                f"Process {here} of this machine finds no GPU of its own, as there are only "
+                f"{count}; start as many processes as there are GPUs, or give `device` cpu."
             )
         torch.cuda.set_device(here)
     if meshes:

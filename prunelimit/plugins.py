@@ -304,7 +304,8 @@ def _imported(kind: str, name: str) -> Any:
         )
     if value.name != name:
         raise InputError(
-            f"{start} calls itself {value.name!r}; give its entry point that name, or correct it."
+            f"{start} calls itself {value.name!r}; give its entry point the same name, or correct "
+            "the package."
         )
     return value
 

@@ -86,7 +86,7 @@ def assert_prunable(
     if not 0 < confidence < 1:
         raise UsageError(f"`confidence` is {confidence}; give a number between 0 and 1.")
     if "amount" in options:
-        raise UsageError("What is removed is `sparsity` here; leave out `amount`.")
+        raise UsageError("Here `sparsity` says how much to remove; leave out `amount`.")
     import prunelimit as pl
 
     try:
@@ -105,8 +105,8 @@ def assert_prunable(
         )
     if not result.data.points:
         raise UsageError(
-            f"The metric {result.data.metric} does not fall by points, so `within` {within} says "
-            "nothing of it; give a metric that is 1 for a perfect network."
+            f"The metric {result.data.metric} has no percentage points, so `within` {within} does "
+            "not apply to it; give a metric that is 1 for a perfect network."
         )
     drop, error = result.drop, result.standard_error
     slack = NormalDist().inv_cdf((1 + confidence) / 2) * error
@@ -186,7 +186,9 @@ def _problem(model: Any, data: Any) -> Any:
                 "prunelimit.Problem.from_checkpoint(FILE, model=..., data=...) in its place."
             ) from refusal
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise UsageError("`data` is not (train, test); give the two, or a function that does.")
+        raise UsageError(
+            "`data` is not (train, test); give these two, or a function that returns them."
+        )
     return pl.Problem(model, *given)
 
 

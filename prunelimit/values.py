@@ -71,7 +71,7 @@ def choice(name: str, value: str, known: Iterable[str], *, attributes: bool = Fa
     if value in names or (attributes and is_attribute(value)):
         return value
     if attributes and value.endswith(".py"):
-        what = f"say which attribute of the file it is: {value}:ATTR."
+        what = f"name an attribute of the file: {value}:ATTR."
     else:
         what = plugins.suggestion(value, names)
     raise UsageError(f"There is no {name} {value!r}; {what}")

@@ -186,14 +186,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: DataLoader(Pairs(), sampler=RandomSampler(Pairs(), replacement=True)),
         "RandomSampler does not give every sample once",
     ),
-    "no batches": (lambda: DataLoader(Pairs(), batch_size=None), "batches in a way of its own"),
+    "no batches": (lambda: DataLoader(Pairs(), batch_size=None), "torch's usual way"),
     "other batches": (
         lambda: DataLoader(
             Pairs(), batch_sampler=type("B", (BatchSampler,), {})(
                 SequentialSampler(Pairs()), 7, False
             )
         ),
-        "batches in a way of its own",
+        "torch's usual way",
     ),
     "empty": (lambda: Pairs(0), "Pairs is empty"),
     "no pairs": (Named, "does not give"),
@@ -412,7 +412,7 @@ class TestPrune:
         pruned.save(path, force=True)
         with pytest.raises(UsageError, match=r"end its name with .safetensors, .pt, .pth"):
             pruned.save(tmp_path / "pruned.bin")
-        with pytest.raises(UsageError, match="holds no packed matrices"):
+        with pytest.raises(UsageError, match="cannot hold packed matrices"):
             pruned.save(tmp_path / "other.pt.gz", sparse=True)
         assert [each.name for each in tmp_path.iterdir()] == ["pruned.pt"]
 
@@ -432,7 +432,7 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     "two methods": (
         lambda p: pl.measure(p, "magnitude", survivors="staged"),
         UsageError,
-        "`method` says what `survivors` is",
+        "`method` already sets `survivors`",
     ),
     "a method": (
         lambda p: pl.compare(p, ["magnitude", "wnda"]),
@@ -441,7 +441,7 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     ),
     "no methods": (lambda p: pl.compare(p, []), UsageError, "`methods`"),
     "tolerance": (lambda p: pl.measure(p, tolerance="1"), UsageError, "`tolerance` '1'"),
-    "not a result": (lambda p: pl.check(p, p), UsageError, "predict or measure is needed"),
+    "not a result": (lambda p: pl.check(p, p), UsageError, "what predict or measure returns"),
     "no file": (lambda p: pl.check("x.json", "y.json"), InputError, "There is no file x.json"),
     "not a problem": (lambda p: pl.predict(p.model), UsageError, "`problem` is a Sequential"),
     "not a network": (lambda p: pl.Problem("net", DATA, DATA), UsageError, "`model` is a str"),

@@ -131,7 +131,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.body(nn.functional.dropout(x, 0.1, training=True))
 """,
-    "alone than among others": """
+    "some outputs alone and others in a batch": """
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -139,7 +139,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.body(self.norm(x))
 """,
-    "alone than among": """
+    "alone and others in": """
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -207,7 +207,7 @@ def test_a_living_module_is_checked_too() -> None:
             return found
 
     data = torch.randn(20, 4), torch.arange(20) % 3
-    with pytest.raises(InputError, match="alone than among others"):
+    with pytest.raises(InputError, match="some outputs alone and others in a batch"):
         problem_from_module(Shifting(), data, data)
     with pytest.raises(InputError, match="ends in probabilities"):
         problem_from_module(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), data, data)
@@ -343,7 +343,7 @@ def test_tied_weights_that_differ_in_the_file_are_told(own: Run) -> None:
     network, _ = made(TIED, "Net")
     state = dict(network.state_dict())
     state["c.weight"] = state["c.weight"] + 1
-    refused(own("prune", TIED, "Net", state, "--amount", 0), "one tensor in it, but two")
+    refused(own("prune", TIED, "Net", state, "--amount", 0), "one tensor in the network, but two")
 
 
 EXTRA = """
@@ -676,7 +676,7 @@ def test_normed_weights_are_pruned_as_what_they_come_to(
 def test_a_scripted_network_is_refused_as_one(own: Run) -> None:
     source = "def scripted():\n    return torch.jit.script(mlp())\n"
     found = own("prune", source, "scripted", _mlp().state_dict(), "--amount", 0.5)
-    refused(found, "scripted module", "it was scripted from")
+    refused(found, "scripted module", "from which it was scripted")
 
 
 def test_matrices_left_dense_are_told_with_their_share(own: Run) -> None:
@@ -698,7 +698,7 @@ class Bare(nn.Module):
     state = {"mix": torch.eye(64), **{f"body.{n}": t for n, t in _mlp().state_dict().items()}}
     found = own("prune", source, "Net", state, "--amount", 0.5)
     assert found.code == 0, found.stderr
-    assert "mix (64x64, 71.5%, of a Net, not of a layer that is known)" in found.stderr
+    assert "mix (64x64, 71.5%, of a Net, which is not a known layer)" in found.stderr
     found = own("prune", source, "Bare", {"mix": torch.eye(64)[:, :3]}, "--amount", 0.5)
     refused(found, "No weight is left to prune", "mix (64x3, 100.0%", code=2)
 
@@ -760,7 +760,7 @@ class Net(nn.Module):
         options = [each for each in SMALL[command] if each != "-q"]
         found = own(command, source, "Net", state, *options)
         assert found.code == 0, found.stderr
-        assert ("the first is taken" in found.stderr) == (kind == "tuple")
+        assert ("the first is used" in found.stderr) == (kind == "tuple")
 
 
 def test_no_weights_at_all_are_told() -> None:

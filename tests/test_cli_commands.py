@@ -126,7 +126,9 @@ class TestTrain:
         options = ("-m", spec, "--model-arg", "width=5", "-d", "digits", "--epochs", "2", "-q")
         assert prunelimit("train", *options, "-o", "own.safetensors").code == 0
         # A checkpoint may come from anyone, so it alone does not make code run.
-        assert f"-m {spec}" in one_sentence(prunelimit("predict", "own.safetensors", *QUICK), 2)
+        assert f"--model {spec}" in one_sentence(
+            prunelimit("predict", "own.safetensors", *QUICK), 2
+        )
         command = ("predict", "own.safetensors", "-m", spec, *QUICK, "--json", "-q")
         document = prunelimit(*command).document
         assert document["model"]["spec"] == spec

@@ -58,7 +58,7 @@ def test_nothing_is_replaced_unasked(prunelimit: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("net.txt", "end its name with .py"), ("no/net.py", "make it first")]
+    ("name", "said"), [("net.txt", "end its name with .py"), ("no/net.py", "make the folder first")]
 )
 def test_other_names_are_refused(prunelimit: Run, name: str, said: str) -> None:
     refused(prunelimit("init", "-o", name), said, code=2)

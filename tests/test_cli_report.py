@@ -109,9 +109,9 @@ class TestPlot:
             (("junk.json", "-o", "a.png"), 3, "cannot be read as JSON"),
             (("empty.json", "-o", "a.png"), 3, "holds no result that this version reads"),
             (("other.json", "predict.json", "-o", "a.png"), 3, "give files about one network"),
-            (("predict.json", "-o", "predict.json"), 2, "is an input"),
+            (("predict.json", "-o", "predict.json"), 2, "the name of an input"),
             (("predict.json", "-o", "there.png"), 2, "there.png exists; give --force"),
-            (("predict.json", "-o", "no/a.png"), 2, "no is no folder"),
+            (("predict.json", "-o", "no/a.png"), 2, "there is no folder no"),
         ],
     )
     def test_what_cannot_be_drawn_is_said_in_a_sentence(
@@ -169,9 +169,9 @@ class TestReport:
                 "end its name with .html or .md, or give --format",
             ),
             (("predict.json", "-o", "a.txt", "--format", "html"), 0, ""),
-            (("predict.json", "predict.json"), 2, "are both of predict"),
+            (("predict.json", "predict.json"), 2, "both come from predict"),
             (("other.json", "predict.json"), 3, "give files about one network"),
-            (("predict.json", "-o", "predict.json"), 2, "is an input"),
+            (("predict.json", "-o", "predict.json"), 2, "the name of an input"),
             (("none.json",), 3, "There is no file none.json"),
         ],
     )
@@ -201,7 +201,7 @@ class TestReport:
             pl.report(both(), path=tmp_path / "page.txt")
         with pytest.raises(UsageError, match="no format 'pdf'"):
             pl.report(both(), format="pdf")
-        with pytest.raises(UsageError, match="A dict is no result"):
+        with pytest.raises(UsageError, match="A dict is not a result"):
             pl.report(json.loads(json.dumps(both().to_dict())))
         with pytest.raises(TypeError, match="no argument 'formt'; did you mean 'format'"):
             pl.report(both(), formt="md")
@@ -232,7 +232,7 @@ class TestCheck:
         outcome = prunelimit(*given, *floor, "--report", "failed.md", "-q")
         assert outcome.code == 1 and "**FAILED**" in Path("failed.md").read_text()
         outcome = prunelimit(*given, "--report", "predict.json", "--force")
-        assert outcome.code == 2 and "is an input" in outcome.stderr
+        assert outcome.code == 2 and "the name of an input" in outcome.stderr
         outcome = prunelimit(*given, "--report", "page.txt")
         assert outcome.code == 2 and not Path("page.txt").exists()
 
@@ -243,7 +243,7 @@ def test_a_curve_is_written_as_its_suffix_says_or_not_at_all(
     command: str, name: str, trained: Path, prunelimit: Run
 ) -> None:
     outcome = prunelimit(command, trained, "--csv", name)
-    assert outcome.code == 2 and "ends with neither .csv nor .parquet" in outcome.stderr
+    assert outcome.code == 2 and "end its name with .csv or .parquet" in outcome.stderr
     assert not Path(name).exists()
 
 

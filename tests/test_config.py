@@ -138,7 +138,7 @@ def test_choices_that_exclude_each_other_are_told_when_one_is_made() -> None:
 
 
 def test_fields_are_spelled_as_flags_and_nothing_else_is() -> None:
-    assert spelled("give `min_keep` or `model`") == "give --min-keep or -m/--model"
+    assert spelled("give `min_keep` or `model`") == "give --min-keep or --model"
     assert spelled("see `nothing` and `a b`") == "see `nothing` and `a b`"
     told = Reliability(ok=False, reasons=("raise `steps`",), nonquadraticity=None, path=())
     assert spelled_result(told).reasons == ("raise --steps",)

@@ -234,7 +234,7 @@ def test_bfloat16_is_refused_where_it_cannot_be() -> None:
     with pytest.raises(UsageError, match="`dtype`"):
         CurvatureProduct(double, double.train, precision="bfloat16")
     plain = small("tanh")
-    with pytest.raises(UsageError, match="PyHessian has no `precision`"):
+    with pytest.raises(UsageError, match="PyHessian takes no `precision`"):
         curvature_product(plain, plain.train, "hessian", "pyhessian", precision="bfloat16")
     with pytest.raises(UsageError, match="float8"):
         CurvatureProduct(plain, plain.train, precision="float8")

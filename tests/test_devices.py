@@ -323,7 +323,7 @@ def test_processes_have_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert local_device("cuda", Group(1, 2)) == "cuda:1"
     assert local_device("cuda:1", Group(0, 1)) == "cuda:1"
     assert local_device("cpu", Group(1, 2)) == "cpu"
-    with pytest.raises(UsageError, match="cannot all have cuda:1"):
+    with pytest.raises(UsageError, match="cannot share the device cuda:1"):
         local_device("cuda:1", Group(1, 2))
 
 

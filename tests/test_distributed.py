@@ -234,4 +234,4 @@ def test_processes_prune_as_one_does(mortal: Path, tmp_path: Path) -> None:
         assert torch.equal(two[name] == 0, each == 0)
     assert not (tmp_path / "two.pt.resume").exists()
     refused = together(2, "-m", "prunelimit", *command, "--force", "--shard", "parameters")
-    assert refused.code != 0 and "shares samples" in refused.stderr
+    assert refused.code != 0 and "share samples" in refused.stderr

@@ -124,7 +124,7 @@ def test_no_budget_of_products_is_overdrawn(
 
 
 def test_a_budget_below_the_least_is_refused_with_the_least(trained: Path) -> None:
-    with pytest.raises(UsageError, match="the least that makes sense is 26"):
+    with pytest.raises(UsageError, match="at least 26 are needed"):
         run(trained, limit=LimitConfig(max_products=25))
     with pytest.raises(UsageError, match=r"`max_seconds` is 1e-09, .* give that or more"):
         run(trained, limit=LimitConfig(max_seconds=1e-9))

@@ -441,5 +441,5 @@ class TestExported:
     )
     def test_are_refused(self, tmp_path: Path, changes: dict[str, Any]) -> None:
         assert read_checkpoint(self.archive(tmp_path)).format == "torch.export"
-        with pytest.raises(InputError, match=r"torch\.export and not whole"):
+        with pytest.raises(InputError, match=r"damaged archive of torch\.export"):
             read_checkpoint(self.archive(tmp_path, **changes))

@@ -91,7 +91,7 @@ def test_an_accuracy_fails_only_beyond_its_sampling_error(
 def test_what_was_not_measured_is_refused() -> None:
     for options, said in (
         ({"min_accuracy_at": ("0.95=0.5",)}, "no accuracy at 95.00% or beyond"),
-        ({"min_accuracy_at": ("0.6=0.975",)}, "says nothing"),
+        ({"min_accuracy_at": ("0.6=0.975",)}, "decides nothing"),
         ({"min_sparsity": ("0.5@2pp",)}, "only at 0.5pp, 1pp"),
     ):
         with pytest.raises(InputError, match=said):
@@ -116,12 +116,12 @@ def test_what_is_no_fraction_never_passes(broken: float) -> None:
         ({"thresholds": (upper,)}, {"min_sparsity": ("0.1",)}),
         ({"curve": (point,)}, {"min_accuracy_at": ("0.9=0.1",)}),
     ):
-        with pytest.raises(InputError, match="no fraction"):
+        with pytest.raises(InputError, match="not a fraction"):
             judged(dataclasses.replace(found, **changes), **options)
     others = found.thresholds[1:]
     worse = dataclasses.replace(found, thresholds=(threshold, *others))
     for now, before in ((found, worse), (worse, found)):
-        with pytest.raises(InputError, match="no fraction"):
+        with pytest.raises(InputError, match="not a fraction"):
             judged(now, [dataclasses.replace(before, model=RETRAINED)])
 
 
@@ -196,7 +196,7 @@ def test_a_baseline_of_another_network_is_told_from_an_earlier_one() -> None:
         return dataclasses.replace(given, model=dataclasses.replace(given.model, **changes))
 
     other = judged(baselines=[model(sha256="cd" * 32, spec="big", prunable=12_345)])
-    assert other and all("another network, big of 12,345 prunable" in g.reason for g in other)
+    assert other and all("another network, big with 12,345 prunable" in g.reason for g in other)
     earlier = judged(baselines=[model(sha256="cd" * 32)])
     assert earlier and not any("another network" in gate.reason for gate in earlier)
 
@@ -206,11 +206,11 @@ def test_baselines_of_something_else_are_refused() -> None:
     for change, said in (
         ({"data": dataclasses.replace(before.data, spec="other")}, "data other"),
         ({"method": "snip"}, "measured snip"),
-        ({"thresholds": (), "curve": ()}, "shares no number"),
+        ({"thresholds": (), "curve": ()}, "has no number in common"),
     ):
         with pytest.raises(InputError, match=said):
             judged(baselines=[dataclasses.replace(before, **change)])
-    with pytest.raises(InputError, match="shares no number"):
+    with pytest.raises(InputError, match="has no number in common"):
         judged(baselines=[predicted()])
 
 
@@ -235,7 +235,7 @@ def test_what_a_measurement_says_twice_or_of_no_samples_is_refused() -> None:
     found = measurement()
     twice = dataclasses.replace(found, curve=(*found.curve, found.curve[0]))
     for options in ({"min_accuracy_at": ("0.5=0.1",)}, {"baselines": [found]}):
-        with pytest.raises(InputError, match="a sparsity twice"):
+        with pytest.raises(InputError, match="two points at one sparsity"):
             judged(twice, **options)
     for samples in (0, -5):
         data = dataclasses.replace(found.data, test_samples=samples)
@@ -245,7 +245,9 @@ def test_what_a_measurement_says_twice_or_of_no_samples_is_refused() -> None:
 
 def test_a_threshold_that_only_the_baseline_has_is_told() -> None:
     fewer = dataclasses.replace(measurement(), thresholds=measurement().thresholds[:1])
-    with pytest.raises(InputError, match="within 1 pp of accuracy and what is checked has none"):
+    with pytest.raises(
+        InputError, match="within 1 pp of accuracy and the results that are checked have none"
+    ):
         judged(fewer, [dataclasses.replace(measurement(), model=RETRAINED)])
 
 
@@ -292,7 +294,7 @@ class TestCommand:
             ((measured, "--min-sparsity", "2"), 2, "--min-sparsity"),
             ((measured, "--min-accuracy-at", "0.5"), 2, "--min-accuracy-at"),
             ((measured, "--baseline", "none.json"), 3, "none.json"),
-            ((measured, "--baseline", predicted), 3, "shares no number"),
+            ((measured, "--baseline", predicted), 3, "has no number in common"),
             ((measured, "--min-sparsity", "0.5", "--max-drop", "x"), 2, "--max-drop"),
         ):
             outcome = prunelimit("check", *arguments)

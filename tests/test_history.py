@@ -96,7 +96,7 @@ def test_each_point_is_what_predict_says(run: Path, prunelimit: Run, tmp_path: P
         assert (point["plain"], point["limit"]) == (alone.one_shot.sparsity, alone.limit.sparsity)
         assert point["accuracy"] == alone.dense.accuracy and not point["kept"]
     said = " ".join(document["left_out"])
-    assert "last.safetensors: it is the same file as net-epoch=10" in said
+    assert "last.safetensors: it has the same content as net-epoch=10" in said
     assert "optimizer.pt" in said
     assert "epoch 10" in outcome.stderr and "left out: optimizer.pt" in outcome.stderr
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 3

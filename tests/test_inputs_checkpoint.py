@@ -218,9 +218,14 @@ def rewritten(path: Path, **parts: Any) -> Path:
 def test_descriptions_cannot_make_the_reader_run_code(tmp_path: Path) -> None:
     path, made = trained(tmp_path), tmp_path / "made"
     code = {"model": "os:mkdir", "model_arg": [f"path={made}"]}
-    with pytest.raises(UsageError, match="names your own code as its network; give -m os:mkdir"):
+    with pytest.raises(
+        UsageError,
+        match="names code that is not prunelimit's as its network; give `model` os:mkdir",
+    ):
         load(rewritten(path, model=code), ModelConfig(), DataConfig(), RunConfig())
-    with pytest.raises(UsageError, match="names your own code as its data; give -d os:getcwd"):
+    with pytest.raises(
+        UsageError, match="names code that is not prunelimit's as its data; give `data` os:getcwd"
+    ):
         load(rewritten(path, data={"data": "os:getcwd"}), ModelConfig(), DataConfig(), RunConfig())
     with pytest.raises(InputError, match="gives a"):
         load(rewritten(path, model=code), ModelConfig(trust_pickle=True), DataConfig(), RunConfig())
@@ -255,7 +260,7 @@ def test_what_is_given_wins_over_the_description_even_where_it_is_the_usual(
 )
 def test_broken_descriptions_are_told(tmp_path: Path, parts: dict[str, Any]) -> None:
     path = rewritten(trained(tmp_path), **parts)
-    with pytest.raises(InputError, match="write it anew"):
+    with pytest.raises(InputError, match="write the file again"):
         load(path, ModelConfig(), DataConfig(), RunConfig())
 
 

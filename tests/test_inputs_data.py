@@ -289,7 +289,7 @@ def test_cifar_as_torchvision_keeps_it(
     for file in (*files, "test_batch" if spec == "cifar10" else "test"):
         (folder / file).write_bytes(pickle.dumps({"data": rows, key: list(range(10))}))
     # Files other than the published ones are not so much as opened: they are pickles.
-    with pytest.raises(InputError, match="`data_dir` or `download`"):
+    with pytest.raises(InputError, match="another `data_dir`, or `download`"):
         read(spec, data_dir=str(tmp_path))
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_check_integrity", lambda self: True)
     monkeypatch.setattr(getattr(torchvision.datasets, name), "_load_meta", lambda self: None)
@@ -406,9 +406,9 @@ class TestOfOnesOwn:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("sparse", "sparse tensor is not read"),
-            ("nested", "nested tensor is not read"),
-            ("meta", "meta tensor is not read"),
+            ("sparse", "sparse tensor cannot be read"),
+            ("nested", "nested tensor cannot be read"),
+            ("meta", "meta tensor cannot be read"),
             ("masked", "lose its mask"),
             ("length", "correct its __len__"),
             ("late", "differ between two readings"),

@@ -55,7 +55,7 @@ def test_tensors_without_numbers_of_their_own_are_refused(
     found = torch.ones(5, 4, device="meta") if kind == "meta" else torch.nested.nested_tensor(parts)
     torch.save({**STATE, "a.weight": found}, "n.pt")
     for command in (("inspect",), ("export", "-o", "o.safetensors"), ("densify", "-o", "o.pt")):
-        refused(prunelimit(command[0], "n.pt", *command[1:]), "for a.weight; save the weights")
+        refused(prunelimit(command[0], "n.pt", *command[1:]), "for a.weight; save a network")
 
 
 def prefixed(*prefixes: str) -> dict[str, Tensor]:
@@ -146,7 +146,7 @@ def test_of_several_the_trained_one_is_taken_and_said(
 ) -> None:
     torch.save(content, tmp_path / "n.pt")
     notices = fitted(tmp_path / "n.pt")
-    assert f"are those of {taken}; {left} would fit too (`key`)" in notices[0]
+    assert f"are read from {taken}; {left} would fit too (choose with `key`)" in notices[0]
     assert fitted(tmp_path / "n.pt", key=taken) == []
     found = fit(network(), read_checkpoint(tmp_path / "n.pt"), "net", left)
     assert torch.equal(found.network.state_dict()["a.weight"], OTHER["a.weight"])
@@ -154,12 +154,12 @@ def test_of_several_the_trained_one_is_taken_and_said(
 
 def test_of_several_none_is_guessed(tmp_path: Path) -> None:
     torch.save({"student": STATE, "teacher": OTHER}, tmp_path / "n.pt")
-    with pytest.raises(InputError, match=r"\(student, teacher\); say which with `key`"):
+    with pytest.raises(InputError, match=r"\(student, teacher\); choose one with `key`"):
         fitted(tmp_path / "n.pt")
     assert fitted(tmp_path / "n.pt", key="student") == []
     torch.save({**prefixed("student."), **{f"teacher.{n}": t for n, t in OTHER.items()}},
                tmp_path / "n.pt")  # fmt: skip
-    with pytest.raises(InputError, match=r"\(student, teacher\); say which with `key`"):
+    with pytest.raises(InputError, match=r"\(student, teacher\); choose one with `key`"):
         fitted(tmp_path / "n.pt")
     assert fitted(tmp_path / "n.pt", key="student") == []
     with pytest.raises(InputError, match="no state_dict at `key` other"):
@@ -258,7 +258,9 @@ class TestFolders:
         save_file(dict(STATE), tmp_path / "out.safetensors")
         index = {"weight_map": {"a.weight": name}}
         (place / "model.safetensors.index.json").write_text(json.dumps(index))
-        with pytest.raises(InputError, match=r"no file beside it|no checkpoint|no ordinary|folder"):
+        with pytest.raises(
+            InputError, match=r"no such file beside it|no checkpoint|not an ordinary|folder"
+        ):
             read_checkpoint(place)
 
     @pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": []}', "no json"])
@@ -298,7 +300,7 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, told: str, suffix
 
 def test_only_ordinary_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
-    with pytest.raises(InputError, match="no ordinary file"):
+    with pytest.raises(InputError, match="not an ordinary file"):
         read_checkpoint(tmp_path / "pipe.pt")
     with pytest.raises(InputError, match="cannot be read"):
         read_checkpoint(Path("a\0b"))
@@ -367,7 +369,7 @@ def test_through_the_command_line(prunelimit: Run, trained: Path, tmp_path: Path
     torch.save({"state_dict": state, "ema_state_dict": other}, tmp_path / "n.pt")
     named = ("n.pt", "-m", "lenet-300-100", "-d", "digits", "--amount", 0, "--json")
     taken = prunelimit("prune", *named)
-    assert "ema_state_dict would fit too (--key)" in taken.stderr
+    assert "ema_state_dict would fit too (choose with --key)" in taken.stderr
     chosen = prunelimit("prune", *named, "--key", "ema_state_dict", "--force")
     assert chosen.code == 0 and chosen.document["accuracy_before"] < 0.5
     assert taken.document["accuracy_before"] > 0.8

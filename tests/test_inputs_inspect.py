@@ -160,7 +160,7 @@ class TestWhatIsPrunable:
         assert "not called" not in str(whys(found)["mix.weight"])  # a guess, by its name
         found = prunelimit("inspect", "n.pt", "-m", "net.py:Net", "--json", "-q").document
         assert found["network"] == "net.py:Net"
-        assert whys(found)["mix.weight"] == "of a Bilinear, not of a layer that is known"
+        assert whys(found)["mix.weight"] == "of a Bilinear, which is not a known layer"
         assert whys(found)["weight.weight"] is None and whys(found)["head.weight"] is None
         found = prunelimit("inspect", "n.pt", "-m", "net.py:Net", "--exclude", "weight", "--json")
         assert whys(found.document)["weight.weight"] == "excluded"

@@ -215,7 +215,7 @@ def test_what_stays_dense_and_why() -> None:
     problem = problem_of(Net(), data, exclude=["held"])
     assert problem.prunable == ("out.weight",)
     assert {each.name: each.why for each in problem.dense} == {
-        "mix": "of a Net, not of a layer that is known",
+        "mix": "of a Net, which is not a known layer",
         "norm.weight": "of a normalisation",
         "norm.bias": "of a normalisation",
         "frozen.weight": "not trainable",
@@ -253,7 +253,7 @@ def test_wanda_of_conv1d_is_that_of_the_linear_layer() -> None:
     )
     for network in (Recurrent(nn.GRU), Attention()):
         problem = problem_of(network, tokens())
-        with pytest.raises(InputError, match="wanda does not see what"):
+        with pytest.raises(InputError, match="wanda cannot see the inputs"):
             input_norms(problem, problem.train)
 
 

@@ -224,7 +224,7 @@ def test_what_else_lies_in_a_store_is_never_removed(tmp_path: Path, place: str) 
     folder = _process(tmp_path)
     (folder / place).write_text("years of work")
     files = sorted(folder.rglob("*"))
-    with pytest.raises(OutputError, match="not the state of a run, or not of it alone"):
+    with pytest.raises(OutputError, match="not the state of a run, or other files lie in it"):
         Store.open(folder, "memory", {"seed": 0}, resume=False, force=True)
     Store(folder).discard()
     assert sorted(folder.rglob("*")) == files

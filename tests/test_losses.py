@@ -372,7 +372,7 @@ def test_metrics_are_scikit_learns() -> None:
 def test_r2_of_targets_that_are_all_the_same_is_refused() -> None:
     data = noise(8, 4), torch.full((8,), 2.5)
     given = problem_from_module(perceptron(1), data, data)
-    with pytest.raises(UsageError, match="give negative-mse"):
+    with pytest.raises(UsageError, match="give `metric` negative-mse"):
         evaluate(given, given.test)
 
 
@@ -416,7 +416,7 @@ class Mean(nn.Module):
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], dict[str, Any], str]] = {
-    "padding that counts": (Mean, bags_padded, {}, "what samples are padded with"),
+    "padding that counts": (Mean, bags_padded, {}, "let it ignore padding"),
     "more bags than labels": (
         Bags, lambda: (bags_listed()[0], draws(3, COUNT - 1)), {}, "samples but",
     ),
@@ -459,7 +459,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], dict[str, A
     ),
     "nothing that counts": (
         lambda: Tokens(last=True),
-        lambda: (draws(5, 20, 6), torch.full((20, 6), -100)), {}, "sample 0 with nothing but",
+        lambda: (draws(5, 20, 6), torch.full((20, 6), -100)), {},
+        "the ignored target -100 in sample 0",
     ),
     "a target that is no number": (
         lambda: perceptron(1), lambda: (noise(20, 4), torch.full((20,), torch.nan)), {},
@@ -480,7 +481,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], dict[str, A
     "an argument too many": (
         lambda: Two("tuple"),
         lambda: ({"left": noise(20, 3), "right": noise(20, 4), "other": noise(20)}, draws(2, 20)),
-        {}, "no argument other",
+        {}, "hold other, and .* no such argument",
     ),
     "bytes beside others": (
         lambda: Two("tuple"),
@@ -562,8 +563,8 @@ IMPURE = {
     "writes": "writes to the outputs or targets",
     "draws": "other numbers when the same outputs are judged again",
     "keeps": "other numbers when the same outputs are judged again",
-    "centres": r"another number alone than among others.*broadcast",
-    "broadcasts": r"another number alone than among others.*broadcast",
+    "centres": r"one number alone and another one in a batch.*broadcast",
+    "broadcasts": r"one number alone and another one in a batch.*broadcast",
     "company": "fails on a sample alone",
 }
 

@@ -444,7 +444,7 @@ def test_each_is_used_from_the_command_line(
     )
     assert found["model"]["parameters"] == 650  # type: ignore[index]
     assert main(["predict", str(one)]) == 2  # a file does not say whose code is run
-    assert "give -m onelayer to run it" in capsys.readouterr().err
+    assert "give --model onelayer to run that code" in capsys.readouterr().err
     pruned = tmp_path / "pruned.safetensors"
     prune = ("prune", network, "-o", pruned, *small)
     found = run(*prune, "--amount", "0.5", "--criterion", "largest", "--allocation", "backwards")
@@ -511,7 +511,7 @@ def test_a_broken_one_is_refused_only_when_it_is_asked_for(
 def test_an_allocation_that_miscounts_is_told(install: Install, problem: Problem) -> None:
     text = FILES["allocation"].replace("return found[::-1]", "return found[:1]")
     install("prunewrong", {"allocation": text})
-    with pytest.raises(InputError, match="allocation backwards does not remove"):
+    with pytest.raises(InputError, match="allocation backwards removes a wrong number"):
         Selection(problem, Method(allocation="backwards")).mask(20)
 
 

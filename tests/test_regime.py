@@ -131,7 +131,7 @@ class TestDensities:
     @pytest.mark.parametrize("other", [0.3, 0.48])
     def test_other_densities_are_refused(self, dense: pl.Problem, other: float) -> None:
         given = [siblings(dense, amount)[0] for amount in (0.5, other)]
-        with pytest.raises(InputError, match=r"keeps [\d.]+% of .* and .* 50\.0%: .*pruned alike"):
+        with pytest.raises(InputError, match=r"keeps [\d.]+% of .* and .* 50\.0%\. .*pruned alike"):
             pl.regime(given)
 
     def test_a_weight_that_ends_at_zero_is_no_other_density(self, dense: pl.Problem) -> None:
@@ -162,7 +162,7 @@ class TestRegimes:
         found = pl.regime([trained, pl.Problem(turned, DATA, DATA)])
         assert found.regime == "I" and "hotter" in found.advice
         assert found.connectivity < -0.02 and found.similarity == pytest.approx(1, abs=1e-4)
-        assert any("other zeros" in note or "None" in note for note in found.notes)
+        assert any("zeros are not the same" in note or "None" in note for note in found.notes)
         # However high the wall may be, it is none.
         assert pl.regime([trained, pl.Problem(turned, DATA, DATA)], barrier="100pp").regime != "I"
 
@@ -183,8 +183,9 @@ def test_networks_that_say_nothing_are_told() -> None:
         flat[2].weight.fill_(0.1)  # the answers of all classes are alike
     found = pl.regime([problem(1), pl.Problem(flat, DATA, DATA)])
     assert any("% of the training samples wrong" in note for note in found.notes)
-    assert [note for note in found.notes if "whatever it is shown" in note] == [
-        "network 2 answers alike whatever it is shown: its regime says nothing; remove less."
+    assert [note for note in found.notes if "the same answer" in note] == [
+        "network 2 gives every sample the same answer, so its regime says nothing; "
+        "remove fewer weights."
     ]
 
 

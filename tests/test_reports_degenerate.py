@@ -236,7 +236,9 @@ def test_a_page_says_which_figure_it_leaves_out() -> None:
         ("layers.json", "layers", "sensitivity", "layer"),
     ):
         result = hollowed(dict(everything())[name], field)
-        said = f"The figure {figure} cannot be drawn of these results, since there is no {what} in"
+        said = (
+            f"The figure {figure} cannot be drawn from these results, because there is no {what} in"
+        )
         assert said in page(collect([(name, result)]))
         with pytest.raises(InputError, match=said):
             draw(figure, result)
@@ -246,7 +248,7 @@ def test_a_page_says_which_figure_it_leaves_out() -> None:
         ("layers", both(layers=())),
         ("training", dataclasses.replace(TRAINED, history=())),
     ):
-        with pytest.raises(InputError, match="since there is no"):
+        with pytest.raises(InputError, match="because there is no"):
             draw(figure, given)
 
 
@@ -268,4 +270,4 @@ def test_a_notebook_shows_every_result(name: str, result: Any) -> None:
 def test_a_notebook_says_why_there_is_no_figure() -> None:
     assert "<p>The figure limit cannot be drawn" in both(curve=())._repr_html_()
     floors = dataclasses.replace(verdict(), agreement=None)
-    assert "<p>There is no figure of floors" in floors._repr_html_()
+    assert "<p>A check of floors" in floors._repr_html_()

@@ -243,10 +243,14 @@ def test_results_find_their_figure(commands: list[str], name: str | None, wanted
         (["spectrum", "measure"], None, "No figure draws 2 results of spectrum and measure"),
         (["predict", "predict"], None, "No figure draws 2 results of predict together"),
         (["measure", "predict", "predict"], None, "No figure draws 3 results"),
-        (["measure"], "limit", "limit does not draw 1 result of measure; it is of predict; "),
+        (["measure"], "limit", "limit does not draw 1 result of measure; it draws predict; "),
         (["predict"], "limt", "no figure 'limt'; did you mean limit"),
-        (["inspect"], None, "There is no figure of inspect; `report` shows"),
-        (["regime", "export"], None, "There is no figure of regime and export; `report` shows"),
+        (["inspect"], None, "No figure draws results of inspect; `report` shows"),
+        (
+            ["regime", "export"],
+            None,
+            "No figure draws results of regime and export; `report` shows",
+        ),
     ],
 )
 def test_results_without_a_common_figure_are_told(
@@ -262,7 +266,9 @@ def test_what_is_drawn_together_is_chosen_together(name: str) -> None:
 
 
 def test_a_figure_too_narrow_for_its_axes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no room on a figure 1 in wide; give a larger `width`"):
+    with pytest.raises(
+        UsageError, match="no room on a figure 1 inches wide; give a larger `width`"
+    ):
         draw("measure", measured(), path=tmp_path / "figure.pdf", sheet=Paper(width=1.0))
     assert not list(tmp_path.iterdir())
 
@@ -281,7 +287,7 @@ EMPTY: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("name", EMPTY)
 def test_what_is_empty_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
-    said = f"The figure {name} cannot be drawn of these results, since there is no "
+    said = f"The figure {name} cannot be drawn from these results, because there is no "
     with pytest.raises(InputError, match=said):
         draw(name, *EMPTY[name], path=tmp_path / "figure.svg")
     assert not list(tmp_path.iterdir())
@@ -297,6 +303,6 @@ def test_a_comparison_without_a_method_still_shows_the_limit(tmp_path: Path) -> 
 def test_a_number_that_makes_no_sense_is_said(tmp_path: Path) -> None:
     point = dataclasses.replace(both().reliability.path[0], quadratic_rise=1e300)
     reliability = dataclasses.replace(both().reliability, path=(point,))
-    with pytest.raises(InputError, match="figure path cannot be drawn of these results"):
+    with pytest.raises(InputError, match="figure path cannot be drawn from these results"):
         draw("path", both(reliability=reliability), path=tmp_path / "figure.svg")
     assert not list(tmp_path.iterdir())

@@ -411,7 +411,7 @@ def other(**changes: Any) -> Any:
     ("given", "error", "said"),
     [
         ([], UsageError, "nothing to show"),
-        ([("a.json", predicted()), ("b.json", predicted())], UsageError, "a.json and b.json are"),
+        ([("a.json", predicted()), ("b.json", predicted())], UsageError, "a.json and b.json both"),
         ([("a.json", predicted()), ("b.json", other(sha256="cd" * 32))], InputError,
          "a.json is about the checkpoint abababababab and b.json about cdcdcdcdcdcd"),
         ([("a.json", predicted()), ("b.json", other(sha256=None, parameters=3))], InputError,

@@ -150,7 +150,7 @@ class TestTargets:
             sizes = {each.name: each.weights for each in found.layers}
             total = sum(sizes[name] * share for name, share in targets.items())
             assert total == pytest.approx(sparsity * sum(sizes.values()))
-        with pytest.raises(UsageError, match=r"`sparsity` is 1; .* 0\.99"):
+        with pytest.raises(UsageError, match=r"`sparsity` is 1, .* 0\.99"):
             found.targets(1)
         assert all(0 <= share <= 1 for share in found.targets().values())
 
@@ -185,8 +185,11 @@ class TestTargets:
             ("{}", "has no sparsity for 0.weight"),
             ('{"0.weight": 0.5, "2.weight": 0.5, "4.weight": 2}', "fraction from 0 to 1"),
             ('{"0.weight": 0.5, "2.weight": 0.5, "4.weight": "all"}', "fraction from 0 to 1"),
-            ('{"layers": [1]}', "no sparsity by a layer's name"),
-            ('{"0.weight": 0, "2.weight": 0, "4.weight": 0, "9.weight": 0}', "no prunable layer"),
+            ('{"layers": [1]}', "no sparsity for a layer's name"),
+            (
+                '{"0.weight": 0, "2.weight": 0, "4.weight": 0, "9.weight": 0}',
+                "not a prunable layer",
+            ),
             ("[]", "JSON object"),
             ("nonsense", "cannot be read as JSON"),
         ],

@@ -260,5 +260,5 @@ class TestCommand:
     ) -> None:
         outcome = prunelimit("prune", trained, "--amount", "0.97", "-o", "p.pt", "--json")
         (first, *_) = outcome.document["warnings"]
-        assert "points of accuracy are lost" in first and "`within` 0.5pp" in first
+        assert "points of accuracy; " in first and "`within` 0.5pp" in first
         assert "--within 0.5pp" in outcome.stderr and "`" not in outcome.stderr

@@ -38,7 +38,7 @@ def test_places_that_cannot_be_written_are_told_beforehand(tmp_path: Path) -> No
         check_writable(tmp_path / "missing" / "out.json")
     with pytest.raises(OutputError, match="is a folder"):
         check_writable(tmp_path, force=True)
-    with pytest.raises(OutputError, match="no ordinary file"):
+    with pytest.raises(OutputError, match="not an ordinary file"):
         check_writable(Path(os.devnull), force=True)
     with pytest.raises(OutputError, match="cannot be written"), writing(tmp_path / ("x" * 300)):
         pass

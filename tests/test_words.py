@@ -84,7 +84,9 @@ def test_tables_and_refusals_say_plain() -> None:
     shown = printed(predict_table(predicted(one_shot=WIDE), "net.pt", verbose=True))
     # The amount is named as it is typed.
     assert "plain" in shown and not OTHER.search(shown.replace("--amount one-shot", ""))
-    with pytest.raises(InputError, match="no plain threshold") as refusal:
+    with pytest.raises(
+        InputError, match="compared with the plain threshold, and the prediction has none"
+    ) as refusal:
         judge(predicted(one_shot=None), measured(), CheckConfig())
     assert not OTHER.search(str(refusal.value))
 

@@ -78,8 +78,8 @@ def export(
     if isinstance(source, PrunedNetwork):
         if onnx:
             raise UsageError(
-                "ONNX needs data that the network is run with; give pl.Problem(pruned.model, "
-                "train, test), or the checkpoint that save() writes."
+                "To write ONNX the network is run on data, and a pruned network alone has none; "
+                "give pl.Problem(pruned.model, train, test), or the checkpoint that save() writes."
             )
         record = Recorder("export", RunConfig(), config)
         name, entries, description = "module", source.state_dict(), source.description

@@ -383,7 +383,8 @@ def _judged(given: PredictResult | MeasureResult | str | Path) -> PredictResult 
         return read_judged(Path(given))
     if not isinstance(given, (PredictResult, MeasureResult)):
         raise UsageError(
-            f"A result of predict or measure is needed, or its file, not a {type(given).__name__}."
+            f"A {type(given).__name__} is not a result; give what predict or measure returns, or "
+            "its file."
         )
     return given
 

@@ -150,7 +150,9 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
         return value if field.metadata["parse"] is None else field.metadata["parse"](value)
     except (TypeError, AttributeError):
         form = field.metadata["metavar"] or words
-        raise UsageError(f"`{field.name}` is {value!r}; give {form} as `help` has it.") from None
+        raise UsageError(
+            f"`{field.name}` is {value!r}; give {form}, as the help of this option says."
+        ) from None
 
 
 def with_method(method: Method | str | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +165,6 @@ def with_method(method: Method | str | None, options: Mapping[str, Any]) -> dict
         return dict(options)
     beside = [name for name in METHOD if name in options]
     if beside:
-        raise UsageError(f"`method` says what `{beside[0]}` is; give one of the two.")
+        raise UsageError(f"`method` already sets `{beside[0]}`; give one of the two.")
     parsed = method if isinstance(method, Method) else Method.parse(method)
     return {**options, **{name: getattr(parsed, name) for name in METHOD}}

@@ -110,7 +110,7 @@ def _named(results: tuple[Result | str | Path, ...]) -> list[tuple[str, Any]]:
             named.append((f"{str(each.SCHEMA).split('.')[1].split('/')[0]}.json", each))
         else:
             raise UsageError(
-                f"A {type(each).__name__} is no result; give what the functions return, or files "
-                "of it."
+                f"A {type(each).__name__} is not a result; give what a function of prunelimit "
+                "returns, or its file."
             )
     return named

@@ -63,7 +63,9 @@ def one_of_each(
     measured = [each for each in results if isinstance(each, MeasureResult)]
     if len(predicted) > 1 or len(measured) > 1:
         kind = "predict" if len(predicted) > 1 else "measure"
-        raise UsageError(f"Both {what} are of {kind}; give one of predict and one of measure.")
+        raise UsageError(
+            f"Both {what} come from {kind}; give one from predict and one from measure."
+        )
     return next(iter(predicted), None), next(iter(measured), None)
 
 

@@ -182,8 +182,8 @@ def _whole(directory: Path, *, force: bool) -> Iterator[Path]:
         work.mkdir()
     except OSError as error:
         raise OutputError(
-            f"{directory} cannot be made ({error.strerror}); name a folder in one that you may "
-            "write to."
+            f"The folder {directory} cannot be made ({error.strerror}); choose a place where you "
+            "may write."
         ) from error
     try:
         yield work

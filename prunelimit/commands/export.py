@@ -92,8 +92,8 @@ def check_export(output: Path, config: ExportConfig) -> None:
     if output.suffix.lower() == ONNX:
         if packed:
             raise UsageError(
-                f"{output.name} holds a network with plain weights; leave out `format`, or end the "
-                "name with .safetensors or .pt."
+                f"An ONNX file such as {output.name} holds plain weights only; leave out "
+                "`format`, or end the name with .safetensors or .pt."
             )
         check_onnx()
         return
@@ -132,8 +132,8 @@ def export_tensors(
     groups = {name: group_of(each, pattern) for name, each in matrices.items()}
     if config.format == "nm" and not any(groups.values()):
         raise UsageError(
-            f"No matrix of {source} keeps to N:M with at most half of its weights, so `format` nm "
-            "cannot hold it; give bitmask or csr, or prune with `pattern` 2:4."
+            "`format` nm needs a matrix with an N:M pattern that keeps at most half of its "
+            f"weights, and {source} has none; give bitmask or csr, or prune with `pattern` 2:4."
         )
     packed: dict[str, Group | None] = {}
     if config.format != "dense":

@@ -66,7 +66,7 @@ def history(
     if not files and not made and not broken:
         raise InputError(
             f"{directory} has no checkpoint ({', '.join(SUFFIXES)}) and no prediction; give the "
-            "folder that they lie in."
+            "folder that holds them."
         )
     wanted = _wanted(model, data, run, curvature, limit)
     sums, left_out = _sums(files)
@@ -136,7 +136,7 @@ def _sums(files: Iterable[Path]) -> tuple[dict[Path, str], list[str]]:
         if twin is None:
             sums[path] = sha
         else:
-            left_out.append(f"{path.name}: it is the same file as {twin.name}")
+            left_out.append(f"{path.name}: it has the same content as {twin.name}")
     return sums, left_out
 
 
@@ -187,7 +187,7 @@ def _history(
         if result.model.prunable != first.model.prunable or result.data.spec != first.data.spec:
             raise InputError(
                 f"{at.path.name} has {result.model.prunable:,} prunable weights on "
-                f"{shown(result.data.spec)} and {found[0][0].path.name} "
+                f"{shown(result.data.spec)}, but {found[0][0].path.name} has "
                 f"{first.model.prunable:,} on {shown(first.data.spec)}; give a folder of one "
                 "network's checkpoints."
             )
@@ -212,9 +212,11 @@ def _notes(results: Sequence[PredictResult], order: str) -> list[str]:
     settings = {repr([_telling(r.provenance.config.get(s, {})) for s in ("limit", "curvature")])
                 for r in results}  # fmt: skip
     if len(settings) > 1:
-        notes.append("Not all were predicted by the same options: compare them with care.")
+        notes.append("The predictions were made with different options: compare them with care.")
     if order == "time":
-        notes.append("Not every name has a number, so the order is that of the files' times.")
+        notes.append(
+            "Some file names have no number, so the files are in the order of their times."
+        )
     return notes
 
 

@@ -161,7 +161,9 @@ def _load(
     if curvature.shard == "samples" or group.size == 1:
         return load(checkpoint, model, data, run)
     if curvature.backend == "pyhessian":
-        raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
+        raise UsageError(
+            "PyHessian runs in a single process; start one process, or give `backend` prunelimit."
+        )
     loaded = load(checkpoint, model, data, dataclasses.replace(run, device="cpu"))
     shared = shard(loaded.problem, group, run.device)
     return dataclasses.replace(loaded, problem=shared, checkpoint=None)  # it holds all of them

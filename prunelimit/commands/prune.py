@@ -117,8 +117,8 @@ def prune(
     steps, state = Steps(), _state(config, output)
     if curvature.shard != "samples" and group.size > 1:
         raise UsageError(
-            "Pruning shares samples, not parameters; leave `shard` out, or give `amount` from a "
-            "prediction and start one process."
+            "Pruning can share samples among processes, but not parameters; leave `shard` out, or "
+            "start one process and give the `amount` that was predicted."
         )
     if state is not None and group.rank == 0:
         claim_or_discard(state, "pruning", resume=resume, force=force, folder=_by_steps(config))
@@ -452,14 +452,14 @@ def _warnings(
         better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
         if config.survivors == "fixed":
             better += ", and staged `survivors` reach further"
-        found.append(f"{100 * drop:.1f} points of {name} are lost; {better}.")
+        found.append(f"Pruning lost {100 * drop:.1f} points of {name}; {better}.")
     thin = [each for each in layers if 1 - each.sparsity < THIN]
     if thin:
         least = min(thin, key=lambda each: 1 - each.sparsity)
         found.append(
             f"{least.name} keeps {least.kept:,} of {math.prod(least.shape):,} weights"
             + (f", and {len(thin) - 1} more layers keep less than 1%" if len(thin) > 1 else "")
-            + "; `min_keep` 1% guards every layer."
+            + "; `min_keep` 1% keeps some weights in every layer."
         )
     return tuple(found)
 

@@ -28,8 +28,8 @@ from .provenance import Recorder
 __all__ = ["FEWEST", "regime", "regime_loaded"]
 
 FEWEST = (
-    "The regime is read from at least two networks of one architecture, pruned alike and trained "
-    "from different seeds; give another one."
+    "The regime needs at least two networks of one architecture, pruned alike and trained from "
+    "different seeds; give another network."
 )
 
 ADVICE = {
@@ -100,15 +100,15 @@ def regime_loaded(
     count = len(problems[0].train)
     if count < FEWEST_SAMPLES:
         raise UsageError(
-            f"The regime is read from {FEWEST_SAMPLES} training samples or more, and there are "
-            f"{count}; raise `samples`."
+            f"The regime needs at least {FEWEST_SAMPLES} training samples, and there are {count}; "
+            "raise `samples`."
         )
     networks = tuple(_network(each, name) for each, name in zip(loaded, names, strict=True))
     _require_one_density(networks)
     dense = [evaluate(problem, problem.train) for problem in problems]
     if not all(each.points for each in dense):
         raise UsageError(
-            "The regime is read from errors, and the metric of these data is not from 0 to 1; give "
+            "The regime needs a metric from 0 to 1, and the metric of these data is not; give "
             "another `metric`."
         )
     outputs = [outputs_of(problem, problems[0].train) for problem in problems]
@@ -167,7 +167,7 @@ def _require_alike(loaded: Sequence[Loaded], names: Sequence[str]) -> None:
                 each for each in {**shape, **shapes[0]} if shape.get(each) != shapes[0].get(each)
             )
             raise InputError(
-                f"{name} is of another architecture than {names[0]} ({odd} differs); give networks "
+                f"{name} has another architecture than {names[0]} ({odd} differs); give networks "
                 "of one architecture."
             )
     data = [
@@ -191,9 +191,9 @@ def _require_one_density(networks: Sequence[RegimeNetwork]) -> None:
     most = max(networks, key=lambda each: each.density)
     if most.density - least.density > SAME_DENSITY * most.density:
         raise InputError(
-            f"{most.name} keeps {100 * most.density:.1f}% of its prunable weights and {least.name} "
-            f"{100 * least.density:.1f}%: they are at two places of the model, and a mean of them "
-            "is at none; give networks that are pruned alike."
+            f"{most.name} keeps {100 * most.density:.1f}% of its prunable weights and "
+            f"{least.name} keeps {100 * least.density:.1f}%. A regime belongs to one density; "
+            "give networks that are pruned alike."
         )
 
 
@@ -231,7 +231,8 @@ def _temperature(description: Mapping[str, Any]) -> Temperature | None:
 def _constant(outputs: Sequence[Tensor], names: Sequence[str]) -> tuple[str, ...]:
     """Notes on networks whose outputs are constant."""
     return tuple(
-        f"{name} answers alike whatever it is shown: its regime says nothing; remove less."
+        f"{name} gives every sample the same answer, so its regime says nothing; remove fewer "
+        "weights."
         for each, name in zip(outputs, names, strict=True)
         if len(each.argmax(1).unique()) == 1 and each.shape[1] > 1
     )
@@ -244,8 +245,8 @@ def _wrong(pairs: Sequence[RegimePair]) -> tuple[str, ...]:
     if error <= MUCH:
         return ()
     return (
-        f"The networks get {100 * error:.0f}% of the training samples wrong, so that the line says "
-        "little; remove less, or train again for longer.",
+        f"The networks get {100 * error:.0f}% of the training samples wrong, so the error on the "
+        "line between them says little; remove fewer weights, or train again for longer.",
     )
 
 
@@ -255,13 +256,13 @@ def _notes(loaded: Sequence[Loaded], networks: Sequence[RegimeNetwork]) -> tuple
     masks = [each.problem.vector()[each.problem.prunable_mask()] != 0 for each in loaded]
     if not all(torch.equal(mask, masks[0]) for mask in masks):
         notes.append(
-            "The networks have other zeros each; the model is about networks with one mask that "
-            "are trained again from different seeds."
+            "The zeros are not the same in all networks. The model of regimes is about networks "
+            "with one mask that are trained again from different seeds."
         )
     if all(bool(mask.all()) for mask in masks):
         notes.append("None of the networks is pruned.")
     if len({each.temperature for each in networks}) > 1:
-        notes.append("The networks come of dense ones that were trained differently.")
+        notes.append("The networks were pruned from dense ones that were trained differently.")
     if any(each.temperature is None for each in networks):
         notes.append("The files do not all say how the dense network was trained.")
     return tuple(notes)

@@ -30,7 +30,7 @@ def report_format(config: ReportConfig, path: Path | None) -> str:
         return "html"
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"{path.name} does not say what it is to be; end its name with .html or .md, or give "
+            f"The format of {path.name} is not known; end its name with .html or .md, or give "
             "`format`."
         )
     return SUFFIXES[path.suffix.lower()]

@@ -49,7 +49,10 @@ def statistics(model: nn.Module, split: Split, samples: int) -> dict[str, Tensor
         return {}
     count = min(samples, len(split))
     if count < 2:
-        raise UsageError(f"`bn_recalibrate` is {samples}; give 2 or more, or 0 to leave them.")
+        raise UsageError(
+            f"`bn_recalibrate` is {samples}; give 2 samples or more, or 0 to leave batch "
+            "normalisation as it is."
+        )
     twin = copy.deepcopy(model).eval()
     layers = norm_layers(twin)
     for module in layers.values():

@@ -181,8 +181,8 @@ def _dense_outputs(problem: Problem, split: Split) -> Tensor:
                 ) from error
     if len({each.shape[1:] for each in found}) > 1:
         raise InputError(
-            "The network's outputs differ in shape from batch to batch, and `survivors` that are "
-            "moved to keep them need one shape; pad all samples to one length."
+            "The network's outputs differ in shape from batch to batch, and these `survivors` "
+            "need outputs of one shape; pad all samples to one length."
         )
     return torch.cat(found)
 
@@ -206,6 +206,6 @@ def _check_curved(problem: Problem) -> None:
             curved = bool(bend.any())
     if not curved:
         raise UsageError(
-            "The loss has no second derivative in the network's outputs and so no GGN to "
-            "compensate by; give a smooth loss, or leave `survivors` fixed."
+            "The loss has no second derivative in the network's outputs, and compensation needs "
+            "one; give a smooth `loss`, or leave `survivors` fixed."
         )

@@ -252,9 +252,10 @@ class Compensator:
         if survivors > 4 * seen:
             on_fit = self.student.rise(state.weights, state.buffers, last)
             found.append(
-                f"The {len(last):,} calibration inputs of a stage see at most {seen:,} directions "
-                f"of {survivors:,} surviving parameters: the divergence is {state.rise:.2g} on "
-                f"inputs held out and {on_fit:.2g} on the last of those; raise `calibration`."
+                f"The {len(last):,} calibration inputs of a stage determine at most {seen:,} "
+                f"directions of {survivors:,} surviving parameters. The divergence is "
+                f"{state.rise:.2g} on inputs held out and {on_fit:.2g} on the inputs of the last "
+                "stage; raise `calibration`."
             )
         return tuple(found)
 
@@ -553,8 +554,8 @@ def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) ->
             return loss_tolerance(losses, epsilon).value
         if epsilon.kind != "nats":
             raise UsageError(
-                f"`epsilon` is {epsilon}, and without labels only cross-entropy has such a "
-                "tolerance; give a number."
+                f"`epsilon` is {epsilon}, which needs cross-entropy where no labels are read; "
+                "give a number."
             )
         epsilon = epsilon.value
     natural_damping(epsilon, 1.0)
@@ -568,5 +569,6 @@ def _check(cg_steps: int | None, stages: int | None, bn_recalibrate: int | None)
         raise UsageError(f"`stages` is {stages}; give auto, or 1 or more.")
     if bn_recalibrate is not None and (bn_recalibrate < 0 or bn_recalibrate == 1):
         raise UsageError(
-            f"`bn_recalibrate` is {bn_recalibrate}; give 2 samples or more, or 0 to leave them."
+            f"`bn_recalibrate` is {bn_recalibrate}; give 2 samples or more, or 0 to leave batch "
+            "normalisation as it is."
         )

@@ -97,8 +97,8 @@ class State:
             found = State(**{**document, "stages": stages})
         except (KeyError, TypeError) as error:
             raise InputError(
-                "The state of the interrupted pruning is of another version; begin again with "
-                "`force`."
+                "The state of the interrupted pruning was written by another version; begin again "
+                "with `force`."
             ) from error
         kept, weights = found.kept, found.weights
         if (kept.shape, kept.dtype) != (like.shape, torch.bool):

@@ -76,9 +76,15 @@ def curvature_product(
         raise UsageError(f"There is no backend {backend!r}; choose prunelimit or pyhessian.")
     if backend == "pyhessian":
         if group.size > 1:
-            raise UsageError("PyHessian runs in one process; start one, or use our own backend.")
+            raise UsageError(
+                "PyHessian runs in a single process; start one process, or give `backend` "
+                "prunelimit."
+            )
         if precision != "full":
-            raise UsageError("PyHessian has no `precision`; leave it out, or use our own backend.")
+            raise UsageError(
+                "PyHessian takes no `precision`; leave `precision` out, or give `backend` "
+                "prunelimit."
+            )
         return PyHessianProduct(problem, split, kind)
     if group.size == 1:
         return CurvatureProduct(
@@ -86,7 +92,9 @@ def curvature_product(
         )
     if isinstance(problem, ShardedProblem):
         if precision != "full":
-            raise UsageError("Shared parameters have no `precision`; leave it out.")
+            raise UsageError(
+                "`precision` does not work with `shard` parameters; leave one of them out."
+            )
         return ShardedProduct(problem, split, kind, memory_bytes=memory_bytes, count=count)
     own = CurvatureProduct(
         problem,

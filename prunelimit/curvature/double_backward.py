@@ -99,7 +99,7 @@ def _check_twice_differentiable(first: Sequence[Tensor]) -> None:
         called = f" ({', '.join(sorted(names))})" if names else ""
         raise InputError(
             f"An operator of the network{called} cannot be differentiated twice: {refusal}; "
-            "replace it."
+            "replace that operator."
         )
 
 

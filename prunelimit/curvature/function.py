@@ -49,7 +49,7 @@ def check_repeatable(problem: Problem, split: Split) -> None:
     (first, labels), (second, others) = (next(iter(split.batches(count))) for _ in range(2))
     if not equal(first, second) or not torch.equal(labels, others):
         raise InputError(
-            "The data come out different when they are read again; give them in a fixed order and "
+            "The data are different when they are read again; give them in a fixed order and "
             "without random augmentation."
         )
     with torch.no_grad():

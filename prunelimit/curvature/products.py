@@ -118,7 +118,10 @@ class CurvatureProduct:
             raise UsageError(f"There is no precision {precision!r}; choose full, bfloat16 or auto.")
         dtype = PRECISIONS.get(precision)
         if dtype is not None and problem.dtype != torch.float32:
-            raise UsageError("`precision` bfloat16 rounds products of float32; give that `dtype`.")
+            raise UsageError(
+                "`precision` bfloat16 works only with `dtype` float32; give that `dtype`, or "
+                "leave `precision` out."
+            )
         self.problem = problem
         self.split = split
         self.operator = operator

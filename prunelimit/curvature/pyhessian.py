@@ -47,8 +47,8 @@ class PyHessianProduct:
         loader = list(split.batches(problem.batch_size))
         if not isinstance(loader[0][0], Tensor):
             raise UsageError(
-                "PyHessian passes a network one tensor, and the inputs are several; use `backend` "
-                "prunelimit, without `cross_check`."
+                "PyHessian gives a network one input tensor, and these data have several; use "
+                "`backend` prunelimit, without `cross_check`."
             )
         self._hessian = hessian(
             model,

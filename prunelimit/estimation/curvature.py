@@ -214,7 +214,8 @@ def open_curvature(
     samples = DEFAULT_SAMPLES if config.samples is None else config.samples
     if not problem.prunable:
         raise UsageError(
-            "The network has no weights to prune: no convolution or linear layer is left free."
+            "The network has no weights to prune, as no convolution or linear layer is left free; "
+            "give fewer `exclude` patterns, or another network."
         )
     steps = config.steps or FIRST_STEPS
     need = vectors_bytes(problem, config, steps, budget.group) * (config.probes or 1)
@@ -225,9 +226,15 @@ def open_curvature(
             "lower `steps`, or give `basis` bfloat16, disk or none."
         )
     if config.cross_check and (config.curvature != "hessian" or budget.group.size > 1):
-        raise UsageError("`cross_check` compares the Hessian of one process; leave it out here.")
+        raise UsageError(
+            "`cross_check` needs `curvature` hessian and a single process; leave `cross_check` "
+            "out here."
+        )
     if config.cross_check and problem.dtype != torch.float32:
-        raise UsageError("`cross_check` needs `dtype` float32, as PyHessian's own vectors are.")
+        raise UsageError(
+            "`cross_check` needs `dtype` float32, the type of PyHessian's vectors; give that "
+            "`dtype`, or leave `cross_check` out."
+        )
     split = problem.train.subset(samples, problem.seed) if split is None else split
     product = curvature_product(
         problem,

@@ -35,8 +35,7 @@ def require_products(most: int | None, readings: int) -> None:
     least = readings * LEAST_PRODUCTS + PATH_PRODUCTS
     if most is not None and most < least:
         raise UsageError(
-            f"`max_products` is {most}, and the least that makes sense is {least}; give that or "
-            "more."
+            f"`max_products` is {most}, and at least {least} are needed; give that or more."
         )
 
 

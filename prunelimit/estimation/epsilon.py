@@ -75,8 +75,9 @@ def _of_accuracy(
 ) -> Epsilon:
     if not train.points:
         raise UsageError(
-            f"`epsilon` {rule} is in points, and the metric {name_of(problem.metric)} has none, as "
-            "it is not from 0 to 1; give batch-std, a number, or a percentage such as 5%."
+            f"`epsilon` {rule} is in percentage points, and the metric {name_of(problem.metric)} "
+            "has no points, as it is not from 0 to 1; give batch-std, a number, or a percentage "
+            "such as 5%."
         )
     fall = rule.value
     path = _Path(problem, train, progress)

@@ -39,7 +39,9 @@ def measure_sharpness(
         NumericalError: the dense loss or a product is not finite.
     """
     if config.by_layer and curvature.budget.group.size > 1:
-        raise UsageError("`by_layer` takes one process; leave it out here.")
+        raise UsageError(
+            "`by_layer` works only in a single process; leave `by_layer` out, or start one process."
+        )
     problem, spectrum = curvature.problem, curvature.spectrum
     found = [
         _named("largest eigenvalue", measures.largest(spectrum)),

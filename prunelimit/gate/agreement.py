@@ -57,8 +57,8 @@ EPSILON_AGREEMENT = 0.01
 
 
 SELF_CHECK = (
-    "This is a self-check: both numbers are the loss of the same pruned networks; measure with "
-    "`survivors` trained to test the limit."
+    "This is a self-check: both numbers come from the loss of the same pruned networks; measure "
+    "with `survivors` trained to test the limit."
 )
 
 
@@ -115,7 +115,9 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         said = f"The difference of {difference_pp:+.2f} pp is more than the accepted "
         said += f"{tolerance_pp:g} pp, "
         if explained:
-            said += f"and no more than the {error_pp:.2f} pp that the intervals together explain"
+            said += (
+                f"but no more than the {error_pp:.2f} pp that the two intervals together explain"
+            )
         else:
             said += f"but trained survivors were expected to stop at {foretold}"
         notes.append(f"{said}: no failure.")
@@ -197,8 +199,8 @@ def require_comparable(method: Method, config: CheckConfig) -> None:
     """
     if config.rule != "accuracy" and not method.is_magnitude:
         raise InputError(
-            f"Nothing is predicted for {method.name}, which removes other weights than those of "
-            "smallest magnitude of all layers; measure magnitude with any `survivors`, or give "
+            f"Nothing is predicted for {method.name}, because the prediction is about removing "
+            "the smallest weights of all layers; measure magnitude with any `survivors`, or give "
             "`rule` accuracy to compare with the limit of magnitude pruning all the same."
         )
 
@@ -210,7 +212,7 @@ def _threshold(measured: MeasureResult, rule: str) -> Threshold:
     raise InputError(
         f"The measurement ({measured.method}) has no {rule} threshold"
         + (
-            f", as the metric {measured.data.metric} has no points; leave `rule` out."
+            f", as the metric {measured.data.metric} is not from 0 to 1; leave `rule` out."
             if rule == "accuracy" and not measured.data.points
             else "; measure the network again."
         )
@@ -238,9 +240,9 @@ def _reasons(
         reasons.append("The predicted number is itself not reliable.")
     if threshold.rule == "accuracy":
         reasons.append(
-            "Accuracy is not what the limit is about, but the loss with survivors free to move; "
-            "leave `rule` out to compare like with like, and measure trained `survivors` to test "
-            "the limit itself."
+            "The limit is about the loss with survivors free to move, not about accuracy; leave "
+            "`rule` out to compare like with like, and measure trained `survivors` to test the "
+            "limit itself."
         )
     return reasons
 
@@ -270,7 +272,7 @@ def require_same(
     ours, theirs = predicted.model, model
     if ours.sha256 != theirs.sha256 and None not in (ours.sha256, theirs.sha256):
         raise InputError(
-            f"The prediction is about the checkpoint {_short(ours.sha256)} and the measurement "
+            f"The prediction is about the checkpoint {_short(ours.sha256)} and the measurement is "
             f"about {_short(theirs.sha256)}; give results about the same checkpoint."
         )
     if (ours.parameters, ours.prunable) != (theirs.parameters, theirs.prunable):
@@ -307,8 +309,8 @@ def target_of(method: Method, limit: Limit, one_shot: OneShot | None) -> Target:
     if number in ("one-shot", "between"):
         if one_shot is None:
             raise InputError(
-                "The prediction has no plain threshold, with which "
-                f"{method.name} is compared; run predict again."
+                f"{method.name} is compared with the plain threshold, and the prediction has "
+                "none; run predict again."
             )
         found.append((one_shot.sparsity, one_shot.interval))
     if number in ("limit", "between"):

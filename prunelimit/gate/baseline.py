@@ -56,8 +56,8 @@ def against_baseline(
                 ]
     if not found:
         raise InputError(
-            "The baseline shares no number with what is checked; give the JSON of the same command "
-            "for the same data."
+            "The baseline has no number in common with the results that are checked; give the "
+            "JSON of the same command for the same data."
         )
     return tuple(found)
 
@@ -74,7 +74,7 @@ def _gate(name: str, now: _Number, before: _Number, most: float, itself: bool, s
         else f"The {name} is {percent(now.value)}, as it was"
     )
     if passed and drop > most + 1e-12:
-        reason += f", and the intervals together explain {100 * error:.2f} pp: no failure"
+        reason += f", but the two intervals together explain {100 * error:.2f} pp: no failure"
     if not now.reliable:
         reason += "; the number is itself not reliable"
     reason += said
@@ -96,8 +96,8 @@ def _shared(now: Judged, before: Judged) -> Iterator[tuple[str, _Number, _Number
     lacking = [name for name in second if name.startswith("sparsity") and name not in first]
     if lacking:
         raise InputError(
-            f"The baseline has a {lacking[0]} and what is checked has none; measure it with the "
-            "same `tolerance`."
+            f"The baseline has a {lacking[0]} and the results that are checked have none; measure "
+            "again with the same `tolerance`."
         )
     for name, number in first.items():
         if name in second:
@@ -137,19 +137,19 @@ def _numbers(result: Judged, lost: float = math.inf) -> dict[str, _Number]:
 def _require_alike(now: Judged, before: Judged) -> None:
     if now.data.spec != before.data.spec:
         raise InputError(
-            f"The baseline is about the data {before.data.spec} and what is checked about "
-            f"{now.data.spec}; give a baseline for the same data."
+            f"The baseline is about the data {before.data.spec} and the results that are checked "
+            f"are about {now.data.spec}; give a baseline for the same data."
         )
     if isinstance(now, MeasureResult) and isinstance(before, MeasureResult):
         if now.method != before.method:
             raise InputError(
-                f"The baseline measured {before.method} and what is checked {now.method}; give a "
-                "baseline of the same method."
+                f"The baseline measured {before.method} and the results that are checked measured "
+                f"{now.method}; give a baseline of the same method."
             )
     elif now.epsilon.rule != before.epsilon.rule:
         raise InputError(
-            f"The baseline has the loss tolerance {before.epsilon.rule} and what is checked "
-            f"{now.epsilon.rule}; give both the same `epsilon`."
+            f"The baseline has the loss tolerance {before.epsilon.rule} and the results that are "
+            f"checked have {now.epsilon.rule}; give both the same `epsilon`."
         )
 
 
@@ -157,15 +157,15 @@ def _said_of_both(now: Judged, before: Judged) -> str:
     """What a reader should know of the two networks: that they are one, or of different kinds."""
     if _is_itself(now, before):
         return (
-            "; this is a self-check, as the baseline is what is checked: that of an earlier "
-            "network tests"
+            "; this is a self-check, because the baseline is of the same network; the baseline of "
+            "an earlier network would test more"
         )
     ours, theirs = now.model, before.model
     if ours.prunable == theirs.prunable:
         return ""
     return (
-        f"; the baseline is of another network, {shown(theirs.spec)} of {theirs.prunable:,} "
-        f"prunable weights where {ours.prunable:,} are checked"
+        f"; the baseline is of another network, {shown(theirs.spec)} with {theirs.prunable:,} "
+        f"prunable weights, and the network that is checked has {ours.prunable:,}"
     )
 
 

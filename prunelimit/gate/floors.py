@@ -58,9 +58,10 @@ def min_accuracy(measured: MeasureResult, floor: AccuracyFloor) -> Gate:
     passed = max(point.accuracy, interval[1]) >= floor.accuracy
     if not exact and not passed:
         raise InputError(
-            f"The measurement has no accuracy at {percent(floor.sparsity)}, and at "
-            f"{percent(point.sparsity)}, the next one, it is below the floor, which says nothing; "
-            f"measure that one too, with `sparsities`."
+            f"The measurement has no accuracy at {percent(floor.sparsity)}. At "
+            f"{percent(point.sparsity)}, the next sparsity measured, the accuracy is below the "
+            "floor, which decides nothing; give `sparsities` that include the sparsity of the "
+            "floor."
         )
     where = percent(point.sparsity) + ("" if exact else ", the next sparsity measured,")
     reason = f"The {measured.data.metric} at {where} is {spelled(point.accuracy, interval)}"
@@ -84,7 +85,8 @@ def score_interval(score: float, data: DataInfo) -> tuple[float, float]:
     shares = data.metric == "accuracy"
     if shares and data.test_samples < 1:
         raise InputError(
-            f"The measurement says that it has {data.test_samples} test samples; run measure again."
+            f"The measurement states {data.test_samples} test samples, which makes no sense; run "
+            "measure again."
         )
     return accuracy_interval(score, data.test_samples) if shares else (score, score)
 
@@ -97,8 +99,8 @@ def require_points(data: DataInfo) -> None:
     """
     if not data.points:
         raise InputError(
-            f"The metric {data.metric} has no points, as it is not from 0 to 1; give a gate on "
-            "sparsity or loss."
+            f"The metric {data.metric} has no percentage points, as it is not from 0 to 1; give a "
+            "gate on sparsity or loss."
         )
 
 
@@ -127,6 +129,6 @@ def _point(measured: MeasureResult, sparsity: float) -> tuple[MeasurePoint, bool
             require_fractions(HOLDER, REMEDY, (point.sparsity, point.accuracy))
             return point, removed == wanted
     raise InputError(
-        f"The measurement has no accuracy at {percent(sparsity)} or beyond; measure that one too, "
-        "with `sparsities`."
+        f"The measurement has no accuracy at {percent(sparsity)} or beyond; give `sparsities` "
+        "that include it."
     )

@@ -24,7 +24,7 @@ def require_fractions(holder: str, remedy: str, values: Iterable[float]) -> None
     """
     for value in values:
         if not 0 <= value <= 1:
-            raise InputError(f"{holder} {value}, which is no fraction from 0 to 1; {remedy}.")
+            raise InputError(f"{holder} {value}, which is not a fraction from 0 to 1; {remedy}.")
 
 
 def require_distinct(curve: Sequence[MeasurePoint]) -> None:
@@ -34,7 +34,7 @@ def require_distinct(curve: Sequence[MeasurePoint]) -> None:
         InputError: it has.
     """
     if len({point.sparsity for point in curve}) < len(curve):
-        raise InputError("A measurement has a sparsity twice; run measure again.")
+        raise InputError("A measurement has two points at one sparsity; run measure again.")
 
 
 def accuracy_interval(

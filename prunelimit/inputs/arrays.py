@@ -55,8 +55,9 @@ def samples(spec: str, given: Any, targets: Any) -> tuple[Any, Tensor] | None:
     several = all(each.ndim and len(each) == count for each in found)
     if several and len(found) == count:
         raise InputError(
-            f"{spec} has a list of {count} inputs of {count} rows each for {count} labels; stack "
-            "the samples into one tensor, or give several inputs in a tuple."
+            f"{spec} has {count} labels and a list of {count} inputs with {count} rows each, so a "
+            "sample can be an entry or a row; stack the samples into one tensor, or give several "
+            "inputs in a tuple."
         )
     if several:
         return None
@@ -73,7 +74,7 @@ def _tensor(given: Any) -> Tensor:
     found = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
     if found.layout != torch.strided or found.is_nested or found.is_meta:
         kind = "meta" if found.is_meta else "nested" if found.is_nested else "sparse"
-        raise ValueError(f"a {kind} tensor is not read as it is; give plain ones")
+        raise ValueError(f"a {kind} tensor cannot be read; give a plain one")
     return found.detach()
 
 

@@ -85,8 +85,8 @@ def _built_in(
         raise UsageError(f"The built-in network {name} takes no `model_arg`; leave it out.")
     if not shape:
         raise UsageError(
-            f"{name} takes one tensor of inputs of one shape, and the data give several, or of "
-            "differing size; give a network of your own."
+            f"{name} takes one input tensor of one shape, and the data give several tensors or "
+            "shapes; give a network of your own."
         )
     found = family(name)
     if found.smallest_side is None:
@@ -110,13 +110,16 @@ def _own(spec: str, arguments: dict[str, Any]) -> nn.Module:
         # Loading a checkpoint into it must not change the user's own object.
         return copied(found)
     if not callable(found):
-        raise InputError(f"{spec} is neither a network nor a function that makes one; name one.")
+        raise InputError(
+            f"{spec} is neither a network nor a function that makes one; name a network or such a "
+            "function."
+        )
     try:
         with guarded():
             network = found(**arguments)
     except Exception as error:
         raise InputError(
-            f"{spec} cannot be made ({reason(error)}); correct it or give `model_arg`."
+            f"{spec} cannot be made ({reason(error)}); correct its code or give `model_arg`."
         ) from error
     if not isinstance(network, nn.Module):
         raise InputError(

@@ -54,11 +54,11 @@ OBJECT_SUFFIX = ".__object__"
 
 LFS = b"version https://git-lfs"
 FOREIGN = {
-    LFS: "a Git LFS pointer, which stands for the file; fetch it with git lfs pull",
-    b"<!DOCTYPE": "a web page, not the file it was to be; download it again",
-    b"<html": "a web page, not the file it was to be; download it again",
+    LFS: "a Git LFS pointer, not the file itself; fetch the file with git lfs pull",
+    b"<!DOCTYPE": "a web page, not a checkpoint; download the file again",
+    b"<html": "a web page, not a checkpoint; download the file again",
     b"\x89HDF": "an HDF5 file, as Keras writes them; save a state_dict of torch instead",
-    b"GGUF": "a GGUF file, whose weights are quantised; give those it was made from",
+    b"GGUF": "a GGUF file, whose weights are quantised; give the weights that it was made from",
     b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it with unzstd first",
     b"BZh": "compressed by bzip2; unpack it with bunzip2 first",
     b"\xfd7zXZ": "compressed by xz; unpack it with unxz first",
@@ -163,12 +163,16 @@ def _read(
 def _joined(path: Path, before: list[State], found: list[State]) -> list[State]:
     """The state of a file in several parts, with one more of them."""
     if len(found) != 1:
-        raise InputError(f"A part of {path} holds no single state_dict; get it again.")
+        raise InputError(
+            f"A part of {path} does not hold exactly one state_dict; get the files again."
+        )
     if not before:
         return found
     twice = before[0].tensors.keys() & found[0].tensors.keys()
     if twice:
-        raise InputError(f"{path} has {shown(min(twice))} in two of its files; get them again.")
+        raise InputError(
+            f"{path} has {shown(min(twice))} in two of its files; get the files again."
+        )
     return [State("", {**before[0].tensors, **found[0].tensors})]
 
 
@@ -188,13 +192,15 @@ def weight_files(path: Path) -> list[Path]:
                 "checkpoint file itself."
             )
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path} is no ordinary file; give a checkpoint file.")
+            raise InputError(f"{path} is not an ordinary file; give a checkpoint file.")
         _refuse_foreign(path)
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint {path}; check the name.") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path} cannot be read ({why}); check its permissions.") from error
+        raise InputError(
+            f"{path} cannot be read ({why}); check its name and its permissions."
+        ) from error
     if path.name.endswith(".index.json"):
         return _indexed(path)
     return [path]
@@ -216,13 +222,14 @@ def _indexed(path: Path) -> list[Path]:
     """The files that an index of weights names, each in the same folder."""
     named = read_json(path).get("weight_map")
     if not isinstance(named, dict) or not named:
-        raise InputError(f"{path} names no files (it has no weight_map); get it again.")
+        raise InputError(f"{path} names no files (it has no weight_map); get the file again.")
     files = []
     for name in dict.fromkeys(named.values()):
         beside = isinstance(name, str) and name == Path(name).name and name.isprintable()
         if not beside or name.endswith(".index.json") or (path.parent / name).is_dir():
             raise InputError(
-                f"{path} names {shown(name)}, which is no file beside it; get it anew."
+                f"{path} names {shown(name)}, and there is no such file beside it; get the files "
+                "again."
             )
         files += weight_files(path.parent / name)
     return files
@@ -259,16 +266,18 @@ def _dense(state: State, path: Path, size: int) -> State:
     needed = 0
     for name, tensor in state.tensors.items():
         if tensor.is_meta or tensor.is_nested:
-            what = "no numbers, only a shape (device meta)" if tensor.is_meta else "a nested tensor"
+            what = (
+                "only a shape and no numbers (device meta)" if tensor.is_meta else "a nested tensor"
+            )
             raise InputError(
-                f"{path} has {what} for {shown(name)}; save the weights of a network that was made "
-                "in memory, each in one tensor."
+                f"{path} has {what} for {shown(name)}; save a network whose weights are in "
+                "memory, each in one plain tensor."
             )
         needed += tensor.numel() * tensor.element_size()
         if not fits_in(needed, size):
             raise InputError(
                 f"{path} says that {shown(name)} has shape {shown(tuple(tensor.shape))}, far more "
-                f"than its {size:,} bytes can hold; get it again."
+                f"than its {size:,} bytes can hold; get the file again."
             )
     tensors = {}
     for name, tensor in state.tensors.items():
@@ -276,7 +285,7 @@ def _dense(state: State, path: Path, size: int) -> State:
             plain = tensor if tensor.layout == torch.strided else tensor.to_dense()
         except RuntimeError as error:
             raise InputError(
-                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
+                f"{shown(name)} in {path} is damaged ({reason(error)}); get the file again."
             ) from error
         tensors[name] = plain.detach()
     return State(state.key, tensors, state.extra, state.metadata)
@@ -292,7 +301,7 @@ def _read_safetensors(
             stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path} is not a whole safetensors file ({reason(error)}); get it again."
+            f"{path} is not a whole safetensors file ({reason(error)}); get the file again."
         ) from error
     if METADATA_KEY not in metadata:
         if not stored:
@@ -302,8 +311,8 @@ def _read_safetensors(
         description = json.loads(metadata[METADATA_KEY])
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
-            "write it anew."
+            f"The description in {path} is not one that prunelimit writes ({reason(error)}); "
+            "write the file again."
         ) from error
     return _ours(path, stored, description)
 
@@ -317,8 +326,8 @@ def _ours(
         dict(description["sparse"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{path} describes itself in a way prunelimit never writes ({reason(error)}); "
-            "write it anew."
+            f"The description in {path} is not one that prunelimit writes ({reason(error)}); "
+            "write the file again."
         ) from error
     if newer:
         raise InputError(f"{path} was written by a newer prunelimit; upgrade to read it.")
@@ -332,7 +341,7 @@ def _ours(
             raise
         except Exception as error:
             raise InputError(
-                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
+                f"{shown(name)} in {path} is damaged ({reason(error)}); get the file again."
             ) from error
     return tensors, extra, description
 
@@ -380,8 +389,10 @@ def _states(path: Path, loaded: Any) -> list[State]:
         return states
     if isinstance(loaded, Mapping):
         keys = ", ".join(shown(key, 60) for key in list(loaded)[:5]) or "nothing"
-        raise InputError(f"{path} holds no state_dict (it holds {keys}); save one in it.")
-    raise InputError(f"{path} holds a {type(loaded).__name__}, not a state_dict; save one instead.")
+        raise InputError(f"{path} holds no state_dict (it holds {keys}); save a state_dict in it.")
+    raise InputError(
+        f"{path} holds a {type(loaded).__name__}, not a state_dict; save a state_dict instead."
+    )
 
 
 def _claimed(loaded: Any) -> float | None:
@@ -466,8 +477,8 @@ def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Te
     for name, value in entries.items():
         if name.endswith((*PARTS, OBJECT_SUFFIX)):
             raise OutputError(
-                f"{path} cannot be written: {shown(name)} is called like a part that the format "
-                "makes itself; write a plain .pt, or rename it in the network."
+                f"{path} cannot be written: the name {shown(name)} ends like the names that the "
+                "format makes itself; write a plain .pt, or rename that entry in the network."
             )
         if isinstance(value, Tensor):
             yield name, value
@@ -478,8 +489,8 @@ def as_tensors(path: Path, entries: Mapping[str, Any]) -> Iterator[tuple[str, Te
             load_plain(io.BytesIO(content.getvalue()), what=path)
         except Exception as error:
             raise OutputError(
-                f"{path} cannot be written: {shown(name)} cannot be kept in it ({reason(error)}); "
-                "let get_extra_state return plain types and tensors."
+                f"{path} cannot be written: the format cannot hold {shown(name)} "
+                f"({reason(error)}); let get_extra_state return plain types and tensors."
             ) from error
         found = np.frombuffer(content.getvalue(), dtype=np.uint8).copy()
         yield name + OBJECT_SUFFIX, torch.from_numpy(found)

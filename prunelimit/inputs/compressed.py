@@ -48,15 +48,15 @@ def unpacked(path: Path) -> Iterator[Path]:
             _unpack(path, place)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(
-                f"{path} is compressed by gzip and damaged ({reason(error)}); get it again."
+                f"{path} is compressed by gzip and damaged ({reason(error)}); get the file again."
             ) from error
         except OSError as error:
             raise InputError(
-                f"{path} cannot be unpacked into {folder} ({error.strerror}); make room there, or "
-                "set TMPDIR to another folder."
+                f"{path} cannot be unpacked into {folder} ({error.strerror}); make room in that "
+                "folder, or set TMPDIR to another one."
             ) from error
         if is_compressed(place):
-            raise InputError(f"{path} is compressed twice; unpack it with gunzip first.")
+            raise InputError(f"{path} is compressed twice; unpack the file with gunzip first.")
         try:
             yield place
         except InputError as error:
@@ -71,7 +71,7 @@ def _unpack(path: Path, place: Path) -> None:
             written += len(block)
             if written > most:
                 raise InputError(
-                    f"{path} unpacks to more than {most:,} bytes from {size:,}; if you trust it, "
-                    "unpack it with gunzip first."
+                    f"{path} unpacks to more than {most:,} bytes from {size:,}; if you trust the "
+                    "file, unpack it with gunzip first."
                 )
             target.write(block)

@@ -56,10 +56,10 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
         InputError: the data cannot be read or cannot be used.
     """
     if config.data is None:
-        raise UsageError("No data are named; give `data`, for example -d mnist.")
+        raise UsageError("No data are named; give `data`, for example mnist.")
     if config.image_size is not None and not config.data.startswith("folder:"):
         raise UsageError(
-            f"`image_size` applies to folder:PATH, not to {config.data}; leave it out."
+            f"`image_size` applies to folder:PATH, not to {config.data}; leave `image_size` out."
         )
     device = device_of(run.device)
     dtype = dtype_of(run.dtype, device)
@@ -84,7 +84,7 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
     if run.batch_size is not None and run.batch_size > len(train):
         raise UsageError(
             f"`batch_size` is {run.batch_size}, but there are only {len(train)} training samples; "
-            "lower it or leave it out."
+            "lower `batch_size` or leave it out."
         )
     return Data(
         train=train,
@@ -164,7 +164,7 @@ def _length(spec: str, data: Any) -> int:
         return len(data)
     except Exception as error:
         raise InputError(
-            f"{spec} gives a {type(data).__name__} that does not say how many samples it has "
+            f"{spec} gives a {type(data).__name__}, whose length cannot be read "
             f"({reason(error)}); correct its __len__."
         ) from error
 
@@ -184,14 +184,13 @@ def _check_channels(spec: str, mean: Sequence[float] | None, inputs: Inputs) -> 
         return
     if not isinstance(inputs, Tensor):
         raise UsageError(
-            f"`mean` normalises one tensor of inputs, and those of {spec} are several; leave it "
-            "out."
+            f"`mean` normalises one tensor of inputs, and {spec} has several; leave `mean` out."
         )
     shape = tuple(inputs.shape[1:])
     if mean is not None and len(mean) not in (1, *shape[:1]):
         raise UsageError(
             f"`mean` has {len(mean)} numbers, but inputs of {spec} have shape {shape}; give one "
-            "for each channel."
+            "number for each channel."
         )
 
 
@@ -203,7 +202,8 @@ def _check_arrays(where: str, inputs: Inputs, targets: Tensor) -> None:
             )
         if len(each) != len(targets):
             raise InputError(
-                f"{where} has {len(each)} inputs but {len(targets)} labels; give one label each."
+                f"{where} has {len(each)} inputs but {len(targets)} labels; give one label for "
+                "each input."
             )
         if not each.numel():
             raise InputError(f"{where} is empty; give at least one sample.")
@@ -212,7 +212,7 @@ def _check_arrays(where: str, inputs: Inputs, targets: Tensor) -> None:
         return
     if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
         first = int((~torch.isfinite(inputs.flatten(1)).all(dim=1)).nonzero()[0])
-        raise InputError(f"{where} has a NaN or infinity in sample {first}; remove it.")
+        raise InputError(f"{where} has a NaN or infinity in sample {first}; remove that sample.")
 
 
 def _own(spec: str) -> Raw | Sets:
@@ -222,7 +222,7 @@ def _own(spec: str) -> Raw | Sets:
             with guarded():
                 found = found()
         except Exception as error:
-            raise InputError(f"{spec} failed ({reason(error)}); correct it.") from error
+            raise InputError(f"{spec} failed ({reason(error)}); correct its code.") from error
     if isinstance(found, (tuple, list)) and len(found) == 4:
         found = (found[0], found[1]), (found[2], found[3])
     if isinstance(found, (tuple, list)) and len(found) == 2:
@@ -248,9 +248,11 @@ def _listed(spec: str, data: Any) -> Any:
         return data if found is None else found
     for number, each in enumerate(found[0]):
         if not each.numel():
-            raise InputError(f"{spec} has nothing in sample {number}; leave it out.")
+            raise InputError(f"{spec} has nothing in sample {number}; leave that sample out.")
         if each.is_floating_point() and not bool(torch.isfinite(each).all()):
-            raise InputError(f"{spec} has a NaN or infinity in sample {number}; remove it.")
+            raise InputError(
+                f"{spec} has a NaN or infinity in sample {number}; remove that sample."
+            )
     return Samples(*found)
 
 

@@ -82,21 +82,21 @@ def complete(
         libraries = ("torchvision:", "timm:")
         if model.model is None and _is_code(completed_model.model, own, libraries):
             raise UsageError(
-                f"{checkpoint.path} names your own code as its network; give "
-                f"-m {_quoted(completed_model.model)} to run it."
+                f"{checkpoint.path} names code that is not prunelimit's as its network; give "
+                f"`model` {_quoted(completed_model.model)} to run that code."
             )
         known = [each.name for each in plugins.describe("data") if each.package == "prunelimit"]
         if data.data is None and _is_code(completed_data.data, known, ("folder:", "npz:")):
             raise UsageError(
-                f"{checkpoint.path} names your own code as its data; give "
-                f"-d {_quoted(completed_data.data)} to run it."
+                f"{checkpoint.path} names code that is not prunelimit's as its data; give `data` "
+                f"{_quoted(completed_data.data)} to run that code."
             )
         for kind in ("loss", "metric"):
             spec = getattr(completed_data, kind)
             if getattr(data, kind) is None and spec is not None and is_attribute(spec):
                 raise UsageError(
-                    f"{checkpoint.path} names your own code as its {kind}; give `{kind}` "
-                    f"{_quoted(spec)} to run it."
+                    f"{checkpoint.path} names code that is not prunelimit's as its {kind}; give "
+                    f"`{kind}` {_quoted(spec)} to run that code."
                 )
     return completed_model, completed_data
 
@@ -116,7 +116,9 @@ def _quoted(spec: str | None) -> str:
 def _part(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     part = (checkpoint.description or {}).get(name, {})
     if not isinstance(part, dict):
-        raise InputError(f"{checkpoint.path} describes its {name} in a broken way; write it anew.")
+        raise InputError(
+            f"{checkpoint.path} has a damaged description of its {name}; write the file again."
+        )
     return part
 
 
@@ -131,8 +133,8 @@ def _fill(
         value = tuple(value) if isinstance(value, list) else value
         if not _fits(value, str(field.type)):
             raise InputError(
-                f"{checkpoint.path} describes {field.name} as {shown(value)!r}, which is none; "
-                "write it anew."
+                f"{checkpoint.path} says that its {field.name} is {shown(value)!r}, which makes "
+                "no sense; write the file again."
             )
         if getattr(config, field.name) == field.default:
             changes[field.name] = value

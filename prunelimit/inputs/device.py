@@ -21,7 +21,7 @@ def dtype_of(name: str, device: torch.device | None = None) -> torch.dtype:
         UsageError: it is neither float32 nor float64, or the device has no such type.
     """
     if name not in DTYPES:
-        raise UsageError(f"There is no type {name!r}; choose float32 or float64.")
+        raise UsageError(f"There is no `dtype` {name!r}; choose float32 or float64.")
     if name == "float64" and device is not None and wide_device(device) != device:
         raise UsageError(
             f"The device {device} has no float64; give `dtype` float32, or `device` cpu."

@@ -66,7 +66,7 @@ def exported_weights(path: Path) -> dict[str, Tensor] | None:
         raise
     except Exception as error:  # of a damaged archive zipfile raises almost anything
         raise InputError(
-            f"{path} is an archive of torch.export and not whole ({reason(error)}); get it again."
+            f"{path} is a damaged archive of torch.export ({reason(error)}); get the file again."
         ) from error
 
 
@@ -81,7 +81,9 @@ def _described(archive: zipfile.ZipFile, config: str, path: Path) -> dict[str, T
     for name, about in described.items():
         file = about["path_name"]
         if not isinstance(file, str) or "/" in file:
-            raise ValueError(f"{shown(name)} lies at {shown(file)}")
+            raise ValueError(
+                f"the file of {shown(name)} is {shown(file)}, which is not in its folder"
+            )
         if file not in content:
             content[file] = archive.read(f"{folder}/{file}")
         if about["use_pickle"]:
@@ -101,7 +103,7 @@ def _tensor(content: bytes, about: Mapping[str, Any]) -> Tensor:
     if math.prod(sizes):
         needed = offset + 1 + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
     if len(content) % kind.itemsize or needed * kind.itemsize > len(content):
-        raise ValueError(f"{len(content)} bytes hold no tensor of shape {tuple(sizes)}")
+        raise ValueError(f"{len(content)} bytes do not fit a tensor of shape {tuple(sizes)}")
     if math.prod(sizes) * kind.itemsize > len(content):
         raise ValueError(f"a tensor of shape {tuple(sizes)} repeats its numbers")
     if not content:
@@ -122,5 +124,5 @@ def _named(found: Any) -> dict[str, Tensor]:
         raise ValueError("it holds no weights")
     for name, each in found.items():
         if not isinstance(name, str) or not isinstance(each, Tensor):
-            raise ValueError(f"{shown(name)} is no tensor")
+            raise ValueError(f"{shown(name)} is not a tensor")
     return {name: each.detach() for name, each in found.items()}

@@ -31,7 +31,7 @@ def extra(package: str, name: str) -> ModuleType:
             return importlib.import_module(package)
     except Exception as error:
         raise UsageError(
-            f"{package} cannot be imported ({reason(error)}); install it anew."
+            f"{package} cannot be imported ({reason(error)}); install it again."
         ) from error
 
 

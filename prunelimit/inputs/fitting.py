@@ -142,7 +142,8 @@ def _taken(
     if differing and key is None and not _preferred(first, differing):
         names = ", ".join(shown(each.state.key or "itself") for each in (first, *differing))
         raise InputError(
-            f"{checkpoint.path} holds several state_dicts that fit ({names}); say which with `key`."
+            f"{checkpoint.path} holds several state_dicts that fit ({names}); choose one with "
+            "`key`."
         )
     candidate = first.candidate
     if others:  # a later try has overwritten it
@@ -152,19 +153,19 @@ def _taken(
         left = ", ".join(shown(each.state.key) for each in differing)
         notices.insert(
             0,
-            f"{checkpoint.path}: the weights are those of {shown(first.state.key) or 'the top'}; "
-            f"{left} would fit too (`key`).",
+            f"{checkpoint.path}: the weights are read from {shown(first.state.key) or 'the top'}; "
+            f"{left} would fit too (choose with `key`).",
         )
     if candidate.beside:
         notices.append(
-            f"{checkpoint.path}: {listed(candidate.beside)} beside the network, and left out."
+            f"{checkpoint.path}: {listed(candidate.beside)} not part of the network and left out."
         )
     before = {name: each for name, each in network.state_dict().items()}
     folded = fold_network(network)
     if folded:
         notices.append(
-            f"{listed(folded)} parametrized or masked in the network; what is pruned, and "
-            "written, are the plain weights that it computes with."
+            f"{listed(folded)} parametrized or masked in the network; the plain weights that the "
+            "network computes with are pruned and written."
         )
     after = network.state_dict()
     tensors = {
@@ -204,7 +205,7 @@ def _fit_state(network: nn.Module, checkpoint: Checkpoint, state: State, spec: s
     if names:
         notice = (
             f"{checkpoint.path}: {listed(names)} stored as parts (of a mask, a norm or a "
-            "parametrization), and read as the weights that they stand for."
+            "parametrization) and read as the plain weights that these parts make."
         )
         variants.append((State(state.key, folded, state.extra, state.metadata), [notice]))
     closest: _Outcome | None = None
@@ -236,7 +237,7 @@ def _of_prefixes(network: nn.Module, checkpoint: Checkpoint, fitting: list[_Outc
             return chosen[0]
     names = ", ".join(shown(each.candidate.prefix) for each in fitting)
     raise InputError(
-        f"{checkpoint.path} holds the network under several names ({names}); say which with `key`."
+        f"{checkpoint.path} holds the network under several names ({names}); choose one with `key`."
     )
 
 
@@ -324,8 +325,8 @@ def _try(
         if tied is not None:
             raise InputError(
                 f"{checkpoint.path} does not fit the network: {shown(tied[0])} and "
-                f"{shown(tied[1])} are one tensor in it, but two in the file; save the network "
-                "anew, or give one that does not tie them."
+                f"{shown(tied[1])} are one tensor in the network, but two in the file; save the "
+                "network again, or give one that does not tie them."
             )
     counters = [name for name in values if name.rpartition(".")[2] in COUNTERS and name not in own]
     for name in counters:
@@ -350,16 +351,20 @@ def _try(
     for name in result.missing_keys:
         last = name.rpartition(".")[2]
         if last == EXTRA_STATE:
-            found.notices.append(f"{shown(name)} is not in the file, and stays as the network is.")
+            found.notices.append(
+                f"{shown(name)} is not in the file and stays as the network made it."
+            )
         elif last != "num_batches_tracked" and not (name in own and id(own[name]) in given):
             found.missing.append(name)
     for name in result.unexpected_keys:
         if name.rpartition(".")[2] == EXTRA_STATE:
-            found.notices.append(f"The file's {shown(name)} is not the network's, and left out.")
+            found.notices.append(
+                f"{shown(name)} is in the file but not in the network, and is left out."
+            )
         else:
             found.unexpected.append(name)
     if counters:
-        found.notices.append(f"{listed(counters)} counters of a profiler, and left out.")
+        found.notices.append(f"{listed(counters)} counters of a profiler and left out.")
     return found
 
 
@@ -378,9 +383,9 @@ def _check_types(values: Mapping[str, Any], own: Mapping[str, Any], checkpoint: 
             continue
         kind = str(given.dtype).removeprefix("torch.")
         raise InputError(
-            f"{checkpoint.path} holds {shown(name)} as {kind}, which is not the network's "
-            f"{str(mine.dtype).removeprefix('torch.')} and would be other numbers in it; save the "
-            "weights that it computes with, as floating-point numbers of 16 bits or more."
+            f"{checkpoint.path} holds {shown(name)} as {kind}, and as the network's "
+            f"{str(mine.dtype).removeprefix('torch.')} it would be other numbers; save the "
+            "weights that the network computes with, as floating-point numbers of 16 bits or more."
         )
 
 

@@ -36,7 +36,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         unknown = {path.name for path in _subfolders(folder)} - set(classes)
         if unknown:
             raise InputError(
-                f"{folder} has the class {min(unknown)}, which train/ lacks; make them the same."
+                f"{folder} has the class {min(unknown)}, which train/ lacks; give both folders "
+                "the same classes."
             )
         self._size, self._resize = size, resize
         self._paths: list[Path] = []
@@ -101,7 +102,8 @@ def read_folder(root: Path, image_size: int | None) -> tuple[ImageFolder, ImageF
     tests = [root / name for name in ("test", "val") if (root / name).is_dir()]
     if not train.is_dir() or not tests:
         raise InputError(
-            f"{root} lacks train/ and test/ (or val/) with a folder per class in each; make them."
+            f"{root} lacks train/ and test/ (or val/) with a folder per class in each; make these "
+            "folders."
         )
     names = sorted(path.name for path in _subfolders(train))
     if not names:

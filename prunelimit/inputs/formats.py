@@ -61,8 +61,8 @@ def check_suffix(path: Path, *, sparse: bool = False, onnx: bool = False) -> Non
         )
     if sparse and suffix not in (*OURS, *PLAIN):
         raise UsageError(
-            f"{path.name} is compressed as a whole and holds no packed matrices; end its name with "
-            ".safetensors or .pt, or leave the packing out."
+            f"{path.name} is compressed as a whole and cannot hold packed matrices; end its name "
+            "with .safetensors or .pt, or leave the packing out."
         )
 
 

@@ -173,7 +173,7 @@ def new(model: ModelConfig, data: DataConfig, run: RunConfig) -> Loaded:
     """
     device_of(run.device)
     if model.model is None:
-        raise UsageError("No network is named; give `model`, for example -m lenet-300-100.")
+        raise UsageError("No network is named; give `model`, for example lenet-300-100.")
     data, notices = _normalised(model.model, data)
     found = load_data(data, run)
     network = _network(model, found, run, found.targets.outputs)
@@ -189,7 +189,7 @@ def _normalised(spec: str, data: DataConfig) -> tuple[DataConfig, tuple[str, ...
     if moments is None:
         return data, ()
     mean, std = (",".join(f"{each:g}" for each in part) for part in moments)
-    notice = f"Images are normalised as {spec} was published with: `mean` {mean}, `std` {std}."
+    notice = f"Images are normalised as for the published {spec}: `mean` {mean}, `std` {std}."
     return dataclasses.replace(data, mean=mean, std=std), (notice,)
 
 
@@ -279,14 +279,14 @@ def _check_finite(network: nn.Module, where: str) -> None:
     for name, each in (*network.named_parameters(), *network.named_buffers()):
         if each.is_meta:
             raise InputError(
-                f"{shown(name)} is on the device meta, and its numbers are not in {where}; make "
-                "the network on the CPU."
+                f"{shown(name)} has no numbers (device meta), and {where} does not give them; "
+                "make the network on the CPU."
             )
     for name, tensor in network.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
             raise NumericalError(
-                f"The tensor {shown(name)} holds a NaN or infinity in {where}; use weights from "
-                "before that."
+                f"The tensor {shown(name)} holds a NaN or infinity in {where}; use weights that "
+                "were saved before this happened."
             )
 
 
@@ -298,8 +298,8 @@ def held_parameters(network: nn.Module, exclude: Iterable[str]) -> set[int]:
             patterns.append(re.compile(text))
         except re.error as error:
             raise UsageError(
-                f"`exclude` {text!r} is no regular expression ({error}); give a name or a pattern "
-                "of one."
+                f"`exclude` {text!r} is not a valid regular expression ({error}); give a module's "
+                "name, or a valid pattern."
             ) from None
     held: set[int] = set()
     for pattern in patterns:
@@ -328,8 +328,8 @@ def _free(
         if not parameter.is_floating_point():
             kind = str(parameter.dtype).removeprefix("torch.")
             raise InputError(
-                f"The parameter {shown(name)} is {kind}, and the limit is about real numbers; give "
-                "`exclude` with its module's name to hold it."
+                f"The parameter {shown(name)} is {kind}, and the limit is about real numbers; "
+                "give the name of its module to `exclude`, so that it stays as it is."
             )
     layout = Layout(tuple(free), tuple(parameter.shape for parameter in free.values()))
     weights = prunable_weights(network, embeddings=embeddings)
@@ -435,7 +435,7 @@ def _notices(problem: Problem, checkpoint: Checkpoint | None) -> list[str]:
     wide = [name for name, each in checkpoint.tensors.items() if each.dtype == torch.float64]
     if wide and problem.dtype == torch.float32:
         found.append(
-            f"{listed(wide)} float64 in {checkpoint.path}, and computed with in float32 (`dtype`)."
+            f"{listed(wide)} float64 in {checkpoint.path}, but computed with in float32 (`dtype`)."
         )
     return found + check_plausible(problem, checkpoint.claimed, str(checkpoint.path))
 

@@ -25,7 +25,7 @@ from .splits import SCAN_BATCH, DatasetSplit, check_deterministic
 
 __all__ = ["Samples", "dataset_split", "split_of_dataset"]
 
-REMEDY = "give its data set, or tensors"
+REMEDY = "give a map-style data set, or tensors"
 
 HELD_BYTES = 2**30
 """Bytes up to which the samples of a data set are read once and stay in memory. Decoding an image
@@ -144,7 +144,7 @@ def _in_order(loader: DataLoader[Any]) -> Dataset[Any]:
             f"A DataLoader's {type(dataset).__name__} is a stream, which has no order; {REMEDY}."
         )
     if type(loader.batch_sampler) is not BatchSampler:
-        raise InputError(f"A DataLoader makes its batches in a way of its own; {REMEDY}.")
+        raise InputError(f"A DataLoader does not make its batches in torch's usual way; {REMEDY}.")
     if isinstance(sampler, SubsetRandomSampler):
         return Subset(dataset, sorted(int(index) for index in sampler.indices))
     every = isinstance(sampler, SequentialSampler) or (

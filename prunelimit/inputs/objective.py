@@ -184,7 +184,7 @@ def _check_taken(
         sizes = "" if outputs is None else f", with outputs {tuple(outputs.shape[1:])}"
         raise InputError(
             f"`{kind}` {name} is for {TAKEN[taken]}; the targets are {targets.words()}{sizes}. "
-            "Choose another."
+            f"Choose another `{kind}`."
         )
 
 
@@ -201,14 +201,15 @@ def _outputs(problem: Problem, inputs: Any, targets: Tensor, spec: str) -> Tenso
     outputs: Any = passed(problem, inputs, spec)
     if len(outputs) != len(targets):
         raise InputError(
-            f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; give one each."
+            f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; let it give one for "
+            "each sample."
         )
     return outputs  # type: ignore[no-any-return]
 
 
 def _usual(spec: str, targets: Targets, outputs: Tensor, some: Tensor) -> str:
     """The name of the loss that suits the targets."""
-    shapes = f"outputs {tuple(outputs.shape[1:])} and targets {tuple(some.shape[1:])} of a sample"
+    shapes = f"a sample has outputs {tuple(outputs.shape[1:])} and targets {tuple(some.shape[1:])}"
     alike = _alike(outputs, some)
     if not targets.numbers:
         if _fits(outputs, some):
@@ -216,13 +217,13 @@ def _usual(spec: str, targets: Targets, outputs: Tensor, some: Tensor) -> str:
         if alike and targets.binary:
             return "bce"
         raise InputError(
-            f"{spec} and the data do not go together: {shapes}, which are integers; let the "
-            "network give (classes, ...) or (..., classes) for targets (...), or give `loss`."
+            f"{spec} and the data do not go together: {shapes}, and the targets are integers; let "
+            "the network give (classes, ...) or (..., classes) for targets (...), or give `loss`."
         )
     if not alike:
         raise InputError(
-            f"{spec} and the data do not go together: {shapes}, which are numbers; give one target "
-            "for each output, class numbers of an integer type, or `loss`."
+            f"{spec} and the data do not go together: {shapes}, and the targets are numbers; give "
+            "one target for each output, class numbers of an integer type, or `loss`."
         )
     if targets.shares and some.ndim > 1:
         return "cross-entropy"

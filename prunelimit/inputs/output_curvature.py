@@ -62,8 +62,8 @@ def output_curvature(
             if "derivative" not in str(error):
                 raise
             raise InputError(
-                f"`loss` cannot be differentiated twice in the outputs ({reason(error)}); write it "
-                "in operators that can, or give one that is built in."
+                f"`loss` cannot be differentiated twice in the outputs ({reason(error)}); write "
+                "the loss with operators that can be, or give a built-in `loss`."
             ) from error
     assert isinstance(trace, Tensor)
     return trace.clamp(min=0)

@@ -86,7 +86,8 @@ def unpack_state(
         isinstance(shapes, Mapping) and isinstance(groups, Mapping) and packing in PACKINGS
     ) or set(groups) - set(shapes):
         raise InputError(
-            f"{path} describes its packing in a way prunelimit never writes; write it anew."
+            f"The description of the packing in {path} is not one that prunelimit writes; write "
+            "the file again."
         )
     tensors = {name: each for name, each in stored.items() if not name.endswith(PARTS)}
     left = {name for name in stored if name.endswith(PARTS)}
@@ -103,11 +104,12 @@ def unpack_state(
             tensors[name] = unpack(own, packing, tuple(shape), _group(groups.get(name)))
         except (KeyError, RuntimeError, IndexError, ValueError, TypeError) as error:
             raise InputError(
-                f"{path} does not hold {shown(name)} whole ({reason(error)}); get it again."
+                f"{shown(name)} in {path} is damaged ({reason(error)}); get the file again."
             ) from error
     if left:
         raise InputError(
-            f"{path} holds {shown(min(left))}, a part of no tensor that it describes; get it again."
+            f"{path} holds {shown(min(left))}, which belongs to no tensor that the file "
+            "describes; get the file again."
         )
     return tensors
 
@@ -161,7 +163,7 @@ def _parts(
     rows = tensors.get(name)
     if rows is None or own:
         if rows is not None:
-            raise ValueError("it is there packed and not packed")
+            raise ValueError("it is stored twice, packed and not packed")
         return own
     if rows.layout != torch.sparse_csr:
         raise ValueError("it is not packed")

@@ -202,7 +202,7 @@ def unpack(
         raise ValueError(f"its parts are {', '.join(sorted(parts)) or 'not there'}")
     values = parts[VALUES]
     if values.layout != torch.strided or values.ndim != 1 or not values.is_floating_point():
-        raise ValueError("its values are no list of real numbers")
+        raise ValueError("its values are not a list of real numbers")
     if not bool(torch.isfinite(values).all()):
         raise ValueError("a value is NaN or infinite")
     if packing == "bitmask":
@@ -210,13 +210,13 @@ def unpack(
     if packing == "csr":
         return _of_rows(parts[ROWS], parts[COLUMNS], values, shape)
     if group is None:
-        raise ValueError("its groups are not said")
+        raise ValueError("its groups are not described")
     return _of_groups(parts[PLACES], values, parts[REST], shape, group)
 
 
 def _bits(bits: Tensor, count: int) -> np.ndarray[Any, Any]:
     if bits.dtype != torch.uint8 or tuple(bits.shape) != (-(-count // 8),):
-        raise ValueError(f"{bits.numel()} bytes hold no {count} bits")
+        raise ValueError(f"{bits.numel()} bytes are not the right number for {count} bits")
     found = np.unpackbits(bits.numpy())
     if found[count:].any():
         raise ValueError("bits beyond the last are set")
@@ -227,24 +227,26 @@ def _of_mask(bits: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     size = math.prod(shape)
     kept = torch.from_numpy(_bits(bits, size).astype(bool))
     if len(values) != int(kept.sum()):
-        raise ValueError(f"{len(values)} values for {int(kept.sum())} entries not zero")
+        raise ValueError(
+            f"there are {len(values)} values for {int(kept.sum())} entries that are not zero"
+        )
     # An index tensor would take eight bytes for every value.
     return torch.zeros(size, dtype=values.dtype).masked_scatter_(kept, values).view(shape)
 
 
 def _of_rows(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     if len(shape) < 2:
-        raise ValueError(f"rows and columns are of no tensor of shape {shape}")
+        raise ValueError(f"a tensor of shape {shape} has no rows and columns")
     height, width = _rows(shape)
     for part, length in ((rows, height + 1), (columns, len(values))):
         if part.dtype not in (torch.int32, torch.int64) or tuple(part.shape) != (length,):
-            raise ValueError(f"{part.numel()} indices where {length} belong")
+            raise ValueError(f"there are {part.numel()} indices instead of {length}")
     starts, columns = rows.to(torch.int64), columns.to(torch.int64)
     counts = starts.diff()
     if int(starts[0]) != 0 or int(starts[-1]) != len(values) or bool((counts < 0).any()):
-        raise ValueError("its rows do not begin where the one before ends")
+        raise ValueError("a row does not begin where the row before it ends")
     if len(columns) and (int(columns.min()) < 0 or int(columns.max()) >= width):
-        raise ValueError(f"a column is not one of {width}")
+        raise ValueError(f"a column index is not below {width}")
     places = torch.repeat_interleave(torch.arange(height), counts) * width + columns
     if bool((places.diff() <= 0).any()):
         raise ValueError("columns of a row are not in order")
@@ -257,14 +259,17 @@ def _of_groups(
     bits: Tensor, values: Tensor, rest: Tensor, shape: tuple[int, ...], group: Group
 ) -> Tensor:
     if not 0 < group.keep < group.size < 2**16 or group.dimension not in range(min(2, len(shape))):
-        raise ValueError(f"{group.keep} of {group.size} along {group.dimension} is no such group")
+        raise ValueError(
+            f"groups of {group.keep} of {group.size} along dimension {group.dimension} are not "
+            "possible"
+        )
     moved = torch.empty(shape, device="meta").movedim(group.dimension, -1).shape
     whole = moved[-1] // group.size
     count, left = math.prod(moved[:-1]) * whole, moved[-1] - whole * group.size
     if len(values) != count * group.keep:
-        raise ValueError(f"{len(values)} values for {count} groups of {group.keep}")
+        raise ValueError(f"there are {len(values)} values for {count} groups of {group.keep}")
     if rest.dtype != values.dtype or tuple(rest.shape) != (math.prod(moved[:-1]) * left,):
-        raise ValueError("the entries beside its groups are not as many as they are")
+        raise ValueError("the number of entries beside its groups is wrong")
     if not bool(torch.isfinite(rest).all()):
         raise ValueError("a value is NaN or infinite")
     read = torch.from_numpy(_bits(bits, len(values) * group.bits)).view(-1, group.bits)

@@ -163,7 +163,7 @@ def folded_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], li
             except RuntimeError as error:
                 raise InputError(
                     f"{sources[0]} and {sources[1]} in the file do not belong together "
-                    f"({' '.join(str(error).split())}); save the network anew."
+                    f"({' '.join(str(error).split())}); save the network again."
                 ) from error
             for each in sources:
                 del found[each]

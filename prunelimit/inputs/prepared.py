@@ -40,8 +40,8 @@ def prepared(
     network = unwrapped(network)
     if isinstance(network, torch.jit.ScriptModule):
         raise InputError(
-            f"{spec} gives a scripted module, whose weights cannot be exchanged; give the network "
-            "that it was scripted from."
+            f"{spec} gives a scripted module, whose weights cannot be replaced; give the network "
+            "from which it was scripted."
         )
     network.eval()
     network.register_forward_pre_hook(Spread.of(network), with_kwargs=True)
@@ -54,7 +54,7 @@ def prepared(
                 network(cloned(given))
         except Exception as error:
             raise InputError(
-                f"The lazy layers of {spec} cannot be given shapes by a sample of "
+                f"The lazy layers of {spec} cannot take their shapes from a sample of "
                 f"{words_of_shape(inputs)} ({reason(error)}); check `model` and `data`."
             ) from error
     _leave_inference_mode(network)
@@ -75,7 +75,7 @@ def _only_outputs(network: nn.Module, given: Any, found: Any) -> Tensor:
     outputs = outputs_of(found)
     if isinstance(found, (tuple, list)) and len(found) > 1 and not hasattr(network, SAID):
         setattr(network, SAID, True)
-        log.warning("The network gives %d things; the first is taken for its outputs.", len(found))
+        log.warning("The network returns %d values; the first is used as its outputs.", len(found))
     return outputs
 
 

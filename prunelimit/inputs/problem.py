@@ -261,8 +261,8 @@ def evaluate(
         lost = (~torch.isfinite(torch.cat(correct))).nonzero()
         if len(lost):
             raise NumericalError(
-                f"`metric` is not finite on sample {int(lost[0])} (of {len(per_sample)}) of the "
-                "network as it is; let it give a number there."
+                f"`metric` is not finite on sample {int(lost[0])} (of {len(per_sample)}) for the "
+                "network as it was given; let the metric give a finite number there."
             )
     found = torch.cat(bent).cpu().numpy() if curvatures else None
     scores, points = _settled(problem, correct, wanted)

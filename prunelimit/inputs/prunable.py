@@ -120,7 +120,7 @@ def _why(module: nn.Module, parameter: nn.Parameter, excluded: bool) -> str:
         return "of an embedding, which is pruned when asked for"
     if isinstance(module, torch.jit.ScriptModule):
         return "in a scripted module"
-    return f"of a {type(module).__name__}, not of a layer that is known"
+    return f"of a {type(module).__name__}, which is not a known layer"
 
 
 def dense_notice(found: Collection[DenseMatrix]) -> str | None:
@@ -131,7 +131,7 @@ def dense_notice(found: Collection[DenseMatrix]) -> str | None:
     named = "; ".join(_words(each) for each in largest[:NAMED])
     more = f"; and {len(largest) - NAMED} smaller ones" if len(largest) > NAMED else ""
     share = sum(each.share for each in found)
-    return f"Not pruned are {share:.1%} of the parameters in matrices: {named}{more}."
+    return f"Matrices with {share:.1%} of the parameters are not pruned: {named}{more}."
 
 
 def _words(each: DenseMatrix) -> str:

@@ -41,7 +41,7 @@ _IMPORTED: dict[str, str] = {}
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to do about an unknown ``name``: the nearest of ``known``, or all of them."""
     if name.endswith(".py") and Path(name).is_file():
-        return f"say which attribute of the file it is: {name}:ATTR."
+        return f"name an attribute of the file: {name}:ATTR."
     return plugins.suggestion(name, tuple(known))
 
 
@@ -169,7 +169,9 @@ def module_of_file(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name], _IMPORTED[name]
-        raise InputError(f"{path} cannot be imported ({reason(error)}); correct it.") from error
+        raise InputError(
+            f"{path} cannot be imported ({reason(error)}); correct its code."
+        ) from error
     return module
 
 
@@ -200,7 +202,9 @@ def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise UsageError(f"`model_arg` {pair!r} is not of the form key=value; give it so.")
+            raise UsageError(
+                f"`model_arg` {pair!r} does not have the form key=value; give that form."
+            )
         arguments[key] = _value(text)
     return arguments
 

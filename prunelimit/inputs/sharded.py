@@ -210,10 +210,10 @@ class ShardedProblem(Problem):
                 raise
             named = re.search(r"aten\.\w+", text)
             raise InputError(
-                f"{named[0] if named else 'An operator'} in the network takes parameters that "
-                f"cannot be gathered for it ({re.split('[.,:;] ', text)[0]}); use torch's own "
-                "functions outside of scripts, checkpoints and autograd functions, or leave "
-                "`shard` at samples."
+                f"{named[0] if named else 'An operator'} in the network needs whole parameters, "
+                f"and they cannot be gathered there ({re.split('[.,:;] ', text)[0]}); use "
+                "parameters outside of scripted modules, checkpointed parts and autograd "
+                "functions, or leave `shard` at samples."
             ) from error
 
 
@@ -234,15 +234,16 @@ def shard(problem: Problem, group: Group, device: str) -> ShardedProblem:
         from torch.distributed.tensor import DTensor  # noqa: F401
     except ImportError:
         raise UsageError(
-            f"`shard` parameters needs torch 2.5 and this is {torch.__version__}; install that, or "
-            "leave `shard` at samples."
+            f"`shard` parameters needs torch 2.5, and this is torch {torch.__version__}; upgrade "
+            "torch, or leave `shard` at samples."
         ) from None
     where = device_of(device)
     blocks = _blocks(problem.layout)
     if ShardSpec(group, blocks).shortest == 0:
         raise UsageError(
-            f"{group.size} processes cannot share the parameters, none of which has more than "
-            f"{max(rows for rows, _ in blocks)} rows; start fewer, or leave `shard` at samples."
+            f"{group.size} processes cannot share the parameters, which have at most "
+            f"{max(rows for rows, _ in blocks)} rows; start fewer processes, or leave `shard` at "
+            "samples."
         )
     mesh = group.mesh(where)
     given = {f: getattr(problem, f) for f in problem.__dataclass_fields__}

@@ -65,7 +65,7 @@ def check_inputs(what: str, inputs: Inputs) -> None:
         if each.dtype == torch.uint8:
             raise InputError(
                 f"{what} hold a tensor of uint8 among several; give images as floating-point "
-                "numbers, codes of a signed integer type, and masks as bool."
+                "numbers, codes as signed integers, and masks as bool."
             )
         if each.dtype != torch.bool:
             check_type(what, each)
@@ -79,9 +79,9 @@ def check_type(what: str, inputs: Tensor) -> None:
     """
     if inputs.dtype not in CODES + NUMBERS:
         raise InputError(
-            f"{what} are {str(inputs.dtype).removeprefix('torch.')}, which is not read as it is; "
-            "give floating-point numbers of 16 bits or more, bytes of images (uint8), or codes of "
-            "a signed integer type."
+            f"{what} are {str(inputs.dtype).removeprefix('torch.')}, which cannot be read without "
+            "change; give floating-point numbers of 16 bits or more, bytes of images (uint8), or "
+            "codes as signed integers."
         )
 
 
@@ -276,12 +276,12 @@ class DatasetSplit:
                 padding = ""
                 if "equal size" in str(error):
                     padding = (
-                        ": where samples differ in size, give a DataLoader whose `collate_fn` pads "
-                        "them and adds a mask, or one of batch size 1"
+                        ", or, where samples differ in size, give a DataLoader whose `collate_fn` "
+                        "pads them and adds a mask, or one of batch size 1"
                     )
                 raise InputError(
                     f"A {type(self.dataset).__name__} does not give (input, target) pairs of "
-                    f"tensors ({reason(error)}); correct it{padding}."
+                    f"tensors ({reason(error)}); correct that data set{padding}."
                 ) from error
             there = mapped(lambda x: x.to(self._device), inputs)
             converted = _convert(there, self._dtype, self._mean, self._std)
@@ -393,7 +393,7 @@ def check_deterministic(split: Split) -> None:
     ):
         numbers = [each for each in leaves(first[0]) if each.is_floating_point()]
         if isinstance(first[0], Tensor) and not all(bool(torch.isfinite(x).all()) for x in numbers):
-            raise InputError("The data hold a NaN or infinity; remove it.")
+            raise InputError("The data hold a NaN or infinity; remove that sample.")
         if not all(map(equal, first, again)):
             raise InputError(
                 "The data differ between two readings; remove random augmentation from the data "

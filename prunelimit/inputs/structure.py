@@ -55,8 +55,8 @@ def plain(inputs: Any, count: int) -> Inputs:
     if tensor.ndim < 1 or len(tensor) != count:
         raise InputError(
             f"The inputs hold a tensor of shape {tuple(tensor.shape)} for {count} samples; give "
-            "each one row per sample (pad samples that differ in size, and give a mask, or let the "
-            "DataLoader have batch size 1)."
+            "every tensor one row per sample. Where samples differ in size, pad them and give a "
+            "mask, or let the DataLoader have batch size 1."
         )
     return tensor
 
@@ -158,8 +158,8 @@ class Spread:
                 return (), dict(inputs)
             if len(unknown) < len(inputs):
                 raise InputError(
-                    f"The network's forward has no argument {shown(unknown[0])}, which the inputs "
-                    "hold; let the data leave it out, or the forward take it."
+                    f"The inputs hold {shown(unknown[0])}, and the network's forward has no such "
+                    "argument; leave it out of the data, or add it to the forward."
                 )
         elif isinstance(inputs, (tuple, list)) and len(inputs) <= self.positional:
             return tuple(inputs), named

@@ -53,7 +53,7 @@ def tar_members(path: Path) -> Iterator[list[IO[bytes]]]:
             member = archive.getmember(name)
             stream = archive.extractfile(member) if member.isreg() else None
             if stream is None or member.issparse() or member.size > size:
-                raise ValueError(f"its {name} are no ordinary member")
+                raise ValueError(f"its {name} are not an ordinary member of the archive")
             found.append(stream)
         yield found
 

@@ -82,7 +82,8 @@ def scan(split: Split, where: str, ignored: int) -> Targets:
             bad = ~torch.isfinite(targets.reshape(len(targets), -1)).all(1)
             first = begin + int(bad.nonzero()[0])
             raise InputError(
-                f"{where} has a NaN or infinity in the target of sample {first}; remove it."
+                f"{where} has a NaN or infinity in the target of sample {first}; remove that "
+                "sample."
             )
         some = targets
         if not numbers and targets.ndim > 1:
@@ -91,8 +92,8 @@ def scan(split: Split, where: str, ignored: int) -> Targets:
             if bool(empty.any()):
                 first = begin + int(empty.nonzero()[0])
                 raise InputError(
-                    f"{where} has sample {first} with nothing but the ignored target {ignored}; "
-                    "remove it."
+                    f"{where} has only the ignored target {ignored} in sample {first}; remove "
+                    "that sample."
                 )
             some = targets[counted]
         lowest, highest = min(lowest, float(some.min())), max(highest, float(some.max()))
@@ -119,13 +120,15 @@ def check_targets(spec: str, train: Split, test: Split, ignored: int) -> Targets
     if not same or (not found.ragged and not other.ragged and found.shape != other.shape):
         raise InputError(
             f"{spec} has other targets for training ({found.words()}) than for test "
-            f"({other.words()}); make them the same."
+            f"({other.words()}); give both the same kind."
         )
     if found.numbers:
         return found
     for name, each in both.items():
         if each.lowest < 0:
-            hint = "" if each.labels else ", or name the one that does not count (`ignore_index`)"
+            hint = (
+                "" if each.labels else ", or give this label as `ignore_index` if it does not count"
+            )
             raise InputError(
                 f"{spec} has the label {int(each.lowest)} in its {name} split; count classes "
                 f"from 0{hint}."
@@ -139,8 +142,8 @@ def check_targets(spec: str, train: Split, test: Split, ignored: int) -> Targets
         )
     if found.labels and other.highest >= classes:
         raise InputError(
-            f"{spec} has the label {int(other.highest)} in its test split, but training labels end "
-            f"at {classes - 1}; make them the same classes."
+            f"{spec} has the label {int(other.highest)} in its test split, but training labels "
+            f"end at {classes - 1}; give both splits the same classes."
         )
     return found
 

@@ -38,11 +38,13 @@ def read_torchvision(name: str, config: DataConfig) -> Raw:
         except Exception as error:
             if not config.download and "download" in str(error):
                 raise InputError(
-                    f"{name} is not in {data_dir}; give `data_dir` or `download`."
+                    f"{name} is not in the folder {data_dir}; give another `data_dir`, or "
+                    "`download`."
                 ) from None
-            verb = "had from the network" if config.download else "read"
+            verb = "downloaded" if config.download else "read"
             raise InputError(
-                f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files."
+                f"{name} in {data_dir} cannot be {verb} ({reason(error)}); replace its files "
+                "there, or fetch them by other means."
             ) from error
         images = torch.as_tensor(np.asarray(found.data))
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()

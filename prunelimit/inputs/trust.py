@@ -58,7 +58,8 @@ def check_network(problem: Problem, spec: str) -> None:
     outputs = _passed(problem, inputs, spec)
     if not all(map(_equal, leaves(inputs), leaves(before))):
         raise InputError(
-            f"{spec} writes to its inputs (as x -= 1 does); let it make new tensors (x = x - 1)."
+            f"{spec} writes to its inputs (as x -= 1 does); let the network make new tensors (x = "
+            "x - 1)."
         )
     _check_shape(problem, outputs, targets, spec)
     _check_metric(problem, outputs, targets)
@@ -77,7 +78,7 @@ def check_network(problem: Problem, spec: str) -> None:
     if is_cross_entropy(problem.loss) and _are_probabilities(outputs):
         raise InputError(
             f"{spec} ends in probabilities, and cross-entropy takes logits; leave out the softmax "
-            "at its end, or end it in log_softmax."
+            "at its end, or make it log_softmax."
         )
     if name_of(problem.loss) == "bce" and _are_chances(outputs):
         raise InputError(
@@ -138,7 +139,8 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
         raise InputError(f"{spec} gives {kind} outputs; let it return floating-point logits.")
     if len(outputs) != len(targets):
         raise InputError(
-            f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; give one each."
+            f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; let it give one for "
+            "each sample."
         )
     if not is_cross_entropy(problem.loss) or targets.ndim > 1 or targets.is_floating_point():
         _check_loss(problem, outputs, targets, spec)
@@ -217,8 +219,8 @@ def _check_judge(name: str, judge: SampleLoss, outputs: Tensor, targets: Tensor)
         )
     if _differ(together, judged(outputs.clone(), targets.clone())):
         raise InputError(
-            f"`{name}` gives other numbers when the same outputs are judged again; let it draw "
-            "nothing and keep nothing."
+            f"`{name}` gives other numbers when the same outputs are judged again; let it use no "
+            "random numbers and keep no state."
         )
     try:
         few = range(min(2, len(outputs)))
@@ -226,13 +228,14 @@ def _check_judge(name: str, judge: SampleLoss, outputs: Tensor, targets: Tensor)
         apart = len(outputs) > 1 and _differ(together[:2], torch.cat([a.view(1) for a in alone]))
     except Exception as error:
         raise InputError(
-            f"`{name}` fails on a sample alone ({reason(error)}); let it take any number of them."
+            f"`{name}` fails on a sample alone ({reason(error)}); let it take any number of "
+            "samples."
         ) from error
     if apart:
         raise InputError(
-            f"`{name}` gives a sample another number alone than among others; let it compare each "
-            f"sample's outputs {tuple(outputs.shape[1:])} with its targets "
-            f"{tuple(targets.shape[1:])} alone (is it a mean of all, or do shapes broadcast?)."
+            f"`{name}` gives a sample one number alone and another one in a batch; let it compare "
+            f"each sample's outputs {tuple(outputs.shape[1:])} only with its own targets "
+            f"{tuple(targets.shape[1:])} (is it a mean of the batch, or do shapes broadcast?)."
         )
 
 
@@ -258,8 +261,9 @@ def _check_buffers(before: Mapping[str, Tensor], after: Mapping[str, Tensor], sp
     for name, buffer in before.items():
         if name not in after or not _equal(buffer, after[name]):
             raise InputError(
-                f"{spec} changes its buffer {shown(name)} in eval mode, so that a sample's outputs "
-                "depend on those before it; let it change in train mode alone."
+                f"{spec} changes its buffer {shown(name)} in eval mode, so that a sample's "
+                "outputs depend on the samples before it; let the buffer change only in train "
+                "mode."
             )
 
 
@@ -309,9 +313,9 @@ def _check_alone(problem: Problem, inputs: Inputs, together: Tensor, spec: str) 
     if exact is None and not _differ(together[rows], torch.cat(outputs), slack=1e-2):
         return
     raise InputError(
-        f"{spec} gives a sample other outputs alone than among others; let it use no statistics of "
-        "the batch in eval mode (is a normalisation without running statistics in it?), and leave "
-        "out what samples are padded with."
+        f"{spec} gives a sample some outputs alone and others in a batch; let it use no "
+        "statistics of the batch in eval mode (is there a normalisation without running "
+        "statistics?), and let it ignore padding."
     )
 
 
@@ -333,8 +337,8 @@ def _check_lengths(
         )
     if _differ(mine, theirs, slack=1e-3):
         raise InputError(
-            f"{spec} gives a sample another loss alone than padded among others; leave out what it "
-            "is padded with, in the network by a mask and in the targets by `ignore_index`."
+            f"{spec} gives a sample one loss alone and another one when it is padded in a batch; "
+            "mask the padding in the network, and mark it with `ignore_index` in the targets."
         )
 
 
@@ -399,11 +403,12 @@ def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[
         return []  # said, with the sample, by whoever evaluates
     if chances:
         return [
-            "All outputs are from 0 to 1, as those of a sigmoid are, and cross-entropy takes "
-            "logits; leave out what the network ends in, or name the `loss` that it was trained by."
+            "All outputs are from 0 to 1, like those of a sigmoid, and cross-entropy takes "
+            "logits; leave out the network's last activation, or name the `loss` that the network "
+            "was trained with."
         ]
     loss, accuracy = float(every.mean()), float(right.mean())
-    cause = "usually inputs are normalised otherwise than in training (`mean`, `std`)"
+    cause = "the usual cause is inputs that are not normalised as in training (`mean`, `std`)"
     if claimed is not None:
         error = 2 * math.sqrt(max(0.25 / len(right), 1e-9))
         if accuracy < claimed - FAR - error:
@@ -415,6 +420,6 @@ def check_plausible(problem: Problem, claimed: float | None, path: str) -> list[
     if loss > guess + 2 * float(every.std()) / math.sqrt(len(every)) + 0.1:
         return [
             f"The loss is {loss:.3g} on {len(right)} test samples, above the {guess:.3g} of "
-            f"guessing among {problem.classes} classes; {cause}, or the weights are not trained."
+            f"guessing among {problem.classes} classes; {cause}, or weights that are not trained."
         ]
     return []

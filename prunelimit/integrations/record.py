@@ -76,9 +76,9 @@ def require_whole(network: nn.Module) -> None:
         cut = cut or "DTensor" in names or flat or hasattr(parameter, "ds_id")
     if cut:
         raise UsageError(
-            "The parameters of this network are cut among processes (FSDP, DeepSpeed or DTensor), "
-            "and a callback predicts in one alone; leave it out, and run `history` on the "
-            "checkpoints that the training saves."
+            "The parameters of this network are split among processes (FSDP, DeepSpeed or "
+            "DTensor), and the callback predicts in a single process; leave the callback out, and "
+            "run `history` on the checkpoints that the training saves."
         )
 
 

@@ -28,7 +28,7 @@ class WandbLogger:
     def __init__(self, run: Any = None) -> None:
         self.run: Any = wandb.run if run is None else run
         if self.run is None:
-            raise UsageError("There is no run of W&B; call wandb.init first, or give one.")
+            raise UsageError("There is no run of W&B; call wandb.init first, or give a run.")
         self.run.define_metric("prunelimit/step")
         self.run.define_metric("prunelimit/*", step_metric="prunelimit/step")
 

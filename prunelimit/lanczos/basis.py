@@ -44,7 +44,7 @@ class Basis:
         if kind not in BASES:
             raise UsageError(f"There is no basis {kind!r}; choose one of {', '.join(BASES)}.")
         if kind == "disk" and folder is None:
-            raise UsageError("A basis on disk needs a folder to lie in.")
+            raise UsageError("A basis on disk needs a folder; give the name of one.")
         self.kind = kind
         self.recent: list[Tensor] = []
         self._like = like

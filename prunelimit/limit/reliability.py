@@ -41,8 +41,8 @@ REMEDIES = {
 """Options that lessen an error."""
 
 BUDGETS = {
-    "max-products": "The products allowed were spent (`max_products`)",
-    "max-seconds": "The time allowed had passed (`max_seconds`)",
+    "max-products": "The allowed products were used up (`max_products`)",
+    "max-seconds": "The allowed time had passed (`max_seconds`)",
     "memory": "There was no memory for more Lanczos vectors (see `basis`)",
     "interrupted": "The work was interrupted",
 }
@@ -83,35 +83,37 @@ def judge(
     reasons = []
     if certain:
         reasons.append(
-            "The network is sure of every training sample, so the GGN is zero but for rounding and "
-            "says nothing; use `curvature` hessian, or a larger loss tolerance and measure."
+            "The network is sure of every training sample, so the GGN is zero up to rounding and "
+            "says nothing; use `curvature` hessian, or measure with a larger `epsilon`."
         )
     empty = [layer.name for layer in layers if layer.kept == 0]
     if empty and linear:
         reasons.append(
             f"At the limit no weight is left in {empty[0]}"
             + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
-            + ", which cuts the network in two: the linear model says nothing of that; "
-            "measuring trained `survivors` tells how far survivors reach."
+            + (
+                ", which cuts the network in two. The linear model does not describe such a cut; "
+                "measure with `survivors` trained to see how far survivors reach."
+            )
         )
     low, high = limit.interval
     leaning = limit.errors.get("network", 0.0)
     if 2 * leaning > WIDEST_INTERVAL:
         reasons.append(
-            "The network leans on what is not pruned: with biases, embeddings and the like held, "
-            f"the limit is {200 * leaning:.1f} percentage points lower. The linear model lets them "
-            "make up for weights as networks seldom do, so the limit is anywhere between; "
-            "measuring trained `survivors` tells where."
+            "The network leans on what is not pruned: with biases, embeddings and the like held "
+            f"fixed, the limit is {200 * leaning:.1f} percentage points lower. The linear model "
+            "lets these parameters replace removed weights more than real networks do, so the "
+            "limit lies somewhere between; measure with `survivors` trained to see where."
         )
     elif limit.expected_middle is not None and (
         abs(limit.sparsity - limit.expected_middle) > FARTHEST
     ):
         apart = 100 * (limit.sparsity - limit.expected_middle)
         reasons.append(
-            "By what other networks did, trained survivors stop "
-            f"{abs(apart):.1f} percentage points {'below' if apart > 0 else 'above'} the limit, "
-            f"where {limit.norm_kept or 0:.0%} of the norm of all prunable weights is left; "
-            "measuring trained `survivors` tells where."
+            f"Judging by other networks, trained survivors stop {abs(apart):.1f} percentage "
+            f"points {'below' if apart > 0 else 'above'} the limit, at which "
+            f"{limit.norm_kept or 0:.0%} of the norm of all prunable weights is left; measure "
+            "with `survivors` trained to see where."
         )
     if not 2 * leaning > WIDEST_INTERVAL and high - low > WIDEST_INTERVAL:
         worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
@@ -145,8 +147,9 @@ def judge(
             )
     if crossing is not None and crossing.sparsity > high:
         reasons.append(
-            f"The loss holds to {100 * crossing.sparsity:.1f}% with nothing moved, beyond the "
-            "limit with survivors free to move: the second-order model does not describe it."
+            "With nothing moved the loss stays within epsilon up to "
+            f"{100 * crossing.sparsity:.1f}%, which is beyond the limit for survivors that may "
+            "move: the second-order model does not describe this network."
         )
     ratio = nonquadraticity(crossing)
     if not linear and crossing is not None and ratio is None:
@@ -155,8 +158,8 @@ def judge(
         )
     if not linear and ratio is not None and not QUADRATIC_RANGE[0] <= ratio <= QUADRATIC_RANGE[1]:
         reasons.append(
-            f"The loss is not quadratic as far as pruning goes: where it has risen by epsilon, it "
-            f"is {ratio:.2g} times what the second-order model says."
+            "The loss is not quadratic as far as pruning goes: where the loss has risen by "
+            f"epsilon, this rise is {ratio:.2g} times what the second-order model says."
         )
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=ratio, path=tuple(path)

@@ -61,7 +61,8 @@ def held_out(problem: Problem) -> tuple[Problem, SplitSubset]:
     count = max(math.ceil(everything / SHARE), min(LEAST, everything // 2))
     if everything < 4:
         raise UsageError(
-            f"There are {everything} training samples, too few to hold some out; give an `amount`."
+            f"There are only {everything} training samples, too few to hold some of them out; "
+            "give an `amount`."
         )
     order = torch.randperm(everything, generator=generator(problem.seed, "held out"))
     rest = SplitSubset(problem.train, order[count:].sort().values)
@@ -94,8 +95,8 @@ def sparsest(
     dense = evaluate(problem, judging)
     if not dense.points:
         raise UsageError(
-            f"`within` is in points, and the metric {name_of(problem.metric)} has none, as it is "
-            "not from 0 to 1; give an `amount`."
+            f"`within` is in percentage points, and the metric {name_of(problem.metric)} has no "
+            "points, as it is not from 0 to 1; give an `amount`."
         )
     rule, target = goal(rest, config, epsilon)
     networks = Networks(

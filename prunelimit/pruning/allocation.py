@@ -229,6 +229,6 @@ class Allocator:
     def _agree(self, sound: bool) -> None:
         if not sound:
             raise InputError(
-                f"The allocation {self.allocation.name} does not remove as many weights as it is "
-                "told to, or more of a layer than it may; correct it."
+                f"The allocation {self.allocation.name} removes a wrong number of weights, or "
+                "more of a layer than is allowed; correct its code."
             )

@@ -62,7 +62,7 @@ def custom_criterion(spec: str) -> Criterion:
             scores = found(dataclasses.replace(problem, train=split, seed=seed))
         except Exception as error:
             raise InputError(
-                f"The criterion {spec} fails ({reason(error)}); correct it."
+                f"The criterion {spec} fails ({reason(error)}); correct its code."
             ) from error
         return Scores(_flat(spec, problem, scores))
 
@@ -86,7 +86,8 @@ def _flat(spec: str, problem: Problem, scores: Any) -> Tensor:
             if piece.shape != layer.shape:
                 raise InputError(
                     f"The criterion {spec} gives {layer.name} scores of shape "
-                    f"{tuple(piece.shape)}; give them that of the weight, {tuple(layer.shape)}."
+                    f"{tuple(piece.shape)}; give the scores the shape of the weight, "
+                    f"{tuple(layer.shape)}."
                 )
             pieces.append(piece.reshape(-1).to(where))
         flat = torch.cat(pieces)

@@ -60,8 +60,9 @@ def input_norms(
         for module in layer.modules:
             if not isinstance(module, KINDS) and not is_transposed_linear(module):
                 raise InputError(
-                    f"{reader} does not see what {layer.name} of a {type(module).__name__} "
-                    "multiplies; give `exclude` for it, or another `{choice}`."
+                    f"{reader} cannot see the inputs that {layer.name} of a "
+                    f"{type(module).__name__} multiplies; leave this layer out with `exclude`, or "
+                    f"give another `{choice}`."
                 )
     totals: dict[str, Tensor] = {}
     handles = []
@@ -87,7 +88,7 @@ def input_norms(
     unseen = [layer.name for layer in layers if layer.name not in totals]
     if unseen:
         raise InputError(
-            f"{reader} sees no inputs of {unseen[0]}, which the network never calls as a module; "
-            f"give `exclude` for it, or another `{choice}`."
+            f"{reader} sees no inputs of {unseen[0]}, because the network never calls it as a "
+            f"module; leave this layer out with `exclude`, or give another `{choice}`."
         )
     return torch.cat([totals[layer.name].reshape(-1) for layer in layers]).sqrt()

@@ -52,7 +52,7 @@ def pattern_kept(problem: Problem, scores: Tensor, pattern: Pattern) -> Tensor:
     """
     found: MaskPattern = plugins.find("pattern", pattern.kind)
     if found.function is None:
-        raise InputError(f"The pattern {pattern} has no `function`; correct its file.")
+        raise InputError(f"The pattern {pattern} has no `function`; add one in its file.")
     kept = found.function(problem, scores, pattern.value)
     if kept.shape != scores.shape or str(kept.dtype) != "torch.bool":
         raise InputError(

@@ -49,7 +49,9 @@ class Selection:
         progress: Progress = silent,
     ) -> None:
         if calibration is not None and calibration < 0:
-            raise UsageError(f"`calibration` is {calibration}; give 0 for all samples, or more.")
+            raise UsageError(
+                f"`calibration` is {calibration}; give the number of samples, or 0 for all."
+            )
         self.problem = problem
         self.method = Method() if method is None else method
         self.criterion = find_criterion(self.method.criterion) if criterion is None else criterion

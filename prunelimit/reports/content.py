@@ -418,7 +418,7 @@ def _reliability(found: Collection) -> Section | None:
         blocks.append(
             Text(
                 (
-                    "Where the loss has risen by epsilon, it is ",
+                    "Where the loss has risen by epsilon, this rise is ",
                     of.number("reliability.nonquadraticity", "short"),
                     " times what the second-order model says; the model is exact where this is "
                     "one.",

@@ -159,7 +159,7 @@ def _room(width: float) -> Iterator[None]:
             yield
         except UserWarning as warning:
             raise UsageError(
-                f"The axes have no room on a figure {width:.3g} in wide; give a larger `width`."
+                f"The axes have no room on a figure {width:.3g} inches wide; give a larger `width`."
             ) from warning
 
 

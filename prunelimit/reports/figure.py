@@ -56,14 +56,15 @@ def drawable(name: str) -> Iterator[None]:
         yield
     except NothingToDrawError as error:
         raise InputError(
-            f"The figure {name} cannot be drawn of these results, since {error} in them; run the "
-            "command that wrote them again."
+            f"The figure {name} cannot be drawn from these results, because {error} in them; run "
+            "the command that wrote them again."
         ) from error
     except (ArithmeticError, LookupError, ValueError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(
-            f"The figure {name} cannot be drawn of these results ({type(error).__name__}: {text}); "
-            "they are empty or hold a number that makes no sense, so run their command again."
+            f"The figure {name} cannot be drawn from these results ({type(error).__name__}: "
+            f"{text}); they are empty or hold a number that makes no sense, so run their command "
+            "again."
         ) from error
 
 
@@ -82,7 +83,7 @@ def choose(commands: Sequence[str], name: str | None = None) -> str:
             each for figure in plugins.describe("figure") for each in figure.facts.get("of", ())
         }
         if not known.intersection(commands):
-            raise UsageError(f"There is no figure of {given}; `report` shows such results.")
+            raise UsageError(f"No figure draws results of {given}; `report` shows them.")
         raise UsageError(
             f"No figure draws {len(commands)} results of {given} together; give one file, or "
             "measurements and the prediction that goes with them."
@@ -94,7 +95,7 @@ def choose(commands: Sequence[str], name: str | None = None) -> str:
     instead = f"; `figure` can be {', '.join(fit)} here" if fit else ""
     raise UsageError(
         f"The figure {name} does not draw {len(commands)} result{'s' * (len(commands) > 1)} of "
-        f"{given}; it is of {drawn}{instead}."
+        f"{given}; it draws {drawn}{instead}."
     )
 
 

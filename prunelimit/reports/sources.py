@@ -140,8 +140,8 @@ def collect(given: Sequence[tuple[str, Any]]) -> Collection:
         found = [each.name for each in sources if each.command == command]
         if len(found) > 1:
             raise UsageError(
-                f"{found[0]} and {found[1]} are both of {command}, and a page has one of it; leave "
-                "one out."
+                f"{found[0]} and {found[1]} both come from {command}, and a page shows one result "
+                "of this command; leave one file out."
             )
     require_together(sources)
     return Collection(sources, tuple(_notes(sources)))
@@ -200,20 +200,20 @@ def _notes(sources: Sequence[Source]) -> Iterator[str]:
     unnamed = [each.name for each in sources if not each.checkpoints]
     if unnamed and len(sources) > 1:
         yield (
-            f"No checkpoint is named in {', '.join(unnamed)}: that all of this is about one "
-            "network is taken on trust."
+            f"No checkpoint is named in {', '.join(unnamed)}, so it is not known whether all "
+            "files are about one network."
         )
     tolerances = [each for each in sources if hasattr(each.result, "epsilon")]
     for each in tolerances[1:]:
         first, second = (x.result.epsilon.value for x in (tolerances[0], each))
         if not abs(first - second) <= TOLERANCES_AGREE * max(first, second):
             yield (
-                f"{tolerances[0].name} and {each.name} have different loss tolerances: thresholds "
-                "of the loss in one say nothing of those in the other."
+                f"{tolerances[0].name} and {each.name} have different loss tolerances, so their "
+                "thresholds of the loss cannot be compared."
             )
     prunable = {each.model.prunable for each in sources if each.model is not None}
     if len(prunable) > 1:
         yield (
-            "The files do not agree on which weights are prunable: their sparsities are of "
-            "different wholes."
+            "The files do not agree on which weights are prunable, so their sparsities are shares "
+            "of different totals."
         )

@@ -126,8 +126,9 @@ class SensitivityResult(Result):
             if not 0 <= sparsity <= 1 or total > most * (1 + 1e-12):
                 learnt = sum(each.weights for each in layers if each.measured)
                 raise UsageError(
-                    f"`sparsity` is {sparsity}; what was measured goes from 0 to "
-                    f"{most / max(1, learnt):.4g}, so give that or measure higher `sparsities`."
+                    f"`sparsity` is {sparsity}, and the measurement goes from 0 to "
+                    f"{most / max(1, learnt):.4g}; give a value in this range, or measure higher "
+                    "`sparsities`."
                 )
             counts = shared(curves, total=total)
             counts = [a + b for a, b in zip(counts, average, strict=True)]

@@ -69,12 +69,12 @@ def require_sound(result: Any, where: str) -> None:
     for place, owner, field, value in _fields(result, ""):
         said = f"{where} is not sound: {place} is {_spelled(value)}"
         if field in FRACTIONS and _number(value) and not -SLACK <= value <= 1 + SLACK:
-            raise InputError(f"{said}, which is no fraction from 0 to 1; {REMEDY}.")
+            raise InputError(f"{said}, which is not a fraction from 0 to 1; {REMEDY}.")
         scored = accuracy and field in ("accuracy", "accuracy_before", "accuracy_after")
         if scored and not (math.isnan(value) or -SLACK <= value <= 1 + SLACK):
-            raise InputError(f"{said}, which is no fraction from 0 to 1; {REMEDY}.")
+            raise InputError(f"{said}, which is not a fraction from 0 to 1; {REMEDY}.")
         if field in COUNTS and _number(value) and value < 0:
-            raise InputError(f"{said}, and nothing is counted below zero; {REMEDY}.")
+            raise InputError(f"{said}, which is a negative count; {REMEDY}.")
         if field in RANGES and value is not None:
             _require_range(owner, field, value, said)
 
@@ -88,12 +88,18 @@ def _require_range(owner: Any, field: str, ends: tuple[float, float], said: str)
     share = field != "interval" or about in FRACTIONS
     value = None if about is None else getattr(owner, about)
     if share and not all(-SLACK <= end <= 1 + SLACK for end in ends):
-        raise InputError(f"{said}, of which an end is no fraction from 0 to 1; {REMEDY}.")
+        raise InputError(
+            f"{said}, and an end of this interval is not a fraction from 0 to 1; {REMEDY}."
+        )
     if low > high + SLACK * max(1.0, abs(high)):
-        raise InputError(f"{said}, whose ends are the wrong way round; {REMEDY}.")
+        raise InputError(
+            f"{said}, and the ends of this interval are the wrong way round; {REMEDY}."
+        )
     slack = SLACK * max(1.0, abs(low), abs(high))
     if value is not None and (value < low - slack or value > high + slack):
-        raise InputError(f"{said}, and {about} is {_spelled(value)}, outside of it; {REMEDY}.")
+        raise InputError(
+            f"{said}, and {about} is {_spelled(value)}, outside of this interval; {REMEDY}."
+        )
 
 
 def _subject(owner: Any, field: str) -> str | None:

@@ -71,7 +71,7 @@ class Cache:
             self.discard(key, str(error))
             return None
         if facts.get("key") != key or facts.get("sum") != _sum(key, found):
-            self.discard(key, "it is not what was written there")
+            self.discard(key, "its content is not what was written")
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # read last now
@@ -100,7 +100,11 @@ class Cache:
     def discard(self, key: str, reason: str) -> None:
         """Throw away the file of ``key``, and log why."""
         path = self._path(key)
-        log.warning("%s is thrown away (%s), and computed again.", path, reason)
+        log.warning(
+            "The cached file %s is thrown away (%s), and its content is computed again.",
+            path,
+            reason,
+        )
         with contextlib.suppress(OSError):
             path.unlink()
 

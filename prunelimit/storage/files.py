@@ -32,15 +32,17 @@ def check_writable(path: Path, *, force: bool = False) -> None:
     if mode is not None and stat.S_ISDIR(mode):
         raise OutputError(f"{path} is a folder; give the name of a file to write.")
     if mode is not None and not stat.S_ISREG(mode):
-        raise OutputError(f"{path} is no ordinary file; give the name of a file to write.")
+        raise OutputError(f"{path} is not an ordinary file; give the name of a file to write.")
     if mode is not None and not force:
         raise OutputError(f"{path} exists; give `force` to replace it.")
     folder = path.parent
     if not folder.is_dir():
-        raise OutputError(f"{path} cannot be written: {folder} is no folder; make it first.")
+        raise OutputError(
+            f"{path} cannot be written: there is no folder {folder}; make the folder first."
+        )
     if not os.access(folder, os.W_OK):
         raise OutputError(
-            f"{path} cannot be written: no permission to write in {folder}; choose another."
+            f"{path} cannot be written: no permission to write in {folder}; choose another folder."
         )
 
 

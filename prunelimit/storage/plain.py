@@ -26,7 +26,7 @@ def check_torch(what: object) -> None:
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_FROM:
         raise InputError(
-            f"{what} is a pickle, and torch {torch.__version__} does not keep all of them from "
+            f"{what} is a pickle, and torch {torch.__version__} does not keep every pickle from "
             "running code; upgrade torch to 2.10, or give the weights as safetensors."
         )
 

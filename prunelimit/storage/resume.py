@@ -116,7 +116,7 @@ def require_owner(path: Path, work: str, theirs: dict[str, Any], ours: dict[str,
     """
     if theirs != ours:
         raise UsageError(
-            f"{path} is left of a {work} with another {_difference(theirs, ours)}; repeat those "
+            f"{path} was left by a {work} with another {_difference(theirs, ours)}; give the same "
             "inputs and options to go on with it, or give `force` without `resume` to begin again."
         )
 
@@ -142,14 +142,14 @@ def claim_or_discard(
         return
     if not force:
         raise OutputError(
-            f"{path} is left of an interrupted {work}; give `resume` to go on with it or `force` "
+            f"{path} was left by an interrupted {work}; give `resume` to go on with it or `force` "
             "to begin again."
         )
     if path.is_dir() != folder:
         kind = "folder" if folder else "file"
         raise OutputError(
-            f"{path} cannot be removed, it is no {kind}; remove it, or give the output another "
-            "name."
+            f"{path} is not a {kind} and cannot be removed; remove it yourself, or give the "
+            "output another name."
         )
     if folder:
         remove_folder(path, work)
@@ -241,14 +241,15 @@ def _is_ours(path: Path) -> bool:
 
 def _not_ours(path: Path, work: str) -> OutputError:
     return OutputError(
-        f"{path} is not the state of a {work}, or not of it alone; remove it yourself, or give the "
-        "output another name."
+        f"{path} is not the state of a {work}, or other files lie in it; remove it yourself, or "
+        "give the output another name."
     )
 
 
 def _stuck(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{path} cannot be removed ({error.strerror}); remove it, or give the output another name."
+        f"{path} cannot be removed ({error.strerror}); remove it yourself, or give the output "
+        "another name."
     )
 
 

@@ -77,7 +77,7 @@ def train(
     model = problem.model
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
-        raise UsageError("The network has no trainable parameters; give one that has.")
+        raise UsageError("The network has no trainable parameters; give a network that has some.")
     penalised = [p for n, p in problem.parameters().items() if n in problem.prunable]
     optimizer = _sgd(parameters, config)
     survivors = _survivors(penalised) if config.keep_zeros else []
@@ -254,8 +254,8 @@ def _epoch(
 
 
 LOSS = (
-    ": the loss of a batch is not finite even with the weights that the epoch began with, which no "
-    "`lr` mends; correct the loss function or those samples."
+    ": the loss of a batch is not finite even with the weights from the start of the epoch, so "
+    "another `lr` does not help; correct the loss function or those samples."
 )
 
 LARGE = 10.0

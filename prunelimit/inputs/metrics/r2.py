@@ -28,8 +28,8 @@ def _shares(errors: Tensor, targets: Tensor) -> Tensor:
     spread = (targets - targets.mean(0)).square().reshape(len(targets), -1).sum(0)
     if not bool((spread > 0).all()):
         raise UsageError(
-            "`metric` r2 needs targets that differ, and an output's are all the same; give "
-            "negative-mse."
+            "`metric` r2 needs targets that differ, and all targets of one output are the same; "
+            "give `metric` negative-mse."
         )
     return (1 - len(errors) * errors / spread).mean(1)
 

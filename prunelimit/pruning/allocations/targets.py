@@ -88,9 +88,8 @@ def _measured(file: str, found: SensitivityResult, layers: Sequence[PrunableLaye
             numbers = point.rise, point.accuracy, point.loss
             if not (all(map(math.isfinite, numbers)) and 0 <= point.sparsity <= 1):
                 raise InputError(
-                    f"{file} holds a sparsity, an accuracy or a loss of {layer.name} that makes no "
-                    "sense; "
-                    "measure the network per layer again."
+                    f"{file} holds a sparsity, an accuracy or a loss of {layer.name} that makes "
+                    "no sense; measure the network per layer again."
                 )
     curves = [SharedCurve.of(known[layer.name]) for layer in layers]
     sizes = [layer.size for layer in layers]
@@ -111,7 +110,10 @@ def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
     """Exactly the sparsities of the file, if they add up to the amount asked for. Else the
     logarithm of what every layer keeps is multiplied by one common factor."""
     if not isinstance(targets, Mapping):
-        raise InputError(f"{file} has no sparsity by a layer's name; give an object of them.")
+        raise InputError(
+            f"{file} has no sparsity for a layer's name; give an object with a sparsity for every "
+            "layer."
+        )
     if "schema" in targets:
         raise InputError(
             f"{file} holds {shown(str(targets['schema']))}, which has no curves of single layers; "
@@ -123,7 +125,7 @@ def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
             raise InputError(f"{file} has no sparsity for {name}; give one for every layer.")
         if name not in names and name != "schema":
             raise InputError(
-                f"{file} names {shown(str(name))}, which is no prunable layer; remove it."
+                f"{file} names {shown(str(name))}, which is not a prunable layer; remove that name."
             )
     for name in names:
         value = targets[name]
@@ -134,8 +136,8 @@ def _named(file: str, targets: Any, layers: Sequence[PrunableLayer]) -> Keep:
             )
     if names and all(targets[name] == 1 for name in names):
         raise InputError(
-            f"{file} gives every layer a sparsity of 1, which says nothing of how they share what "
-            "stays; give one of them less."
+            f"{file} gives every layer a sparsity of 1, so nothing says how the layers share the "
+            "weights that stay; give at least one layer less."
         )
     pairs = [(layer.size, 1 - targets[layer.name]) for layer in layers]
     whole = sum(size for size, _ in pairs)

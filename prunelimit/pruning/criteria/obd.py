@@ -94,7 +94,7 @@ def _roots(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
     size = outputs[0].numel()
     if size > MOST_OUTPUTS:
         raise UsageError(
-            f"`criterion` obd factors the loss's Hessian in the outputs, and with a loss of your "
+            "`criterion` obd needs the Hessian of the loss in the outputs, and for a loss of your "
             f"own {size:,} outputs a sample are too many; give a built-in `loss`, or another "
             "`criterion`."
         )

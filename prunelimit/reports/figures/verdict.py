@@ -33,7 +33,7 @@ def plot_verdict(results: Sequence[CheckResult], path: Path | None = None) -> Fi
     found = [each.agreement for each in results if each.agreement is not None]
     if not found:
         raise UsageError(
-            "There is no figure of floors and baselines alone; give a check that compares "
+            "A check of floors and baselines alone has no figure; give a check that compares "
             "predicted with measured."
         )
     stroke = paper().stroke

@@ -114,7 +114,7 @@ def reliability_part(reliability: Reliability) -> Group:
     if reliability.ok and reliability.nonquadraticity is not None:
         parts.append(
             point(
-                "Where the loss has risen by epsilon, it is "
+                "Where the loss has risen by epsilon, this rise is "
                 f"{reliability.nonquadraticity:.2g} times what the second-order model says."
             )
         )
