@@ -7,14 +7,15 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from .start import start_for_relu
+
 __all__ = ["FullyConnected", "LeNet5"]
 
 
 class FullyConnected(nn.Module):
     """Linear layers with ReLU between them; inputs of any shape are flattened.
 
-    ``deep`` networks start from the weights of He et al. 2015, which keep the size of the signal
-    from layer to layer. From torch's own start, twelve layers learn nothing in the first epochs.
+    ``deep`` networks start from weights of another size (:func:`.start.start_for_relu`).
     """
 
     def __init__(
@@ -27,12 +28,9 @@ class FullyConnected(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (math.prod(input_shape), *widths, classes)
-        layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         if deep:
-            for layer in layers:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+            start_for_relu(self)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, classes) of inputs (n, ...)."""

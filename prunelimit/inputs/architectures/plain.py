@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .start import start_for_relu
+
 __all__ = ["AlexNet", "Vgg16"]
 
 VGG16_PLAN: tuple[int, ...] = (
@@ -57,6 +59,7 @@ class AlexNet(nn.Module):
             nn.ReLU(),
             nn.Linear(4096, classes),
         )
+        start_for_relu(self)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, classes) of images (n, channels, height, width)."""
