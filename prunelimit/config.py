@@ -551,8 +551,8 @@ class SurvivorConfig(Config):
     cg_steps: int | None = option(
         "auto",
         "Most conjugate-gradient steps per stage, one curvature product each. They end earlier "
-        "when held-out inputs gain nothing more. 0 leaves them out. auto takes 25 if there are "
-        "enough inputs to determine the survivors, else none.",
+        "when held-out inputs gain nothing more. 0 leaves them out. auto takes 25 if there are at "
+        "most 2500 inputs and they determine the survivors, else none.",
         metavar="auto|N",
         parse=cg_steps,
     )

@@ -31,10 +31,11 @@ BATCH = 32
 """Inputs of a step."""
 
 STEPS = 400
-"""Steps, about: inputs are passed as often as that takes."""
+"""Steps, about: few inputs are passed as often as that takes."""
 
-MOST_PASSES = 10
-"""Passes at most: further ones fit what few inputs have of their own."""
+LEAST_PASSES, MOST_PASSES = 3, 10
+"""Passes at least and at most. Fewer leave many inputs half used; further ones fit what few inputs
+have of their own."""
 
 WARM_UP = 0.1
 """Share of the steps in which the rate rises."""
@@ -46,7 +47,7 @@ zero moves too."""
 
 def passes_of(inputs: int) -> int:
     """How often ``inputs`` inputs are passed."""
-    return min(MOST_PASSES, max(1, round(STEPS * BATCH / inputs)))
+    return min(MOST_PASSES, max(LEAST_PASSES, round(STEPS * BATCH / inputs)))
 
 
 def descent(

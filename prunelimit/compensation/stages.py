@@ -83,6 +83,10 @@ DETERMINED = 2
 """Directions that the inputs of a solve see of every survivor, at least, where ``cg_steps`` is left
 to itself: with fewer the solve fits what is its own inputs' alone."""
 
+FEW_INPUTS = 2_500
+"""Most inputs of a solve where ``cg_steps`` is left to itself: with more of them, minibatches reach
+as far in less time."""
+
 FASTEST = 0.05
 """Highest rate of the descent: a share of the typical size of a tensor's survivors."""
 
@@ -136,7 +140,8 @@ class Compensator:
     takes all). A quarter of them, at most a thousand, are always the same and judge; see
     :class:`~.calibration.Windows`.
     ``cg_steps`` bounds each solve, which ends earlier when the inputs that judge gain no more; None
-    for :data:`MOST_STEPS` where the inputs determine the survivors well, else for none, as 0 is.
+    for :data:`MOST_STEPS` where the inputs are few and yet determine the survivors, or where there
+    is one stage, else for none, as 0 is.
     ``bn_recalibrate`` of the first inputs give the statistics of batch normalisation where that is
     nearer than layers fitted without (None: up to 2,000, 0: they stay).
     ``stages`` is how many stages to begin with. None takes as many as the model needs to be
@@ -444,8 +449,10 @@ class Compensator:
         """Steps that the solve of a stage that leaves so many may take."""
         if self.cg_steps is not None:
             return self.cg_steps
-        seen = self.windows.size * self.windows.held.dense[0].numel()
-        return MOST_STEPS if self.number == 1 or DETERMINED * survivors <= seen else 0
+        inputs = self.windows.size
+        seen = inputs * self.windows.held.dense[0].numel()
+        worth = inputs <= FEW_INPUTS and DETERMINED * survivors <= seen
+        return MOST_STEPS if self.number == 1 or worth else 0
 
     def _descended(
         self, cut: Point, kept: Tensor, fit: Calibration, state: State

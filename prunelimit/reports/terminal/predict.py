@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ...compensation.stages import DETERMINED, MOST_STEPS
+from ...compensation.stages import DETERMINED, FEW_INPUTS, MOST_STEPS
 from ...estimation.plan import Plan
 from ...limit.reliability import judge_one_shot
 from ...results.types import CurvatureSummary, Limit, PredictResult
@@ -182,7 +182,7 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
     left = (
         result.model.prunable * (1 - limit) ** (place / stages) for place in range(1, stages + 1)
     )
-    solved = sum(survivors <= few for survivors in left)
+    solved = sum(survivors <= few for survivors in left) if inputs <= FEW_INPUTS else 0
     products = stages * STAGE_PRODUCTS + solved * MOST_STEPS
     staged = products * inputs / max(1, found.samples) * found.product_seconds
     prune = problem_line(result.provenance, "prune", checkpoint)
