@@ -133,7 +133,4 @@ class Outputs:
             UnreliableError: the estimate is outside its regime.
         """
         if self.strict and reliability is not None and not reliability.ok:
-            raise UnreliableError(
-                f"The estimate is not reliable ({len(reliability.reasons)} reasons): "
-                f"{' '.join(reliability.reasons)}"
-            )
+            raise UnreliableError(f"The estimate is not reliable. {' '.join(reliability.reasons)}")

@@ -37,8 +37,8 @@ def shown(name: object, longest: int = LONGEST_NAME) -> str:
 class PruneLimitError(Exception):
     """Base of every failure prunelimit raises on purpose.
 
-    The message is one sentence: what was wrong, with what, and what to do. It is one line: line
-    breaks and control characters, which names from files may hold, are escaped.
+    The message is one line: what is wrong, with what, and what to do. Line breaks and control
+    characters, which names from files may hold, are escaped.
     """
 
     exit_code: int = 3

@@ -119,7 +119,7 @@ def judge(
         worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
         reasons.append(
             f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
-            f"points, most of it from {worst}; raise {REMEDIES[worst]}."
+            f"points; raise {REMEDIES[worst]}, which narrows it most."
         )
     if ended in BUDGETS and (high - low) / 2 > KNOWN:
         reasons.append(
