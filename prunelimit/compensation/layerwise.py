@@ -44,7 +44,10 @@ LEAST_SAMPLES = 800
 SAMPLES_PER_WEIGHT = 20
 """The same per weight of an output, if a sample has one input of the layer. Many places of one
 sample tell less than as many samples."""
-BATCH = 100
+BATCH, LARGE_BATCH = 100, 1_000
+"""Samples of a pass, at least and at most: as many as their values stay near the caches."""
+CACHED = 4 * 2**20
+"""Bytes of these values."""
 MOST_KEPT = 64
 """Most batches whose passes wait for the next layer: each takes two threads."""
 WHOLE = 64
@@ -107,7 +110,7 @@ def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
         longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
         together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
         found = max(found, 2 * torch.float64.itemsize * together * longest**2)
-    batches, of_batch = _passes_kept(problem.model, samples)
+    _, batches, of_batch = _passes(problem.model, samples)
     return found + batches * of_batch
 
 
@@ -152,11 +155,12 @@ class _Passes:
     ) -> None:
         self._dense, self._student, self._layers = dense, student, layers
         self.samples = samples
-        self._pieces = torch.arange(len(samples)).split(_batch(samples))
+        batch, room, _ = _passes(dense, samples)
+        self._pieces = torch.arange(len(samples)).split(batch)
         self._kept: list[tuple[Pass, Pass]] = []
         self.begun = 0
         """Samples whose passes are kept so far."""
-        self._room = _passes_kept(dense, samples)[0] if layers else 0
+        self._room = room if layers else 0
 
     def __enter__(self) -> _Passes:
         return self
@@ -201,17 +205,16 @@ def _close(both: tuple[Pass, Pass]) -> None:
         each.close()
 
 
-def _batch(samples: Split) -> int:
-    return 1 if getattr(samples, "single", False) else min(BATCH, len(samples))
-
-
-def _passes_kept(model: nn.Module, samples: Split) -> tuple[int, int]:
-    """The most batches whose passes are kept, and the bytes of one."""
+def _passes(model: nn.Module, samples: Split) -> tuple[int, int, int]:
+    """Samples of a pass, the most batches whose passes are kept, and the bytes of one batch."""
     inputs, _ = next(iter(samples.batches(1, order=torch.arange(1))))
-    of_batch = 2 * live_bytes(model, inputs) * _batch(samples)
+    of_sample = 2 * live_bytes(model, inputs)
+    batch = min(LARGE_BATCH, max(BATCH, CACHED // max(1, of_sample)), len(samples))
+    if getattr(samples, "single", False):
+        batch = 1
     room = available_bytes(next(model.parameters()).device) // 4
-    most = min(MOST_KEPT, -(-len(samples) // _batch(samples)))
-    return min(most, room // max(1, of_batch)), of_batch
+    most = min(MOST_KEPT, -(-len(samples) // batch))
+    return batch, min(most, room // max(1, batch * of_sample)), batch * of_sample
 
 
 def _fit(

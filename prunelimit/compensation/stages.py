@@ -122,7 +122,8 @@ class Cost:
 @dataclass(frozen=True)
 class _Cut:
     """The start of a stage: the weights that are ``kept``, and its survivors ``unmoved`` and
-    ``fitted``. ``rows`` have read the layers' Gram matrices; None where nothing needs to move."""
+    ``fitted``. ``rows`` have read the layers' Gram matrices, if a solve is to come; None where
+    nothing needs to move."""
 
     kept: Tensor
     unmoved: Point
@@ -510,7 +511,8 @@ class Compensator:
             return _Cut(kept, unmoved, unmoved, None)
         rows = RowBlocks(self.problem, kept)
         fit = self.windows.at(state.solves)
-        weights = layerwise(self.problem, unmoved.weights, kept, fit, on_gram=rows.read)
+        read = rows.read if self._most_steps(int(kept.sum())) else None
+        weights = layerwise(self.problem, unmoved.weights, kept, fit, on_gram=read)
         weights = self.group.of_first(weights)
         found = Point(weights, {}, self.student.rise(weights, {}))
         if self.student.recalibrate and not found.rise - state.rise < 0.5 * added:
