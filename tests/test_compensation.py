@@ -474,7 +474,7 @@ class TestBadInput:
             return (outputs - targets).abs().sum(-1)
 
         problem = problem_from_module(nn.Linear(4, 2), data, data, loss=absolute)
-        with pytest.raises(UsageError, match=r"no GGN .* leave `survivors` fixed"):
+        with pytest.raises(UsageError, match=r"no second derivative .* leave `survivors` fixed"):
             Compensator(problem, **SETTINGS)
 
     def test_a_rule_needs_cross_entropy(self) -> None:
