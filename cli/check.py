@@ -73,14 +73,14 @@ FILES = click.Argument(
     ),
 )
 def command(files: tuple[Path, ...], **given: Any) -> int:
-    """Judge the gates of a job: prediction, floors, baseline.
+    """Pass or fail a network: prediction, floors, baseline.
 
     With a checkpoint, it predicts, measures and judges. With JSON files of predict, measure or
-    both, it judges those. The prediction is compared with its own event. Fixed survivors: the plain
-    threshold with the measured loss threshold. Trained survivors: the limit with the measured
-    feasibility. Other survivors: their loss threshold has to lie between plain and limit.
-    --min-sparsity and --min-accuracy-at are floors for the measurement. --baseline compares with an
-    earlier network. A difference within the intervals does not fail.
+    both, it judges those. Each prediction is compared with the measurement that matches it. Fixed
+    survivors: the plain threshold with the measured loss threshold. Trained survivors: the limit
+    with the measured feasibility. Other survivors: their loss threshold has to lie between plain
+    and limit. --min-sparsity and --min-accuracy-at are floors for the measurement. --baseline
+    compares with an earlier network. A difference within the intervals does not fail.
 
     Exits with 1 when a gate fails. A CI job that sets GITHUB_STEP_SUMMARY gets the verdict in its
     summary; with GITHUB_ACTIONS, gates that fail become annotations.

@@ -74,6 +74,7 @@ def _story(result: DemoResult) -> str:
         "of the test samples right.",
         *_measured("with nothing moved", result.fixed, "accuracy", "loss"),
         *_measured("with the surviving weights trained", result.trained, "feasibility"),
+        *_accuracy(result),
         f"The prediction {'holds' if result.passed else 'FAILS'}: it is "
         f"{result.difference_pp:+.2f} percentage points from what training the survivors reaches "
         f"(tolerance {result.tolerance_pp:g}).",
@@ -101,6 +102,17 @@ def _measured(how: str, thresholds: Sequence[Threshold], *rules: str) -> list[st
         f"Measured {how}: {each.sparsity:.2%} until {_broken(each)}."
         for each in thresholds
         if each.rule in rules
+    ]
+
+
+def _accuracy(result: DemoResult) -> list[str]:
+    """What the loss does not say: how accurate the sparsest trained network is."""
+    if result.trained_accuracy is None:
+        return []
+    lost = 100 * (result.dense.accuracy - result.trained_accuracy)
+    return [
+        f"There {result.trained_accuracy:.1%} of the test samples are right, {lost:.1f} points "
+        "fewer: the limit is about the training loss, and promises no accuracy."
     ]
 
 

@@ -76,11 +76,12 @@ EVERYDAY = frozenset(
         *("checkpoint", "files", "directory", "model", "data", "data_dir", "seed", "device"),
         *("criterion", "allocation", "pattern", "survivors", "amount", "within", "min_keep"),
         *("epsilon", "samples", "max_seconds", "curvature", "alpha", "sparsities", "tolerance"),
-        *("methods", "predicted", "l1", "weight_decay", "epochs", "lr"),
+        *("methods", "predicted", "l1", "weight_decay", "epochs", "lr", "keep_zeros", "by_layer"),
         *("sharpness", "rho", "start", "barrier", "similar"),
         *("output", "plot", "csv_path", "junit", "report", "figure", "width", "no_title"),
         *("format", "sparse", "json", "strict", "resume", "dry_run", "key"),
         *("min_sparsity", "min_accuracy_at", "baseline", "max_drop", "per_layer", "keep"),
+        *("no_agreement", "formula"),
     }
 )
 """Options that --help shows; --help-all shows the rest too."""

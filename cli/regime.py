@@ -42,7 +42,7 @@ CHECKPOINTS = click.Argument(
     ),
 )
 def command(checkpoints: tuple[Path, ...], **given: Any) -> None:
-    """Say in which regime of pruning networks are, and what to change.
+    """Say whether to train pruned networks longer, hotter or cooler.
 
     CKPT... are two or more checkpoints of one pruned network, trained again from different seeds.
     The regime follows from the error on the straight line between them and from how alike their

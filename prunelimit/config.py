@@ -472,7 +472,7 @@ class LimitConfig(Config):
     )
     max_seconds: float | None = option(
         None,
-        "Start no further product after this many seconds, counted from the start of the command "
+        "Stop computing after this many seconds, counted from the start of the command "
         "(default: no limit).",
         metavar="S",
         within="a number greater than 0",

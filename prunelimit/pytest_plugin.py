@@ -81,6 +81,9 @@ def assert_prunable(
         UsageError: a value makes no sense, or the metric does not fall by points.
     """
     __tracebackhide__ = True
+    from .api.options import check_points
+
+    check_points("within", within)
     allowed = points(within, "within")
     share = _share(sparsity)
     if not 0 < confidence < 1:

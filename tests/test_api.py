@@ -429,6 +429,8 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     "an amount": (lambda p: pl.prune(p, 1.5), UsageError, "`amount` is 1.5"),
     "an amount of a type": (lambda p: pl.prune(p, [0.5]), UsageError, "`amount` is"),
     "two amounts": (lambda p: pl.prune(p, 0.5, within="1pp"), UsageError, "`within` finds"),
+    "points as a number": (lambda p: pl.prune(p, within=0.5), UsageError, "such as '0.5pp'"),
+    "points as numbers": (lambda p: pl.measure(p, tolerance=[0.01, 1]), UsageError, "'1pp'"),
     "two methods": (
         lambda p: pl.measure(p, "magnitude", survivors="staged"),
         UsageError,

@@ -293,7 +293,7 @@ def test_reasons_are_not_hidden() -> None:
     assert failed is not None
     for reason in (*UNRELIABLE.reasons, *failed.reasons):
         assert reason in read.shown
-    assert "Failed." in read.shown and "Do not act on the limit" in read.shown
+    assert "Failed." in read.shown and "Before you act on the limit" in read.shown
     first = read.shown.partition("Show the file and field")[0]
     assert f"Not reliable: {UNRELIABLE.reasons[0]}" in first
 

@@ -17,7 +17,7 @@ from ..config import Config
 from ..errors import UsageError
 from ..values import Method
 
-__all__ = ["METHOD", "configured", "fields_of", "takes", "with_method"]
+__all__ = ["METHOD", "check_points", "configured", "fields_of", "takes", "with_method"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +27,9 @@ METHOD = ("criterion", "allocation", "pattern", "survivors")
 """The fields that a method's name stands for."""
 
 WIDTH = 100
+
+MOST_FRACTION = 0.2
+"""Largest number that is taken for a fraction where percentage points are asked for."""
 
 KINDS: dict[str, tuple[Any, str]] = {
     "int": (numbers.Integral, "a whole number"),
@@ -146,6 +149,8 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
     kind, words = KINDS.get(annotation, (object, ""))
     if field.metadata["parse"] is None and not isinstance(value, kind):
         raise UsageError(f"`{field.name}` is {value!r}; give {words}.")
+    if field.metadata["metavar"] == "Npp":
+        check_points(field.name, value)
     try:
         return value if field.metadata["parse"] is None else field.metadata["parse"](value)
     except (TypeError, AttributeError):
@@ -153,6 +158,20 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
         raise UsageError(
             f"`{field.name}` is {value!r}; give {form}, as the help of this option says."
         ) from None
+
+
+def check_points(name: str, value: Any) -> None:
+    """Refuse a number where percentage points are asked for and a fraction is hardly meant.
+
+    Raises:
+        UsageError: it is above :data:`MOST_FRACTION`.
+    """
+    for each in value if isinstance(value, (tuple, list)) else (value,):
+        if isinstance(each, (int, float)) and each > MOST_FRACTION:
+            raise UsageError(
+                f"`{name}` is {each}, which as a number is a fraction; give percentage points as "
+                f"text, such as '{each:g}pp'."
+            )
 
 
 def with_method(method: Method | str | None, options: Mapping[str, Any]) -> dict[str, Any]:

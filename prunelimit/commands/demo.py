@@ -32,7 +32,7 @@ from ..limit.reliability import judge_one_shot
 from ..progress import Progress, silent
 from ..reports.figure import draw
 from ..results.serialization import to_json
-from ..results.types import DemoResult
+from ..results.types import DemoResult, MeasureResult
 from ..storage.files import write_json
 from .check import check_results
 from .measure import measure_loaded
@@ -136,6 +136,7 @@ def _tell(
         interval=predicted.limit.interval,
         fixed=fixed.thresholds,
         trained=moved.thresholds,
+        trained_accuracy=_accuracy_at_the_end(moved),
         pruned_sparsity=cut.sparsity,
         pruned_accuracy=cut.accuracy_after,
         artifact=cut.artifact,
@@ -192,3 +193,9 @@ def _whole(directory: Path, *, force: bool) -> Iterator[Path]:
             path.replace(directory / path.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _accuracy_at_the_end(found: MeasureResult) -> float | None:
+    """Test accuracy of the sparsest network that keeps the loss, where it is on the curve."""
+    ends = [each.sparsity for each in found.thresholds if each.rule == "feasibility"]
+    return next((point.accuracy for point in found.curve if point.sparsity in ends), None)

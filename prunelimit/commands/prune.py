@@ -449,10 +449,18 @@ def _warnings(
             f"The {name} fell by {drop:.4g} from {before.accuracy:.4g}; give a smaller `amount`."
         )
     if before.points and drop > COSTLY:
-        better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
-        if config.survivors == "fixed":
-            better += ", and staged `survivors` reach further"
-        found.append(f"Pruning lost {100 * drop:.1f} points of {name}; {better}.")
+        lost = f"Pruning lost {100 * drop:.1f} points of {name}"
+        if config.within is not None:
+            found.append(
+                f"{lost} on the test split, more than the {100 * config.within:g} asked for. The "
+                "held-out samples chose this network, and the dense network was trained on them. "
+                "Give a smaller `within`, or an `amount`."
+            )
+        else:
+            better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
+            if config.survivors == "fixed":
+                better += ", and staged `survivors` reach further"
+            found.append(f"{lost}; {better}.")
     thin = [each for each in layers if 1 - each.sparsity < THIN]
     if thin:
         least = min(thin, key=lambda each: 1 - each.sparsity)

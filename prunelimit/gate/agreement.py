@@ -123,6 +123,8 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
         notes.append(f"{said}: no failure.")
     if target.number == "one-shot":
         notes.append(SELF_CHECK)
+    if passed and not reliability.ok:
+        notes.append(f"The predicted number is not reliable: {reliability.reasons[0]}")
     return Agreement(
         predicted=nearest,
         predicted_interval=(target.lowest, target.highest) if between else target.interval,

@@ -69,7 +69,7 @@ def _gate(name: str, now: _Number, before: _Number, most: float, itself: bool, s
     word = "fell" if drop > 0 else "rose"
     reason = (
         f"The {name} {word} by {abs(100 * drop):.2f} pp, from {percent(before.value)} to "
-        f"{percent(now.value)}; no more than {100 * most:g} pp is accepted"
+        f"{percent(now.value)}; a fall of up to {100 * most:g} pp is accepted"
         if drop
         else f"The {name} is {percent(now.value)}, as it was"
     )

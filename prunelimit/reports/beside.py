@@ -7,6 +7,7 @@ from typing import Any
 from .blocks import Bullets, Card, Inline, Of, Picture, Section, Text, finite, table
 from .sources import Collection, Source
 from .terminal.regime import SAID
+from .words import ZEROS
 
 __all__ = ["checkpoints", "exported", "inspected", "last_checkpoint", "layers_alone", "regime"]
 
@@ -270,6 +271,6 @@ def exported(found: Collection) -> Section | None:
         "Files for others",
         (
             table("Checkpoints written", head, rows, 2, *sources),
-            Text(("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.",)),
+            Text((ZEROS,)),
         ),
     )

@@ -28,7 +28,7 @@ from .blocks import (
 )
 from .command import CONFIGS, command_line
 from .sources import Collection, Source
-from .words import digits, matrix, predicted
+from .words import ZEROS, digits, matrix, predicted
 
 __all__ = ["cards", "sections", "verdicts"]
 
@@ -411,7 +411,9 @@ def _reliability(found: Collection) -> Section | None:
         blocks.append(Text(("Yes: no reason against it was found.",)))
     else:
         blocks += [
-            Text(("No. Do not act on the limit before this is mended:",), True),
+            Text(
+                ("No. Before you act on the limit, measure trained survivors, or mend this:",), True
+            ),
             Bullets(of.each("reliability.reasons")),
         ]
     if reliability.nonquadraticity is not None:
@@ -466,7 +468,7 @@ def _pruned(found: Collection) -> Section | None:
             "What pruning left",
             ("method", "sparsity", f"{name} before", "after", "change", "file"), rows, 1, *sources,
         ),
-        Text(("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.",)),
+        Text((ZEROS,)),
     ]  # fmt: skip
     warnings = tuple(item for source in sources for item in Of(source).each("warnings"))
     if warnings:

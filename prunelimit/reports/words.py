@@ -8,6 +8,7 @@ from .. import plugins
 from ..results.types import DataInfo, OneShot, SharpnessMeasure, Threshold
 
 __all__ = [
+    "ZEROS",
     "basis",
     "count",
     "digits",
@@ -25,6 +26,10 @@ __all__ = [
     "span",
     "unit",
 ]
+
+
+ZEROS = "Zeros take less space once packed, as in .pt.gz; they do not make a CPU or GPU faster."
+"""What removed weights are good for."""
 
 
 def digits(fractions: Iterable[float]) -> int:
@@ -97,7 +102,7 @@ def rule(threshold: Threshold, data: DataInfo) -> str:
     if threshold.rule == "accuracy":
         return f"{metric(data)} within {100 * threshold.tolerance:g} pp of dense"
     return {
-        "dense-accuracy": f"{metric(data)} at least dense",
+        "dense-accuracy": f"{metric(data)} at least dense, at the last point measured so",
         "loss": f"loss within epsilon ({threshold.tolerance:.3g})",
         "feasibility": f"survivors trained to loss within epsilon ({threshold.tolerance:.3g})",
     }.get(threshold.rule, threshold.rule)

@@ -23,6 +23,9 @@ class Result:
 
         return presentation.summary(self, verbose=verbose)
 
+    def __str__(self) -> str:
+        return self.summary()
+
     def to_dict(self) -> dict[str, Any]:
         """The result as the command writes it: plain values for JSON."""
         from .. import presentation

@@ -783,7 +783,8 @@ class DemoResult(Result):
     """The demonstration in a few numbers; ``files`` are names within ``directory``.
 
     ``one_shot`` is the plain threshold that was predicted. ``fixed`` and ``trained`` are the
-    measured thresholds, with survivors fixed and trained. ``sparse_artifact`` holds the same
+    measured thresholds, with survivors fixed and trained. ``trained_accuracy`` is that of the
+    sparsest network whose trained survivors keep the loss. ``sparse_artifact`` holds the same
     network as ``artifact``.
     """
 
@@ -807,6 +808,7 @@ class DemoResult(Result):
     passed: bool
     reliability: Reliability
     one_shot: OneShot | None = None
+    trained_accuracy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

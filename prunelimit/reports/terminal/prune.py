@@ -35,7 +35,9 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
             *_saved(result.artifact),
         ],
     )
-    note = Text("Unstructured zeros save bytes on disk; they do not make a CPU or GPU faster.")
+    note = Text(
+        "Zeros take less space once packed, as in .pt.gz; they do not make a CPU or GPU faster."
+    )
     parts: list[RenderableType] = [head, note]
     if result.reliability is not None and not result.reliability.ok:
         parts.append(Text(f"The number is NOT RELIABLE: {result.reliability.reasons[0]}"))
