@@ -823,7 +823,7 @@ class PlotConfig(Config):
         parse=inches,
     )
     no_title: bool = option(False, "Leave out the title, for a figure with a caption.")
-    dpi: int = option(140, "Pixels per inch of a PNG.", metavar="N", within="from 30 to 2400")
+    dpi: int = option(300, "Pixels per inch of a PNG.", metavar="N", within="from 30 to 2400")
 
 
 @dataclass(frozen=True, kw_only=True)
