@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from prunelimit.compensation.batch_norm import recalibrated, statistics
 from prunelimit.compensation.student import fill
 from prunelimit.config import SurvivorConfig
-from prunelimit.inputs.problem import Problem, evaluate
+from prunelimit.inputs.problem import Evaluation, Problem, evaluate
 from prunelimit.measurement.drop import paired_drop
 from prunelimit.measurement.networks import Networks
 from prunelimit.pruning.magnitude import pruned_weights, removal_count
@@ -318,13 +318,16 @@ def packaged(problem: Problem, name: str, sparsity: float, count: int) -> tuple[
     return network.problem, network.weights
 
 
-def measured(problem: Problem, name: str, sparsity: float, count: int) -> dict[str, Any]:
-    """Accuracy lost on the test split with its paired error, and what it took."""
+def measured(
+    problem: Problem, before: Evaluation, name: str, sparsity: float, count: int
+) -> dict[str, Any]:
+    """Accuracy lost on the test split with its paired error, and what it took. ``before`` is the
+    dense network's."""
     begin = time.perf_counter(), time.process_time()
     make = restated if name in STATED else packaged
     made, weights = make(problem, name, sparsity, count)
     seconds, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    before, after = evaluate(problem, problem.test), evaluate(made, made.test, weights)
+    after = evaluate(made, made.test, weights)
     drop = paired_drop(before, after)
     removed = int((weights[problem.prunable_mask()] == 0).sum())
     return {
@@ -362,9 +365,11 @@ def main() -> None:
                 stem = re.sub(r"\W+", "-", f"peers {network} {method} {sparsity:g}")
                 path: Path = options.work / f"{stem}.json"
                 if not path.exists() and not options.table:
-                    problem = make() if problem is None else problem
+                    if problem is None:
+                        problem = make()
+                        dense = evaluate(problem, problem.test)
                     count = options.snows_inputs if method == "snows" else options.inputs
-                    found = measured(problem, method, sparsity, count)
+                    found = measured(problem, dense, method, sparsity, count)
                     write_json(path, found)
                     print(f"{stem}: {found}", file=sys.stderr, flush=True)
                 each = read_json(path) if path.exists() else None
