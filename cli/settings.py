@@ -27,6 +27,7 @@ COMMAND_LINE_ONLY = {
     "config": "names the file itself",
     "help": "has no default",
     "trust-pickle": "lets a checkpoint run code",
+    "force": "replaces files",
 }
 """Options that no file may set, and why."""
 

@@ -446,7 +446,7 @@ def amount(given: str | float) -> str | float:
     if isinstance(given, str) and given in AMOUNTS:
         return given
     try:
-        value = float(given)
+        value = math.nan if isinstance(given, bool) else float(given)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:

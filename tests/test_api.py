@@ -427,6 +427,12 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[pl.Problem], Any], type[Exception], str
     "an integer": (lambda p: pl.spectrum(p, probes=1.5), UsageError, "`probes` is 1.5"),
     "a choice": (lambda p: pl.prune(p, criterion="wand"), UsageError, "did you mean wanda"),
     "an amount": (lambda p: pl.prune(p, 1.5), UsageError, "`amount` is 1.5"),
+    "an amount that is no number": (lambda p: pl.prune(p, True), UsageError, "`amount` is True"),
+    "labels": (
+        lambda p: pl.Problem(p.model, (DATA[0], DATA[1] - 1), DATA),
+        InputError,
+        "has the label -1",
+    ),
     "an amount of a type": (lambda p: pl.prune(p, [0.5]), UsageError, "`amount` is"),
     "two amounts": (lambda p: pl.prune(p, 0.5, within="1pp"), UsageError, "`within` finds"),
     "points as a number": (lambda p: pl.prune(p, within=0.5), UsageError, "such as '0.5pp'"),

@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from prunelimit.errors import InputError, one_line, shown
 from prunelimit.gate import compare
 from prunelimit.inputs.checkpoint import METADATA_KEY, read_checkpoint, write_checkpoint
+from prunelimit.inputs.fitting import fit
+from prunelimit.reports.command import _quoted
 from prunelimit.results.serialization import from_json
 from prunelimit.results.types import MeasureResult, PredictResult
 
@@ -42,7 +44,9 @@ def refused(found: Outcome, *words: str, code: int = 3) -> None:
 def test_nothing_is_imported_from_the_current_folder(
     trained: Path, tmp_path: Path, launch: list[str]
 ) -> None:
-    for name in ("psutil", "tqdm", "pandas", "sklearn", "click_completion", "yaml"):
+    names = ["psutil", "tqdm", "pandas", "sklearn", "click_completion", "yaml"]
+    names += ["click", "pathlib"] if launch == ["-m", "prunelimit"] else []
+    for name in names:
         (tmp_path / f"{name}.py").write_text(f"open('CANARY-{name}', 'w').close()\nraise OSError")
     command = [sys.executable, *launch, "prune", str(trained), "--amount", "0.5", "-q"]
     done = subprocess.run(
@@ -393,3 +397,113 @@ class TestAnOlderTorch:
         unfinished.save({"epoch": 3})
         with pytest.raises(InputError, match="is a pickle, and torch"):
             unfinished.restored(dict)
+
+
+def test_names_from_files_do_nothing_to_a_terminal() -> None:
+    word = _quoted("k/f\033[2J\n'x'.pt")
+    assert word.isprintable()
+    shown_ = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
+    assert shown_.stdout == b"k/f\x1b[2J\n'x'.pt"
+    assert _quoted("plain.pt") == "plain.pt" and _quoted("a b") == "'a b'"
+
+
+OWN_CODE = """
+import sys
+import torch
+from torch import nn
+
+def data():
+    x = torch.rand(60, 1, 8, 8); y = torch.arange(60) % 10
+    return (x, y), (x, y)
+
+class Scalar(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(64, 10)
+    def forward(self, x):
+        return self.inner(x.flatten(1)).sum()
+
+class Meta(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(64, 10)
+        self.register_buffer("shift", torch.zeros(10, device="meta"), persistent=False)
+    def forward(self, x):
+        return self.inner(x.flatten(1)) + self.shift
+
+class Fine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        sys.path.clear()
+        self.inner = nn.Linear(64, 10)
+    def forward(self, x):
+        return self.inner(x.flatten(1))
+"""
+
+
+class TestOwnCode:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "own_faults.py").write_text(OWN_CODE)
+        state = torch.nn.Linear(64, 10).state_dict()
+        save_file(
+            {f"inner.{name}": each for name, each in state.items()}, tmp_path / "n.safetensors"
+        )
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("name", "word"), [("Scalar", "single number"), ("Meta", "no numbers (device meta)")]
+    )
+    def test_networks_without_rows_or_numbers_are_refused(
+        self, prunelimit: Run, folder: Path, name: str, word: str
+    ) -> None:
+        own = folder / "own_faults.py"
+        given = ("-m", f"{own}:{name}", "-d", f"{own}:data", *SMALL)
+        refused(prunelimit("predict", folder / "n.safetensors", *given), word)
+
+    def test_an_import_path_that_is_cleared_is_put_back(
+        self, prunelimit: Run, folder: Path
+    ) -> None:
+        own = folder / "own_faults.py"
+        given = ("-m", f"{own}:Fine", "-d", f"{own}:data", "--amount", "0.5")
+        done = prunelimit("prune", folder / "n.safetensors", *given, "-o", folder / "o.pt")
+        assert done.code == 0, done.stderr
+
+    def test_an_ignored_class_beyond_64_bits_is_refused(
+        self, prunelimit: Run, folder: Path
+    ) -> None:
+        own = folder / "own_faults.py"
+        given = ("-m", f"{own}:Fine", "-d", f"{own}:data", "--ignore-index", 10**20)
+        refused(prunelimit("predict", folder / "n.safetensors", *given), "64 bits", code=2)
+
+
+class TestParts:
+    """Parts in a file that look like those of torch's own parametrizations."""
+
+    class Product(torch.nn.Module):
+        def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+            return first @ second
+
+        def right_inverse(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return weight[:, :3].clone(), weight[:3].clone()
+
+    def network(self, *, own: bool) -> torch.nn.Module:
+        torch.manual_seed(0)
+        linear = torch.nn.Linear(64, 10)
+        if own:
+            torch.nn.utils.parametrize.register_parametrization(linear, "weight", self.Product())
+        return torch.nn.Sequential(torch.nn.Flatten(), linear)
+
+    def test_parts_that_are_the_networks_own_are_read_by_it(self, tmp_path: Path) -> None:
+        network = self.network(own=True)
+        torch.save(network.state_dict(), tmp_path / "n.pt")
+        checkpoint = read_checkpoint(tmp_path / "n.pt")
+        fitted = fit(self.network(own=True), checkpoint, "own")
+        assert not fitted.notices or "weight_norm" not in " ".join(fitted.notices)
+
+    def test_parts_that_are_taken_for_a_norm_are_told(self, tmp_path: Path) -> None:
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        torch.nn.utils.parametrizations.weight_norm(network[1])
+        torch.save(network.state_dict(), tmp_path / "n.pt")
+        fitted = fit(self.network(own=False), read_checkpoint(tmp_path / "n.pt"), "own")
+        assert "torch's weight_norm" in " ".join(fitted.notices)

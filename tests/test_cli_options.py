@@ -222,6 +222,7 @@ class TestSettings:
             ("steps = true", "steps.*one value"),
             ("exclude = [['a']]", "exclude.*list"),
             ("trust-pickle = true", "trust-pickle.*command line"),
+            ("force = true", "force.*command line"),
             ("config = 'x.toml'", "config"),
             ("l1 = [1]", r"l1.*one value"),
         ],

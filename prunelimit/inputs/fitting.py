@@ -200,13 +200,20 @@ def _same(left: _Outcome, right: _Outcome) -> bool:
 
 def _fit_state(network: nn.Module, checkpoint: Checkpoint, state: State, spec: str) -> _Outcome:
     """The first reading of ``state`` that fits, or the closest."""
-    folded, names = folded_tensors(state.tensors)
     variants: list[tuple[State, list[str]]] = [(state, [])]
+    broken: InputError | None = None
+    names: list[str] = []
+    try:
+        folded, names = folded_tensors(state.tensors)
+    except InputError as error:
+        broken = error  # parts of the network's own, perhaps, which it reads itself
     if names:
         notice = (
             f"{checkpoint.path}: {listed(names)} stored as parts (of a mask, a norm or a "
             "parametrization) and read as the plain weights that these parts make."
         )
+        if any(name.endswith(".original0") for name in state.tensors):
+            notice += " The parts original0 and original1 are read as those of torch's weight_norm."
         variants.append((State(state.key, folded, state.extra, state.metadata), [notice]))
     closest: _Outcome | None = None
     for variant, notices in variants:
@@ -222,6 +229,8 @@ def _fit_state(network: nn.Module, checkpoint: Checkpoint, state: State, spec: s
                 closest = found
         if fitting:
             return _of_prefixes(network, checkpoint, fitting)
+    if broken is not None:
+        raise broken
     assert closest is not None
     return closest
 

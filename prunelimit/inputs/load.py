@@ -35,7 +35,7 @@ from .prunable import NORMS, dense_matrices, dense_notice, prunable_weights, zer
 from .resolve import parse_arguments, reason
 from .states import State, choose, strip_prefixes
 from .structure import cloned
-from .targets import scan
+from .targets import check_targets
 from .trust import check_network, check_plausible
 
 __all__ = ["Loaded", "held_parameters", "load", "model_info", "new", "problem_from_module"]
@@ -231,11 +231,12 @@ def problem_from_module(
     splits = [split_of(each, device=where, dtype=kind, workers=workers) for each in (train, test)]
     network = prepared(copied(model), "The network", splits[0], where, kind)
     fold_network(network)
+    _check_numbers(network, "the network")
     _check_finite(network, "the network")
     held = held_parameters(network, exclude)
     layout, prunable = _free(network, held, embeddings=embeddings)
     wanted = named(loss, metric, ignore_index)
-    targets = scan(splits[0], "The training data", wanted.ignored)
+    targets = check_targets("The data", splits[0], splits[1], wanted.ignored)
     problem = Problem(
         model=network,
         loss=cross_entropy,
@@ -253,7 +254,7 @@ def problem_from_module(
     )
     problem, said = judged(problem, "The network", targets, wanted)
     check_network(problem, "The network")
-    for notice in said:
+    for notice in (*said, *_notices(problem, None)):
         log.warning("%s", one_line(notice))
     return _batched(problem, batch_size)
 
@@ -273,15 +274,18 @@ def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn
         return prepared(network, model.model, data.train, device, dtype)
 
 
-def _check_finite(network: nn.Module, where: str) -> None:
-    """Only parameters are checked. A mask in a buffer may be infinite, and faults of other buffers
-    show in the outputs."""
+def _check_numbers(network: nn.Module, where: str) -> None:
     for name, each in (*network.named_parameters(), *network.named_buffers()):
         if each.is_meta:
             raise InputError(
                 f"{shown(name)} has no numbers (device meta), and {where} does not give them; "
                 "make the network on the CPU."
             )
+
+
+def _check_finite(network: nn.Module, where: str) -> None:
+    """Only parameters are checked. A mask in a buffer may be infinite, and faults of other buffers
+    show in the outputs."""
     for name, tensor in network.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
             raise NumericalError(
@@ -373,8 +377,10 @@ def _loaded(
     device = device_of(run.device)
     dtype = dtype_of(run.dtype, device)
     fold_network(network)
+    where = model.model if checkpoint is None else str(checkpoint.path)
+    _check_numbers(network, where)
     network = placed(network, device, dtype).eval()
-    _check_finite(network, model.model if checkpoint is None else str(checkpoint.path))
+    _check_finite(network, where)
     held = held_parameters(network, model.exclude)
     layout, prunable = _free(network, held, embeddings=model.include_embeddings)
     problem = Problem(

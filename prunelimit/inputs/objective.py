@@ -53,6 +53,8 @@ def named(
         UsageError: there is none of that name.
         InputError: a file cannot be imported, or holds no function of that name.
     """
+    if ignored is not None and not -(2**63) <= ignored < 2**63:
+        raise UsageError(f"`ignore_index` is {ignored}; give a class that fits into 64 bits.")
     said: list[str] = []
     found: dict[str, Any] = {}
     names: dict[str, str] = {}

@@ -70,7 +70,8 @@ def _importable(folder: Path, *, first: bool) -> Iterator[None]:
 def guarded() -> Iterator[None]:
     """Run a user's code, and undo settings that it changes.
 
-    What it prints goes to standard error, as standard output is for results. The working folder,
+    What it prints goes to standard error, as standard output is for results. The import path's
+    entries, the working folder,
     the gradient mode, the default type and device and deterministic algorithms are put back.
 
     Raises:
@@ -80,6 +81,7 @@ def guarded() -> Iterator[None]:
     place = torch.get_default_device()
     strict = torch.are_deterministic_algorithms_enabled()
     streams = sys.stdout, sys.stderr, sys.stdin
+    places = list(sys.path)
     try:
         folder: Path | None = Path.cwd()
     except OSError:
@@ -91,6 +93,7 @@ def guarded() -> Iterator[None]:
         raise RuntimeError(f"it calls sys.exit({error.code!r})") from error
     finally:
         sys.stdout, sys.stderr, sys.stdin = streams
+        sys.path.extend(each for each in places if each not in sys.path)
         torch.set_grad_enabled(gradients)
         torch.set_default_dtype(kind)
         if torch.get_default_device() != place:

@@ -137,6 +137,11 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
     if not outputs.is_floating_point():
         kind = str(outputs.dtype).removeprefix("torch.")
         raise InputError(f"{spec} gives {kind} outputs; let it return floating-point logits.")
+    if not outputs.ndim:
+        raise InputError(
+            f"{spec} gives a single number for {len(targets)} samples; let it give one row of "
+            "outputs for each sample."
+        )
     if len(outputs) != len(targets):
         raise InputError(
             f"{spec} gives {len(outputs)} outputs for {len(targets)} samples; let it give one for "

@@ -33,14 +33,31 @@ CONFIGS = {
 def problem_line(provenance: Provenance, command: str, checkpoint: str) -> str:
     """Another ``command`` on the same network and data as ``provenance``'s."""
     words = ["prunelimit", command, checkpoint]
-    return shlex.join([*words, *_options(provenance, PROBLEM)])
+    return _joined([*words, *_options(provenance, PROBLEM)])
 
 
 def command_line(provenance: Provenance, checkpoint: str) -> str:
     """The command that ``provenance`` belongs to, on ``checkpoint``: every option that is not at
     its default, quoted for a shell."""
     words = ["prunelimit", provenance.command, checkpoint]
-    return shlex.join([*words, *_options(provenance, CONFIGS.get(provenance.command, ()))])
+    return _joined([*words, *_options(provenance, CONFIGS.get(provenance.command, ()))])
+
+
+def _joined(words: list[str]) -> str:
+    """The words of a command, quoted for a shell. Control characters are escaped, so that a name
+    from a file does nothing to a terminal."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    found = (each if each.isprintable() and each not in "\\'" else _escaped(each) for each in word)
+    return f"$'{''.join(found)}'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _options(provenance: Provenance, kinds: tuple[type[Any], ...]) -> list[str]:

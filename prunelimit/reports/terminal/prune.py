@@ -22,7 +22,7 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
             (
                 "sparsity",
                 f"{percent(result.sparsity)} of prunable weights, "
-                f"{result.nonzero:,} of {result.model.prunable:,} not zero",
+                f"{result.nonzero:,} of {result.model.prunable:,} not zero{_zeros(result)}",
             ),
             (
                 f"test {metric(result.data)}",
@@ -48,6 +48,14 @@ def prune_table(result: PruneResult, *, verbose: bool = True) -> RenderableType:
             parts += [BLANK, *_compensation(result.compensation)]
         parts += [BLANK, layers(result.layers)]
     return Group(*parts, *(Text(f"Warning: {each}") for each in result.warnings))
+
+
+def _zeros(result: PruneResult) -> str:
+    """Zeros that the network had already, where they are more than what was to be removed."""
+    zeros = 1 - result.nonzero / max(1, result.model.prunable)
+    if zeros <= result.sparsity + 1 / max(1, result.model.prunable):
+        return ""
+    return f"; {percent(zeros)} are zero, with those that were zero before"
 
 
 def _saved(file: Artifact | None) -> list[tuple[str, str]]:
