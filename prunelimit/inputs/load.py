@@ -35,7 +35,7 @@ from .prunable import NORMS, dense_matrices, dense_notice, prunable_weights, zer
 from .resolve import parse_arguments, reason
 from .states import State, choose, strip_prefixes
 from .structure import cloned
-from .targets import check_targets
+from .targets import check_labels, scan
 from .trust import check_network, check_plausible
 
 __all__ = ["Loaded", "held_parameters", "load", "model_info", "new", "problem_from_module"]
@@ -236,7 +236,10 @@ def problem_from_module(
     held = held_parameters(network, exclude)
     layout, prunable = _free(network, held, embeddings=embeddings)
     wanted = named(loss, metric, ignore_index)
-    targets = check_targets("The data", splits[0], splits[1], wanted.ignored)
+    both = [scan(each, "The data", wanted.ignored) for each in splits]
+    for name, found in zip(("train", "test"), both, strict=True):
+        check_labels("The data", name, found)
+    targets = both[0]
     problem = Problem(
         model=network,
         loss=cross_entropy,

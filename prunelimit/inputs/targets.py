@@ -11,7 +11,12 @@ from ..errors import InputError
 from .problem import Split
 from .splits import target_batches
 
-__all__ = ["Targets", "check_targets", "scan"]
+__all__ = [
+    "Targets",
+    "check_labels",
+    "check_targets",
+    "scan",
+]
 
 MOST_CLASSES = 10_000
 """If labels go beyond this number, and beyond the number of samples, they do not count classes."""
@@ -108,6 +113,20 @@ def scan(split: Split, where: str, ignored: int) -> Targets:
     return Targets(numbers, max(shapes), ragged, lowest, highest, binary, shares)
 
 
+def check_labels(spec: str, name: str, found: Targets) -> None:
+    """Refuse a negative class in the split called ``name``.
+
+    Raises:
+        InputError: there is one.
+    """
+    if found.numbers or found.lowest >= 0:
+        return
+    hint = "" if found.labels else ", or give this label as `ignore_index` if it does not count"
+    raise InputError(
+        f"{spec} has the label {int(found.lowest)} in its {name} split; count classes from 0{hint}."
+    )
+
+
 def check_targets(spec: str, train: Split, test: Split, ignored: int) -> Targets:
     """The training targets, once both splits' are known to make sense together.
 
@@ -125,14 +144,7 @@ def check_targets(spec: str, train: Split, test: Split, ignored: int) -> Targets
     if found.numbers:
         return found
     for name, each in both.items():
-        if each.lowest < 0:
-            hint = (
-                "" if each.labels else ", or give this label as `ignore_index` if it does not count"
-            )
-            raise InputError(
-                f"{spec} has the label {int(each.lowest)} in its {name} split; count classes "
-                f"from 0{hint}."
-            )
+        check_labels(spec, name, each)
     if found.lowest == found.highest:
         raise InputError(f"{spec} has only one class in its train split; at least two are needed.")
     classes, entries = found.classes, len(train) * torch.Size(found.shape).numel()
