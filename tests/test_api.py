@@ -310,6 +310,12 @@ class TestProblem:
 
 
 class TestPrune:
+    def test_the_network_reports_as_its_result_does(self, problem: pl.Problem) -> None:
+        pruned = pl.prune(problem, 0.5)
+        assert pruned.to_dict() == pruned.result.to_dict()
+        assert str(pruned) == pruned.summary() == str(pruned.result)
+        assert "Layers" in pruned.summary(verbose=True) or "layer" in pruned.summary(verbose=True)
+
     def test_a_copy_is_pruned(self, model: nn.Module, problem: pl.Problem) -> None:
         before = copy.deepcopy(model.state_dict())
         pruned = pl.prune(problem, 0.5)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..inputs.formats import write_network
+from ..results.methods import Result
 from ..results.types import Artifact, PruneResult, TrainResult
 from .problem import Problem
 
@@ -18,11 +19,35 @@ __all__ = ["PrunedNetwork", "TrainedNetwork"]
 
 @dataclass(frozen=True)
 class _Network:
-    """``model`` is in eval mode, ``description`` is what a checkpoint says of it."""
+    """``model`` is in eval mode, ``description`` is what a checkpoint says of it. ``result`` is the
+    report of the command."""
 
     model: nn.Module
     description: Mapping[str, Any] = field(repr=False)
     prunable: tuple[str, ...] = field(repr=False)
+    result: Result
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def summary(self, *, verbose: bool = False) -> str:
+        """The table that the command prints, as plain text; with ``verbose`` the details too."""
+        return self.result.summary(verbose=verbose)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the command writes it: plain values for JSON."""
+        return self.result.to_dict()
+
+    def to_pandas(self, table: str | None = None) -> Any:
+        """A table of the report as a pandas DataFrame, the main one where none is named.
+
+        Raises:
+            UsageError: there is no such table, or pandas is missing.
+        """
+        return self.result.to_pandas(table)
+
+    def _repr_html_(self) -> str:
+        return self.result._repr_html_()
 
     def state_dict(self) -> dict[str, Any]:
         """The network's own: its tensors by name."""
@@ -72,24 +97,10 @@ class PrunedNetwork(_Network):
         """Share of the prunable weights that was removed, 0 to 1."""
         return self.result.sparsity
 
-    def summary(self) -> str:
-        """The table that ``prune`` prints, as plain text."""
-        return self.result.summary()
-
-    def _repr_html_(self) -> str:
-        return self.result._repr_html_()
-
 
 @dataclass(frozen=True)
 class TrainedNetwork(_Network):
     """A trained network and how training went; ``problem`` is the network with its data."""
 
-    problem: Problem
     result: TrainResult
-
-    def summary(self) -> str:
-        """The table that ``train`` prints, as plain text."""
-        return self.result.summary()
-
-    def _repr_html_(self) -> str:
-        return self.result._repr_html_()
+    problem: Problem
