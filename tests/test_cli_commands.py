@@ -693,7 +693,7 @@ class TestCheck:
             ((predicted, "none.json"), 3, "none.json"),
             ((predicted, "broken.json"), 3, "broken.json"),
             ((predicted, "list.json"), 3, "list.json"),
-            ((measured, measured), 2, "Both files are of measure"),
+            ((measured, measured), 2, "Both files come from measure"),
             ((predicted, "other.json"), 3, "checkpoint"),
         ):
             assert said in one_sentence(prunelimit("check", *files, "-o", "c.json"), code)

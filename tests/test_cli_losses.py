@@ -101,7 +101,7 @@ def test_what_has_no_points_has_no_rules_in_points(run: Run) -> None:
         ("predict", "n.pt", "--epsilon", "0.5pp"),
     ):
         done = run(*command, *plain)
-        assert done.code == 2 and "the metric negative-mse has none" in done.stderr
+        assert done.code == 2 and "the metric negative-mse has no points" in done.stderr
         assert done.stderr.count("\n") == done.stderr.strip().count("\n") + 1
     assert not Path("p.pt").exists()
     measured = run("measure", "n.pt", *plain, "--json", "--sparsities", "0.1,0.9").document

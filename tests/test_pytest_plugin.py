@@ -74,7 +74,7 @@ def test_refusals_name_the_arguments_that_there_are() -> None:
         UsageError, match=r"magnitude/2:4 removes 50\.0% and no more, and `sparsity`"
     ):
         assert_prunable(*plain(), sparsity=0.8, method="magnitude/2:4")
-    found = assert_prunable(*plain(), sparsity=0.5, within=1.0, method="magnitude/2:4")
+    found = assert_prunable(*plain(), sparsity=0.5, within="100pp", method="magnitude/2:4")
     assert found.sparsity == 0.5
     with pytest.raises(UsageError, match="leave out `amount`"):
         assert_prunable(*plain(), sparsity=0.5, amount=0.5)

@@ -178,7 +178,7 @@ with join("cpu", meshes=True) as group:
         ShardedProduct(refused, refused.train)
         raise AssertionError("not refused")
     except InputError as error:
-        assert str(error).startswith("aten.mm in the network takes parameters"), error
+        assert str(error).startswith("aten.mm in the network needs whole parameters"), error
 # A thread that outlived the group would abort the interpreter at its end, now and then.
 for thread in Path("/proc/self/task").glob("*/comm"):
     assert "gloo" not in thread.read_text(), thread.read_text()
@@ -269,7 +269,7 @@ def test_pyhessian_does_not_share(checkpoint: Path) -> None:
 def test_every_process_has_a_part() -> None:
     samples = torch.randn(20, 4), torch.arange(20) % 3
     problem = problem_from_module(nn.Linear(4, 3), samples, samples)
-    with pytest.raises(UsageError, match=r"4 processes .* more than 3 rows; start fewer"):
+    with pytest.raises(UsageError, match=r"4 processes .* at most 3 rows; start fewer"):
         shard(problem, Group(0, 4), "cpu")
 
 
