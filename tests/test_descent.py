@@ -97,6 +97,23 @@ class TestDescent:
         )
         assert least <= ended <= least + 0.05 * (begun - least)
 
+    def test_outputs_of_convolutions_come_nearer(self) -> None:
+        """Weights are in channels last, and gradients need not be."""
+        torch.manual_seed(0)
+        layers = nn.Sequential(
+            nn.Conv2d(4, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 6, 3), nn.ReLU(), nn.Flatten()
+        )
+        layers.append(nn.Linear(6 * 16, 3))
+        data = torch.randn(200, 4, 6, 6), torch.randint(0, 3, (200,))
+        own = problem_from_module(layers, data, data)
+        samples = Calibration.of(own, own.train, torch.arange(200))
+        dense, prunable = own.vector(), own.prunable_mask()
+        kept = ~prunable | (dense.abs() > dense[prunable].abs().quantile(0.5))
+        start = dense.masked_fill(~kept, 0)
+        fitting = samples.fit_problem(own, own.model)
+        found = descent(fitting, samples, start, kept, rate=0.02)
+        assert misfit(fitting, samples, found) < 0.3 * misfit(fitting, samples, start)
+
     def test_rescaling_layers_changes_nothing(self) -> None:
         """A power of two, so that rounding is the same. Biases are large enough to count."""
         both = network(), network(4.0)

@@ -44,9 +44,6 @@ FLOOR = 0.01
 """Share of the network's typical weight that a tensor's is taken to be at least: one that is all
 zero moves too."""
 
-FUSED = ("cpu", "cuda", "mps")
-"""Devices on which torch takes a step of Adam in one piece, in half the time."""
-
 
 def passes_of(inputs: int) -> int:
     """How often ``inputs`` inputs are passed."""
@@ -81,11 +78,11 @@ def descent(
     sizes = typical_sizes(leaves, masks)
     passes = passes_of(len(samples))
     steps = passes * math.ceil(len(samples) / size)
-    # An epsilon of nothing: a loss in other units moves weights alike.
+    # An epsilon of nothing: a loss in other units moves weights alike. Fused steps would pair the
+    # numbers of weights in channels last with those of gradients that are not.
     optimizer = torch.optim.Adam(
         [{"params": [leaf], "lr": rate * each} for leaf, each in zip(leaves, sizes, strict=True)],
         eps=torch.finfo(weights.dtype).tiny,
-        fused=weights.device.type in FUSED,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
     draws = generator(problem.seed, "descent order", place)
