@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,13 @@ from prunelimit.compensation import layerwise as layers
 from prunelimit.compensation import passes
 from prunelimit.compensation.layerwise import RIDGE, _patches, layerwise
 from prunelimit.compensation.passes import live_bytes
+from prunelimit.config import SurvivorConfig
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem
+from prunelimit.inputs.splits import shuffled
+from prunelimit.measurement import networks
 from prunelimit.pruning.selection import Selection
+from prunelimit.values import Method
 
 SAMPLES = 300
 
@@ -294,3 +299,29 @@ def test_live_bytes_are_what_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(passes._Live, "__torch_dispatch__", refuse)
     # first, inner twice, last, and the network itself
     assert live_bytes(network, inputs) == 3 * of_map + 2 * 3 * 4
+
+
+def test_data_that_lie_class_by_class_are_read_from_every_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Layers are fitted on the first samples that are enough, so the order has to be drawn."""
+    torch.manual_seed(0)
+    data = torch.randn(2000, 6), torch.arange(2000) // 200
+    own = problem_from_module(nn.Linear(6, 10), data, data)
+    seen: list[torch.Tensor] = []
+
+    def watched(problem: Any, start: Any, mask: Any, samples: Any, **_: Any) -> Any:
+        seen.append(next(iter(samples.batches(100)))[1])
+        return start
+
+    monkeypatch.setattr(networks, "layerwise", watched)
+    for count in (0, 1500, None):
+        config = SurvivorConfig(calibration=count)
+        method = Method.parse("magnitude+layerwise")
+        made = networks.Networks(own, method, config, epsilon=0.1, target_loss=0.0)
+        made.at(10)
+    assert all(len(each.unique()) == 10 for each in seen) and len(seen) == 3
+    whole = shuffled(own.train, 1500, own.seed)
+    chosen = torch.cat([y for _, y in whole.batches(100)])
+    same = torch.cat([y for _, y in own.train.subset(1500, own.seed).batches(100)])
+    assert torch.equal(chosen.sort().values, same) and not torch.equal(chosen, same)

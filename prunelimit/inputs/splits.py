@@ -27,6 +27,7 @@ __all__ = [
     "check_type",
     "draw",
     "fingerprint",
+    "shuffled",
     "target_batches",
 ]
 
@@ -341,6 +342,15 @@ class SplitSubset:
         if count == 0 or count >= len(self):
             return self
         return SplitSubset(self._split, self._indices[draw(len(self), count, seed)])
+
+
+def shuffled(split: Split, count: int, seed: int) -> Split:
+    """The samples of ``split.subset(count, seed)`` in the order that they were drawn in.
+
+    Data often lie class by class. Whoever reads the first few of some samples needs this order.
+    """
+    order = torch.randperm(len(split), generator=generator(seed, "samples"))
+    return SplitSubset(split, order[: count or len(split)])
 
 
 def target_batches(split: Split) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..compensation.batch_norm import statistics
 from ..inputs.problem import Problem, evaluate
+from ..inputs.splits import shuffled
 
 __all__ = ["POINTS", "Connectivity", "Place", "between", "connectivity"]
 
@@ -79,14 +80,14 @@ def connectivity(
     model = copy.deepcopy(first.model)
     problem = dataclasses.replace(first, model=model)
     states = first.model.state_dict(), second.model.state_dict()
+    normed = shuffled(first.train, NORMED, first.seed)
     places = []
     for step in range(POINTS):
         at = step / (POINTS - 1)
         model.load_state_dict(between(*states, at))
         buffers = dict(model.named_buffers())
-        count = min(NORMED, len(first.train))
-        if count >= 2:
-            for name, value in statistics(model, first.train, count).items():
+        if len(normed) >= 2:
+            for name, value in statistics(model, normed, len(normed)).items():
                 buffers[name].copy_(value)
         found = evaluate(problem, problem.train)
         places.append(Place(at, found.loss, 1 - found.accuracy))

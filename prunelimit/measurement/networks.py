@@ -20,6 +20,7 @@ from ..distributed import ALONE, Group
 from ..estimation.epsilon import tolerance_of
 from ..inputs.loss import is_cross_entropy
 from ..inputs.problem import Problem, evaluate
+from ..inputs.splits import shuffled
 from ..progress import Progress, silent
 from ..pruning.magnitude import pruned_weights
 from ..pruning.selection import NO_GUARD, Selection
@@ -118,8 +119,10 @@ class Networks:
         self.minibatch_passes = minibatch_passes(
             len(problem.train), config.refit_batch_size, config.refit_passes
         )
-        self._inputs = problem.train.subset(
-            LAYERWISE if config.calibration is None else config.calibration, problem.seed
+        self._inputs = shuffled(
+            problem.train,
+            LAYERWISE if config.calibration is None else config.calibration,
+            problem.seed,
         )
         self._progress = progress
         self._target = target_loss
