@@ -15,6 +15,7 @@ from prunelimit.commands.regime import ADVICE
 from prunelimit.compensation.batch_norm import statistics
 from prunelimit.errors import InputError, UsageError
 from prunelimit.inputs.problem import evaluate
+from prunelimit.inputs.splits import shuffled
 from prunelimit.measurement.connectivity import POINTS, Connectivity, Place, between, connectivity
 from prunelimit.measurement.similarity import cka, outputs_of
 
@@ -63,7 +64,8 @@ class TestLine:
                 if tensor.is_floating_point():
                     mixed[name] = (1 - at) * mixed[name] + at * tensor
             model.load_state_dict(mixed)
-            model.load_state_dict(statistics(model, first.problem.train, 400), strict=False)
+            drawn = shuffled(first.problem.train, 400, first.problem.seed)
+            model.load_state_dict(statistics(model, drawn, 400), strict=False)
             own = pl.Problem(model, DATA, DATA).problem
             found = evaluate(own, own.train)
             assert place.loss == pytest.approx(found.loss, rel=1e-4)
