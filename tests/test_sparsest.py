@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ from conftest import Outcome
 from test_results import filled
 from torch import Tensor, nn
 
-from prunelimit.commands.prune import prune_problem
+from prunelimit.commands.prune import _warnings, prune_problem
 from prunelimit.config import LimitConfig, PruneConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import Loaded, problem_from_module
@@ -262,3 +263,14 @@ class TestCommand:
         (first, *_) = outcome.document["warnings"]
         assert "points of accuracy; " in first and "`within` 0.5pp" in first
         assert "--within 0.5pp" in outcome.stderr and "`" not in outcome.stderr
+
+
+@pytest.mark.parametrize(("within", "drop", "said"), [(0.05, 0.02, 0), (0.005, 0.02, 1)])
+def test_a_warning_claims_only_what_was_lost_beyond_the_asked(
+    within: float, drop: float, said: int
+) -> None:
+    before = types.SimpleNamespace(points=True, accuracy=0.9)
+    data = types.SimpleNamespace(metric="accuracy")
+    found = _warnings(PruneConfig(within=within), drop, before, data, ())
+    assert len(found) == said
+    assert all("more than the 0.5 asked for" in each for each in found)

@@ -450,13 +450,13 @@ def _warnings(
         )
     if before.points and drop > COSTLY:
         lost = f"Pruning lost {100 * drop:.1f} points of {name}"
-        if config.within is not None:
+        if config.within is not None and drop > config.within:
             found.append(
                 f"{lost} on the test split, more than the {100 * config.within:g} asked for. The "
                 "held-out samples chose this network, and the dense network was trained on them. "
                 "Give a smaller `within`, or an `amount`."
             )
-        else:
+        elif config.within is None:
             better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
             if config.survivors == "fixed":
                 better += ", and staged `survivors` reach further"

@@ -278,6 +278,7 @@ def _network(model: ModelConfig, data: Data, run: RunConfig, classes: int) -> nn
 
 
 def _check_numbers(network: nn.Module, where: str) -> None:
+    """Refuse a network that is nothing but shapes. Such a tensor cannot be put on a device."""
     for name, each in (*network.named_parameters(), *network.named_buffers()):
         if each.is_meta:
             raise InputError(

@@ -48,8 +48,13 @@ def draw(length: int, count: int, seed: int) -> Tensor:
     """Sorted int64 indices of ``count`` of ``length`` samples, nested in ``count`` for a seed."""
     if count == 0 or count >= length:
         return torch.arange(length)
+    return _drawn(length, count, seed).sort().values
+
+
+def _drawn(length: int, count: int, seed: int) -> Tensor:
+    """The same indices in the order that they were drawn in; all of them where ``count`` is 0."""
     order = torch.randperm(length, generator=generator(seed, "samples"))
-    return order[:count].sort().values
+    return order[: count or length]
 
 
 def check_inputs(what: str, inputs: Inputs) -> None:
@@ -349,8 +354,7 @@ def shuffled(split: Split, count: int, seed: int) -> Split:
 
     Data often lie class by class. Whoever reads the first few of some samples needs this order.
     """
-    order = torch.randperm(len(split), generator=generator(seed, "samples"))
-    return SplitSubset(split, order[: count or len(split)])
+    return SplitSubset(split, _drawn(len(split), count, seed))
 
 
 def target_batches(split: Split) -> Iterator[Tensor]:
