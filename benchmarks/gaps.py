@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from networks import DIGITS, SMALL, on_digits
+from networks import DIGITS, SMALL, on_small
 
 from prunelimit.config import MeasureConfig, TrainConfig
 from prunelimit.curvature import CurvatureProduct
@@ -40,7 +40,7 @@ FLAT = 1e-9
 
 def network(recipe: str, seed: int) -> Problem:
     """A trained 64-24-16-10 network in float64."""
-    return on_digits("perceptron", recipe, seed)
+    return on_small(SMALL["perceptron"], recipe, seed)
 
 
 def largest(feasible: Callable[[int], bool], top: int) -> int:
@@ -125,7 +125,7 @@ TITLES = (
 
 def row(kind: str, name: str, seed: int) -> list[float]:
     """All limits of one network, in percent of its prunable weights."""
-    problem = on_digits(kind, name, seed)
+    problem = on_small(SMALL[kind], name, seed)
     losses = evaluate(problem, problem.train).losses
     epsilon = loss_tolerance(losses, EpsilonRule.parse("batch-std")).value
     hessian, ggn, alone = (

@@ -1,20 +1,22 @@
 """The networks of the benchmarks: how each is made, or where its public checkpoint lies.
 
-Those on the digits inside scikit-learn train in seconds and need no file. All 1,797 samples are
-training samples there, and a dense matrix of most of them fits.
+Those on the data inside scikit-learn train in seconds and need no file. All samples are training
+samples there (1,797 digits), and a dense matrix of most of the networks fits.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from torch import Tensor, nn
 
 from prunelimit.commands.train import train as train_checkpoint
@@ -108,61 +110,128 @@ class Transformer(nn.Module):
         return self.last(self.after(found).mean(1))
 
 
-def perceptron(activation: Callable[[], nn.Module]) -> nn.Module:
-    """64-24-16-10."""
-    layers = nn.Linear(64, 24), activation(), nn.Linear(24, 16), activation(), nn.Linear(16, 10)
-    return nn.Sequential(*layers)
+class Convolutions(nn.Module):
+    """Two convolutions without normalisation; 2,458 weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 12, 3, padding=1)
+        self.second = nn.Conv2d(12, 16, 3, padding=1)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = nn.functional.max_pool2d(torch.relu(self.first(inputs.view(-1, 1, 8, 8))), 2)
+        found = nn.functional.max_pool2d(torch.relu(self.second(found)), 2)
+        return self.last(found.flatten(1))
 
 
-def shallow() -> nn.Module:
-    """64-100-10: 5 weights for each sample."""
-    return nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
+class Groups(nn.Module):
+    """Two convolutions with group normalisation, one of them skipped over; 3,088 weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 16, 3, padding=1)
+        self.normal = nn.GroupNorm(4, 16)
+        self.second = nn.Conv2d(16, 16, 3, padding=1)
+        self.again = nn.GroupNorm(4, 16)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = torch.relu(self.normal(self.first(inputs.view(-1, 1, 8, 8))))
+        found = torch.relu(found + self.again(self.second(found)))
+        return self.last(nn.functional.avg_pool2d(found, 4).flatten(1))
 
 
-def lenet() -> nn.Module:
-    """64-300-100-10: 28 weights for each sample."""
-    layers = nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
-    return nn.Sequential(*layers)
+def perceptron(activation: Callable[[], nn.Module], *widths: int) -> nn.Module:
+    """Dense layers from the first of ``widths`` to the last, with ``activation`` between."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _digits() -> tuple[Tensor, Tensor]:
+    found = load_digits()
+    return torch.tensor(found.data / 16.0), torch.tensor(found.target)
+
+
+def _table(source: Callable[[], Any]) -> tuple[Tensor, Tensor]:
+    found = source()
+    inputs = torch.tensor(found.data)
+    return (inputs - inputs.mean(0)) / inputs.std(0), torch.tensor(found.target)
+
+
+DATA: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
+    "digits": _digits,
+    "breast cancer": lambda: _table(load_breast_cancer),
+    "wine": lambda: _table(load_wine),
+}
+"""Inputs and classes inside scikit-learn."""
 
 
 @dataclass(frozen=True)
-class OnDigits:
-    """A network on the digits, and the recipes that it is trained by: with every seed, and with the
-    first one only."""
+class Small:
+    """A network on data inside scikit-learn, and the recipes that it is trained by: with every
+    seed, and with the first one only."""
 
     make: Callable[[], nn.Module]
     recipes: tuple[str, ...]
     once: tuple[str, ...] = ()
     lr: float = 0.1
     dtype: str = "float32"
+    data: str = "digits"
 
 
 OTHERS = tuple(name for name in LOOPS if name != ADAM)
 TWO = ("plain", "l1 1e-4")
 
+THREE = 64, 24, 16, 10
 SMALL = {
-    "perceptron": OnDigits(
-        lambda: perceptron(nn.ReLU), (*DIGITS, ADAM), once=OTHERS, dtype="float64"
+    "perceptron": Small(
+        lambda: perceptron(nn.ReLU, *THREE), (*DIGITS, ADAM), once=OTHERS, dtype="float64"
     ),
-    "GELU perceptron": OnDigits(
-        lambda: perceptron(nn.GELU), TWO, once=(ADAM, *OTHERS), dtype="float64"
+    "GELU perceptron": Small(
+        lambda: perceptron(nn.GELU, *THREE), TWO, once=(ADAM, *OTHERS), dtype="float64"
     ),
-    "tanh perceptron": OnDigits(
-        lambda: perceptron(nn.Tanh), TWO, once=(ADAM, *OTHERS), dtype="float64"
+    "tanh perceptron": Small(
+        lambda: perceptron(nn.Tanh, *THREE), TWO, once=(ADAM, *OTHERS), dtype="float64"
     ),
-    "shallow perceptron": OnDigits(shallow, (*DIGITS, ADAM), once=OTHERS),
-    "LeNet-300-100": OnDigits(lenet, (*DIGITS, ADAM), once=OTHERS),
-    "residual": OnDigits(lambda: Residual(16), TWO, once=(ADAM,)),
-    "transformer": OnDigits(lambda: Transformer(16, 2), TWO, once=(ADAM,), lr=0.05),
+    "shallow perceptron": Small(
+        lambda: perceptron(nn.ReLU, 64, 100, 10), (*DIGITS, ADAM), once=OTHERS
+    ),
+    "LeNet-300-100": Small(
+        lambda: perceptron(nn.ReLU, 64, 300, 100, 10), (*DIGITS, ADAM), once=OTHERS
+    ),
+    "residual": Small(lambda: Residual(16), TWO, once=(ADAM,)),
+    "transformer": Small(lambda: Transformer(16, 2), TWO, once=(ADAM,), lr=0.05),
 }
-"""Kinds of networks on the digits."""
+"""Kinds of networks on the digits. LeNet-300-100 has 28 weights for each sample, the shallow
+perceptron 5."""
+
+BY_ADAM, BY_SGD = ("wd 1e-3", ADAM), ("l1 1e-4", "SGD 1e-2")
+UNSEEN = {
+    "SiLU perceptron": Small(lambda: perceptron(nn.SiLU, 64, 32, 10), BY_ADAM),
+    "convolutions": Small(Convolutions, BY_SGD),
+    "deep perceptron": Small(lambda: perceptron(nn.ReLU, 64, 24, 24, 24, 10), BY_ADAM, lr=0.05),
+    "wide tanh perceptron": Small(lambda: perceptron(nn.Tanh, 64, 150, 10), BY_SGD),
+    "group normalisation": Small(Groups, BY_ADAM),
+    "ReLU perceptron": Small(
+        lambda: perceptron(nn.ReLU, 30, 40, 20, 2), BY_SGD, lr=0.05, data="breast cancer"
+    ),
+    "wide transformer": Small(lambda: Transformer(24, 3), BY_ADAM, lr=0.05),
+    "wide perceptron": Small(lambda: perceptron(nn.ReLU, 64, 128, 64, 10), BY_SGD),
+    "narrow perceptron": Small(
+        lambda: perceptron(nn.GELU, 13, 40, 3), BY_ADAM, lr=0.05, data="wine"
+    ),
+}
+"""Kinds that no rule of the tool was chosen on, each by two recipes and one seed."""
+
+UNSEEN_SEED = 7
 
 
-def on_digits(kind: str, recipe: str, seed: int) -> Problem:
-    """A trained network of a kind of :data:`SMALL`."""
-    small = SMALL[kind]
-    digits = load_digits()
-    both = torch.tensor(digits.data / 16.0), torch.tensor(digits.target)
+def on_small(small: Small, recipe: str, seed: int) -> Problem:
+    """A trained network of a kind of :data:`SMALL` or :data:`UNSEEN`."""
+    both = DATA[small.data]()
     torch.manual_seed(seed)
     network = small.make()
     if recipe in LOOPS:
@@ -188,7 +257,8 @@ def _loop(
 class Case:
     """One network: ``problem(work)`` has it, trained and kept under ``work`` where need be.
 
-    ``size`` is "digits", "MNIST" or "CIFAR-10"; ``passes`` and ``resolution`` are for measuring.
+    ``size`` is "digits", "unseen", "MNIST" or "CIFAR-10"; ``passes`` and ``resolution`` are for
+    measuring.
     """
 
     name: str
@@ -213,7 +283,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                     Case(
                         f"{kind} digits {recipe} seed {seed}",
                         "digits",
-                        lambda _, a=(kind, recipe, seed): on_digits(*a),
+                        lambda _, a=(small, recipe, seed): on_small(*a),
                         100,
                     )
                 )
@@ -223,7 +293,8 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 for recipe, training in MNIST.items():
                     title = f"{name} MNIST {recipe} seed {seed}"
                     made = _trained(title, model, data, training, seed)
-                    found.append(Case(title, "MNIST", made, 50))
+                    passes = 50 if model == "lenet-300-100" else 10
+                    found.append(Case(title, "MNIST", made, passes))
         if options.cifar10 is not None:
             data = DataConfig(data=f"folder:{options.cifar10}")
             training = TrainConfig(l1=5e-5, lr=0.02, epochs=12)
@@ -245,6 +316,20 @@ def cases(options: argparse.Namespace) -> list[Case]:
                         )
                     )
     return found
+
+
+def unseen() -> list[Case]:
+    """The networks of :data:`UNSEEN`."""
+    return [
+        Case(
+            f"{kind} {small.data} {recipe} seed {UNSEEN_SEED}",
+            "unseen",
+            lambda _, a=(small, recipe, UNSEEN_SEED): on_small(*a),
+            100,
+        )
+        for kind, small in UNSEEN.items()
+        for recipe in small.recipes
+    ]
 
 
 def _trained(

@@ -7,17 +7,21 @@ trained where need be, and predicted by the GGN and by the Hessian. It is measur
 trained: the threshold at one, two and four times the passes. Every step's JSON stays under
 ``--work`` and is not made again, so the command can be interrupted. ``--only`` takes a regular
 expression of names, ``--stages`` does some of predict, hessian and witness alone, and ``--table``
-prints the table from what is there.
+prints the table from what is there. Finished rows are kept in evidence.csv beside this script, and
+the table has the rows of that file too.
 
 What is expected is made from the networks of the table, each time without the one that it is for.
-One logarithm is predicted by another. The first is that of survivors held over those predicted with
-the prunable weights alone free. The second is that of the norm of all weights over that of the
-survivors. The ends of its interval are the 2.5% and 97.5% quantiles of a t distribution.
+The logarithm of survivors held over those predicted with the prunable weights alone free is
+predicted by least squares, from the logarithm of the norm of all weights over that of the
+survivors, from the survivors of the isotropic formula over those predicted, and from the logarithm
+of the share of survivors predicted. The ends of its interval are the 2.5% and 97.5% quantiles of a
+t distribution.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import math
 import re
@@ -28,18 +32,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import Case, arguments, cases
+from networks import Case, arguments, cases, unseen
 from scipy.stats import t as student
 
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.inputs.problem import Problem
+from prunelimit.limit.expected import predictors
+from prunelimit.limit.reliability import FARTHEST
 from prunelimit.measurement import measure
 from prunelimit.results.serialization import to_json
 from prunelimit.storage.files import read_json, write_json
 
-HESSIAN_SAMPLES = {"digits": 0, "MNIST": 10_000, "CIFAR-10": 1_000}
+HESSIAN_SAMPLES = {"digits": 0, "unseen": 0, "MNIST": 10_000, "CIFAR-10": 1_000}
 """Samples of the Hessian: all where that is cheap."""
+
+JUDGED = "Judging by other networks"
+"""How the reason begins that goes by what is expected. The table judges that itself, by the other
+rows."""
+
+EVIDENCE = Path(__file__).with_name("evidence.csv")
 
 
 def witness(case: Case, problem: Problem) -> dict[str, Any]:
@@ -106,34 +118,47 @@ def run(case: Case, work: Path, stages: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A finished network, sparsities in percent of prunable weights."""
+    """A finished network, sparsities in percent of prunable weights. What was not run is None.
 
-    case: Case
+    ``sound`` says that nothing but what is expected speaks against the limit. ``leans`` says that
+    the limit is the middle of two, since the network leans on what is not pruned.
+    """
+
+    name: str
+    size: str
     limit: float
-    interval: tuple[float, float]
-    reliable: bool
-    leans: bool
+    low: float
+    high: float
+    sound: int
+    leans: int
     alone: float
     norm_kept: float
-    ggn: dict[str, float]
-    hessian: dict[tuple[str, str], float]
-    held: tuple[float, float, float]
-    seconds: tuple[float, float]
+    isotropic: float
+    paper: float
+    hessian_directional: float | None
+    hessian_isotropic: float | None
+    hessian_paper: float | None
+    hessian_flat: float | None
+    held_1x: float
+    held_2x: float
+    held_4x: float
+    predict_seconds: float
+    witness_seconds: float
 
     @property
     def apart(self) -> float:
         """Limit less the most converged witness, percentage points."""
-        return self.limit - self.held[-1]
+        return self.limit - self.held_4x
 
     @property
     def log_ratio(self) -> float:
         """Logarithm of survivors held over those predicted with the prunable weights alone free."""
-        return math.log((100 - self.held[-1]) / max(1e-9, 100 - self.alone))
+        return math.log((100 - self.held_4x) / max(1e-9, 100 - self.alone))
 
     @property
-    def log_norm(self) -> float:
-        """Logarithm of the norm of all prunable weights over that of the survivors."""
-        return -math.log(self.norm_kept)
+    def predictors(self) -> tuple[float, float, float]:
+        """What the logarithm is predicted from."""
+        return predictors(self.alone / 100, self.norm_kept, self.isotropic / 100)
 
 
 def row(case: Case, work: Path) -> Row | None:
@@ -144,23 +169,64 @@ def row(case: Case, work: Path) -> Row | None:
     found, held = read_json(paths["predict"]), read_json(paths["witness"])
     other = read_json(paths["hessian"]) if paths["hessian"].exists() else {"variants": []}
     low, high = found["limit"]["interval"]
+    ggn = {each["formula"]: 100 * each["sparsity"] for each in found["variants"]}
+    hessian = {
+        (each["formula"], each["operator"]): 100 * each["sparsity"] for each in other["variants"]
+    }
+    once, twice, four = (100 * each["sparsity"] for each in held["budgets"])
     return Row(
-        case=case,
+        name=case.name,
+        size=case.size,
         limit=100 * found["limit"]["sparsity"],
-        interval=(100 * low, 100 * high),
-        reliable=found["reliability"]["ok"],
-        leans="network" in found["limit"]["errors"],
+        low=100 * low,
+        high=100 * high,
+        sound=int(all(each.startswith(JUDGED) for each in found["reliability"]["reasons"])),
+        leans=int("network" in found["limit"]["errors"]),
         alone=100 * found["limit"]["alone"],
         norm_kept=found["limit"]["norm_kept"],
-        ggn={each["formula"]: 100 * each["sparsity"] for each in found["variants"]},
-        hessian={
-            (each["formula"], each["operator"]): 100 * each["sparsity"]
-            for each in other["variants"]
-        },
-        held=tuple(100 * each["sparsity"] for each in held["budgets"]),
-        seconds=(found["wall_seconds"], held["seconds"]),
+        isotropic=ggn["isotropic"],
+        paper=ggn["paper"],
+        hessian_directional=hessian.get(("directional", "absolute")),
+        hessian_isotropic=hessian.get(("isotropic", "absolute")),
+        hessian_paper=hessian.get(("paper", "absolute")),
+        hessian_flat=hessian.get(("directional", "negatives-as-flat")),
+        held_1x=once,
+        held_2x=twice,
+        held_4x=four,
+        predict_seconds=found["wall_seconds"],
+        witness_seconds=held["seconds"],
     )
 
+
+def read_evidence(path: Path = EVIDENCE) -> list[Row]:
+    """The rows of a file of evidence."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Row(**{k: v if k in ("name", "size") else _number(v) for k, v in each.items()})
+            for each in csv.DictReader(file)
+        ]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def write_evidence(rows: list[Row], path: Path = EVIDENCE) -> None:
+    """All ``rows``, with six digits."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(each.name for each in dataclasses.fields(Row))
+        for each in rows:
+            writer.writerow(
+                f"{v:.6g}" if isinstance(v, float) else "" if v is None else v
+                for v in dataclasses.astuple(each)
+            )
+
+
+FEWEST = 9
+"""Networks, at least, from which others are foretold."""
 
 HEADER = (
     "| network | limit | alone | norm kept | GGN: isotropic / paper "
@@ -172,36 +238,36 @@ HEADER = (
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """The line through the log ratios of networks by their log norms, by least squares."""
+    """The logarithms of networks by their predictors, by least squares.
+
+    ``coefficients`` begin with that of a constant. ``inverse`` is that of the matrix of the sums of
+    products of the predictors, the constant among them.
+    """
 
     networks: int
-    intercept: float
-    slope: float
+    coefficients: np.ndarray
     deviation: float
-    centre: float
-    spread: float
+    inverse: np.ndarray
 
     @classmethod
     def of(cls, rows: list[Row]) -> Law:
-        """From at least three networks."""
-        norms, ratios = (
-            np.array([getattr(each, name) for each in rows]) for name in ("log_norm", "log_ratio")
-        )
-        spread = float(((norms - norms.mean()) ** 2).sum())
-        slope = float(((norms - norms.mean()) * ratios).sum()) / spread
-        intercept = float(ratios.mean() - slope * norms.mean())
-        left = ratios - intercept - slope * norms
-        deviation = math.sqrt(float((left**2).sum()) / (len(rows) - 2))
-        return cls(len(rows), intercept, slope, deviation, float(norms.mean()), spread)
+        """From more networks than coefficients."""
+        matrix = np.array([(1.0, *each.predictors) for each in rows])
+        ratios = np.array([each.log_ratio for each in rows])
+        inverse = np.linalg.inv(matrix.T @ matrix)
+        coefficients = inverse @ (matrix.T @ ratios)
+        left = ratios - matrix @ coefficients
+        free = len(rows) - matrix.shape[1]
+        return cls(len(rows), coefficients, math.sqrt(float(left @ left) / free), inverse)
 
     def expected(self, each: Row) -> tuple[float, float, float]:
         """Middle and ends of the prediction interval for a network, percent."""
-        apart = (each.log_norm - self.centre) ** 2 / self.spread
-        half = self.deviation * math.sqrt(1 + 1 / self.networks + apart)
-        half *= float(student.ppf(0.975, self.networks - 2))
+        point = np.array([1.0, *each.predictors])
+        half = self.deviation * math.sqrt(1 + float(point @ self.inverse @ point))
+        half *= float(student.ppf(0.975, self.networks - len(point)))
         middle, low, high = (
             max(0.0, 100 - (100 - each.alone) * math.exp(log + side * half))
-            for log in [self.intercept + self.slope * each.log_norm]
+            for log in [float(self.coefficients @ point)]
             for side in (0, 1, -1)
         )
         return middle, low, high
@@ -212,27 +278,36 @@ def expected(rows: list[Row], each: Row) -> tuple[float, float, float]:
     return Law.of([other for other in rows if other is not each]).expected(each)
 
 
+def reliable(rows: list[Row], each: Row) -> bool:
+    """Whether the limit is called reliable, by the rule of the tool and the other rows."""
+    if not each.sound or len(rows) <= FEWEST:
+        return bool(each.sound)
+    return abs(each.limit - expected(rows, each)[0]) <= 100 * FARTHEST
+
+
 def line(each: Row, rows: list[Row]) -> str:
     """One row of the table."""
 
-    def variants(*keys: tuple[str, str]) -> str:
-        return " / ".join(f"{each.hessian[k]:.1f}" if k in each.hessian else "-" for k in keys)
+    def variants(*values: float | None) -> str:
+        return " / ".join("-" if value is None else f"{value:.1f}" for value in values)
 
-    middle, low, high = expected(rows, each)
-    formulas = ("directional", "isotropic", "paper")
+    stops = "-"
+    if len(rows) > FEWEST:
+        middle, low, high = expected(rows, each)
+        stops = f"{middle:.1f} ({low:.1f}-{high:.1f})"
     cells = [
-        each.case.name,
-        f"{each.limit:.2f} ({each.interval[0]:.2f}-{each.interval[1]:.2f})",
+        each.name,
+        f"{each.limit:.2f} ({each.low:.2f}-{each.high:.2f})",
         f"{each.alone:.2f}",
         f"{100 * each.norm_kept:.0f}%",
-        f"{each.ggn['isotropic']:.1f} / {each.ggn['paper']:.1f}",
-        variants(*((formula, "absolute") for formula in formulas)),
-        variants(("directional", "negatives-as-flat")),
-        " / ".join(f"{value:.2f}" for value in each.held),
+        f"{each.isotropic:.1f} / {each.paper:.1f}",
+        variants(each.hessian_directional, each.hessian_isotropic, each.hessian_paper),
+        variants(each.hessian_flat),
+        f"{each.held_1x:.2f} / {each.held_2x:.2f} / {each.held_4x:.2f}",
         f"{each.apart:+.2f}",
-        f"{middle:.1f} ({low:.1f}-{high:.1f})",
-        "yes" if each.reliable else "no",
-        f"{each.seconds[0]:.0f} / {each.seconds[1]:.0f}",
+        stops,
+        "yes" if reliable(rows, each) else "no",
+        f"{each.predict_seconds:.0f} / {each.witness_seconds:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -240,8 +315,8 @@ def line(each: Row, rows: list[Row]) -> str:
 def summary(rows: list[Row]) -> list[str]:
     """What the table comes to."""
     lines = []
-    for size in ("digits", "MNIST", "CIFAR-10", ""):
-        chosen = [each for each in rows if size in each.case.size]
+    for size in ("digits", "unseen", "MNIST", "CIFAR-10", ""):
+        chosen = [each for each in rows if size in each.size]
         if not chosen:
             continue
         apart = np.array([each.apart for each in chosen])
@@ -249,33 +324,31 @@ def summary(rows: list[Row]) -> list[str]:
             f"{size or 'All'}: {len(chosen)} networks, mean distance {abs(apart).mean():.2f} pp, "
             f"with the sign {apart.mean():+.2f}, largest {apart[abs(apart).argmax()]:+.2f}."
         )
-    for operator in ("absolute", "negatives-as-flat"):
-        apart = np.array(
-            [
-                each.hessian["directional", operator] - each.held[-1]
-                for each in rows
-                if ("directional", operator) in each.hessian
-            ]
-        )
+    for operator, field in (
+        ("absolute", "hessian_directional"),
+        ("negatives-as-flat", "hessian_flat"),
+    ):
+        pairs = [(getattr(each, field), each.held_4x) for each in rows]
+        apart = np.array([value - held for value, held in pairs if value is not None])
         if len(apart):
             lines.append(
                 f"Directional, {operator}: {len(apart)} networks, mean distance "
                 f"{abs(apart).mean():.2f} pp, with the sign {apart.mean():+.2f}."
             )
     leaning = [each for each in rows if each.leans]
-    within = sum(each.interval[0] <= each.held[-1] <= each.interval[1] for each in leaning)
+    within = sum(each.low <= each.held_4x <= each.high for each in leaning)
     lines.append(
         f"{len(leaning)} lean on what is not pruned; the limit's own interval holds {within} of "
         "those."
     )
-    called = [each for each in rows if each.reliable]
+    called = [each for each in rows if reliable(rows, each)]
     worst = max((abs(each.apart) for each in called), default=0.0)
     lines.append(
         f"{len(called)} are called reliable; the largest distance of those is {worst:.2f}."
     )
-    if len(rows) > 3:
+    if len(rows) > FEWEST:
         lines += _expectations(rows)
-    doubling = [each.held[2] - each.held[1] for each in rows]
+    doubling = [each.held_4x - each.held_2x for each in rows]
     lines.append(f"The last doubling of the witness's budget added {np.mean(doubling):.2f} pp.")
     return lines
 
@@ -283,7 +356,7 @@ def summary(rows: list[Row]) -> list[str]:
 def _expectations(rows: list[Row]) -> list[str]:
     """How well each network is foretold by the others."""
     found = [expected(rows, each) for each in rows]
-    held = np.array([each.held[-1] for each in rows])
+    held = np.array([each.held_4x for each in rows])
     middle, low, high = np.array(found).T
     inside, widths = int(((low <= held) & (held <= high)).sum()), float((high - low).mean())
     apart = middle - held
@@ -292,16 +365,48 @@ def _expectations(rows: list[Row]) -> list[str]:
         f"Expected: mean distance {abs(apart).mean():.2f} pp, with the sign {apart.mean():+.2f}, "
         f"largest {apart[abs(apart).argmax()]:+.2f}.",
         f"Prediction intervals hold {inside} of {len(rows)}, {widths:.2f} pp wide on average.",
-        f"Intercept {law.intercept:+.3f}, slope {law.slope:.3f}, deviation {law.deviation:.3f}, "
-        f"centre {law.centre:.3f}, spread {law.spread:.2f}.",
+        *_foretold(rows),
+        f"Coefficients {_listed(law.coefficients)}; deviation {law.deviation:.3f}.",
+        f"Inverse {'; '.join(map(_listed, law.inverse))}.",
     ]
 
 
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:+.4f}" for value in values)
+
+
+def _foretold(rows: list[Row]) -> list[str]:
+    """How well the rows on the digits alone foretell the others."""
+    others = [each for each in rows if each.size != "digits"]
+    basis = [each for each in rows if each.size == "digits"]
+    if not others or len(basis) <= FEWEST:
+        return []
+    law = Law.of(basis)
+    middle, low, high = np.array([law.expected(each) for each in others]).T
+    held = np.array([each.held_4x for each in others])
+    return [
+        f"From the {len(basis)} on digits: the {len(others)} others are foretold to "
+        f"{abs(middle - held).mean():.2f} pp on average, largest "
+        f"{max(middle - held, key=abs):+.2f}; intervals hold "
+        f"{int(((low <= held) & (held <= high)).sum())}, {(high - low).mean():.2f} pp wide."
+    ]
+
+
+def every_case(options: argparse.Namespace) -> list[Case]:
+    """The networks of networks.py, and those of kinds unseen."""
+    return [*cases(options), *unseen()]
+
+
 def table(options: argparse.Namespace) -> str:
-    """All finished rows and their summary."""
-    rows = [each for case in cases(options) if (each := row(case, options.work)) is not None]
-    if not rows:
+    """All finished rows and their summary; the file of evidence is brought up to date."""
+    found = {each.name: each for each in read_evidence()}
+    for case in every_case(options):
+        if (made := row(case, options.work)) is not None:
+            found[case.name] = made
+    if not found:
         return "No network is finished."
+    write_evidence(list(found.values()))
+    rows = read_evidence()
     return "\n".join([HEADER, *(line(each, rows) for each in rows), "", *summary(rows)])
 
 
@@ -312,7 +417,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = arguments(parser)
     if not options.table:
-        for case in cases(options):
+        for case in every_case(options):
             if re.search(options.only, case.name):
                 run(case, options.work, options.stages)
     print(table(options))

@@ -14,10 +14,8 @@ from types import ModuleType
 
 import click
 import pytest
-from scipy.stats import t as student
 
 from prunelimit.cli.main import group
-from prunelimit.limit import expected
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -165,21 +163,6 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
     assert f"right {right} times of {of} and is {width} points wide" in readme
     (apart,) = re.findall(r"Expected: mean distance ([\d.]+) pp", lines)
     assert f"expected to stop, {apart} points off on average" in readme
-
-
-def test_the_prediction_interval_is_that_of_the_benchmarks() -> None:
-    tables = text(Path("benchmarks/README.md"))
-    ((networks, *numbers),) = re.findall(
-        r"hold \d+ of (\d+), .*\n(?:- )?Intercept ([+-][\d.]+), slope ([\d.]+), "
-        r"deviation ([\d.]+), centre ([\d.]+), spread ([\d.]+)\.",
-        tables,
-    )
-    assert int(networks) == expected.NETWORKS
-    assert list(map(float, numbers)) == [
-        expected.INTERCEPT, expected.SLOPE, expected.DEVIATION, expected.CENTRE, expected.SPREAD
-    ]  # fmt: skip
-    quantile = student.ppf(0.975, expected.NETWORKS - 2)
-    assert abs(expected.STUDENT - quantile) < 1e-3
 
 
 def test_mkdocs_builds_the_pages(tmp_path: Path) -> None:

@@ -2,57 +2,102 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from prunelimit.limit import expected
-from prunelimit.limit.expected import expected_threshold
+from prunelimit.limit.expected import Expected, expected_threshold, predictors
 from prunelimit.limit.geometry import Geometry
 
+ROOT = Path(__file__).parents[1]
+
 SHARES = st.floats(1e-3, 1)
+MOST = st.floats(0, 0.999)
 
 
-@given(st.floats(0, 1), st.floats(0, 1), SHARES)
+def foretold(alone: float, kept: float, relative: float = 0.5) -> Expected:
+    """By the survivors of the isotropic formula relative to those of the limit."""
+    found = expected_threshold(alone, kept, 1 - relative * (1 - alone))
+    assert found is not None
+    return found
+
+
+@given(MOST, MOST, SHARES, st.floats(0, 1.5))
 def test_it_is_a_rising_interval_within_the_weights(
-    first: float, second: float, kept: float
+    first: float, second: float, kept: float, relative: float
 ) -> None:
-    below, above = (expected_threshold(each, kept) for each in sorted((first, second)))
-    assert below is not None and above is not None
+    below, above = (foretold(each, kept, relative) for each in sorted((first, second)))
     assert 0 <= below.low <= below.middle <= below.high <= 1
-    assert all(one <= other for one, other in zip(below, above, strict=True))
+    assert below.middle <= above.middle
 
 
-@given(st.floats(0.5, 1), SHARES, SHARES)
+@given(st.floats(0.5, 0.999), SHARES, SHARES)
 def test_the_more_of_the_norm_is_left_the_further_survivors_reach(
     alone: float, first: float, second: float
 ) -> None:
-    less, more = (expected_threshold(alone, each) for each in sorted((first, second)))
-    assert less is not None and more is not None and less.middle <= more.middle
+    less, more = (foretold(alone, each) for each in sorted((first, second)))
+    assert less.middle <= more.middle
 
 
-def test_it_is_a_matter_of_survivors() -> None:
-    coarse, fine = expected_threshold(0.9, 0.6), expected_threshold(0.99, 0.6)
-    assert coarse is not None and fine is not None
-    for one, other in zip(coarse, fine, strict=True):
-        assert 1 - other == pytest.approx((1 - one) / 10)
+@given(st.floats(0.5, 0.999), SHARES, st.floats(0, 1.5), st.floats(0, 1.5))
+def test_the_more_the_isotropic_formula_needs_the_earlier_survivors_stop(
+    alone: float, kept: float, first: float, second: float
+) -> None:
+    less, more = (foretold(alone, kept, each) for each in sorted((first, second)))
+    assert more.middle <= less.middle
 
 
-def test_it_is_widest_where_few_networks_were() -> None:
-    def width(ratio: float) -> float:
-        found = expected_threshold(0.99, math.exp(-ratio))
+def test_it_is_the_line_of_the_evidence_and_its_prediction_interval() -> None:
+    """Against least squares of another library, on every row of the table."""
+    with (ROOT / "benchmarks/evidence.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == expected.NETWORKS
+    alone, isotropic, held = (
+        np.array([float(row[name]) / 100 for row in rows])
+        for name in ("alone", "isotropic", "held_4x")
+    )
+    kept = np.array([float(row["norm_kept"]) for row in rows])
+    ratios = np.log((1 - held) / (1 - alone))
+    points = np.column_stack(
+        [
+            np.ones(len(rows)),
+            [predictors(*each) for each in zip(alone, kept, isotropic, strict=True)],
+        ]
+    )
+    line, (squares,), rank, _ = np.linalg.lstsq(points, ratios)
+    assert rank == 4
+    assert line == pytest.approx(np.array(expected.COEFFICIENTS), abs=1e-3)
+    deviation = float(np.sqrt(squares / (len(rows) - rank)))
+    quantile = float(student.ppf(0.975, len(rows) - rank))
+    for row in range(0, len(rows), 10):
+        found = expected_threshold(alone[row], kept[row], isotropic[row])
         assert found is not None
+        apart = points[row] @ np.linalg.solve(points.T @ points, points[row])
+        half = quantile * deviation * np.sqrt(1 + apart)
+        middle = points[row] @ line
+        for value, log in zip(found, (middle, middle + half, middle - half), strict=True):
+            assert value == pytest.approx(1 - (1 - alone[row]) * np.exp(log), abs=1e-4)
+
+
+def test_it_is_wider_where_few_networks_were() -> None:
+    def width(alone: float, kept: float) -> float:
+        found = foretold(alone, kept)
         return math.log((1 - found.low) / (1 - found.high))
 
-    centre = expected.CENTRE
-    assert width(centre) < width(centre + 0.3) == pytest.approx(width(centre - 0.3))
+    usual = width(0.95, 0.6)
+    assert width(0.95, 0.1) > usual and width(0.9999, 0.6) > usual
 
 
-def test_nothing_is_said_of_a_network_with_nothing_left() -> None:
-    assert expected_threshold(1.0, 0.0) is None
+@pytest.mark.parametrize(("alone", "kept"), [(1.0, 0.0), (1.0, 0.5), (0.9, 0.0)])
+def test_nothing_is_said_of_a_network_with_nothing_left(alone: float, kept: float) -> None:
+    assert expected_threshold(alone, kept, 1.0) is None
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=30), st.data())

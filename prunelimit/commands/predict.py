@@ -264,7 +264,8 @@ def predict_loaded(
     compared = (limit.formula, headline) == ("directional", "ggn")
     expected = None
     if compared and alone is not None and all(layer.kept for layer in layers):
-        expected = expected_threshold(alone / prunable, norm_kept)
+        isotropic = limits.transitions["isotropic", headline].removed
+        expected = expected_threshold(alone / prunable, norm_kept, isotropic / prunable)
     answer = Limit(
         sparsity=chosen.removed / prunable,
         of="prunable",

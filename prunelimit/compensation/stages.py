@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from ..curvature import CurvatureProduct
-from ..curvature.memory import available_bytes
-from ..curvature.products import WORTH_RECORDING
+from ..curvature.memory import LIBRARIES, RECORDER, RECORDING, available_bytes
+from ..curvature.products import BATCH_BYTES, WORTH_RECORDING
 from ..devices import bfloat16_tiles, wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
@@ -227,7 +227,9 @@ class Compensator:
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
         # Layers are fitted before the solve, and their memory is free by then.
         kept = math.exp(-log / stages)
-        bytes_taken += max(self._graphs(), working_bytes(self.problem, kept, self.windows.at(0)))
+        graphs = self._graphs() if products else 0
+        bytes_taken += max(graphs, working_bytes(self.problem, kept, self.windows.at(0)))
+        bytes_taken += LIBRARIES
         survivors = max(1, round(kept * self.prunable))
         longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
         piece = min(longest, block_size(survivors, self.problem.dtype.itemsize))
@@ -235,18 +237,24 @@ class Compensator:
         return Cost(stages, products, passes * self._forward, bytes_taken)
 
     def _graphs(self) -> int:
-        """About how many bytes of graphs a solve keeps, from those of a few inputs."""
+        """About how many bytes of graphs a solve keeps, or recording takes, from those of a few
+        inputs."""
         fit = self.windows.at(0)
         few = fit.subset(FEW, 0)
         assert isinstance(few, Calibration)
         judged = few.fit_problem(self.problem, self.problem.model)
         product = CurvatureProduct(judged, few, "ggn", route="double-backward")
         room = available_bytes(self.problem.device) // 2
-        found = product.kept_bytes * len(fit) // len(few) // self.group.size
-        rounded = self.problem.dtype == torch.float32 and bfloat16_tiles(self.problem.device)
-        if rounded and found >= WORTH_RECORDING:
+        each = product.kept_bytes / len(few)
+        found = int(each * len(fit)) // self.group.size
+        recorded = found >= WORTH_RECORDING
+        if recorded and self.problem.dtype == torch.float32 and bfloat16_tiles(self.problem.device):
             found //= 2
-        return min(room, found) + product.batch_bytes
+        kept = min(room, found) + product.batch_bytes
+        if not recorded:
+            return kept
+        batch = min(BATCH_BYTES, each * min(len(fit), self.problem.batch_size))
+        return RECORDER + max(kept, int(RECORDING * batch))
 
     def warnings(self, state: State) -> tuple[str, ...]:
         """What the user has to know about ``state``: one sentence each, empty where all is well."""

@@ -8,7 +8,14 @@ import psutil
 import torch
 from torch import Tensor
 
-__all__ = ["available_bytes", "peak_bytes", "storage_of"]
+__all__ = ["LIBRARIES", "RECORDER", "RECORDING", "available_bytes", "peak_bytes", "storage_of"]
+
+LIBRARIES = 44 * 2**20
+"""Bytes of the parts of torch and scipy that any work loads first."""
+RECORDER = 117 * 2**20
+"""Bytes of the parts of torch that recording loads."""
+RECORDING = 4.5
+"""Memory at the peak of recording a batch, over the graph that double backward keeps of it."""
 
 
 def available_bytes(device: torch.device) -> int:

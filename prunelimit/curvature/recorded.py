@@ -65,6 +65,11 @@ class Recorded:
         self._recordings: dict[tuple[torch.Size, ...], Recording] = {}
         self._verified: dict[Recording, int] = {}
 
+    @property
+    def recording_bytes(self) -> int:
+        """Memory that the largest recording took while it was made."""
+        return max((each.bytes for each in self._recordings.values()), default=0)
+
     def prepare(self, inputs: Inputs, targets: Tensor) -> _Prepared:
         """Do the part of the products with this batch that does not depend on the vector.
 

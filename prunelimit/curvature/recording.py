@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from .fusion import Made, fuse
+from .memory import storage_of
 
 __all__ = ["Recording", "Unrecordable", "record"]
 
@@ -41,11 +42,13 @@ class Recording:
 
     ``prepare(*batch)`` does what depends on the batch alone, ``transform(*vectors)`` what depends
     on the vectors alone; ``combine(*prepared, *transformed)`` gives the function's outputs.
+    Recording took ``bytes`` of memory beside its inputs; they are free afterwards.
     """
 
     prepare: Replay
     transform: Replay
     combine: Replay
+    bytes: int
 
 
 def record(
@@ -194,7 +197,15 @@ class _Recorder(TorchDispatchMode):
             _program(steps, BATCH, constants, inputs[BATCH], batch, made),
             _program(steps, VECTOR, constants, inputs[VECTOR], vector, made),
             _program(steps, BOTH, constants, batch + vector, results, made),
+            self._bytes(),
         )
+
+    def _bytes(self) -> int:
+        """Memory of everything that was made."""
+        given = {storage for step in self._steps if step.call is None for storage in step.storages}
+        storages = dict(map(storage_of, self._tensors.values()))
+        own = {storage_of(t)[0] for t in self._tensors.values() if _storage(t) in given}
+        return sum(size for place, size in storages.items() if place not in own)
 
     def _forms(self) -> dict[_Value, Made]:
         """The form of every value, and whether it has its memory to itself."""

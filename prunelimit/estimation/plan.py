@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..config import CurvatureConfig, LimitConfig
 from ..curvature import CurvatureProduct, Product, curvature_product
-from ..curvature.memory import available_bytes
+from ..curvature.memory import LIBRARIES, RECORDER, available_bytes
 from ..distributed import ALONE
 from ..inputs.problem import Problem, evaluate
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, vectors_bytes
@@ -92,19 +92,24 @@ def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Pl
         product_seconds=product_seconds,
         evaluation_seconds=evaluation_seconds,
         vectors_bytes=vectors,
-        memory_bytes=vectors + _beside(problem, product, samples / len(tried), curvature),
+        memory_bytes=_memory(problem, product, samples / len(tried), curvature, vectors),
         bounded=bounded,
     )
 
 
-def _beside(problem: Problem, product: Product, times: float, curvature: CurvatureConfig) -> int:
-    """Bytes beside the Lanczos vectors: graphs of ``times`` as many samples as ``product`` has, one
-    batch at work, and the pruning path's bytes per parameter."""
-    own = PER_PARAMETER * problem.layout.size
+def _memory(
+    problem: Problem, product: Product, times: float, curvature: CurvatureConfig, vectors: int
+) -> int:
+    """Bytes at the peak: ``vectors``, graphs of ``times`` as many samples as ``product`` has, one
+    batch at work and the pruning path's bytes per parameter; or recording, before the vectors."""
+    own = LIBRARIES + PER_PARAMETER * problem.layout.size
     if not isinstance(product, CurvatureProduct):
-        return own
+        return own + vectors
     room = available_bytes(problem.device) // 2
     if curvature.memory is not None:
         room = int(curvature.memory * 2**30)
     kept = min(room, int(product.kept_bytes * times))
-    return own + kept + int(AT_WORK * product.batch_bytes)
+    at_work = vectors + kept + int(AT_WORK * product.batch_bytes)
+    if product.recording_bytes:
+        own, at_work = own + RECORDER, max(at_work, product.recording_bytes - RECORDER)
+    return own + at_work

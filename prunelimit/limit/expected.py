@@ -2,12 +2,16 @@
 
 The limit's own interval is about the number that the model gives: probes, depth, samples. How far
 the model is from networks is another question, and only networks answer it. On those of the
-evidence table (``benchmarks/prediction.py``) the survivors that were needed are in proportion to
-two things. One is the survivors that the limit needs with the prunable weights alone free. The
-other is how many times the norm of all weights is that of the survivors. Where large weights carry
-a network, as after long training at a high rate, little of the norm is removed and survivors reach
-beyond the limit. Where weights are alike, as after a short training or by Adam at a low rate, most
-of the norm goes and survivors stop short of it.
+evidence table (``benchmarks/prediction.py``) three things foretell the survivors that are needed,
+relative to those that the limit needs with the prunable weights alone free:
+
+- How many times the norm of all weights is that of the survivors. Where large weights carry a
+  network, as after long training at a high rate, little of the norm is removed and survivors reach
+  beyond the limit. Where weights are alike, as after a short training or by Adam at a low rate,
+  most of the norm goes and survivors stop short of it.
+- How many survivors the isotropic formula needs, relative to those of the limit. It spreads what is
+  removed over all directions. The more it needs, the further survivors stop short of the limit.
+- The share of weights that the limit keeps. The smaller it is, the further survivors stop short.
 """
 
 from __future__ import annotations
@@ -15,28 +19,28 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["Expected", "expected_threshold"]
+__all__ = ["Expected", "expected_threshold", "predictors"]
 
-NETWORKS = 96
+NETWORKS = 115
 """Networks of the table."""
 
-INTERCEPT = -0.461
-"""Logarithm of survivors held over survivors predicted, where no norm is removed."""
+COEFFICIENTS = (-1.1701, 1.0000, 0.6439, -0.1549)
+"""Of a constant and of the three :func:`predictors`, by least squares. Their sum is the logarithm
+of survivors held over survivors predicted."""
 
-SLOPE = 0.984
-"""What is added per unit of the logarithm of the norm of all weights over that of the survivors."""
+DEVIATION = 0.1675
+"""Standard deviation of the networks about that sum."""
 
-DEVIATION = 0.226
-"""Standard deviation of the networks about that line."""
+INVERSE = (
+    (0.2968, 0.0202, -0.1736, 0.0767),
+    (0.0202, 0.1758, 0.0088, 0.0355),
+    (-0.1736, 0.0088, 0.1535, -0.0376),
+    (0.0767, 0.0355, -0.0376, 0.0261),
+)
+"""Inverse of the sums of products of the constant and the predictors over the networks."""
 
-CENTRE = 0.490
-"""Mean logarithm of the norm of all weights over that of the survivors."""
-
-SPREAD = 9.62
-"""Sum of the squared distances of those logarithms from their mean."""
-
-STUDENT = 1.986
-"""97.5% quantile of Student's t with :data:`NETWORKS` - 2 degrees of freedom."""
+STUDENT = 1.982
+"""97.5% quantile of Student's t with four degrees of freedom less than :data:`NETWORKS`."""
 
 
 class Expected(NamedTuple):
@@ -48,20 +52,32 @@ class Expected(NamedTuple):
     high: float
 
 
-def expected_threshold(alone: float, norm_kept: float) -> Expected | None:
+def predictors(alone: float, norm_kept: float, isotropic: float) -> tuple[float, float, float]:
+    """What a threshold is foretold from; the arguments are those of :func:`expected_threshold`."""
+    left = max(1e-9, 1 - alone)
+    return -math.log(min(1.0, norm_kept)), (1 - isotropic) / left, math.log(left)
+
+
+def expected_threshold(alone: float, norm_kept: float, isotropic: float) -> Expected | None:
     """The converged feasibility threshold of a further network, and its 95% prediction interval.
 
     ``alone`` is the limit with the prunable weights alone free, a fraction. ``norm_kept`` is the
-    share of the prunable weights' l2 norm that is left at the limit. The network is presumed to be
-    like those of the table. The interval does not contain the limit's own interval, which is much
-    narrower where the limit is reliable. None where nothing is left.
+    share of the prunable weights' l2 norm that is left at the limit. ``isotropic`` is the limit of
+    the isotropic formula by the same operator, a fraction. The network is presumed to be like those
+    of the table. The interval does not contain the limit's own interval, which is much narrower
+    where the limit is reliable. None where nothing is left.
     """
-    if norm_kept <= 0:
+    if norm_kept <= 0 or alone >= 1:
         return None
-    ratio = -math.log(min(1.0, norm_kept))
-    half = STUDENT * DEVIATION * math.sqrt(1 + 1 / NETWORKS + (ratio - CENTRE) ** 2 / SPREAD)
+    point = (1.0, *predictors(alone, norm_kept, isotropic))
+    log = sum(c * p for c, p in zip(COEFFICIENTS, point, strict=True))
+    apart = sum(
+        p * each * q
+        for p, row in zip(point, INVERSE, strict=True)
+        for each, q in zip(row, point, strict=True)
+    )
+    half = STUDENT * DEVIATION * math.sqrt(1 + apart)
     middle, low, high = (
-        max(0.0, 1 - (1 - alone) * math.exp(INTERCEPT + SLOPE * ratio + side * half))
-        for side in (0, 1, -1)
+        max(0.0, 1 - (1 - alone) * math.exp(log + side * half)) for side in (0, 1, -1)
     )
     return Expected(middle, low, high)
