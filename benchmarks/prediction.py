@@ -240,8 +240,9 @@ HEADER = (
 class Law:
     """The logarithms of networks by their predictors, by least squares.
 
-    ``coefficients`` begin with that of a constant. ``inverse`` is that of the matrix of the sums of
-    products of the predictors, the constant among them.
+    ``coefficients`` begin with that of a constant. Fewer of them than predictors use the first
+    ones. ``inverse`` is that of the matrix of the sums of products of the predictors, the constant
+    among them.
     """
 
     networks: int
@@ -250,9 +251,9 @@ class Law:
     inverse: np.ndarray
 
     @classmethod
-    def of(cls, rows: list[Row]) -> Law:
-        """From more networks than coefficients."""
-        matrix = np.array([(1.0, *each.predictors) for each in rows])
+    def of(cls, rows: list[Row], used: int = 3) -> Law:
+        """From more networks than coefficients, by the first ``used`` predictors."""
+        matrix = np.array([(1.0, *each.predictors[:used]) for each in rows])
         ratios = np.array([each.log_ratio for each in rows])
         inverse = np.linalg.inv(matrix.T @ matrix)
         coefficients = inverse @ (matrix.T @ ratios)
@@ -262,7 +263,7 @@ class Law:
 
     def expected(self, each: Row) -> tuple[float, float, float]:
         """Middle and ends of the prediction interval for a network, percent."""
-        point = np.array([1.0, *each.predictors])
+        point = np.array([1.0, *each.predictors])[: len(self.coefficients)]
         half = self.deviation * math.sqrt(1 + float(point @ self.inverse @ point))
         half *= float(student.ppf(0.975, self.networks - len(point)))
         middle, low, high = (
@@ -381,15 +382,18 @@ def _foretold(rows: list[Row]) -> list[str]:
     basis = [each for each in rows if each.size == "digits"]
     if not others or len(basis) <= FEWEST:
         return []
-    law = Law.of(basis)
-    middle, low, high = np.array([law.expected(each) for each in others]).T
     held = np.array([each.held_4x for each in others])
-    return [
-        f"From the {len(basis)} on digits: the {len(others)} others are foretold to "
-        f"{abs(middle - held).mean():.2f} pp on average, largest "
-        f"{max(middle - held, key=abs):+.2f}; intervals hold "
-        f"{int(((low <= held) & (held <= high)).sum())}, {(high - low).mean():.2f} pp wide."
-    ]
+    lines = []
+    for used, by in ((3, ""), (1, ", by the norm alone")):
+        law = Law.of(basis, used)
+        middle, low, high = np.array([law.expected(each) for each in others]).T
+        lines.append(
+            f"From the {len(basis)} on digits{by}: the {len(others)} others are foretold to "
+            f"{abs(middle - held).mean():.2f} pp on average, largest "
+            f"{max(middle - held, key=abs):+.2f}; intervals hold "
+            f"{int(((low <= held) & (held <= high)).sum())}, {(high - low).mean():.2f} pp wide."
+        )
+    return lines
 
 
 def every_case(options: argparse.Namespace) -> list[Case]:
