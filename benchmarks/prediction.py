@@ -135,15 +135,15 @@ class Row:
     norm_kept: float
     isotropic: float
     paper: float
-    hessian_directional: float | None
-    hessian_isotropic: float | None
-    hessian_paper: float | None
-    hessian_flat: float | None
     held_1x: float
     held_2x: float
     held_4x: float
     predict_seconds: float
     witness_seconds: float
+    hessian_directional: float | None = None
+    hessian_isotropic: float | None = None
+    hessian_paper: float | None = None
+    hessian_flat: float | None = None
 
     @property
     def apart(self) -> float:
@@ -161,18 +161,16 @@ class Row:
         return predictors(self.alone / 100, self.norm_kept, self.isotropic / 100)
 
 
-def row(case: Case, work: Path) -> Row | None:
-    """What is there of one network; None while prediction or witness are missing."""
+def row(case: Case, work: Path, known: Row | None) -> Row | None:
+    """What is there of one network, beside what was ``known``; None while prediction or witness are
+    missing."""
     paths = {stage: work / f"{case.stem}.{stage}.json" for stage in STAGES}
+    hessian = _by_hessian(paths["hessian"])
     if not (paths["predict"].exists() and paths["witness"].exists()):
-        return None
+        return None if known is None else dataclasses.replace(known, **hessian)
     found, held = read_json(paths["predict"]), read_json(paths["witness"])
-    other = read_json(paths["hessian"]) if paths["hessian"].exists() else {"variants": []}
     low, high = found["limit"]["interval"]
     ggn = {each["formula"]: 100 * each["sparsity"] for each in found["variants"]}
-    hessian = {
-        (each["formula"], each["operator"]): 100 * each["sparsity"] for each in other["variants"]
-    }
     once, twice, four = (100 * each["sparsity"] for each in held["budgets"])
     return Row(
         name=case.name,
@@ -186,16 +184,29 @@ def row(case: Case, work: Path) -> Row | None:
         norm_kept=found["limit"]["norm_kept"],
         isotropic=ggn["isotropic"],
         paper=ggn["paper"],
-        hessian_directional=hessian.get(("directional", "absolute")),
-        hessian_isotropic=hessian.get(("isotropic", "absolute")),
-        hessian_paper=hessian.get(("paper", "absolute")),
-        hessian_flat=hessian.get(("directional", "negatives-as-flat")),
         held_1x=once,
         held_2x=twice,
         held_4x=four,
         predict_seconds=found["wall_seconds"],
         witness_seconds=held["seconds"],
+        **hessian,
     )
+
+
+def _by_hessian(path: Path) -> dict[str, float]:
+    """The limits by the Hessian, by their fields in a row; none where the file is missing."""
+    variants = read_json(path)["variants"] if path.exists() else []
+    sparsity = {(each["formula"], each["operator"]): each["sparsity"] for each in variants}
+    return {
+        field: 100 * sparsity[key]
+        for field, key in {
+            "hessian_directional": ("directional", "absolute"),
+            "hessian_isotropic": ("isotropic", "absolute"),
+            "hessian_paper": ("paper", "absolute"),
+            "hessian_flat": ("directional", "negatives-as-flat"),
+        }.items()
+        if key in sparsity
+    }
 
 
 def read_evidence(path: Path = EVIDENCE) -> list[Row]:
@@ -405,7 +416,8 @@ def table(options: argparse.Namespace) -> str:
     """All finished rows and their summary; the file of evidence is brought up to date."""
     found = {each.name: each for each in read_evidence()}
     for case in every_case(options):
-        if (made := row(case, options.work)) is not None:
+        made = row(case, options.work, found.get(case.name))
+        if made is not None:
             found[case.name] = made
     if not found:
         return "No network is finished."
