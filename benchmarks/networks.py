@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits
 from torch import Tensor, nn
 
 from prunelimit.commands.train import train as train_checkpoint
@@ -164,7 +164,6 @@ def _table(source: Callable[[], Any]) -> tuple[Tensor, Tensor]:
 DATA: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
     "digits": _digits,
     "breast cancer": lambda: _table(load_breast_cancer),
-    "wine": lambda: _table(load_wine),
 }
 """Inputs and classes inside scikit-learn."""
 
@@ -220,9 +219,6 @@ UNSEEN = {
     ),
     "wide transformer": Small(lambda: Transformer(24, 3), BY_ADAM, lr=0.05),
     "wide perceptron": Small(lambda: perceptron(nn.ReLU, 64, 128, 64, 10), BY_SGD),
-    "narrow perceptron": Small(
-        lambda: perceptron(nn.GELU, 13, 40, 3), BY_ADAM, lr=0.05, data="wine"
-    ),
 }
 """Kinds that no rule of the tool was chosen on, each by two recipes and one seed."""
 
