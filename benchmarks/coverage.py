@@ -73,7 +73,7 @@ def main() -> None:
 
 def within(dense: Dense, epsilon: float, removed: int) -> bool:
     """Whether removing so many weights can be made up for."""
-    return dense.random(removed, False) <= epsilon
+    return dense.random(removed, True) <= epsilon
 
 
 def cells(rows: list[tuple[bool, float, float, int]]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -425,3 +427,31 @@ def test_loss_that_overflows_is_told() -> None:
     nn.init.constant_(network[0].weight, 10.0)
     with pytest.raises(NumericalError, match="gives NaN"):
         problem_from_module(network, both, both)
+
+
+class Watched(nn.Module):
+    """Remembers, weakly, what its middle layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.seen: list[weakref.ref[Tensor]] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = torch.tanh(self.first(inputs))  # tanh keeps its own output
+        self.seen.append(weakref.ref(found))
+        return self.last(found)
+
+
+@pytest.mark.parametrize("kind", ["ggn", "hessian"])
+@pytest.mark.parametrize("route", ["recorded", "double-backward"])
+def test_nothing_is_left_of_a_product_that_is_gone(kind: str, route: str) -> None:
+    network = Watched()
+    both = torch.randn(30, 6), torch.arange(30) % 3
+    problem = problem_from_module(network, both, both)
+    product = CurvatureProduct(problem, problem.train, kind, route=route)
+    product(torch.ones(product.dimension))
+    assert problem.model.seen
+    del product
+    gc.collect()
+    assert not [each for each in problem.model.seen if each() is not None]

@@ -58,7 +58,9 @@ class DoubleBackward:
                 place, size = storage_of(_own(kept))
                 if place not in own:
                     saved[place] = size
-            return kept
+            # A node that holds its own output would never be freed. Torch attaches what is
+            # unpacked to the graph again.
+            return tensor.detach() if kept is tensor and tensor.grad_fn is not None else kept
 
         with torch.autograd.graph.saved_tensors_hooks(note, self.function.unpack):
             found = self.operator.differentiate(self.function, leaves, inputs, targets)
