@@ -110,7 +110,7 @@ def judge(
     ):
         apart = 100 * (limit.sparsity - limit.expected_middle)
         reasons.append(
-            f"Judging by other networks, trained survivors stop {abs(apart):.1f} percentage "
+            f"Judging by other networks, trained survivors should stop {abs(apart):.1f} percentage "
             f"points {'below' if apart > 0 else 'above'} the limit, at which "
             f"{limit.norm_kept or 0:.0%} of the norm of all prunable weights is left; measure "
             "with `survivors` trained to see where."

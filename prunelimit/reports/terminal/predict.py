@@ -110,7 +110,9 @@ def _expected(limit: Limit) -> list[tuple[str, str]]:
     if limit.expected is None or limit.expected_middle is None:
         return []
     stops = interval(limit.expected_middle, limit.expected)
-    return [("expected", f"{stops}: here trained survivors stop, by what other networks did")]
+    return [
+        ("expected", f"{stops}: trained survivors should stop about here, going by other networks")
+    ]
 
 
 def _products(found: CurvatureSummary) -> str:
