@@ -4,9 +4,9 @@
 
 The networks of gaps.py, trained by four recipes from ``--seeds`` seeds each; three loss tolerances
 (a third, once and three times the default); ``--seeds`` draws of probes. The truth is the limit
-from the gradient and the dense GGN of all samples, by its eigenvectors; the prediction sees products
-only, of all samples or of the 40 or 20 percent that carry most, at --tolerance 0.5pp and 95%
-confidence.
+from the gradient and the dense GGN of all samples, by its eigenvectors; the prediction sees
+products only, of all samples or of the 40 or 20 percent that carry most, at --tolerance 0.5pp and
+95% confidence.
 """
 
 from __future__ import annotations
