@@ -152,3 +152,11 @@ def test_half_a_point_is_good_enough_whatever_ended_the_work() -> None:
     assert judge(by_ggn(interval=(0.896, 0.905)), [], GOOD, [], *given).ok
     wide = by_ggn(interval=(0.892, 0.905))
     assert not judge(wide, [], GOOD, [], *given).ok
+
+
+def test_a_network_unlike_all_that_were_compared_is_doubted() -> None:
+    alone = by_ggn(alone=0.89)
+    assert "like this one" in " ".join(judge(alone, [], GOOD, []).reasons)
+    assert judge(dataclasses.replace(alone, formula="paper"), [], GOOD, []).ok
+    known = dataclasses.replace(alone, expected=(0.85, 0.95), expected_middle=alone.sparsity)
+    assert judge(known, [], GOOD, []).ok

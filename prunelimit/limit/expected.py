@@ -39,6 +39,10 @@ INVERSE = (
 )
 """Inverse of the sums of products of the constant and the predictors over the networks."""
 
+FARTHEST = 0.5
+"""Nothing is said beyond this distance from the networks of the table: the variance of the line
+over that of a network. The farthest network of the table is at 0.27, the others below 0.2."""
+
 STUDENT = 1.982
 """97.5% quantile of Student's t with four degrees of freedom less than :data:`NETWORKS`."""
 
@@ -65,7 +69,8 @@ def expected_threshold(alone: float, norm_kept: float, isotropic: float) -> Expe
     share of the prunable weights' l2 norm that is left at the limit. ``isotropic`` is the limit of
     the isotropic formula by the same operator, a fraction. The network is presumed to be like those
     of the table. The interval does not contain the limit's own interval, which is much narrower
-    where the limit is reliable. None where nothing is left.
+    where the limit is reliable. None where nothing is left, or where no network of the table is
+    near.
     """
     if norm_kept <= 0 or alone >= 1:
         return None
@@ -76,6 +81,8 @@ def expected_threshold(alone: float, norm_kept: float, isotropic: float) -> Expe
         for p, row in zip(point, INVERSE, strict=True)
         for each, q in zip(row, point, strict=True)
     )
+    if apart > FARTHEST:
+        return None
     half = STUDENT * DEVIATION * math.sqrt(1 + apart)
     middle, low, high = (
         max(0.0, 1 - (1 - alone) * math.exp(log + side * half)) for side in (0, 1, -1)

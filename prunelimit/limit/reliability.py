@@ -115,6 +115,11 @@ def judge(
             f"{limit.norm_kept or 0:.0%} of the norm of all prunable weights is left; measure "
             "with `survivors` trained to see where."
         )
+    elif _unlike_others(limit) and not empty:
+        reasons.append(
+            "No network that the limit was compared with is like this one, so nobody knows where "
+            "trained survivors stop; measure with `survivors` trained to see where."
+        )
     if not 2 * leaning > WIDEST_INTERVAL and high - low > WIDEST_INTERVAL:
         worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
         reasons.append(
@@ -183,3 +188,10 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)
     )
+
+
+def _unlike_others(limit: Limit) -> bool:
+    """Whether a limit of the kind that was compared with networks is far from all of them."""
+    compared = (limit.formula, limit.operator) == ("directional", "ggn")
+    read = limit.alone is not None and limit.alone < 1
+    return compared and read and limit.expected_middle is None

@@ -206,7 +206,8 @@ class Limit:
     None if it was not read. ``norm_kept`` is the share of the prunable weights' l2 norm that is
     left at the limit. ``expected`` is the 95% prediction interval for where trained survivors stop,
     from other networks, and ``expected_middle`` its middle. Both are None for formulas and
-    operators that were not compared with networks, and if a layer is left empty.
+    operators that were not compared with networks, if a layer is left empty, and if no network of
+    the evidence is near.
     """
 
     sparsity: float
