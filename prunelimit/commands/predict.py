@@ -26,7 +26,7 @@ from ..inputs.problem import Problem, Split
 from ..inputs.sharded import shard
 from ..inputs.splits import fingerprint
 from ..lanczos import Store
-from ..limit.expected import expected_threshold
+from ..limit.expected import COMPARED, expected_threshold
 from ..limit.formula import Question
 from ..limit.geometry import Geometry, Transition, almt_band
 from ..limit.reliability import judge
@@ -261,7 +261,7 @@ def predict_loaded(
     layers = layer_results(problem, keep_mask(problem, order, chosen.removed))
     alone = sampled.alone((limit.formula, headline), chosen)
     norm_kept = geometry.norm_kept(chosen.removed)
-    compared = (limit.formula, headline) == ("directional", "ggn")
+    compared = (limit.formula, headline) == COMPARED
     expected = None
     if compared and alone is not None and all(layer.kept for layer in layers):
         isotropic = limits.transitions["isotropic", headline].removed

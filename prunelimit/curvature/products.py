@@ -22,7 +22,7 @@ from ..inputs.structure import Inputs
 from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
-from .memory import RECORDER, available_bytes
+from .memory import available_bytes
 from .operator import CurvatureOperator, operator_of
 from .operators.ggn import CURVATURE as GGN
 from .recorded import Recorded
@@ -235,8 +235,8 @@ class CurvatureProduct:
 
     @property
     def recording_bytes(self) -> int:
-        """Memory that recording took at its peak, with what it loads; 0 on the other route."""
-        return RECORDER + self._route.recording_bytes if isinstance(self._route, Recorded) else 0
+        """Memory that recording took at its peak; 0 on the other route."""
+        return self._route.recording_bytes if isinstance(self._route, Recorded) else 0
 
     def _parameters(self) -> list[Tensor]:
         return list(self.problem.parameters().values())

@@ -204,8 +204,7 @@ class _Recorder(TorchDispatchMode):
         """Memory of everything that was made."""
         given = {storage for step in self._steps if step.call is None for storage in step.storages}
         storages = dict(map(storage_of, self._tensors.values()))
-        own = {storage_of(t)[0] for t in self._tensors.values() if _storage(t) in given}
-        return sum(size for place, size in storages.items() if place not in own)
+        return sum(size for place, size in storages.items() if place not in given)
 
     def _forms(self) -> dict[_Value, Made]:
         """The form of every value, and whether it has its memory to itself."""

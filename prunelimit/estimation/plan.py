@@ -111,5 +111,5 @@ def _memory(
     kept = min(room, int(product.kept_bytes * times))
     at_work = vectors + kept + int(AT_WORK * product.batch_bytes)
     if product.recording_bytes:
-        own, at_work = own + RECORDER, max(at_work, product.recording_bytes - RECORDER)
+        own, at_work = own + RECORDER, max(at_work, product.recording_bytes)
     return own + at_work

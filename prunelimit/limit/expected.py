@@ -19,7 +19,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["Expected", "expected_threshold", "predictors"]
+__all__ = ["COMPARED", "Expected", "expected_threshold", "predictors"]
+
+COMPARED = ("directional", "ggn")
+"""Formula and operator of the limits that were compared with networks."""
 
 NETWORKS = 115
 """Networks of the table."""
@@ -39,7 +42,7 @@ INVERSE = (
 )
 """Inverse of the sums of products of the constant and the predictors over the networks."""
 
-FARTHEST = 0.5
+MOST_APART = 0.5
 """Nothing is said beyond this distance from the networks of the table: the variance of the line
 over that of a network. The farthest network of the table is at 0.27, the others below 0.2."""
 
@@ -81,7 +84,7 @@ def expected_threshold(alone: float, norm_kept: float, isotropic: float) -> Expe
         for p, row in zip(point, INVERSE, strict=True)
         for each, q in zip(row, point, strict=True)
     )
-    if apart > FARTHEST:
+    if apart > MOST_APART:
         return None
     half = STUDENT * DEVIATION * math.sqrt(1 + apart)
     middle, low, high = (

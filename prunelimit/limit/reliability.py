@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..results.types import CrossCheck, LayerResult, Limit, OneShot, PathPoint, Reliability, Variant
+from .expected import COMPARED
 
 __all__ = ["judge", "judge_one_shot", "nonquadraticity"]
 
@@ -192,6 +193,6 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
 
 def _unlike_others(limit: Limit) -> bool:
     """Whether a limit of the kind that was compared with networks is far from all of them."""
-    compared = (limit.formula, limit.operator) == ("directional", "ggn")
+    compared = (limit.formula, limit.operator) == COMPARED
     read = limit.alone is not None and limit.alone < 1
     return compared and read and limit.expected_middle is None
