@@ -408,6 +408,11 @@ class CurvatureConfig(Config):
         False, "Compare the largest eigenvalue and the trace of the Hessian with PyHessian's."
     )
 
+    @property
+    def ggn_beside(self) -> bool:
+        """Whether the GGN's limits are wanted beside the Hessian's."""
+        return self.with_ggn and self.curvature == "hessian"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharpnessConfig(Config):

@@ -7,6 +7,7 @@ spelling there.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -309,7 +310,7 @@ class KeepRule:
             value = float(number) if kind == "share" else float(int(number))
         except ValueError:
             value = math.nan
-        if not 0 <= value < math.inf or (kind == "share" and value > 100):
+        if not _from_zero(value, sys.float_info.max) or (kind == "share" and value > 100):
             raise UsageError(
                 f"`min_keep` is {given}; give auto, a number of weights, or a percentage of every "
                 "layer such as 1%."
@@ -382,12 +383,17 @@ class AccuracyFloor:
         return f"{self.sparsity:g}={self.accuracy:g}"
 
 
+def _from_zero(value: float, most: float) -> bool:
+    """Whether ``value`` is from 0 to ``most``, and was not written with a minus."""
+    return 0 <= value <= most and math.copysign(1, value) > 0
+
+
 def _fraction(name: str, text: str, given: object, form: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= 1:
+    if not _from_zero(value, 1):
         raise UsageError(f"`{name}` is {given}; give {form}, from 0 to 1.")
     return value
 
@@ -406,7 +412,7 @@ def points(given: str | float, name: str = "tolerance") -> float:
             value = float(text.removesuffix("pp")) if text.endswith("pp") else math.nan
         except ValueError:
             value = math.nan
-    if not 0 <= value <= 100:
+    if not _from_zero(value, 100):
         raise UsageError(
             f"`{name}` {given!r} is not understood; give percentage points from 0 to 100, "
             "such as 0.5pp."
@@ -449,7 +455,7 @@ def amount(given: str | float) -> str | float:
         value = math.nan if isinstance(given, bool) else float(given)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= 1:
+    if not _from_zero(value, 1):
         raise UsageError(
             f"`amount` is {given}; give auto, one-shot, limit, or the fraction to remove from 0 to "
             "1, such as 0.9."
@@ -538,7 +544,7 @@ def sparsities(given: str | Iterable[float]) -> tuple[float, ...]:
     except ValueError:
         raise UsageError(f"`sparsities` {given!r} is not understood; {form}.") from None
     for value in values:
-        if not 0 <= value <= 1:
+        if not _from_zero(value, 1):
             raise UsageError(f"`sparsities` names {value}; {form}.")
     return tuple(sorted(set(values)))
 

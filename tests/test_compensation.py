@@ -28,7 +28,7 @@ from prunelimit.curvature import CurvatureProduct
 from prunelimit.errors import InputError, UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, cross_entropy
-from prunelimit.inputs.splits import TensorSplit
+from prunelimit.inputs.splits import SplitSubset, TensorSplit
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order
 from prunelimit.pruning.selection import Selection
 from prunelimit.values import EpsilonRule, KeepRule
@@ -490,12 +490,25 @@ class TestBadInput:
             ("calibration", -1, "`calibration`"),
             ("calibration", 1, "`calibration`"),
             ("epsilon", 0.0, "tolerance"),
-            ("epsilon", EpsilonRule.parse("batch-std"), "give a number"),
         ],
     )
     def test_settings(self, name: str, value: Any, said: str) -> None:
         with pytest.raises(UsageError, match=said):
             Compensator(classifier(), **{**SETTINGS, name: value})
+
+    def test_one_input_in_all_is_too_few_and_no_option_is_blamed(self) -> None:
+        problem = classifier()
+        one = SplitSubset(problem.train, torch.tensor([0]))
+        with pytest.raises(InputError, match=r"needs 2 inputs or more, and there is 1"):
+            Compensator(problem, inputs=one, **SETTINGS)
+
+    def test_few_inputs_are_enough_for_the_usual_tolerance(self) -> None:
+        """A tolerance only damps the steps here, so fewer than two mini-batches give one too."""
+        problem = classifier()
+        few = SplitSubset(problem.train, torch.arange(20))
+        rule = EpsilonRule.parse("batch-std")
+        made = Compensator(problem, inputs=few, **{**SETTINGS, "epsilon": rule})
+        assert made.epsilon > 0
 
     def test_too_few_samples_are_warned_of_with_the_effect(self) -> None:
         problem = classifier()

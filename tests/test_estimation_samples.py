@@ -19,7 +19,7 @@ from prunelimit.estimation.estimate import Limits
 from prunelimit.estimation.sample_size import Carried, Sampled
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.output_curvature import output_curvature
-from prunelimit.inputs.problem import Problem, cross_entropy, evaluate
+from prunelimit.inputs.problem import Problem, SampleLoss, cross_entropy, evaluate
 from prunelimit.inputs.splits import SplitSubset
 from prunelimit.limit.geometry import Transition
 from prunelimit.results.types import PredictResult
@@ -224,6 +224,36 @@ def test_a_network_that_is_sure_of_everything_is_told(digits: Problem) -> None:
     found = limit(problem, None, epsilon="0.01")
     assert not found.reliability.ok
     assert any("sure of every training sample" in each for each in found.reliability.reasons)
+
+
+def absolute(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).abs().sum(-1)
+
+
+def squared_hinge(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Flat where every answer is right by a margin, and bent elsewhere."""
+    return (1 - targets * outputs).clamp(min=0).square().sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (absolute, "The loss has no second derivative in the outputs"),
+        (squared_hinge, "The network is sure of every training sample"),
+    ],
+)
+def test_why_the_ggn_is_zero_is_told(loss: SampleLoss, said: str) -> None:
+    model = nn.Linear(5, 3, bias=False)
+    inputs = torch.eye(5)[torch.arange(300) % 5]
+    wanted = torch.tensor([[1.0, -1, 1], [-1, 1, 1], [1, 1, -1], [-1, -1, 1], [1, -1, -1]])
+    with torch.no_grad():
+        model.weight.copy_(4 * wanted.T)
+    data = inputs, wanted[torch.arange(300) % 5]
+    problem = problem_from_module(model, data, data, dtype="float64", loss=loss)
+    found = limit(problem, None, epsilon="0.01")
+    assert not found.reliability.ok
+    told = [each for each in found.reliability.reasons if said in each]
+    assert len(told) == 1, found.reliability.reasons
 
 
 def test_the_order_of_the_data_does_not_matter(digits: Problem) -> None:

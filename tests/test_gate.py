@@ -217,6 +217,14 @@ def test_survivors_that_stop_where_they_were_expected_to_are_no_failure(
         assert not compare(made, measurement(method), CheckConfig(rule=rule)).passed
 
 
+def test_an_interval_that_names_no_threshold_is_no_excuse() -> None:
+    made = prediction(0.98)
+    limit = dataclasses.replace(made.limit, alone=0.96, expected=(0.5, 0.97))
+    made = dataclasses.replace(made, limit=limit)
+    found = compare(made, measurement("magnitude+trained"), CheckConfig())
+    assert not found.passed and not found.notes
+
+
 def test_an_unreliable_prediction_is_named_among_the_reasons() -> None:
     told = compare(prediction(0.5, ok=False), measurement(), CheckConfig()).reasons
     assert "44.00 pp below" in told[0] and "not reliable" in told[1]

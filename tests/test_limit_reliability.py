@@ -79,9 +79,19 @@ def test_coarse_rounding_is_told_and_fine_rounding_is_not() -> None:
 
 
 def test_loss_that_holds_beyond_the_limit_contradicts_it() -> None:
-    verdict = judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=0.93), [])
+    made: Any = filled(OneShot)
+    plain = dataclasses.replace(made, sparsity=0.93, interval=(0.925, 0.94))
+    failing = dataclasses.replace(GOOD, sparsity=0.94)
+    verdict = judge(LIMIT, [], failing, [], plain=plain)
     assert not verdict.ok and "within epsilon up to 93.0%" in verdict.reasons[0]
-    assert judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=0.904), []).ok
+    assert judge(LIMIT, [], failing, [], plain=dataclasses.replace(plain, interval=(0.9, 1.0))).ok
+
+
+def test_on_a_coarse_network_the_first_point_that_fails_is_no_evidence() -> None:
+    """With ten weights the loss may hold at nine removed and fail at ten: nine is the threshold."""
+    made: Any = filled(OneShot)
+    plain = dataclasses.replace(made, sparsity=0.9, interval=(0.9, 1.0))
+    assert judge(LIMIT, [], dataclasses.replace(GOOD, sparsity=1.0), [], plain=plain).ok
 
 
 def test_the_one_shot_threshold_is_judged_by_its_own_interval() -> None:
@@ -103,11 +113,11 @@ def by_ggn(**changes: Any) -> Limit:
 
 def test_a_limit_that_leans_on_what_is_not_pruned_is_told() -> None:
     errors = {"probe": 0.001, "network": 0.03}
-    leaning = by_ggn(errors=errors, interval=(0.87, 0.93))
+    leaning = by_ggn(errors=errors, interval=(0.87, 0.93), alone=0.871)
     verdict = judge(leaning, [], GOOD, [])
     assert not verdict.ok and len(verdict.reasons) == 1
     assert "leans on what is not pruned" in verdict.reasons[0]
-    assert "6.0 percentage points lower" in verdict.reasons[0]
+    assert "puts the limit at 93.0%, and with them held at 87.1%" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,10 @@ def test_what_commands_write_is_sound(result: Any) -> None:
     require_sound(result, "file.json")
 
 
+EXPECTED = dataclasses.replace(
+    both(), limit=dataclasses.replace(both().limit, expected=(0.9, 0.95), expected_middle=0.93)
+)
+
 FAULTS: list[tuple[Any, str, Any, str]] = [
     (both(), "limit.interval", [0.95, 0.93], "the wrong way round"),
     (both(), "limit.interval", [0.1, 0.2], "sparsity is 0.936, outside of this interval"),
@@ -53,6 +58,15 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
     (both(), "limit.sparsity", 93.6, "not a fraction from 0 to 1"),
     (both(), "limit.sparsity", None, "not a fraction from 0 to 1"),
     (both(), "limit.kept", -3, "a negative count"),
+    (both(), "limit.kept", 3, "weights kept is not a sparsity of 0.936"),
+    (both(), "limit.radius", -1.0, "which is negative"),
+    (both(), "limit.confidence", 1.0, "which is not between 0 and 1"),
+    (both(), "limit.confidence", None, "which is not between 0 and 1"),
+    (EXPECTED, "limit.expected", [0.9, 0.91], "expected_middle is 0.93, outside of this interval"),
+    (both(), "limit.errors", {"depth": -0.1}, "an error is negative"),
+    (both(), "layers.1.sparsity", 0.5, "weights kept is not a sparsity of 0.5"),
+    (both(), "curvature.trace_standard_error", -1.0, "which is negative"),
+    (both(), "curvature.products", -1, "a negative count"),
     (both(), "one_shot.interval", [0.9, 0.8], "the wrong way round"),
     (both(), "layers.1.sparsity", -0.5, "not a fraction from 0 to 1"),
     (both(), "variants.0.interval", [0.99, 0.1], "the wrong way round"),

@@ -178,7 +178,22 @@ class TestNumbers:
         assert values.points(number / 100) == pytest.approx(number / 100)
 
     @pytest.mark.parametrize(
-        "given_", ["0.5", "pp", "", "-1pp", "101pp", "1%", "nanpp", "x pp", 1.01, -0.1, math.nan]
+        "given_",
+        [
+            "0.5",
+            "pp",
+            "",
+            "-1pp",
+            "-0pp",
+            -0.0,
+            "101pp",
+            "1%",
+            "nanpp",
+            "x pp",
+            1.01,
+            -0.1,
+            math.nan,
+        ],
     )
     def test_other_points_are_refused(self, given_: str | float) -> None:
         with pytest.raises(UsageError, match=r"`within` .*0\.5pp"):
@@ -213,7 +228,7 @@ class TestNumbers:
         for name in values.AMOUNTS:
             assert values.amount(name) == name
 
-    @pytest.mark.parametrize("text", ["", "half", "-0.1", "1.1", "90%", "nan", 2.0, -1])
+    @pytest.mark.parametrize("text", ["", "half", "-0.1", "-0", "1.1", "90%", "nan", 2.0, -1])
     def test_other_amounts_are_refused(self, text: str | float) -> None:
         with pytest.raises(UsageError, match="`amount` is"):
             values.amount(text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from ..curvature import operator_of
@@ -22,11 +23,12 @@ from ..estimation.loss_path import PLANNED, follow_loss
 from ..estimation.removal import PruningPath
 from ..estimation.sample_size import Carried
 from ..inputs.load import Loaded, live, load
-from ..inputs.problem import Problem, Split
+from ..inputs.output_curvature import has_curvature
+from ..inputs.problem import Evaluation, Problem, Split
 from ..inputs.sharded import shard
 from ..inputs.splits import fingerprint
 from ..lanczos import Store
-from ..limit.expected import COMPARED, expected_threshold
+from ..limit.expected import COMPARED, FEWEST, expected_threshold
 from ..limit.formula import Question
 from ..limit.geometry import Geometry, Transition, almt_band
 from ..limit.reliability import judge
@@ -39,8 +41,11 @@ __all__ = ["inputs_of", "open_store", "predict", "predict_loaded", "predict_prob
 
 CURVE_POINTS = 101
 
-CERTAIN = 1e-9
+FLAT = 1e-9
 """Mean trace of the loss's second derivative in the outputs below which the GGN is rounding."""
+
+TRIED = 8
+"""Samples on which a loss is tried for a second derivative."""
 
 JUDGED = 10_000
 """Most training samples whose loss is followed along the path."""
@@ -223,7 +228,7 @@ def predict_loaded(
         device=problem.device,
         begun=recorder.begin,
     )
-    beside, operator = _beside(curvature), operator_of(curvature.curvature)
+    beside, operator = curvature.ggn_beside, operator_of(curvature.curvature)
     train, accuracy = evaluate_within(
         problem,
         budget,
@@ -261,7 +266,7 @@ def predict_loaded(
     layers = layer_results(problem, keep_mask(problem, order, chosen.removed))
     alone = sampled.alone((limit.formula, headline), chosen)
     norm_kept = geometry.norm_kept(chosen.removed)
-    compared = (limit.formula, headline) == COMPARED
+    compared = (limit.formula, headline) == COMPARED and prunable >= FEWEST
     expected = None
     if compared and alone is not None and all(layer.kept for layer in layers):
         isotropic = limits.transitions["isotropic", headline].removed
@@ -329,12 +334,23 @@ def predict_loaded(
             _rounding(found, geometry, chosen.removed),
             layers=layers,
             linear=operator.linear,
-            certain=train.curvatures is not None and float(train.curvatures.mean()) < CERTAIN,
+            flat=_flat(problem, train),
+            plain=loss_path.one_shot,
         ),
         layers=layers,
         curve=_curve(limits.questions[headline], limit.formula),
         one_shot=loss_path.one_shot,
     )
+
+
+def _flat(problem: Problem, train: Evaluation) -> Literal["loss", "network"] | None:
+    """Why the GGN is zero to rounding; None where it is not, or was not asked for."""
+    if train.curvatures is None or float(train.curvatures.mean()) >= FLAT:
+        return None
+    inputs, targets = next(iter(problem.train.batches(min(TRIED, len(problem.train)))))
+    with torch.no_grad():
+        outputs = problem.model(inputs)
+    return "network" if has_curvature(problem.loss, outputs, targets) else "loss"
 
 
 def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | None:
@@ -375,13 +391,8 @@ def _by_ggn(
     return limits.transitions
 
 
-def _beside(curvature: CurvatureConfig) -> bool:
-    """Whether the GGN's limits are wanted beside the Hessian's."""
-    return curvature.with_ggn and curvature.curvature == "hessian"
-
-
 def _check(limit: LimitConfig, curvature: CurvatureConfig) -> None:
-    require_products(limit.max_products, 1 + _beside(curvature))
+    require_products(limit.max_products, 1 + curvature.ggn_beside)
 
 
 def _fractions(interval: tuple[int, int], prunable: int) -> tuple[float, float]:

@@ -12,7 +12,6 @@ almost no curvature there, so a fit to it says little about other inputs.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator
 
@@ -23,6 +22,7 @@ from ..devices import wide
 from ..distributed import Group
 from ..errors import InputError, UsageError
 from ..inputs.loss import Loss
+from ..inputs.output_curvature import has_curvature
 from ..inputs.problem import Problem, SampleLoss, Split
 from ..inputs.splits import SplitSubset
 from ..inputs.structure import Inputs, words_of_shape
@@ -122,8 +122,8 @@ class Windows:
     stages fits more inputs than one stage costs. The order is drawn by the problem's seed.
 
     Raises:
-        InputError: the network does not take the inputs.
-        UsageError: fewer than two samples, or the loss has no curvature in the outputs.
+        InputError: the network does not take the inputs, or there are fewer than two.
+        UsageError: ``count`` is less than two, or the loss has no curvature in the outputs.
     """
 
     def __init__(self, problem: Problem, count: int, held: float, inputs: Split | None) -> None:
@@ -133,6 +133,10 @@ class Windows:
         self._split = problem.train if inputs is None else inputs
         draws = generator(problem.seed, "calibration")
         order = torch.randperm(len(self._split), generator=draws)
+        if len(order) < 2:
+            raise InputError(
+                f"Compensation needs 2 inputs or more, and there is {len(order)}; give more data."
+            )
         count = min(count or len(order), len(order))
         if count < 2:
             raise UsageError(f"`calibration` is {count}; give 2 samples or more.")
@@ -189,22 +193,10 @@ def _dense_outputs(problem: Problem, split: Split) -> Tensor:
 
 def _check_curved(problem: Problem) -> None:
     """Refuse a loss whose second derivative in the outputs is zero or absent: it has no GGN."""
-    if isinstance(problem.loss, Loss):
-        return
     inputs, targets = next(iter(problem.train.batches(min(8, len(problem.train)))))
     with torch.no_grad():
         outputs = problem.model(inputs)
-    leaf = outputs.detach().requires_grad_()
-    # Not all ones: a loss may be flat along those, as cross-entropy is.
-    probe = torch.linspace(-1, 2, leaf.numel()).to(leaf).view_as(leaf)
-    curved = False
-    with torch.enable_grad(), contextlib.suppress(RuntimeError):
-        share = problem.loss(leaf, targets).sum()
-        (slope,) = torch.autograd.grad(share, leaf, create_graph=True)
-        if slope.requires_grad:
-            (bend,) = torch.autograd.grad(slope, leaf, probe, materialize_grads=True)
-            curved = bool(bend.any())
-    if not curved:
+    if not has_curvature(problem.loss, outputs, targets):
         raise UsageError(
             "The loss has no second derivative in the network's outputs, and compensation needs "
             "one; give a smooth `loss`, or leave `survivors` fixed."

@@ -32,7 +32,7 @@ from ..distributed import ALONE, Group
 from ..errors import UsageError
 from ..inputs.loss import Loss, is_cross_entropy
 from ..inputs.problem import Problem, Split
-from ..limit.tolerance import loss_tolerance
+from ..limit.tolerance import batch_std, loss_tolerance
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
 from ..values import EpsilonRule
@@ -568,6 +568,8 @@ def _tolerance(problem: Problem, dense: Tensor, epsilon: float | EpsilonRule) ->
     if isinstance(epsilon, EpsilonRule):
         if isinstance(problem.loss, Loss) and is_cross_entropy(problem.loss):
             losses = own_losses(dense, problem.seed, problem.loss.form.axis).numpy()
+            if epsilon.kind == "batch-std":  # how far a step is damped needs no exact number
+                return batch_std(losses)
             return loss_tolerance(losses, epsilon).value
         if epsilon.kind != "nats":
             raise UsageError(

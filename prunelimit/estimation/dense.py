@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..inputs.problem import Evaluation, Problem, evaluate
 from .budget import LEAST, Budget
 
-__all__ = ["PATH_PRODUCTS", "evaluate_within", "require_products"]
+__all__ = ["PATH_PRODUCTS", "evaluate_within", "require_products", "require_seconds"]
 
 SETTLED = 0.5
 """Seconds of evaluation after which its speed counts as known."""
@@ -79,8 +79,23 @@ def _refuse(budget: Budget, total: int, left: int) -> None:
     # The clock of one process decides for all, so that they go on together.
     if budget.group.all_reduce_min(int(remaining >= needed), budget.device):
         return
-    least = math.ceil(budget.max_seconds - remaining + needed) + 1
-    raise UsageError(
-        f"`max_seconds` is {budget.max_seconds:g}, and reading and evaluating the data takes about "
-        f"{least} seconds here; give that or more, or fewer `train_samples`."
+    raise _too_short(budget.max_seconds, budget.max_seconds - remaining + needed)
+
+
+def require_seconds(most: float | None, per_sample: float, total: int) -> None:
+    """Refuse a time in which ``total`` samples, all there are, cannot be evaluated at the speed of
+    ``per_sample`` seconds and the path be followed.
+
+    Raises:
+        UsageError: it is too short; the message names the least.
+    """
+    needed = per_sample * (total + min(total, LEAST_EVALUATIONS))
+    if most is not None and most < needed:
+        raise _too_short(most, needed)
+
+
+def _too_short(most: float, needed: float) -> UsageError:
+    return UsageError(
+        f"`max_seconds` is {most:g}, and reading and evaluating the data takes about "
+        f"{math.ceil(needed) + 1} seconds here; give that or more, or fewer `train_samples`."
     )

@@ -12,13 +12,13 @@ from ..errors import UsageError
 from ..inputs.loss import is_cross_entropy, name_of
 from ..inputs.problem import Evaluation, Problem, evaluate
 from ..limit.one_shot import COARSE, Rise
-from ..limit.tolerance import advice, loss_tolerance
+from ..limit.tolerance import advice, loss_tolerance, require_samples
 from ..progress import Progress, silent
 from ..pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from ..results.types import Epsilon
 from ..values import EpsilonRule
 
-__all__ = ["tolerance_of"]
+__all__ = ["require_rule", "tolerance_of"]
 
 HELD_OUT_SHARE = 10
 """One in so many training samples judges accuracy."""
@@ -62,6 +62,7 @@ def tolerance_of(
             so far, or no weight is prunable.
         NumericalError: a dense loss is not finite.
     """
+    require_rule(problem, rule, train.points)
     if rule.kind == "accuracy":
         return _of_accuracy(problem, rule, train, progress)
     found = loss_tolerance(train.losses, rule)
@@ -70,15 +71,25 @@ def tolerance_of(
     return advice(found, train.loss, train.accuracy)
 
 
-def _of_accuracy(
-    problem: Problem, rule: EpsilonRule, train: Evaluation, progress: Progress
-) -> Epsilon:
-    if not train.points:
+def require_rule(problem: Problem, rule: EpsilonRule, points: bool) -> None:
+    """Refuse a rule that :func:`tolerance_of` refuses whatever the losses are. ``points`` is that
+    of an :class:`~prunelimit.inputs.problem.Evaluation`.
+
+    Raises:
+        UsageError: it needs more training samples, or a metric from 0 to 1.
+    """
+    require_samples(rule, len(problem.train))
+    if rule.kind == "accuracy" and not points:
         raise UsageError(
             f"`epsilon` {rule} is in percentage points, and the metric {name_of(problem.metric)} "
             "has no points, as it is not from 0 to 1; give batch-std, a number, or a percentage "
             "such as 5%."
         )
+
+
+def _of_accuracy(
+    problem: Problem, rule: EpsilonRule, train: Evaluation, progress: Progress
+) -> Epsilon:
     fall = rule.value
     path = _Path(problem, train, progress)
     _, crossed = path.first(fall, 0)

@@ -11,6 +11,8 @@ from ..curvature.memory import LIBRARIES, RECORDER, available_bytes
 from ..distributed import ALONE
 from ..inputs.problem import Problem, evaluate
 from .curvature import DEFAULT_SAMPLES, FIRST_STEPS, vectors_bytes
+from .dense import require_products, require_seconds
+from .epsilon import require_rule
 
 __all__ = ["Plan", "plan"]
 
@@ -58,9 +60,11 @@ def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Pl
     and an evaluation on up to 512 samples, and by how many products such networks usually take.
 
     Raises:
-        PruneLimitError: the network does not run.
+        PruneLimitError: the network does not run, or a prediction would refuse a budget or the rule
+            for the loss tolerance.
     """
     everything = len(problem.train)
+    require_products(limit.max_products, 1 + curvature.ggn_beside)
     wanted = DEFAULT_SAMPLES if curvature.samples is None else curvature.samples
     samples = min(wanted or everything, everything)
     products = USUAL_PRODUCTS if curvature.curvature == "ggn" else USUAL_HESSIAN
@@ -75,8 +79,10 @@ def plan(problem: Problem, curvature: CurvatureConfig, limit: LimitConfig) -> Pl
     product(vector)
     each = (time.perf_counter() - begin) / len(tried)
     begin = time.perf_counter()
-    evaluate(problem, tried)
+    points = evaluate(problem, tried).points
     evaluation = (time.perf_counter() - begin) / len(tried)
+    require_seconds(limit.max_seconds, evaluation, everything + len(problem.test))
+    require_rule(problem, limit.epsilon, points)
     evaluated = everything + len(problem.test) + PATH_EVALUATIONS * min(DEFAULT_SAMPLES, everything)
     product_seconds, evaluation_seconds = products * samples * each, evaluated * evaluation
     if limit.max_seconds is not None and product_seconds + evaluation_seconds > limit.max_seconds:

@@ -55,6 +55,9 @@ NUMBERS = {
 EPSILON_AGREEMENT = 0.01
 """Loss tolerances that differ by more than this share are different questions."""
 
+WIDEST_EXPECTED = 0.1
+"""Widest prediction interval, as a fraction of the prunable weights, that explains a difference. A
+wider one names no threshold."""
 
 SELF_CHECK = (
     "This is a self-check: both numbers come from the loss of the same pruned networks; measure "
@@ -76,7 +79,7 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
 
     A difference of more than the tolerance is no failure where the two intervals together explain
     it. It is none either where trained survivors stop within the prediction interval that comes
-    with the limit. ``notes`` says so.
+    with the limit, if that is no wider than :data:`WIDEST_EXPECTED`. ``notes`` says so.
 
     Raises:
         InputError: the two are not about the same checkpoint, data or loss tolerance; nothing is
@@ -160,7 +163,7 @@ def _foretold(limit: Limit, measured: Threshold, target: Target) -> str | None:
         return None
     low, high = limit.expected
     own = limit.alone is not None and limit.alone <= limit.sparsity  # else the limit is another's
-    if not (own and low <= measured.sparsity <= high):
+    if not (own and high - low <= WIDEST_EXPECTED and low <= measured.sparsity <= high):
         return None
     return f"{low:.2%} to {high:.2%}"
 

@@ -6,6 +6,7 @@ If the trace of B_i is almost zero, the sample has almost no part in the GGN.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -17,7 +18,7 @@ from ..randomness import generator
 from .loss import Loss
 from .resolve import reason
 
-__all__ = ["output_curvature"]
+__all__ = ["has_curvature", "output_curvature"]
 
 MOST_EXACT = 256
 """Most outputs of a sample for which the trace is exact. With more, random signs estimate it."""
@@ -67,6 +68,37 @@ def output_curvature(
             ) from error
     assert isinstance(trace, Tensor)
     return trace.clamp(min=0)
+
+
+def has_curvature(
+    loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor
+) -> bool:
+    """Whether the loss bends at all in the outputs. An absolute error does not.
+
+    ``outputs`` (n, ...) are a network's. A loss may be flat there and bend elsewhere, as that of a
+    network that is sure of everything does. So outputs of zero and random ones are tried too.
+    """
+    if isinstance(loss, Loss):
+        return True
+    draws = generator(0, "outputs")
+    tried = (
+        outputs.detach(),
+        torch.zeros_like(outputs),
+        torch.randn(outputs.shape, generator=draws).to(outputs),
+    )
+    return any(_bends(loss, each, targets) for each in tried)
+
+
+def _bends(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> bool:
+    leaf = outputs.clone().requires_grad_()
+    # Not all ones: a loss may be flat along those, as cross-entropy is.
+    probe = torch.linspace(-1, 2, leaf.numel()).to(leaf).view_as(leaf)
+    with torch.enable_grad(), contextlib.suppress(RuntimeError, ValueError):
+        (slope,) = torch.autograd.grad(loss(leaf, targets).sum(), leaf, create_graph=True)
+        if slope.requires_grad:
+            (bend,) = torch.autograd.grad(slope, leaf, probe, materialize_grads=True)
+            return bool(bend.any())
+    return False
 
 
 def _directions(like: Tensor) -> list[Tensor]:

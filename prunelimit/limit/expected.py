@@ -19,10 +19,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["COMPARED", "Expected", "expected_threshold", "predictors"]
+__all__ = ["COMPARED", "FEWEST", "Expected", "expected_threshold", "predictors"]
 
 COMPARED = ("directional", "ggn")
 """Formula and operator of the limits that were compared with networks."""
+
+FEWEST = 200
+"""Fewest prunable weights of a network of which something is said: one weight is half a percentage
+point. The smallest of the table has 2,040."""
 
 NETWORKS = 115
 """Networks of the table."""

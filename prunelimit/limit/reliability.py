@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ..results.types import CrossCheck, LayerResult, Limit, OneShot, PathPoint, Reliability, Variant
 from .expected import COMPARED
@@ -66,23 +67,30 @@ def judge(
     tolerance: float | None = None,
     checked: CrossCheck | None = None,
     rounding: float | None = None,
-    certain: bool = False,
+    flat: Literal["loss", "network"] | None = None,
     layers: Sequence[LayerResult] = (),
     linear: bool = False,
+    plain: OneShot | None = None,
 ) -> Reliability:
     """Verdict on ``limit``.
 
-    ``variants`` are the same limit by other formulas and operators. ``crossing`` is the point of
-    the pruning path where the actual loss rise first reaches epsilon (None: it never does).
+    ``variants`` are the same limit by other formulas and operators. ``crossing`` is the first point
+    of the pruning path that was found where the actual loss rise is beyond epsilon (None: it never
+    is). ``plain`` is the plain threshold. Survivors that may move cannot do worse.
     ``ended`` is what ended the work (``CurvatureSummary.ended``), ``tolerance`` the width that was
     aimed at. ``checked`` is what another package found, if it was asked. ``rounding`` is how far
     products of lower precision may have moved the limit, as a fraction of the prunable weights.
     ``layers`` are those at the limit. ``linear`` says that the curvature is that of the linearised
-    network. ``certain`` says that the GGN is zero to rounding, since the network is sure of every
-    sample.
+    network. ``flat`` says why the GGN is zero, if it is: the ``loss`` has no second derivative, or
+    the ``network`` is sure of every sample.
     """
     reasons = []
-    if certain:
+    if flat == "loss":
+        reasons.append(
+            "The loss has no second derivative in the outputs, so the GGN is zero and says "
+            "nothing; give a smooth `loss`."
+        )
+    elif flat == "network":
         reasons.append(
             "The network is sure of every training sample, so the GGN is zero up to rounding and "
             "says nothing; use `curvature` hessian, or measure with a larger `epsilon`."
@@ -101,10 +109,11 @@ def judge(
     leaning = limit.errors.get("network", 0.0)
     if 2 * leaning > WIDEST_INTERVAL:
         reasons.append(
-            "The network leans on what is not pruned: with biases, embeddings and the like held "
-            f"fixed, the limit is {200 * leaning:.1f} percentage points lower. The linear model "
-            "lets these parameters replace removed weights more than real networks do, so the "
-            "limit lies somewhere between; measure with `survivors` trained to see where."
+            "The network leans on what is not pruned: with biases, embeddings and the like free to "
+            f"move, the linear model puts the limit at {_free(limit):.1%}, and with them held at "
+            f"{_held(limit):.1%}. It lets these parameters replace removed weights more than real "
+            "networks do, so the limit lies somewhere between; measure with `survivors` trained to "
+            "see where."
         )
     elif limit.expected_middle is not None and (
         abs(limit.sparsity - limit.expected_middle) > FARTHEST
@@ -151,10 +160,10 @@ def judge(
                 f"Negative curvature matters: {variant.operator} instead of {limit.operator} moves "
                 f"the limit by {100 * apart:.1f} percentage points."
             )
-    if crossing is not None and crossing.sparsity > high:
+    if plain is not None and plain.interval[0] > high:
         reasons.append(
             "With nothing moved the loss stays within epsilon up to "
-            f"{100 * crossing.sparsity:.1f}%, which is beyond the limit for survivors that may "
+            f"{100 * plain.sparsity:.1f}%, which is beyond the limit for survivors that may "
             "move: the second-order model does not describe this network."
         )
     ratio = nonquadraticity(crossing)
@@ -188,6 +197,18 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
         )
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)
+    )
+
+
+def _free(limit: Limit) -> float:
+    """The limit with all parameters free, of one that is the middle of two."""
+    return min(1.0, limit.sparsity + limit.errors["network"])
+
+
+def _held(limit: Limit) -> float:
+    """The limit with the prunable weights alone free, of one that is the middle of two."""
+    return (
+        max(0.0, limit.sparsity - limit.errors["network"]) if limit.alone is None else limit.alone
     )
 
 

@@ -11,7 +11,7 @@ from ..errors import NumericalError, UsageError
 from ..results.types import Epsilon
 from ..values import EpsilonRule
 
-__all__ = ["BATCH", "advice", "loss_tolerance"]
+__all__ = ["BATCH", "advice", "batch_std", "loss_tolerance", "require_samples"]
 
 BATCH = 128
 """Mini-batch whose loss varies by the default tolerance (Zhang et al. 2024)."""
@@ -45,14 +45,14 @@ def loss_tolerance(losses: np.ndarray, rule: EpsilonRule) -> Epsilon:
         NumericalError: a loss is not finite.
     """
     losses = np.asarray(losses, dtype=np.float64)
+    require_samples(rule, losses.size)
     if rule.kind == "accuracy":
         raise UsageError(
             f"`epsilon` {rule} is about accuracy, and here no labels are read; give batch-std, a "
             "number, or a percentage such as 5%."
         )
     if rule.kind == "batch-std":
-        _require_finite(losses)
-        value = _batch_std(losses)
+        value = batch_std(losses)
     elif rule.kind == "share":
         _require_finite(losses)
         if losses.size == 0:
@@ -66,6 +66,19 @@ def loss_tolerance(losses: np.ndarray, rule: EpsilonRule) -> Epsilon:
     else:
         value = rule.value
     return Epsilon(value=value, rule=str(rule))
+
+
+def require_samples(rule: EpsilonRule, samples: int) -> None:
+    """Refuse a rule that needs more training samples than there are.
+
+    Raises:
+        UsageError: batch-std is to be read from less than two mini-batches.
+    """
+    if rule.kind == "batch-std" and samples < 2 * BATCH:
+        raise UsageError(
+            f"`epsilon` batch-std needs {2 * BATCH} training samples and there are {samples}; "
+            "give a number or a percentage such as 5%."
+        )
 
 
 def advice(epsilon: Epsilon, loss: float, accuracy: float) -> Epsilon:
@@ -96,12 +109,14 @@ def _require_finite(losses: np.ndarray) -> None:
         )
 
 
-def _batch_std(losses: np.ndarray) -> float:
-    if losses.size < 2 * BATCH:
-        raise UsageError(
-            f"`epsilon` batch-std needs {2 * BATCH} training samples and there are {losses.size}; "
-            "give a number or a percentage such as 5%."
-        )
+def batch_std(losses: np.ndarray) -> float:
+    """The standard deviation of the mean loss over mini-batches of 128, from losses (n,).
+
+    Raises:
+        UsageError: all losses are the same, or there is one.
+        NumericalError: a loss is not finite.
+    """
+    _require_finite(losses)
     if np.ptp(losses) == 0:
         raise UsageError(
             "`epsilon` batch-std is 0 because the loss is the same in every mini-batch; "

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError
 from .serialization import from_json
+from .types import LayerResult, Limit
 
 __all__ = ["read", "require_sound"]
 
@@ -21,7 +22,8 @@ T = TypeVar("T")
 FRACTIONS = frozenset(
     (
         "sparsity", "sparsity_of_all", "density", "holds", "plain", "limit", "predicted",
-        "measured", "pruned_sparsity", "alone", "norm_kept", "expected_middle",
+        "measured", "pruned_sparsity", "alone", "norm_kept", "expected_middle", "carried",
+        "lowest", "highest",
     )
 )  # fmt: skip
 """Fields that are shares of weights."""
@@ -37,10 +39,19 @@ RANGES = frozenset(
 COUNTS = frozenset(
     (
         "parameters", "free", "prunable", "excluded", "samples", "test_samples", "classes", "kept",
-        "nonzero", "weights", "zeros", "entries", "tensors", "bytes",
+        "nonzero", "weights", "zeros", "entries", "tensors", "bytes", "of_samples", "probes",
+        "steps", "products", "epochs", "held_out", "calibration", "tried", "recalibrated", "undone",
     )
 )  # fmt: skip
 """Fields that count something."""
+
+LENGTHS = frozenset(
+    (
+        "radius", "standard_error", "trace_standard_error", "rounding_error", "seconds",
+        "wall_seconds", "gradient_seconds", "product_seconds",
+    )
+)  # fmt: skip
+"""Fields that are never below zero. An error may be unknown, and then is NaN."""
 
 SLACK = 1e-9
 """Rounding error of a fraction that is accepted."""
@@ -62,8 +73,10 @@ def require_sound(result: Any, where: str) -> None:
     """Refuse numbers that no command writes; ``where`` names the file.
 
     Raises:
-        InputError: a share of weights is not from 0 to 1, an accuracy is no fraction, or a count is
-            negative. Also where an interval is reversed or does not hold its number.
+        InputError: a share of weights is not from 0 to 1, an accuracy is no fraction, or a count or
+            a length is negative. Also where a confidence is not between 0 and 1, an interval is
+            reversed or does not hold its number, or the number of weights that are kept is not that
+            of the sparsity.
     """
     accuracy = getattr(getattr(result, "data", None), "metric", "") == "accuracy"
     for place, owner, field, value in _fields(result, ""):
@@ -75,11 +88,30 @@ def require_sound(result: Any, where: str) -> None:
             raise InputError(f"{said}, which is not a fraction from 0 to 1; {REMEDY}.")
         if field in COUNTS and _number(value) and value < 0:
             raise InputError(f"{said}, which is a negative count; {REMEDY}.")
+        if field in LENGTHS and _number(value) and value < 0:
+            raise InputError(f"{said}, which is negative; {REMEDY}.")
+        if field == "errors" and any(each < 0 for each in value.values()):
+            raise InputError(f"{said}, and an error is negative; {REMEDY}.")
+        if field == "confidence" and not 0 < value < 1:
+            raise InputError(f"{said}, which is not between 0 and 1; {REMEDY}.")
         if field in RANGES and value is not None:
             _require_range(owner, field, value, said)
+        if isinstance(owner, LayerResult) and field == "sparsity":
+            _require_kept(owner, math.prod(owner.shape), said)
+        if isinstance(owner, Limit) and field == "kept" and hasattr(result, "model"):
+            _require_kept(owner, result.model.prunable, said)
 
 
 REMEDY = "run the command that wrote it again"
+
+
+def _require_kept(owner: Limit | LayerResult, weights: int, said: str) -> None:
+    """Refuse a sparsity that does not fit the number of weights beside it."""
+    if not abs(owner.kept - weights * (1 - owner.sparsity)) < 0.5:
+        raise InputError(
+            f"{said}, but {owner.kept:,} of {weights:,} weights kept is not a sparsity of "
+            f"{_spelled(owner.sparsity)}; {REMEDY}."
+        )
 
 
 def _require_range(owner: Any, field: str, ends: tuple[float, float], said: str) -> None:
@@ -104,8 +136,10 @@ def _require_range(owner: Any, field: str, ends: tuple[float, float], said: str)
 
 def _subject(owner: Any, field: str) -> str | None:
     """The field that an interval is about; None where the number may lie outside."""
-    if field in ("band", "expected"):
+    if field == "band":
         return None
+    if field == "expected":
+        return "expected_middle"
     if field != "interval":
         return field.removesuffix("_interval")
     for name in ("sparsity", "predicted", "value"):
