@@ -271,6 +271,24 @@ def test_the_commands_that_come_next_are_about_the_same_network() -> None:
     assert "plain, 87.1%" in after and "to the limit, 93.6%, about" in after
 
 
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [(None, None), ((0.8715, 0.95), "--amount 0.871 --survivors staged -o pruned.pt")],
+)
+def test_nobody_is_sent_to_a_limit_that_is_not_reliable(
+    expected: tuple[float, float] | None, said: str | None
+) -> None:
+    made = both()
+    made = dataclasses.replace(
+        made,
+        limit=dataclasses.replace(made.limit, expected=expected),
+        reliability=dataclasses.replace(made.reliability, ok=False, reasons=("It is not.",)),
+    )
+    _, _, after = shown_prediction(made, verbose=False).partition("Next")
+    assert "to the limit" not in after and "finds where trained survivors stop" in after
+    assert (said in after) if said else ("--amount" not in after)
+
+
 def test_a_threshold_of_all_samples_is_called_a_measurement() -> None:
     whole = dataclasses.replace(ONE_SHOT, samples=1_200, modelled=None, ratio=None)
     shown = shown_prediction(predicted(one_shot=whole))

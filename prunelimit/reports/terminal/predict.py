@@ -201,14 +201,20 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
                 f"sparsest within half a point of {metric(result.data)}, {about} or more",
             )
         )
-    doubt = "" if result.reliability.ok else ", which is not reliable"
-    rows.append(
-        (
-            f"{prune} --survivors staged -o pruned.pt",
-            f"to the limit, {percent(limit)}{doubt}, {about}",
+    if result.reliability.ok:
+        rows.append(
+            (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}")
         )
-    )
-    rows.append((f"{measure} --survivors trained", "tests the limit"))
+    elif result.limit.expected is not None:
+        least = math.floor(1000 * result.limit.expected[0]) / 1000
+        rows.append(
+            (
+                f"{prune} --amount {least:g} --survivors staged -o pruned.pt",
+                f"to the low end of where trained survivors should stop, {percent(least)}, {about}",
+            )
+        )
+    tests = "tests the limit" if result.reliability.ok else "finds where trained survivors stop"
+    rows.append((f"{measure} --survivors trained", tests))
     lines: list[RenderableType] = [Text("Next", style="bold")]
     for command, what in rows:
         lines += [Text(f"  {what}:"), Text(f"    {command}", overflow="ignore", no_wrap=True)]
