@@ -9,7 +9,7 @@ ours from three probes at the depth of ``--reference``. Its seconds are those of
 nothing. A route has *settled* at the first depth from which on all its errors are below
 ``--within`` percentage points. At a smaller one it may be right, but nobody could know. The last
 line is ``predict`` as a user would run it, within ``--max-products``, with the directional limit
-and the interval that it states. PyHessian 0.1's ``density()`` calls a function that torch has
+and the interval that it states. Where the samples are all of them, it chooses its own. PyHessian 0.1's ``density()`` calls a function that torch has
 removed; it is given one here. It has no GGN.
 """
 
@@ -91,8 +91,9 @@ def ours(problem: Problem, split: Split, kind: str) -> Route:
     return route
 
 
-def pyhessian(problem: Problem, split: Split) -> Route:
-    """PyHessian's stochastic Lanczos quadrature."""
+def pyhessian(problem: Problem, split: Split, kind: str) -> Route:
+    """PyHessian's stochastic Lanczos quadrature, of the Hessian."""
+    assert kind == "hessian"
 
     def eig(matrix: Tensor, eigenvectors: bool) -> tuple[Tensor, Tensor]:
         values, vectors = torch.linalg.eigh(matrix)
@@ -206,17 +207,18 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
     name = checkpoint.stem
     cells = " | ".join(f"{deep[formula]:.2f}" for formula in FORMULAS)
     print(f"| {name} | reference | {options.reference} | | {cells} | |", flush=True)
-    routes = {
-        "prunelimit": ours(problem, split, kind),
-        "PyHessian": pyhessian(problem, split),
-        "hessian-eigenthings": eigenthings(problem, split, kind),
-        "curvlinops": curvlinops(problem, split, kind),
+    routes: dict[str, Callable[[Problem, Split, str], Route]] = {
+        "prunelimit": ours,
+        "PyHessian": pyhessian,
+        "hessian-eigenthings": eigenthings,
+        "curvlinops": curvlinops,
     }
     if kind == "ggn":
         del routes["PyHessian"]
-    for title, route in routes.items():
+    for title, make in routes.items():
         if not re.search(options.only, title):
             continue
+        route = make(problem, split, kind)
         errors: dict[str, dict[int, float]] = {formula: {} for formula in FORMULAS}
         seconds = {}
         for depth in options.depths:
@@ -235,10 +237,11 @@ def network(checkpoint: Path, options: argparse.Namespace) -> None:
             )
         print(f"| {name} | **{title} settled** | | | {' | '.join(ends)} | |", flush=True)
     begin = time.perf_counter()
-    config = CurvatureConfig(curvature=kind, samples=options.samples)
+    whole = len(split) == len(problem.train)
+    config = CurvatureConfig(curvature=kind, samples=None if whole else options.samples)
     limit = LimitConfig(
         tolerance=f"{options.within}pp",
-        no_drift=True,
+        no_drift=not whole,
         epsilon=repr(epsilon),
         max_products=options.max_products,
     )
