@@ -9,8 +9,8 @@ ours from three probes at the depth of ``--reference``. Its seconds are those of
 nothing. A route has *settled* at the first depth from which on all its errors are below
 ``--within`` percentage points. At a smaller one it may be right, but nobody could know. The last
 line is ``predict`` as a user would run it, within ``--max-products``, with the directional limit
-and the interval that it states. Where the samples are all of them, it chooses its own. PyHessian 0.1's ``density()`` calls a function that torch has
-removed; it is given one here. It has no GGN.
+and the interval that it states. Where the samples are all of them, it chooses its own. PyHessian
+0.1's ``density()`` calls a function that torch has removed; it is given one here. It has no GGN.
 """
 
 from __future__ import annotations
