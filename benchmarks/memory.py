@@ -1,9 +1,10 @@
 """Memory as planned beforehand against what a process grew by, at its peak.
 
-    python benchmarks/memory.py [lenet-300-100 resnet20 resnet18 transformer]
+    python benchmarks/memory.py [lenet-300-100 resnet20 resnet18 transformer resnet50]
 
 Fresh weights and random data: memory does not know the difference. Each network has two processes
-of its own, one that plans and one that works. Linux only.
+of its own, one that plans and one that works. A stage has a solve; a path is to 95%, in as many
+stages as it takes. Linux only.
 """
 
 from __future__ import annotations
@@ -55,11 +56,13 @@ def made(name: str) -> Problem:
     if name == "transformer":
         both = torch.randint(64, (600, 32)), torch.arange(600) % 10
         return problem_from_module(Transformer(), both, both)
-    if name == "resnet18":
+    if name in ("resnet18", "resnet50"):
         import torchvision
 
-        both = images(64, 3, 64, 64)
-        return problem_from_module(torchvision.models.resnet18(num_classes=10), both, both)
+        count, side = (64, 64) if name == "resnet18" else (16, 224)
+        both = images(count, 3, side, side)
+        network = torchvision.models.get_model(name, num_classes=10)
+        return problem_from_module(network, both, both, batch_size=min(count, 16))
     shape, count = {
         "lenet-300-100": ((1, 28, 28), 4_000),
         "resnet20": ((3, 32, 32), 300),
@@ -107,6 +110,15 @@ def staged(name: str, queue: Any) -> None:
     queue.put((cost, grown(lambda: worker.advance(worker.begin(), remove))))
 
 
+def path(name: str, queue: Any) -> None:
+    """All stages of a path: its plan, and what it grew by."""
+    problem = made(name)
+    worker = Compensator(problem, epsilon=1e-5, calibration=0)
+    remove = round(0.95 * worker.prunable)
+    cost = worker.cost(remove).bytes
+    queue.put((cost, grown(lambda: worker.advance(worker.begin(), remove))))
+
+
 def alone(work: Callable[[str, Any], None], name: str) -> Any:
     """What ``work`` puts in its queue, in a fresh process."""
     context = multiprocessing.get_context("spawn")
@@ -121,14 +133,18 @@ def alone(work: Callable[[str, Any], None], name: str) -> Any:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    known = ("lenet-300-100", "resnet20", "resnet18", "transformer")
+    known = ("lenet-300-100", "resnet20", "resnet18", "transformer", "resnet50")
     parser.add_argument("networks", nargs="*", default=known)
     options = parser.parse_args()
     print("| network | parameters | work | planned, MiB | grown by, MiB | planned / grown |")
     print("|---|---|---|---|---|---|")
     for name in options.networks:
         wanted, size = alone(planned, name)
-        rows = [("predict", wanted, alone(measured, name)), ("stage", *alone(staged, name))]
+        rows = [
+            ("predict", wanted, alone(measured, name)),
+            ("stage", *alone(staged, name)),
+            ("path", *alone(path, name)),
+        ]
         for work, plan_bytes, taken in rows:
             ratio = plan_bytes / max(1, taken)
             print(

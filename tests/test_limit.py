@@ -64,6 +64,22 @@ def test_effective_dimension_and_its_inverse_are_the_closed_form() -> None:
     assert effective.ridge(len(EIGENVALUES)) == 0
 
 
+@pytest.mark.parametrize("rank", [1, 7, 150, 299])
+def test_where_the_effective_dimension_is_flat_rounding_decides_nothing(rank: int) -> None:
+    """Below the smallest eigenvalue it is the rank up to rounding, on which side is chance."""
+    eigenvalues = np.concatenate([np.zeros(300 - rank), np.geomspace(1.0, 1e6, rank)])
+    effective = EffectiveDimension(exact_spectrum(eigenvalues), np.abs, 0.95)
+    places = np.linspace(-30, 15, 91)
+    tops = [effective.bound(float(np.exp(each))) for each in places]
+    for survivors in (rank, rank + 1e-13, rank - 1e-13, *tops):
+        ridge = effective.ridge(survivors)
+        assert effective.bound(ridge) == pytest.approx(survivors, rel=1e-6)
+    on_grid = effective._table(0, ())
+    for survivors in on_grid[on_grid > 0]:
+        ridge = effective.ridge(float(survivors))
+        assert effective.bound(ridge) == pytest.approx(survivors, rel=1e-6)
+
+
 def test_paper_limit_is_the_largest_m_that_satisfies_it() -> None:
     radii = Geometry.of(len(EIGENVALUES), WEIGHTS, EPSILON).radii
     for epsilon in (1e-4, 1e-3, 1e-2, 0.1):

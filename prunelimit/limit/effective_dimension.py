@@ -111,6 +111,11 @@ class EffectiveDimension:
             return self.bound(math.exp(log_ridge), side, sources) - survivors
 
         low, high = float(self._grid[after - 1]), float(self._grid[after])
+        # The table and a single ridge differ by rounding, which decides where all is flat.
+        if excess(low) <= 0:
+            return math.exp(low)
+        if excess(high) >= 0:
+            return math.exp(high)
         return math.exp(float(brentq(excess, low, high, xtol=1e-10)))
 
     def _table(self, side: int, sources: tuple[str, ...]) -> np.ndarray:
