@@ -23,6 +23,7 @@ from prunelimit.compensation.descent import (
     LEAST_PASSES,
     MOST_PASSES,
     STEPS,
+    _Adam,
     descent,
     passes_of,
     typical_sizes,
@@ -61,6 +62,22 @@ def cut(own: Problem, share: float = 0.5) -> tuple[Problem, Calibration, Tensor,
     weights = dense.masked_fill(~kept, 0)
     torch.nn.utils.vector_to_parameters(weights, own.model.parameters())
     return samples.fit_problem(own, own.model), samples, weights, kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_steps_are_those_of_torchs_adam(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (torch.ones(5, 4, dtype=dtype) for _ in range(2))
+    adam = _Adam(ours)
+    other = torch.optim.Adam([theirs], lr=1.0, eps=torch.finfo(dtype).tiny)
+    for number in range(20):
+        gradient = 10.0 ** (number % 7 - 3) * torch.randn(5, 4, dtype=dtype)
+        gradient[0] = 0
+        adam.step(gradient, 0.1 / (1 + number))
+        theirs.grad, other.param_groups[0]["lr"] = gradient, 0.1 / (1 + number)
+        other.step()
+    torch.testing.assert_close(ours, theirs, rtol=8 * torch.finfo(dtype).eps, atol=0)
+    assert bool((ours[0] == 1).all())
 
 
 def misfit(fitting: Problem, samples: Calibration, weights: Tensor) -> float:

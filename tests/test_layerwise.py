@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prunelimit.compensation import layerwise as layers
 from prunelimit.compensation import passes
-from prunelimit.compensation.layerwise import RIDGE, _patches, layerwise
+from prunelimit.compensation.layerwise import RIDGE, _patches, _solved_by_roots, layerwise
 from prunelimit.compensation.passes import live_bytes
 from prunelimit.config import SurvivorConfig
 from prunelimit.inputs.load import problem_from_module
@@ -325,3 +325,16 @@ def test_data_that_lie_class_by_class_are_read_from_every_class(
     chosen = torch.cat([y for _, y in whole.batches(100)])
     same = torch.cat([y for _, y in own.train.subset(1500, own.seed).batches(100)])
     assert torch.equal(chosen.sort().values, same) and not torch.equal(chosen, same)
+
+
+def test_systems_that_rounding_made_indefinite_are_solved_all_the_same() -> None:
+    torch.manual_seed(0)
+    good = torch.randn(3, 20, 6, dtype=torch.float64)
+    good = good.mT @ good
+    bad = good - 1.5 * torch.linalg.eigvalsh(good)[1, 0] * torch.eye(6, dtype=torch.float64)
+    side = torch.randn(3, 6, 1, dtype=torch.float64)
+    for made in (good, bad):
+        before = made.clone()
+        found = _solved_by_roots(made.clone, side)
+        torch.testing.assert_close(made @ found, side, rtol=1e-8, atol=1e-8)
+        assert bool((made == before).all())

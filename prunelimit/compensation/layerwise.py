@@ -52,7 +52,7 @@ MOST_KEPT = 64
 """Most batches whose passes wait for the next layer: each takes two threads."""
 WHOLE = 64
 """Most outputs that are solved at once."""
-ENTRIES = 2**24
+ENTRIES = 2**22
 """Most entries of their systems."""
 
 
@@ -109,7 +109,9 @@ def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
     for name in problem.prunable:
         longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
         together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
-        found = max(found, 2 * torch.float64.itemsize * together * longest**2)
+        # Those of one call, their masks, and as much again that the allocator keeps between calls.
+        entry = 2 * torch.float64.itemsize + 2 * torch.bool.itemsize
+        found = max(found, entry * together * longest**2)
     _, batches, of_batch = _passes(problem.model, samples)
     return found + batches * of_batch
 
@@ -294,15 +296,35 @@ def _solved(
         # The survivors of each output first, in their order.
         places = torch.argsort((~kept[chosen]).byte(), dim=1, stable=True)[:, :longest]
         inner = torch.arange(longest, device=kept.device) < counts[chosen][:, None]
-        system = gram[places[:, :, None], places[:, None, :]]
-        system *= inner[:, :, None] & inner[:, None, :]
-        torch.diagonal(system, dim1=1, dim2=2).add_(torch.where(inner, delta, 1.0))
+
+        def system(places: Tensor = places, inner: Tensor = inner) -> Tensor:
+            made = gram[places[:, :, None], places[:, None, :]]
+            made *= inner[:, :, None] & inner[:, None, :]
+            torch.diagonal(made, dim1=1, dim2=2).add_(torch.where(inner, delta, 1.0))
+            return made
+
         side = cross[:, chosen].T.gather(1, places) + delta * start[chosen].gather(1, places)
-        solved = torch.linalg.solve(system, (side * inner)[:, :, None])[:, :, 0]
+        solved = _solved_by_roots(system, (side * inner)[:, :, None])[:, :, 0]
         row = found.new_zeros(len(chosen), used).scatter_(1, places, solved * inner)
         found[chosen] = row
     constant = found[:, size] if bias is not None else found.new_zeros(len(found))
     return found[:, :size].to(weights), constant.to(weights)
+
+
+def _solved_by_roots(system: Callable[[], Tensor], side: Tensor) -> Tensor:
+    """The solutions (b, n, 1) for symmetric positive systems (b, n, n), each factored in place.
+
+    ``system`` makes them, anew where rounding has made one indefinite.
+    """
+    root = system().mT  # the same matrix, and laid out as LAPACK wants it
+    failed = torch.empty(len(root), dtype=torch.int32, device=root.device)
+    torch.linalg.cholesky_ex(root, out=(root, failed))
+    if bool(failed.any()):
+        found: Tensor = torch.linalg.solve(system(), side)
+    else:
+        half = torch.linalg.solve_triangular(root, side, upper=False)
+        found = torch.linalg.solve_triangular(root.mT, half, upper=True)
+    return found
 
 
 def _places(layer: nn.Module, outputs: Tensor) -> int:
