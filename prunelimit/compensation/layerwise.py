@@ -52,7 +52,7 @@ MOST_KEPT = 64
 """Most batches whose passes wait for the next layer: each takes two threads."""
 WHOLE = 64
 """Most outputs that are solved at once."""
-ENTRIES = 2**22
+ENTRIES = 2**21
 """Most entries of their systems."""
 
 

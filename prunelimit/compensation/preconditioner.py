@@ -38,7 +38,7 @@ FLOOR = 0.1
 A hundredth took as many steps and ended further from the dense network on a transformer."""
 RIDGE = 1e-4
 """Share of its mean diagonal by which a block is lifted, so that it can be factored."""
-ENTRIES = 2**23
+ENTRIES = 2**21
 """Most entries of the blocks that are factored at once."""
 
 

@@ -225,10 +225,11 @@ class Compensator:
         passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
         vectors = 6 + math.ceil(math.log(max(steps) + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        # Layers are fitted before the solve, and their memory is free by then.
+        # Layers are fitted before the solve. The allocator has given back half of that by then.
         kept = math.exp(-log / stages)
         graphs = self._graphs() if products else 0
-        bytes_taken += max(graphs, working_bytes(self.problem, kept, self.windows.at(0)))
+        fitting = working_bytes(self.problem, kept, self.windows.at(0))
+        bytes_taken += max(graphs, fitting) + min(graphs, fitting) // 2
         bytes_taken += LIBRARIES
         survivors = max(1, round(kept * self.prunable))
         longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
