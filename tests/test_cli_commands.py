@@ -222,17 +222,18 @@ class TestPredict:
         outcome = prunelimit("predict", trained, *QUICK, *network)
         _, _, following = outcome.stderr.partition("\nNext\n")
         commands = [line.strip() for line in following.splitlines() if "prunelimit" in line]
-        assert [command.split()[1] for command in commands] == ["prune"] * 3 + ["measure"]
+        *pruning, measuring = (command.split()[1] for command in commands)
+        assert set(pruning) == {"prune"} and len(pruning) >= 2 and measuring == "measure"
         for command in commands:
             program, *words = shlex.split(command)
             assert (program, words[1]) == ("prunelimit", str(trained))
             assert words[2:6] == ["--model", "lenet-300-100", "--data", "digits"]
         quick = (*QUICK, "--calibration", "600", "--cg-steps", "3", "-q")
         assert prunelimit(*shlex.split(commands[0])[1:], *QUICK, "-q").code == 0
-        for command in commands[1:3]:
+        for command in commands[1:-1]:
             assert prunelimit(*shlex.split(command)[1:], *quick, "--force").code == 0
         last = ("--refit-passes", "1", "--sparsities", "0,0.5", "-q")
-        assert prunelimit(*shlex.split(commands[3])[1:], *last).code == 0
+        assert prunelimit(*shlex.split(commands[-1])[1:], *last).code == 0
 
     def test_the_samples_that_carry_most_are_not_those_that_the_path_is_followed_on(
         self, prunelimit: Run, trained: Path

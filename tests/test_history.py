@@ -147,8 +147,10 @@ def test_a_prediction_that_cannot_be_read_is_named_and_other_files_are_not(tmp_p
 
 def test_different_networks_are_refused(tmp_path: Path) -> None:
     both().save(tmp_path / "epoch1.json")
-    model = dataclasses.replace(both().model, prunable=5, sha256="b" * 64)
-    dataclasses.replace(both(), model=model).save(tmp_path / "epoch2.json")
+    model, limit = both().model, both().limit
+    model = dataclasses.replace(model, prunable=2 * model.prunable, sha256="b" * 64)
+    limit = dataclasses.replace(limit, kept=2 * limit.kept)
+    dataclasses.replace(both(), model=model, limit=limit).save(tmp_path / "epoch2.json")
     with pytest.raises(InputError, match="one network's checkpoints"):
         pl.history(tmp_path)
 
