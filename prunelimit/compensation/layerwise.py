@@ -101,9 +101,9 @@ def layerwise(
     return problem.layout.flatten(found).masked_fill(~mask, 0)
 
 
-def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
-    """Most bytes of the passes that wait, of the largest systems, and of solving them. The fraction
-    ``kept`` of every row is left, and layers are read from ``samples``."""
+def working_bytes(problem: Problem, kept: float, samples: Split) -> tuple[int, int]:
+    """Most bytes of the largest systems and of solving them, and of the passes that wait. The
+    fraction ``kept`` of every row is left, and layers are read from ``samples``."""
     found = 0
     shapes = dict(zip(problem.layout.names, problem.layout.shapes, strict=True))
     for name in problem.prunable:
@@ -113,7 +113,7 @@ def working_bytes(problem: Problem, kept: float, samples: Split) -> int:
         entry = 2 * torch.float64.itemsize + 2 * torch.bool.itemsize
         found = max(found, entry * together * longest**2)
     _, batches, of_batch = _passes(problem.model, samples)
-    return found + batches * of_batch
+    return found, batches * of_batch
 
 
 def _order(model: nn.Module, samples: Split) -> dict[str, int]:
