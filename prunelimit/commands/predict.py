@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from ..config import CurvatureConfig, DataConfig, LimitConfig, ModelConfig, RunConfig
 from ..curvature import operator_of
@@ -23,8 +22,7 @@ from ..estimation.loss_path import PLANNED, follow_loss
 from ..estimation.removal import PruningPath
 from ..estimation.sample_size import Carried
 from ..inputs.load import Loaded, live, load
-from ..inputs.output_curvature import has_curvature
-from ..inputs.problem import Evaluation, Problem, Split
+from ..inputs.problem import Evaluation, Problem, Split, loss_bends
 from ..inputs.sharded import shard
 from ..inputs.splits import fingerprint
 from ..lanczos import Store
@@ -43,9 +41,6 @@ CURVE_POINTS = 101
 
 FLAT = 1e-9
 """Mean trace of the loss's second derivative in the outputs below which the GGN is rounding."""
-
-TRIED = 8
-"""Samples on which a loss is tried for a second derivative."""
 
 JUDGED = 10_000
 """Most training samples whose loss is followed along the path."""
@@ -347,10 +342,7 @@ def _flat(problem: Problem, train: Evaluation) -> Literal["loss", "network"] | N
     """Why the GGN is zero to rounding; None where it is not, or was not asked for."""
     if train.curvatures is None or float(train.curvatures.mean()) >= FLAT:
         return None
-    inputs, targets = next(iter(problem.train.batches(min(TRIED, len(problem.train)))))
-    with torch.no_grad():
-        outputs = problem.model(inputs)
-    return "network" if has_curvature(problem.loss, outputs, targets) else "loss"
+    return "network" if loss_bends(problem) else "loss"
 
 
 def _rounding(found: Curvature, geometry: Geometry, removed: int) -> float | None:

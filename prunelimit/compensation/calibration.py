@@ -22,8 +22,7 @@ from ..devices import wide
 from ..distributed import Group
 from ..errors import InputError, UsageError
 from ..inputs.loss import Loss
-from ..inputs.output_curvature import has_curvature
-from ..inputs.problem import Problem, SampleLoss, Split
+from ..inputs.problem import Problem, SampleLoss, Split, loss_bends
 from ..inputs.splits import SplitSubset
 from ..inputs.structure import Inputs, words_of_shape
 from ..randomness import generator
@@ -193,10 +192,7 @@ def _dense_outputs(problem: Problem, split: Split) -> Tensor:
 
 def _check_curved(problem: Problem) -> None:
     """Refuse a loss whose second derivative in the outputs is zero or absent: it has no GGN."""
-    inputs, targets = next(iter(problem.train.batches(min(8, len(problem.train)))))
-    with torch.no_grad():
-        outputs = problem.model(inputs)
-    if not has_curvature(problem.loss, outputs, targets):
+    if not loss_bends(problem):
         raise UsageError(
             "The loss has no second derivative in the network's outputs, and compensation needs "
             "one; give a smooth `loss`, or leave `survivors` fixed."

@@ -19,13 +19,23 @@ from ..hashing import digest
 from ..storage.cache import Cache
 from .call import call
 from .identity import environment, network_digest, own_code, samples_digest
+from .loss import Loss
 from .losses.cross_entropy import LOSS as cross_entropy
 from .metric import Metric
-from .output_curvature import output_curvature
+from .output_curvature import has_curvature, output_curvature
 from .prunable import DenseMatrix
 from .structure import Inputs
 
-__all__ = ["Evaluation", "Layout", "Problem", "SampleLoss", "Split", "cross_entropy", "evaluate"]
+__all__ = [
+    "Evaluation",
+    "Layout",
+    "Problem",
+    "SampleLoss",
+    "Split",
+    "cross_entropy",
+    "evaluate",
+    "loss_bends",
+]
 
 WORST = 1e30
 """If a metric may be negative, a score that is no number counts as minus this."""
@@ -267,6 +277,20 @@ def evaluate(
     found = torch.cat(bent).cpu().numpy() if curvatures else None
     scores, points = _settled(problem, correct, wanted)
     return Evaluation(per_sample, scores.numpy(), found, points)
+
+
+TRIED = 8
+"""Training samples on which a loss is tried for a second derivative."""
+
+
+def loss_bends(problem: Problem) -> bool:
+    """Whether the loss has a second derivative in the outputs. If not, the GGN is zero."""
+    if isinstance(problem.loss, Loss):
+        return True
+    inputs, targets = next(iter(problem.train.batches(min(TRIED, len(problem.train)))))
+    with torch.no_grad():
+        outputs = problem.model(inputs)
+    return has_curvature(problem.loss, outputs, targets)
 
 
 LOOKED_AT = 3
