@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from networks import arguments, cases
+from networks import arguments, cases, public
 
 from prunelimit.config import PruneConfig
 from prunelimit.inputs.problem import Problem, evaluate
@@ -93,7 +93,7 @@ def main() -> None:
     options = arguments(parser)
     sparsities = [float(each) for each in options.sparsities.split(",")]
     found = {}
-    for case in cases(options):
+    for case in [*cases(options), *public(options)]:
         if not re.search(options.only, case.name):
             continue
         path = options.work / f"{case.stem}.min_keep.json"

@@ -297,21 +297,29 @@ def cases(options: argparse.Namespace) -> list[Case]:
             for model, name in (("lenet5", "LeNet-5"), ("fc5", "FC5")):
                 title = f"{name} CIFAR-10 l1 5e-5 seed {seed}"
                 made = _trained(title, model, data, training, seed)
-                found.append(Case(title, "CIFAR-10", made, 25, 0.005))
-            if options.checkpoints is not None and seed == 0:
-                for depth, digest in ((20, "12fca82f"), (32, "d509ac18")):
-                    path = options.checkpoints / f"resnet{depth}-{digest}.th"
-                    config = ModelConfig(model=f"resnet{depth}")
-                    found.append(
-                        Case(
-                            f"ResNet-{depth} CIFAR-10 public",
-                            "CIFAR-10",
-                            lambda _, a=(path, config, data): load(*a, RunConfig()).problem,
-                            5,
-                            0.01,
-                        )
-                    )
+                found.append(Case(title, "CIFAR-10", made, 5, 0.005))
     return found
+
+
+def public(options: argparse.Namespace, train_samples: int | None = None) -> list[Case]:
+    """The public ResNets on CIFAR-10, on all training images or on that many, drawn by seed. They
+    are large: their budgets are small and their resolution is coarse."""
+    if options.cifar10 is None or options.checkpoints is None:
+        return []
+    data = DataConfig(data=f"folder:{options.cifar10}", train_samples=train_samples)
+    some = "" if train_samples is None else f", {train_samples:,} images"
+    return [
+        Case(
+            f"ResNet-{depth} CIFAR-10 public{some}",
+            "CIFAR-10",
+            lambda _, a=(path, config): load(*a, data, RunConfig()).problem,
+            2,
+            0.02,
+        )
+        for depth, digest in ((20, "12fca82f"), (32, "d509ac18"))
+        for path in [options.checkpoints / f"resnet{depth}-{digest}.th"]
+        for config in [ModelConfig(model=f"resnet{depth}")]
+    ]
 
 
 def unseen() -> list[Case]:

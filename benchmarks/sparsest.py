@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from networks import Case, arguments, cases
+from networks import Case, arguments, cases, public
 
 from prunelimit.commands.predict import predict_problem
 from prunelimit.config import PruneConfig
@@ -162,7 +162,9 @@ def main() -> None:
     parser.add_argument("--stages", default="", help="regular expression of steps")
     parser.add_argument("--table", action="store_true")
     options = arguments(parser)
-    chosen = [case for case in cases(options) if re.search(options.only, case.name)]
+    chosen = [
+        case for case in [*cases(options), *public(options)] if re.search(options.only, case.name)
+    ]
     if not options.table:
         for case in chosen:
             run(case, options.work, options.stages)
