@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ..curvature.memory import available_bytes
+from ..curvature.memory import available_bytes, give_back
 from ..devices import wide, wide_device
 from ..inputs.problem import Problem, Split
 from ..progress import Progress, silent
@@ -96,6 +96,7 @@ def layerwise(
             gram = _fit(student, name, calls[name], kept, free, passes)
             if on_gram is not None:
                 on_gram(weight_of[name], gram)
+            give_back()
             progress("fitting layers", place + 1, len(chosen))
     found = {name: own[name].detach() for name in problem.layout.names}
     return problem.layout.flatten(found).masked_fill(~mask, 0)
