@@ -110,8 +110,7 @@ def working_bytes(problem: Problem, kept: float, samples: Split) -> tuple[int, i
     for name in problem.prunable:
         longest = max(1, round(kept * (shapes[name][1:].numel() + 1)))
         together = max(1, min(WHOLE, shapes[name][0], ENTRIES // longest**2))
-        # Those of one call, their masks, and as much again that the allocator keeps between calls.
-        entry = 2 * torch.float64.itemsize + 2 * torch.bool.itemsize
+        entry = torch.float64.itemsize + torch.bool.itemsize  # with the mask of the spare places
         found = max(found, entry * together * longest**2)
     _, batches, of_batch = _passes(problem.model, samples)
     return found, batches * of_batch
@@ -254,6 +253,7 @@ def _fit(
             taken += count
             if taken >= least:
                 break
+        give_back()
         flat = layer.weight.detach().reshape(groups, outputs, size)
         masks = kept.reshape(groups, outputs, size)
         own = layer.bias

@@ -225,12 +225,11 @@ class Compensator:
         passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
         vectors = 6 + math.ceil(math.log(max(steps) + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        # Layers are fitted before the solve. By then all is free but half of the systems' bytes,
-        # which the allocator keeps.
+        # Layers are fitted before the solve. By then their memory is free again.
         kept = math.exp(-log / stages)
         graphs = self._graphs() if products else 0
         systems, passes_waiting = working_bytes(self.problem, kept, self.windows.at(0))
-        bytes_taken += max(graphs + systems // 2, systems + passes_waiting)
+        bytes_taken += max(graphs, systems + passes_waiting)
         bytes_taken += LIBRARIES
         survivors = max(1, round(kept * self.prunable))
         longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
