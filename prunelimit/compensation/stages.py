@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..curvature import CurvatureProduct
 from ..curvature.memory import LIBRARIES, RECORDER, RECORDING, available_bytes
-from ..curvature.products import BATCH_BYTES, WORTH_RECORDING
+from ..curvature.products import WORTH_RECORDING, samples_of_batch
 from ..devices import bfloat16_tiles, wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
@@ -225,37 +225,37 @@ class Compensator:
         passes += stages * (8 * len(self.windows.held) + 4 * min(LEAST_SAMPLES, self.windows.size))
         vectors = 6 + math.ceil(math.log(max(steps) + 1) / math.log(1.4))
         bytes_taken = vectors * self.problem.layout.size * self.problem.dtype.itemsize
-        # Layers are fitted before the solve. By then their memory is free again.
+        # Layers are fitted before the solve. By then their memory is free again, but for the blocks
+        # of the preconditioner, which are made on the way. Where there is no solve, holes between
+        # tensors and the minibatches took about as much.
         kept = math.exp(-log / stages)
-        graphs = self._graphs() if products else 0
-        systems, passes_waiting = working_bytes(self.problem, kept, self.windows.at(0))
-        bytes_taken += max(graphs, systems + passes_waiting)
-        bytes_taken += LIBRARIES
         survivors = max(1, round(kept * self.prunable))
         longest = max(shape[1:].numel() for shape in self.problem.layout.shapes)
         piece = min(longest, block_size(survivors, self.problem.dtype.itemsize))
-        bytes_taken += survivors * piece * self.problem.dtype.itemsize
+        blocks = survivors * piece * self.problem.dtype.itemsize
+        systems, passes_waiting = working_bytes(self.problem, kept, self.windows.at(0))
+        graphs = self._graphs(blocks) if products else 0
+        bytes_taken += max(graphs, systems + passes_waiting + blocks)
+        bytes_taken += LIBRARIES
         return Cost(stages, products, passes * self._forward, bytes_taken)
 
-    def _graphs(self) -> int:
-        """About how many bytes of graphs a solve keeps, or recording takes, from those of a few
-        inputs."""
+    def _graphs(self, blocks: int) -> int:
+        """About how many bytes a solve takes: graphs, from those of a few inputs, beside the
+        ``blocks`` of its preconditioner; or recording, if that takes more."""
         fit = self.windows.at(0)
         few = fit.subset(FEW, 0)
         assert isinstance(few, Calibration)
         judged = few.fit_problem(self.problem, self.problem.model)
         product = CurvatureProduct(judged, few, "ggn", route="double-backward")
         room = available_bytes(self.problem.device) // 2
-        each = product.kept_bytes / len(few)
+        each = max(1.0, product.kept_bytes / len(few))
+        batch = int(each * min(len(fit), samples_of_batch(self.problem, len(fit), each)))
         found = int(each * len(fit)) // self.group.size
         recorded = found >= WORTH_RECORDING
         if recorded and self.problem.dtype == torch.float32 and bfloat16_tiles(self.problem.device):
             found //= 2
-        kept = min(room, found) + product.batch_bytes
-        if not recorded:
-            return kept
-        batch = min(BATCH_BYTES, each * min(len(fit), self.problem.batch_size))
-        return RECORDER + max(kept, int(RECORDING * batch))
+        kept = min(room, found) + batch + blocks
+        return RECORDER + max(kept, int(RECORDING * batch) + blocks) if recorded else kept
 
     def warnings(self, state: State) -> tuple[str, ...]:
         """What the user has to know about ``state``: one sentence each, empty where all is well."""

@@ -22,7 +22,7 @@ from ..inputs.structure import Inputs
 from ..randomness import generator
 from .double_backward import DoubleBackward
 from .function import NetworkFunction
-from .memory import available_bytes
+from .memory import available_bytes, give_back
 from .operator import CurvatureOperator, operator_of
 from .operators.ggn import CURVATURE as GGN
 from .recorded import Recorded
@@ -139,10 +139,7 @@ class CurvatureProduct:
             per_sample = self._bytes_per_sample()
         except InputError as error:
             per_sample, route = self._without_second_derivatives(error)
-        self._batch_size = problem.batch_size
-        if problem.device.type == "cpu":
-            most = max(MINIMUM_BATCH, int(BATCH_BYTES / per_sample))
-            self._batch_size = _even(len(split), min(self._batch_size, most))
+        self._batch_size = samples_of_batch(problem, len(split), per_sample)
         self._batches = -(-len(split) // self._batch_size)
         self._exact = self._laid_out(self._function, per_sample)
         self._function = self._exact
@@ -329,6 +326,7 @@ class CurvatureProduct:
         recorded = Recorded(self._function, self._parameters(), self.operator)
         for batch in self._examples():
             recorded.prepare(*batch)
+            give_back()
         self._kept = self._keep(recorded)
         self._route = recorded
 
@@ -353,6 +351,7 @@ class CurvatureProduct:
                 break
             kept.append(prepared)
         self.kept_bytes = sum(each.bytes for each in kept)
+        give_back()
         return kept
 
     def _prepared(self) -> Iterator[tuple[Any, bool]]:
@@ -366,8 +365,15 @@ class CurvatureProduct:
                 yield self._route.prepare(*batch), False
 
 
-def _even(count: int, most: int) -> int:
-    """The largest batch that leaves no smaller one at the end. It has at most ``most`` samples and
-    at least half of that. If there is none, it is ``most``. Each shape is recorded by itself."""
+def samples_of_batch(problem: Problem, count: int, bytes_of_sample: float) -> int:
+    """Samples of one batch, if there are ``count`` whose graphs take so many bytes each.
+
+    On the CPU its graph stays near the caches. No smaller batch is left at the end where that takes
+    no batch of less than half as many, since each shape is recorded by itself.
+    """
+    most = problem.batch_size
+    if problem.device.type != "cpu":
+        return most
+    most = min(most, max(MINIMUM_BATCH, int(BATCH_BYTES / bytes_of_sample)))
     sizes = (size for size in range(most, most // 2, -1) if count % size == 0)
     return next(sizes, most)
