@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from test_lanczos import symmetric
 
 from prunelimit.errors import InputError, OutputError, UsageError
 from prunelimit.lanczos import BASES, Lanczos, LanczosRun, Store, basis_bytes, lanczos
 from prunelimit.storage.resume import OWNER
+from prunelimit.storage.summed import read_summed, write_summed
 
 MATRIX = symmetric(np.concatenate([np.geomspace(1e-4, 1, 290), np.geomspace(2, 100, 10)]), seed=4)
 START = torch.randn(300, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -196,8 +197,31 @@ def _process(tmp_path: Path, steps: int = 20) -> Path:
     return tmp_path / "s"
 
 
+def _flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_no_bit_of_stored_tensors_changes_unseen(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.randn(3, 4, dtype=torch.float64),
+        "b": torch.ones(5, dtype=torch.bfloat16),
+    }
+    path = tmp_path / "n.safetensors"
+    write_summed(tensors, path)
+    assert all(torch.equal(each, tensors[name]) for name, each in read_summed(path).items())
+    size = sum(each.nbytes for each in tensors.values())
+    for place in range(1, size + 1):
+        _flip(path, -place)
+        with pytest.raises(ValueError, match="is damaged"):
+            read_summed(path)
+        _flip(path, -place)
+    read_summed(path)
+
+
 @pytest.mark.parametrize("file", ["state.safetensors", "vectors-00000.safetensors"])
-@pytest.mark.parametrize("how", ["cut", "gone", "other", "nan"])
+@pytest.mark.parametrize("how", ["cut", "gone", "other", "nan", "bit"])
 def test_a_process_that_is_not_whole_is_refused(tmp_path: Path, file: str, how: str) -> None:
     folder = _process(tmp_path)
     path = folder / "a" / "part-0" / file
@@ -206,12 +230,14 @@ def test_a_process_that_is_not_whole_is_refused(tmp_path: Path, file: str, how: 
     if how == "cut":
         path.write_bytes(path.read_bytes()[:100])
     elif how == "gone":
-        save_file({"x": torch.ones(1)}, path)
+        write_summed({"x": torch.ones(1)}, path)
     elif how == "other":
-        save_file({**tensors, name: tensors[name][..., :3].contiguous()}, path)
-    else:
+        write_summed({**tensors, name: tensors[name][..., :3]}, path)
+    elif how == "nan":
         tensors[name].view(-1)[0] = torch.nan
-        save_file(tensors, path)
+        write_summed(tensors, path)
+    else:
+        _flip(path, -3)
     store = Store.open(folder, "memory", {"seed": 0}, resume=True, force=False)
     with pytest.raises(InputError, match="cannot be read as the state of a run; give `force`"):
         store.process("a", lambda v: v, torch.ones(40))

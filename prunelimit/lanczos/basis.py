@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..devices import wide
 from ..distributed import ALONE, Group
 from ..errors import UsageError
+from ..storage.summed import read_summed, write_summed
 
 __all__ = ["BASES", "BLOCK", "Basis", "basis_bytes"]
 
@@ -120,7 +121,7 @@ class Basis:
         self._saved = count // BLOCK
         for place in range(self._saved):
             path = self._path(place)
-            block = self._whole(self._read(path), BLOCK)
+            block = self._whole(read_summed(path, device)["vectors"], BLOCK)
             self._blocks.append(path if self.kind == "disk" else block)
         if count % BLOCK:
             part = self._whole(rest["part"], count % BLOCK)
@@ -173,9 +174,7 @@ class Basis:
             return
         path = self._path(place)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        save_file({"vectors": block.contiguous()}, temporary)
-        temporary.replace(path)
+        write_summed({"vectors": block}, path)
         self._saved = place + 1
 
     def _read(self, path: Path) -> Tensor:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..devices import wide, wide_device
 from ..distributed import ALONE, Group
 from ..errors import NumericalError, UsageError
+from ..storage.summed import read_summed, write_summed
 from .basis import Basis
 from .quadrature import LanczosRun, Outcome
 
@@ -155,9 +155,7 @@ class Lanczos:
             "beta": torch.tensor(self._beta, dtype=torch.float64),
             "numbers": torch.tensor(numbers, dtype=torch.float64),
         }
-        temporary = (self._folder / STATE).with_suffix(".new")
-        save_file(state, temporary)
-        temporary.replace(self._folder / STATE)
+        write_summed(state, self._folder / STATE)
 
     def _undo_half_a_step(self) -> bool:
         """Forget a vector of a step that was interrupted; False where it cannot be forgotten."""
@@ -171,7 +169,7 @@ class Lanczos:
             DamagedState: it is not whole, or of a process of another size.
         """
         try:
-            state = load_file(path)
+            state = read_summed(path)
             alpha, beta = state.pop("alpha"), state.pop("beta")
             numbers = state.pop("numbers")
             finite = all(bool(torch.isfinite(each).all()) for each in (alpha, beta, numbers))
