@@ -54,6 +54,11 @@ JUDGED = "Judging by other networks"
 """How the reason begins that goes by what is expected. The table judges that itself, by the other
 rows."""
 
+STILL_GAINING = 5.0
+"""Percentage points that the last doubling of the witness's budget adds at most, where it counts.
+Budgets are enough for small networks: there it added less than three. They are not for large ones.
+"""
+
 EVIDENCE = Path(__file__).with_name("evidence.csv")
 
 
@@ -152,6 +157,11 @@ class Row:
     def apart(self) -> float:
         """Limit less the most converged witness, percentage points."""
         return self.limit - self.held_4x
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the witness still gained so much that it is a lower bound, and no measurement."""
+        return self.held_4x - self.held_2x > STILL_GAINING
 
     @property
     def log_ratio(self) -> float:
@@ -307,7 +317,7 @@ def line(each: Row, rows: list[Row]) -> str:
         return " / ".join("-" if value is None else f"{value:.1f}" for value in values)
 
     stops = "-"
-    if len(rows) > FEWEST:
+    if len(rows) > FEWEST and not each.cut_short:
         middle, low, high = expected(rows, each)
         stops = f"{middle:.1f} ({low:.1f}-{high:.1f})"
     cells = [
@@ -318,8 +328,9 @@ def line(each: Row, rows: list[Row]) -> str:
         f"{each.isotropic:.1f} / {each.paper:.1f}",
         variants(each.hessian_directional, each.hessian_isotropic, each.hessian_paper),
         variants(each.hessian_flat),
-        f"{each.held_1x:.2f} / {each.held_2x:.2f} / {each.held_4x:.2f}",
-        f"{each.apart:+.2f}",
+        f"{each.held_1x:.2f} / {each.held_2x:.2f} / {each.held_4x:.2f}"
+        + (", cut short" if each.cut_short else ""),
+        "-" if each.cut_short else f"{each.apart:+.2f}",
         stops,
         "yes" if reliable(rows, each) else "no",
         f"{each.predict_seconds:.0f} / {each.witness_seconds:.0f}",
@@ -328,8 +339,9 @@ def line(each: Row, rows: list[Row]) -> str:
 
 
 def summary(rows: list[Row]) -> list[str]:
-    """What the table comes to."""
-    lines = []
+    """What the table comes to, from the rows whose witness is not cut short."""
+    lines, every = [], rows
+    rows = [each for each in every if not each.cut_short]
     for size in ("digits", "unseen", "MNIST", "CIFAR-10", ""):
         chosen = [each for each in rows if size in each.size]
         if not chosen:
@@ -361,6 +373,13 @@ def summary(rows: list[Row]) -> list[str]:
     lines.append(
         f"{len(called)} are called reliable; the largest distance of those is {worst:.2f}."
     )
+    short = [each for each in every if each.cut_short]
+    if short:
+        sure = sum(reliable(rows, each) for each in short)
+        lines.append(
+            f"Cut short and not counted: {len(short)}, of which {sure} are called reliable; the "
+            f"last doubling added up to {max(e.held_4x - e.held_2x for e in short):.2f} pp."
+        )
     if len(rows) > FEWEST:
         lines += _expectations(rows)
     doubling = [each.held_4x - each.held_2x for each in rows]
@@ -426,7 +445,8 @@ def table(options: argparse.Namespace) -> str:
         return "No network is finished."
     write_evidence(list(found.values()))
     rows = read_evidence()
-    return "\n".join([HEADER, *(line(each, rows) for each in rows), "", *summary(rows)])
+    counted = [each for each in rows if not each.cut_short]
+    return "\n".join([HEADER, *(line(each, counted) for each in rows), "", *summary(rows)])
 
 
 def main() -> None:

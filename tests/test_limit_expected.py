@@ -56,9 +56,10 @@ def test_the_more_the_isotropic_formula_needs_the_earlier_survivors_stop(
 
 
 def test_it_is_the_line_of_the_evidence_and_its_prediction_interval() -> None:
-    """Against least squares of another library, on every row of the table."""
+    """Against least squares of another library, on every row whose witness is not cut short."""
     with (ROOT / "benchmarks/evidence.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        every = list(csv.DictReader(file))
+    rows = [row for row in every if float(row["held_4x"]) - float(row["held_2x"]) <= 5]
     assert len(rows) == expected.NETWORKS
     alone, isotropic, held = (
         np.array([float(row[name]) / 100 for row in rows])
