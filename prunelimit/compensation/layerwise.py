@@ -96,7 +96,6 @@ def layerwise(
             gram = _fit(student, name, calls[name], kept, free, passes)
             if on_gram is not None:
                 on_gram(weight_of[name], gram)
-            give_back()
             progress("fitting layers", place + 1, len(chosen))
     found = {name: own[name].detach() for name in problem.layout.names}
     return problem.layout.flatten(found).masked_fill(~mask, 0)
