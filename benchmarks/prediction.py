@@ -338,10 +338,9 @@ def line(each: Row, rows: list[Row]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def summary(rows: list[Row]) -> list[str]:
-    """What the table comes to, from the rows whose witness is not cut short."""
-    lines, every = [], rows
-    rows = [each for each in every if not each.cut_short]
+def summary(rows: list[Row], short: list[Row]) -> list[str]:
+    """What ``rows`` come to, and how many are ``short``: their witness is cut short."""
+    lines = []
     for size in ("digits", "unseen", "MNIST", "CIFAR-10", ""):
         chosen = [each for each in rows if size in each.size]
         if not chosen:
@@ -373,7 +372,6 @@ def summary(rows: list[Row]) -> list[str]:
     lines.append(
         f"{len(called)} are called reliable; the largest distance of those is {worst:.2f}."
     )
-    short = [each for each in every if each.cut_short]
     if short:
         sure = sum(reliable(rows, each) for each in short)
         lines.append(
@@ -446,7 +444,9 @@ def table(options: argparse.Namespace) -> str:
     write_evidence(list(found.values()))
     rows = read_evidence()
     counted = [each for each in rows if not each.cut_short]
-    return "\n".join([HEADER, *(line(each, counted) for each in rows), "", *summary(rows)])
+    short = [each for each in rows if each.cut_short]
+    lines = [line(each, counted) for each in rows]
+    return "\n".join([HEADER, *lines, "", *summary(counted, short)])
 
 
 def main() -> None:

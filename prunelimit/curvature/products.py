@@ -328,6 +328,7 @@ class CurvatureProduct:
             recorded.prepare(*batch)
             give_back()
         self._kept = self._keep(recorded)
+        give_back()
         self._route = recorded
 
     def _examples(self) -> Iterator[tuple[Inputs, Tensor]]:
@@ -351,7 +352,6 @@ class CurvatureProduct:
                 break
             kept.append(prepared)
         self.kept_bytes = sum(each.bytes for each in kept)
-        give_back()
         return kept
 
     def _prepared(self) -> Iterator[tuple[Any, bool]]:
