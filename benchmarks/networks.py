@@ -57,12 +57,14 @@ MNIST = {
 }
 """Recipes on MNIST."""
 
-CIFAR10 = TrainConfig(l1=5e-5, lr=0.02, epochs=40)
+CIFAR10 = TrainConfig(l1=5e-5, lr=0.02)
 """The recipe on CIFAR-10."""
 
-CIFAR10_SAMPLES = 10_000
-"""Training images of CIFAR-10: a witness on all 50,000 takes hours for a small network, and
-days for a large one."""
+WITH_ALL = "wd 5e-4"
+"""The recipe by which LeNet-5 always has all images of MNIST."""
+
+LONGER = 40
+"""Epochs on some of the images."""
 
 
 class Residual(nn.Module):
@@ -276,8 +278,11 @@ class Case:
         return re.sub(r"[^\w.-]+", "_", self.name)
 
 
-def cases(options: argparse.Namespace) -> list[Case]:
-    """Every network, seed by seed; those whose data ``options`` do not name are left out."""
+def cases(options: argparse.Namespace, train_samples: int | None = None) -> list[Case]:
+    """Every network, seed by seed; those whose data ``options`` do not name are left out.
+
+    The costly ones, LeNet-5 and FC5, have all training images or that many, drawn by seed.
+    """
     found = []
     for seed in range(options.seeds):
         for kind, small in SMALL.items():
@@ -291,20 +296,41 @@ def cases(options: argparse.Namespace) -> list[Case]:
                     )
                 )
         if options.mnist is not None:
-            data = DataConfig(data="mnist", data_dir=str(options.mnist))
-            for model, name in (("lenet-300-100", "LeNet-300-100"), ("lenet5", "LeNet-5")):
-                for recipe, training in MNIST.items():
-                    title = f"{name} MNIST {recipe} seed {seed}"
-                    made = _trained(title, model, data, training, seed)
-                    passes = 50 if model == "lenet-300-100" else 10
-                    found.append(Case(title, "MNIST", made, passes))
+            mnist = DataConfig(data="mnist", data_dir=str(options.mnist))
+            for recipe, training in MNIST.items():
+                title = f"LeNet-300-100 MNIST {recipe} seed {seed}"
+                made = _trained(title, "lenet-300-100", mnist, training, seed)
+                found.append(Case(title, "MNIST", made, 50))
+                some = None if recipe == WITH_ALL else train_samples
+                title = f"LeNet-5 MNIST {recipe} seed {seed}"
+                found.append(_costly(title, "lenet5", mnist, training, seed, some, 10))
         if options.cifar10 is not None:
-            data = DataConfig(data=f"folder:{options.cifar10}", train_samples=CIFAR10_SAMPLES)
+            data = DataConfig(data=f"folder:{options.cifar10}")
             for model, name in (("lenet5", "LeNet-5"), ("fc5", "FC5")):
-                title = f"{name} CIFAR-10 l1 5e-5 seed {seed}, {CIFAR10_SAMPLES:,} images"
-                made = _trained(title, model, data, CIFAR10, seed)
-                found.append(Case(title, "CIFAR-10", made, 10, 0.005))
+                title = f"{name} CIFAR-10 l1 5e-5 seed {seed}"
+                found.append(_costly(title, model, data, CIFAR10, seed, train_samples, 5, 0.005))
     return found
+
+
+def _costly(
+    title: str,
+    model: str,
+    data: DataConfig,
+    training: TrainConfig,
+    seed: int,
+    train_samples: int | None,
+    passes: int,
+    resolution: float = 0.001,
+) -> Case:
+    """A network with all images, or with some and more epochs and passes."""
+    if train_samples is not None:
+        title += f", {train_samples:,} images"
+        data = dataclasses.replace(data, train_samples=train_samples)
+        training = dataclasses.replace(training, epochs=LONGER)
+        passes *= 2
+    made = _trained(title, model, data, training, seed)
+    size = "MNIST" if data.data == "mnist" else "CIFAR-10"
+    return Case(title, size, made, passes, resolution)
 
 
 def public(options: argparse.Namespace, train_samples: int | None = None) -> list[Case]:

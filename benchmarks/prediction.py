@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import CIFAR10_SAMPLES, Case, arguments, cases, public, unseen
+from networks import Case, arguments, cases, public, unseen
 from scipy.stats import t as student
 
 from prunelimit.commands.predict import predict_problem
@@ -46,6 +46,10 @@ from prunelimit.storage.files import read_json, write_json
 
 HESSIAN_SAMPLES = {"digits": 0, "unseen": 0, "MNIST": 10_000, "CIFAR-10": 1_000}
 """Samples of the Hessian: all where that is cheap."""
+
+SAMPLES = 10_000
+"""Training images of the costly networks. On all images a witness takes hours for a small network,
+and days for a large one."""
 
 JUDGED = "Judging by other networks"
 """How the reason begins that goes by what is expected. The table judges that itself, by the other
@@ -426,7 +430,7 @@ def _foretold(rows: list[Row]) -> list[str]:
 
 def every_case(options: argparse.Namespace) -> list[Case]:
     """The networks of networks.py, and those of kinds unseen."""
-    return [*cases(options), *public(options, CIFAR10_SAMPLES), *unseen()]
+    return [*cases(options, SAMPLES), *public(options, SAMPLES), *unseen()]
 
 
 def table(options: argparse.Namespace) -> str:
