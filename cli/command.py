@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import io
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -62,6 +65,36 @@ def result_stream() -> TextIO:
     context = click.get_current_context(silent=True)
     kept: TextIO | None = None if context is None else context.meta.get(_STDOUT)
     return kept or sys.stdout
+
+
+@contextmanager
+def _results_alone() -> Iterator[TextIO]:
+    """Standard output, for results alone. For the time of the block, whatever else is written there
+    goes to standard error: by Python, or by a library that knows the descriptor."""
+    own = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        if not _is_descriptor(own, 1) or not _is_descriptor(sys.stderr, 2):
+            yield own
+            return
+        own.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+        with os.fdopen(kept, "w", encoding=own.encoding, errors=own.errors) as results:
+            try:
+                yield results
+            finally:
+                own.flush()  # what is still in a buffer is not a result
+                if sys.platform != "win32":
+                    ctypes.CDLL(None).fflush(None)
+                os.dup2(kept, 1)
+
+
+def _is_descriptor(stream: TextIO, number: int) -> bool:
+    """Whether ``stream`` writes to that descriptor; in tests and notebooks it does not."""
+    try:
+        return stream.fileno() == number
+    except (AttributeError, io.UnsupportedOperation, ValueError):
+        return False
 
 
 class _Notes(logging.Handler):
@@ -158,9 +191,9 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every failure leaves as a :class:`PruneLimitError` or click's own."""
-        ctx.meta[_STDOUT] = sys.stdout
         try:
-            with contextlib.redirect_stdout(sys.stderr), noted(bool(ctx.params.get("quiet"))):
+            with _results_alone() as results, noted(bool(ctx.params.get("quiet"))):
+                ctx.meta[_STDOUT] = results
                 if ctx.params.get("verbose") and ctx.params.get("device"):
                     from prunelimit.devices import described
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -532,6 +534,37 @@ class Net(nn.Module):
         found = own("prune", source, "Net", state, *SMALL["prune"])
         assert found.code == 0 and json.loads(found.stdout)["command"] == "prune"
         assert {"loading", "making", "running"} <= set(found.stderr.split())
+
+    @pytest.mark.parametrize(
+        "deed",
+        [
+            'os.write(1, b"by the descriptor\\n")',
+            'sys.__stdout__.write("by the first stream\\n")',
+            'os.system("echo by a child")',
+            pytest.param(
+                'ctypes.CDLL(None).printf(b"by the C library\\n")',
+                marks=pytest.mark.skipif(sys.platform == "win32", reason="has its own C library"),
+            ),
+        ],
+    )
+    def test_writes_past_python_where_it_does_not_harm(self, tmp_path: Path, deed: str) -> None:
+        (tmp_path / "net.py").write_text(
+            "import ctypes, os, sys\nfrom torch import nn\n"
+            f"def network():\n    {deed}\n"
+            "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        )
+        state = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).state_dict()
+        torch.save(state, tmp_path / "net.pt")
+        given = ["net.pt", "-m", "net.py:network", "-d", "digits", "--amount", "0.5", "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "prunelimit", "prune", *given],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["command"] == "prune"
+        assert "by the" in done.stderr or "by a child" in done.stderr
 
     @pytest.mark.parametrize("where", ["module", "factory"])
     def test_may_not_exit(self, own: Run, where: str) -> None:
