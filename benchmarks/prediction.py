@@ -176,41 +176,50 @@ class Row:
 
 
 def row(case: Case, work: Path, known: Row | None) -> Row | None:
-    """What is there of one network, beside what was ``known``; None while prediction or witness are
-    missing."""
-    paths = {stage: work / f"{case.stem}.{stage}.json" for stage in STAGES}
-    hessian = _by_hessian(paths["hessian"])
-    if not (paths["predict"].exists() and paths["witness"].exists()):
-        return None if known is None else dataclasses.replace(known, **hessian)
-    found, held = read_json(paths["predict"]), read_json(paths["witness"])
+    """What is there of one network, instead of what was ``known``; None while prediction or witness
+    are missing."""
+    found: dict[str, Any] = {} if known is None else dataclasses.asdict(known)
+    for stage, read in READ.items():
+        path = work / f"{case.stem}.{stage}.json"
+        if path.exists():
+            found |= read(read_json(path))
+    if not {"limit", "held_4x"} <= found.keys():
+        return None
+    return Row(**{**found, "name": case.name, "size": case.size})
+
+
+def _by_prediction(found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row that the prediction gives."""
     low, high = found["limit"]["interval"]
     ggn = {each["formula"]: 100 * each["sparsity"] for each in found["variants"]}
-    once, twice, four = (100 * each["sparsity"] for each in held["budgets"])
-    return Row(
-        name=case.name,
-        size=case.size,
-        limit=100 * found["limit"]["sparsity"],
-        low=100 * low,
-        high=100 * high,
-        sound=int(all(each.startswith(JUDGED) for each in found["reliability"]["reasons"])),
-        leans=int("network" in found["limit"]["errors"]),
-        alone=100 * found["limit"]["alone"],
-        norm_kept=found["limit"]["norm_kept"],
-        isotropic=ggn["isotropic"],
-        paper=ggn["paper"],
-        held_1x=once,
-        held_2x=twice,
-        held_4x=four,
-        predict_seconds=found["wall_seconds"],
-        witness_seconds=held["seconds"],
-        **hessian,
-    )
+    return {
+        "limit": 100 * found["limit"]["sparsity"],
+        "low": 100 * low,
+        "high": 100 * high,
+        "sound": int(all(each.startswith(JUDGED) for each in found["reliability"]["reasons"])),
+        "leans": int("network" in found["limit"]["errors"]),
+        "alone": 100 * found["limit"]["alone"],
+        "norm_kept": found["limit"]["norm_kept"],
+        "isotropic": ggn["isotropic"],
+        "paper": ggn["paper"],
+        "predict_seconds": found["wall_seconds"],
+    }
 
 
-def _by_hessian(path: Path) -> dict[str, float]:
-    """The limits by the Hessian, by their fields in a row; none where the file is missing."""
-    variants = read_json(path)["variants"] if path.exists() else []
-    sparsity = {(each["formula"], each["operator"]): each["sparsity"] for each in variants}
+def _by_witness(found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row that the witness gives."""
+    once, twice, four = (100 * each["sparsity"] for each in found["budgets"])
+    return {
+        "held_1x": once,
+        "held_2x": twice,
+        "held_4x": four,
+        "witness_seconds": found["seconds"],
+    }
+
+
+def _by_hessian(found: dict[str, Any]) -> dict[str, Any]:
+    """The limits by the Hessian, by their fields in a row."""
+    sparsity = {(each["formula"], each["operator"]): each["sparsity"] for each in found["variants"]}
     return {
         field: 100 * sparsity[key]
         for field, key in {
@@ -221,6 +230,14 @@ def _by_hessian(path: Path) -> dict[str, float]:
         }.items()
         if key in sparsity
     }
+
+
+READ: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "predict": _by_prediction,
+    "hessian": _by_hessian,
+    "witness": _by_witness,
+}
+"""What each stage's JSON gives."""
 
 
 def read_evidence(path: Path = EVIDENCE) -> list[Row]:

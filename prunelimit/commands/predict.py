@@ -21,8 +21,9 @@ from ..estimation.epsilon import tolerance_of
 from ..estimation.loss_path import PLANNED, follow_loss
 from ..estimation.removal import PruningPath
 from ..estimation.sample_size import Carried
+from ..hashing import digest
 from ..inputs.load import Loaded, live, load
-from ..inputs.problem import Evaluation, Problem, Split, loss_bends
+from ..inputs.problem import Evaluation, Problem, Split, code_of, loss_bends
 from ..inputs.sharded import shard
 from ..inputs.splits import fingerprint
 from ..lanczos import Store
@@ -138,13 +139,15 @@ def open_store(
 def inputs_of(
     loaded: Loaded, model: ModelConfig, data: DataConfig, run: RunConfig
 ) -> dict[str, Any]:
-    """The part of a state's owner that describes the problem."""
+    """The part of a state's owner that describes the problem: first what was asked for, then what
+    the files of the user made of it."""
     return {
         "checkpoint": loaded.model_info.sha256,
-        "training data": fingerprint(loaded.problem.train),
         **dataclasses.asdict(model),
         **dataclasses.asdict(data),
         **dataclasses.asdict(dataclasses.replace(run, cache=None)),
+        **{f"code of the {part}": digest([text]) for part, text in code_of(loaded.problem).items()},
+        "training data": fingerprint(loaded.problem.train),
     }
 
 

@@ -44,10 +44,8 @@ def output_curvature(
         return loss.trace(
             wide(outputs.detach()), targets.to(wide_device(targets.device)), loss.form
         )
-    leaf = wide(outputs.detach()).requires_grad_()
-    targets = targets.to(leaf.device)
-    if targets.is_floating_point():
-        targets = wide(targets)
+    leaf, targets = _widened(loss, outputs.detach(), targets)
+    leaf.requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(loss(leaf, targets).sum(), leaf, create_graph=True)
         if not slope.requires_grad:
@@ -67,7 +65,24 @@ def output_curvature(
                 "the loss with operators that can be, or give a built-in `loss`."
             ) from error
     assert isinstance(trace, Tensor)
-    return trace.clamp(min=0)
+    return wide(trace.clamp(min=0))
+
+
+def _widened(
+    loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Outputs and targets in float64 where ``loss`` takes that, else as they are. A loss with
+    weights of its own may take one type only."""
+    exact = wide(outputs)
+    wanted = targets.to(exact.device)
+    if wanted.is_floating_point():
+        wanted = wide(wanted)
+    try:
+        with torch.no_grad():
+            loss(exact[:1], wanted[:1])
+    except RuntimeError:
+        return outputs, targets
+    return exact, wanted
 
 
 def has_curvature(

@@ -20,6 +20,8 @@ __all__ = ["copied", "fold_network", "folded_names", "folded_tensors", "unwrappe
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 ORIGINAL = "parametrizations."
+SLOTS = ("__dict__", "__weakref__")
+"""What Python adds to every class itself."""
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -87,12 +89,21 @@ def _parametrized(module: nn.Module) -> list[str]:
     if not parametrize.is_parametrized(module):
         return []
     names = list(module.parametrizations)  # type: ignore[arg-type]
+    _own_class(module)
     for name in names:
         # Gradients are on, since they tell torch whether the result is to be a parameter.
         with torch.enable_grad():
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         _keep(module, name)
     return names
+
+
+def _own_class(module: nn.Module) -> None:
+    """Give a parametrized module a class of its own. torch makes one for it, which copies share. It
+    takes the parametrized tensors out of that class when they are made plain."""
+    shared = type(module)
+    own = {key: value for key, value in vars(shared).items() if key not in SLOTS}
+    module.__class__ = type(shared.__name__, shared.__bases__, own)
 
 
 def _keep(module: nn.Module, name: str) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "SampleLoss",
     "Split",
+    "code_of",
     "cross_entropy",
     "evaluate",
     "loss_bends",
@@ -310,9 +311,8 @@ def _kept(
     key = digest(
         (
             "evaluation 1",
-            network_digest(problem.model),
+            *code_of(problem).values(),
             samples_digest(split),
-            *map(_code, (problem.loss, problem.metric)),
             (problem.batch_size, str(problem.dtype)),
             environment(problem.device),
         )
@@ -329,6 +329,15 @@ def _kept(
         kept = {name: torch.from_numpy(each) for name, each in tensors.items()}
         cache.put(key, {**kept, "points": torch.tensor(found.points)})
     return found if curvatures else dataclasses.replace(found, curvatures=None)
+
+
+def code_of(problem: Problem) -> dict[str, str]:
+    """Texts that differ where the network, the loss or the metric does."""
+    return {
+        "network": network_digest(problem.model),
+        "loss": _code(problem.loss),
+        "metric": _code(problem.metric),
+    }
 
 
 def _code(judge: object) -> str:

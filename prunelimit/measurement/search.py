@@ -137,7 +137,7 @@ class Search:
 
     def _bisect_refit(self, rule: _Rule) -> None:
         while True:
-            low, high = self._crossing(rule)
+            low, high = self._crossing(rule, last=True)
             assert high is not None
             holding, failing = self.prunable - low, self.prunable - high
             if holding - failing <= max(self._step, SURVIVORS * holding):
@@ -229,8 +229,12 @@ class Search:
         )
 
     def _ends(self, rule: _Rule) -> tuple[float, float]:
-        """Sparsities of the last point that holds ``rule`` and of the next."""
-        low, high = self._crossing(rule)
+        """Sparsities of the last point that holds ``rule`` and of the next.
+
+        Where survivors are trained, what fails below a point that holds is no matter: masks are
+        nested, so the survivors that were found there are settings at any lower sparsity too.
+        """
+        low, high = self._crossing(rule, last=self._refits)
         return low / self.prunable, self._end(high)
 
     def _accuracy(self, rule: str, tolerance: float, *, last: bool = False) -> Threshold:

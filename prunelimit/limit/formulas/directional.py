@@ -7,6 +7,7 @@ sketched projection (Derezinski, Liang, Mahoney 2020). :class:`..direction.Direc
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -35,8 +36,8 @@ class DirectionalSearch:
     ``of_survivors`` (fraction of those) of a run. Between runs the loss rise per squared radius is
     interpolated in log survivors. Its logarithm is interpolated where it is large beside epsilon,
     itself where it is small or negative. ``more`` says whether there is budget for a further run;
-    the first is made in any case. ``runs`` are those there are already; further ones are added to
-    them.
+    the first is made in any case. A transition that is far from every run ends at the runs around
+    it. ``runs`` are those there are already; further ones are added to them.
     """
 
     MOST_RUNS = 8
@@ -75,10 +76,22 @@ class DirectionalSearch:
             estimate = max(estimate, lowest)
             if self._served(estimate):
                 break
-        return transition(
+        found = transition(
             lambda m, side, sources: self._feasible(m, effective, side, sources),
             geometry.prunable,
         )
+        return found if self._served(found.removed) else self._bracketed(found, effective)
+
+    def _bracketed(self, found: Transition, effective: EffectiveDimension) -> Transition:
+        """``found`` far from every run, so by extrapolation, with the runs that enclose it as the
+        ends by ``direction``: the farthest at which removals are feasible, the nearest at which
+        they are not. What no run bounds ends at nothing and at everything."""
+        feasible = {at: self._feasible(at, effective, 0, ()) for at in self.runs}
+        low = max((at for at, yes in feasible.items() if yes), default=0)
+        high = min((at for at, yes in feasible.items() if not yes), default=found.top)
+        down, up = found.ends["direction"]
+        ends = max(down, found.removed - low), max(up, high - found.removed)
+        return dataclasses.replace(found, ends={**found.ends, "direction": ends})
 
     def width(self, effective: EffectiveDimension, removed: int) -> float:
         """How many parameters can go at the displacement of removing ``removed`` weights."""
