@@ -336,6 +336,23 @@ class TestPrune:
         assert pruned.result.accuracy_after == pytest.approx(float(right))
         assert pruned.result.artifact is None
 
+    @pytest.mark.parametrize(
+        "norm",
+        [
+            nn.utils.parametrizations.weight_norm,
+            nn.utils.parametrizations.spectral_norm,
+            nn.utils.parametrizations.orthogonal,
+        ],
+    )
+    def test_a_parametrized_network_stays_as_it_is(self, norm: Callable[..., nn.Module]) -> None:
+        given = nn.Sequential(norm(nn.Linear(6, 16)), nn.ReLU(), nn.Linear(16, 2)).eval()
+        right = given(INPUTS)
+        for _ in range(2):
+            pruned = pl.prune(pl.Problem(given, DATA, DATA), 0.5)
+            assert int((pruned.model[0].weight == 0).sum()) > 0  # type: ignore[index,operator]
+            assert torch.equal(given(INPUTS), right)
+        assert nn.utils.parametrize.is_parametrized(given[0])
+
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
     def test_types_stay(self, dtype: torch.dtype) -> None:
         given = network().to(dtype)

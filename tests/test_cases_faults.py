@@ -182,6 +182,61 @@ def test_a_state_of_other_data_is_refused(
     refused(found, "another training data", code=2)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("1.0 * outputs", "0.3 * outputs"),
+        ("nn.ReLU()", "nn.Tanh()"),
+        ("sign = 1", "sign = -1"),
+    ],
+)
+def test_a_state_of_other_code_is_refused(
+    prunelimit: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    after: str,
+) -> None:
+    """The file of the user was edited since: name and checkpoint are the same."""
+    source = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    sign = 1
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
+    def forward(self, x):
+        return self.sign * self.body(x)
+def loss(outputs, targets):
+    return nn.functional.cross_entropy(1.0 * outputs, targets, reduction="none")
+"""
+    path = tmp_path / "net.py"
+    path.write_text(source)
+    layers = {"body.1": torch.nn.Linear(64, 12), "body.3": torch.nn.Linear(12, 10)}
+    state = {
+        f"{at}.{name}": t for at, one in layers.items() for name, t in one.state_dict().items()
+    }
+    torch.save(state, tmp_path / "n.pt")
+    given = ("n.pt", "-m", "net.py:Net", "-d", "digits", "--loss", "net.py:loss")
+    command = ("predict", *given, *SMALL, "-o", "p.json", "-q")
+    from prunelimit.storage import files
+
+    monkeypatch.setattr("prunelimit.lanczos.store.SECONDS_BETWEEN_SAVES", 0.0)
+
+    def full(path: Path, document: Any, *, force: bool = False) -> None:
+        raise files.OutputError(f"{path} cannot be written: No space left on device; make room.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_json", full)
+        refused(prunelimit(*command), "No space", code=2)
+    path.write_text(source.replace(before, after))
+    refused(prunelimit(*command, "--resume"), "another code of network, loss or metric", code=2)
+    path.write_text(source)
+    again = prunelimit(*command, "--resume")
+    assert again.code == 0, again.stderr
+
+
 class TestSparseFiles:
     """Of ours, with numbers that do not belong together."""
 

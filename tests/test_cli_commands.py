@@ -237,6 +237,21 @@ class TestPredict:
         last = ("--refit-passes", "1", "--sparsities", "0,0.5", "-q")
         assert prunelimit(*shlex.split(commands[-1])[1:], *last).code == 0
 
+    @pytest.mark.parametrize("epsilon", ["0.001", "50%", "2pp"])
+    def test_those_commands_are_about_the_same_loss_tolerance(
+        self, prunelimit: Run, trained: Path, epsilon: str
+    ) -> None:
+        given = ("--samples", "300", "--epsilon", epsilon, "-o", "p.json")
+        outcome = prunelimit("predict", trained, *given)
+        predicted = json.loads(Path("p.json").read_text())
+        _, _, following = outcome.stderr.partition("\nNext\n")
+        commands = [line.strip() for line in following.splitlines() if "prunelimit" in line]
+        assert len(commands) > 2
+        for command in commands:
+            assert f"--epsilon {epsilon}" in command
+        plain = prunelimit(*shlex.split(commands[0])[1:], "--json").document
+        assert plain["sparsity"] == predicted["one_shot"]["sparsity"]
+
     def test_the_samples_that_carry_most_are_not_those_that_the_path_is_followed_on(
         self, prunelimit: Run, trained: Path
     ) -> None:

@@ -178,6 +178,28 @@ def test_the_number_compared_with_says_how_reliable_it_is(
 
 
 @pytest.mark.parametrize(
+    ("limit", "gained", "told"),
+    [(0.97, 3.0, True), (0.97, 0.4, False), (0.3, 3.0, False)],
+    ids=["may reach further", "converged", "reaches further already"],
+)
+def test_a_failure_says_that_the_measurement_has_not_converged(
+    limit: float, gained: float, told: bool
+) -> None:
+    measured = measurement("magnitude+trained")
+    assert measured.witness is not None
+    measured = dataclasses.replace(
+        measured, witness=dataclasses.replace(measured.witness, converged_pp=gained)
+    )
+    made = prediction(limit)
+    made = dataclasses.replace(
+        made, limit=dataclasses.replace(made.limit, interval=(limit, limit), expected=None)
+    )
+    found = compare(made, measured, CheckConfig())
+    assert not found.passed
+    assert any("has not converged" in each for each in found.reasons) is told
+
+
+@pytest.mark.parametrize(
     ("sparsity", "passed"), [(0.96, True), (0.92, True), (0.9601, False), (0.9199, False)]
 )
 def test_the_tolerance_itself_passes_on_both_sides(sparsity: float, passed: bool) -> None:

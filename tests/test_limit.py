@@ -55,6 +55,34 @@ def transition(
     return search.locate(effective, isotropic_transition(geometry, effective).removed)
 
 
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-6, 1e-3, 0.1])
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_with_few_runs_the_interval_still_holds_the_limit(runs: int, epsilon: float) -> None:
+    """A budget may end the search far from the transition."""
+    geometry = Geometry.of(len(EIGENVALUES), WEIGHTS, epsilon)
+    effective = EffectiveDimension(exact_spectrum(EIGENVALUES), np.abs, 0.95)
+    exact = transition("directional", epsilon=epsilon).removed
+    matrix = symmetric(EIGENVALUES, seed=9)
+    order = np.argsort(np.abs(WEIGHTS), kind="stable")
+    made: list[int] = []
+
+    def run_at(removed: int) -> Direction:
+        made.append(removed)
+        displacement = np.zeros(len(EIGENVALUES))
+        displacement[order[:removed]] = -WEIGHTS[order[:removed]]
+        return Direction(
+            lanczos(lambda v: matrix @ v, torch.tensor(displacement), len(EIGENVALUES))
+        )
+
+    for first in (1, len(WEIGHTS) // 2, len(WEIGHTS) - 1):
+        made.clear()
+        search = DirectionalSearch(geometry, run_at, more=lambda: len(made) < runs)
+        found = search.locate(effective, first)
+        assert len(made) <= runs
+        low, high = found.interval
+        assert low <= exact <= high
+
+
 def test_effective_dimension_and_its_inverse_are_the_closed_form() -> None:
     effective = EffectiveDimension(exact_spectrum(EIGENVALUES), np.abs, 0.95)
     for ridge in np.geomspace(1e-6, 1e3, 10):

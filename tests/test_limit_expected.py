@@ -55,6 +55,24 @@ def test_the_more_the_isotropic_formula_needs_the_earlier_survivors_stop(
     assert more.middle <= less.middle
 
 
+@given(st.floats(0.5, 0.999), SHARES, st.floats(0, 0.3), st.floats(0, 0.3))
+def test_the_less_the_limit_is_known_the_wider_it_is(
+    alone: float, kept: float, down: float, up: float
+) -> None:
+    known = foretold(alone, kept)
+    found = expected_threshold(alone, kept, 1 - 0.5 * (1 - alone), (down, up))
+    assert found is not None and found.middle == known.middle
+    assert found.low <= known.low and known.high <= found.high
+    # Where all that is left may be error, survivors may reach the end.
+    assert up < 1 - alone or found.high == 1
+
+
+def test_what_hundredths_of_the_survivors_add_is_little() -> None:
+    known, found = (expected_threshold(0.95, 0.6, 0.97, each) for each in ((0, 0), (5e-4, 5e-4)))
+    assert known is not None and found is not None
+    assert found.high - found.low < 1.01 * (known.high - known.low)
+
+
 def test_it_is_the_line_of_the_evidence_and_its_prediction_interval() -> None:
     """Against least squares of another library, on every row whose witness is not cut short."""
     with (ROOT / "benchmarks/evidence.csv").open(encoding="utf-8", newline="") as file:

@@ -588,6 +588,21 @@ def test_a_metric_that_is_no_number_is_refused_for_the_network_as_it_is() -> Non
         evaluate(given, given.train)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_loss_with_weights_of_one_type_gives_the_same_curvature(dtype: torch.dtype) -> None:
+    classes = torch.tensor([0.5, 1.0, 2.0], dtype=dtype)
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets, weight=classes, reduction="none")
+
+    outputs, targets = noise(6, 3).to(dtype), draws(3, 6)
+    found = output_curvature(loss, outputs, targets)
+    p = torch.softmax(outputs.double(), 1)
+    assert found.dtype == torch.float64
+    wanted = classes.double()[targets] * (1 - p.square().sum(1))
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
 def test_a_loss_without_a_second_derivative_is_named() -> None:
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.multi_margin_loss(outputs, targets, reduction="none")

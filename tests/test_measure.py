@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from prunelimit.errors import UsageError
 from prunelimit.inputs.load import problem_from_module
 from prunelimit.inputs.problem import Problem, evaluate
 from prunelimit.measurement import Measurement, measure
+from prunelimit.measurement.search import Search
 from prunelimit.pruning.magnitude import keep_mask, magnitude_order, pruned_weights
 from prunelimit.pruning.selection import Selection
 from prunelimit.results.types import Threshold
@@ -134,6 +136,33 @@ def test_a_network_that_loses_nothing_can_lose_everything() -> None:
     for survivors in ("fixed", "trained", "compensated", "staged"):
         found = measure(problem, dataclasses.replace(CONFIG, survivors=survivors, epsilon="0.1"))
         assert all(t.sparsity == 1 and t.interval == (1, 1) for t in found.thresholds)
+
+
+@pytest.mark.parametrize("failed", [(), (700,), (500, 700)])
+def test_what_trained_survivors_hold_higher_up_they_hold_below(failed: tuple[int, ...]) -> None:
+    # Masks are nested: survivors found at 80% are settings at 50% and 70% too.
+    held = {
+        removed: removed <= 800 and removed not in failed for removed in (0, 500, 700, 800, 900)
+    }
+    known = {
+        removed: SimpleNamespace(feasible=ok, passes=3.0 if removed else 0.0)
+        for removed, ok in held.items()
+    }
+    points = SimpleNamespace(
+        known=known,
+        prunable=WEIGHTS,
+        top=WEIGHTS,
+        points=True,
+        method=SimpleNamespace(survivors="trained"),
+        networks=SimpleNamespace(minibatch_passes=0),
+    )
+    found = Search(points, MeasureConfig(refit_passes=5), ()).witness()  # type: ignore[arg-type]
+    assert found is not None
+    *smaller, largest = found.budgets
+    assert largest.interval == (0.8, 0.9)
+    # Within fewer passes it may have begun with what more of them found below.
+    lowest = min((*failed, 900))
+    assert {each.interval[1] for each in smaller} == {lowest / WEIGHTS}
 
 
 def test_explicit_sparsities_are_measured_alone() -> None:

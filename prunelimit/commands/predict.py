@@ -146,7 +146,7 @@ def inputs_of(
         **dataclasses.asdict(model),
         **dataclasses.asdict(data),
         **dataclasses.asdict(dataclasses.replace(run, cache=None)),
-        **{f"code of the {part}": digest([text]) for part, text in code_of(loaded.problem).items()},
+        "code of network, loss or metric": digest(code_of(loaded.problem)),
         "training data": fingerprint(loaded.problem.train),
     }
 
@@ -268,7 +268,13 @@ def predict_loaded(
     expected = None
     if compared and alone is not None and all(layer.kept for layer in layers):
         isotropic = limits.transitions["isotropic", headline].removed
-        expected = expected_threshold(alone / prunable, norm_kept, isotropic / prunable)
+        low, high = chosen.without("network").interval
+        expected = expected_threshold(
+            alone / prunable,
+            norm_kept,
+            isotropic / prunable,
+            ((chosen.removed - low) / prunable, (high - chosen.removed) / prunable),
+        )
     answer = Limit(
         sparsity=chosen.removed / prunable,
         of="prunable",

@@ -59,6 +59,10 @@ WIDEST_EXPECTED = 0.1
 """Widest prediction interval, as a fraction of the prunable weights, that explains a difference. A
 wider one names no threshold."""
 
+GAINED = 0.5
+"""Percentage points that the last doubling of passes may add to a measurement that has
+converged."""
+
 SELF_CHECK = (
     "This is a self-check: both numbers come from the loss of the same pruned networks; measure "
     "with `survivors` trained to test the limit."
@@ -112,6 +116,8 @@ def compare(predicted: PredictResult, measured: MeasureResult, config: CheckConf
     reasons = (
         [] if passed else _reasons(reliability, threshold, target, difference_pp, tolerance_pp)
     )
+    if not passed:
+        reasons += _unconverged(measured, threshold, difference_pp)
     between = target.number == "between"
     notes = []
     if passed and not within:
@@ -250,6 +256,20 @@ def _reasons(
             "limit itself."
         )
     return reasons
+
+
+def _unconverged(measured: MeasureResult, threshold: Threshold, difference_pp: float) -> list[str]:
+    """That the survivors may reach further, where more passes lessen the difference."""
+    witness = measured.witness
+    if threshold.rule != "feasibility" or witness is None or difference_pp <= 0:
+        return []
+    if witness.converged_pp <= GAINED:
+        return []
+    most = round(witness.budgets[-1].passes)
+    return [
+        f"The measurement has not converged: the last doubling of passes added "
+        f"{witness.converged_pp:.2f} pp; give `refit_passes` {most} to see how far survivors reach."
+    ]
 
 
 def distances(limit: Limit, thresholds: Iterable[Threshold]) -> tuple[DistanceToLimit, ...]:

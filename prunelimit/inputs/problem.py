@@ -311,7 +311,7 @@ def _kept(
     key = digest(
         (
             "evaluation 1",
-            *code_of(problem).values(),
+            *code_of(problem),
             samples_digest(split),
             (problem.batch_size, str(problem.dtype)),
             environment(problem.device),
@@ -331,13 +331,9 @@ def _kept(
     return found if curvatures else dataclasses.replace(found, curvatures=None)
 
 
-def code_of(problem: Problem) -> dict[str, str]:
+def code_of(problem: Problem) -> tuple[str, str, str]:
     """Texts that differ where the network, the loss or the metric does."""
-    return {
-        "network": network_digest(problem.model),
-        "loss": _code(problem.loss),
-        "metric": _code(problem.metric),
-    }
+    return network_digest(problem.model), _code(problem.loss), _code(problem.metric)
 
 
 def _code(judge: object) -> str:

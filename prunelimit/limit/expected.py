@@ -69,15 +69,16 @@ def predictors(alone: float, norm_kept: float, isotropic: float) -> tuple[float,
     return -math.log(min(1.0, norm_kept)), (1 - isotropic) / left, math.log(left)
 
 
-def expected_threshold(alone: float, norm_kept: float, isotropic: float) -> Expected | None:
+def expected_threshold(
+    alone: float, norm_kept: float, isotropic: float, errors: tuple[float, float] = (0.0, 0.0)
+) -> Expected | None:
     """The converged feasibility threshold of a further network, and its 95% prediction interval.
 
-    ``alone`` is the limit with the prunable weights alone free, a fraction. ``norm_kept`` is the
-    share of the prunable weights' l2 norm that is left at the limit. ``isotropic`` is the limit of
-    the isotropic formula by the same operator, a fraction. The network is presumed to be like those
-    of the table. The interval does not contain the limit's own interval, which is much narrower
-    where the limit is reliable. None where nothing is left, or where no network of the table is
-    near.
+    ``alone`` is the limit with the prunable weights alone free, a fraction; it may be lower and
+    higher by ``errors``. ``norm_kept`` is the share of the prunable weights' l2 norm that is left
+    at the limit. ``isotropic`` is the limit of the isotropic formula by the same operator, a
+    fraction. The network is presumed to be like those of the table, whose limits are known to less
+    than a point. None where nothing is left, or where no network of the table is near.
     """
     if norm_kept <= 0 or alone >= 1:
         return None
@@ -91,7 +92,8 @@ def expected_threshold(alone: float, norm_kept: float, isotropic: float) -> Expe
     if apart > MOST_APART:
         return None
     half = STUDENT * DEVIATION * math.sqrt(1 + apart)
-    middle, low, high = (
-        max(0.0, 1 - (1 - alone) * math.exp(log + side * half)) for side in (0, 1, -1)
-    )
+    left, (down, up) = 1 - alone, errors
+    more = math.hypot(half, math.log1p(down / left))
+    fewer = math.hypot(half, -math.log1p(-up / left)) if up < left else math.inf
+    middle, low, high = (max(0.0, 1 - left * math.exp(log + each)) for each in (0.0, more, -fewer))
     return Expected(middle, low, high)

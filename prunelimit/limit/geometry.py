@@ -92,6 +92,11 @@ class Transition:
         removed = max(0, self.removed - by)
         return Transition(removed, {**self.ends, source: (max(by, down), by)}, self.top)
 
+    def without(self, source: str) -> Transition:
+        """Without the error by ``source``."""
+        ends = {name: each for name, each in self.ends.items() if name != source}
+        return Transition(self.removed, ends, self.top)
+
     def widened(self, by: int, source: str) -> Transition:
         """With ``by`` more parameters on either side for ``source``."""
         return Transition(self.removed, {**self.ends, source: (by, by)}, self.top)

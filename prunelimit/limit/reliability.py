@@ -43,8 +43,8 @@ REMEDIES = {
 """Options that lessen an error."""
 
 BUDGETS = {
-    "max-products": "The allowed products were used up (`max_products`)",
-    "max-seconds": "The allowed time had passed (`max_seconds`)",
+    "max-products": "The products ran out (`max_products`, 600 by default)",
+    "max-seconds": "The time ran out (`max_seconds`)",
     "memory": "There was no memory for more Lanczos vectors (see `basis`)",
     "interrupted": "The work was interrupted",
 }
@@ -95,18 +95,29 @@ def judge(
             "The network is sure of every training sample, so the GGN is zero up to rounding and "
             "says nothing; use `curvature` hessian, or measure with a larger `epsilon`."
         )
+    low, high = limit.interval
+    leaning = limit.errors.get("network", 0.0)
+    if ended in BUDGETS and (high - low) / 2 > KNOWN:
+        reasons.append(
+            f"{BUDGETS[ended]} before the limit was known to {100 * (tolerance or 0):g}pp: half "
+            f"its interval is {50 * (high - low):.2f} percentage points."
+        )
+    elif not 2 * leaning > WIDEST_INTERVAL and high - low > WIDEST_INTERVAL:
+        worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
+        reasons.append(
+            f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
+            f"points; raise {REMEDIES[worst]}, which narrows it most."
+        )
     empty = [layer.name for layer in layers if layer.kept == 0]
     if empty and linear:
         reasons.append(
             f"At the limit no weight is left in {empty[0]}"
             + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
             + (
-                ", which cuts the network in two. The linear model does not describe such a cut; "
-                "measure with `survivors` trained to see how far survivors reach."
+                ". The linear model does not describe the loss of a whole layer; measure with "
+                "`survivors` trained to see how far survivors reach."
             )
         )
-    low, high = limit.interval
-    leaning = limit.errors.get("network", 0.0)
     if 2 * leaning > WIDEST_INTERVAL:
         reasons.append(
             "The network leans on what is not pruned: with biases, embeddings and the like free to "
@@ -129,17 +140,6 @@ def judge(
         reasons.append(
             "No network that the limit was compared with is like this one, so nobody knows where "
             "trained survivors stop; measure with `survivors` trained to see where."
-        )
-    if not 2 * leaning > WIDEST_INTERVAL and high - low > WIDEST_INTERVAL:
-        worst = max(REMEDIES, key=lambda name: limit.errors.get(name, 0.0))
-        reasons.append(
-            f"The spectrum is not resolved: the interval spans {100 * (high - low):.1f} percentage "
-            f"points; raise {REMEDIES[worst]}, which narrows it most."
-        )
-    if ended in BUDGETS and (high - low) / 2 > KNOWN:
-        reasons.append(
-            f"{BUDGETS[ended]} before the limit was known to {100 * (tolerance or 0):g}pp: half "
-            f"its interval is {50 * (high - low):.2f} percentage points."
         )
     if rounding is not None and rounding > LARGEST_ROUNDING:
         most = 100 * min(1.0, rounding)
@@ -192,8 +192,8 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
     if high - low > WIDEST_INTERVAL:
         reasons.append(
             f"The plain threshold is not resolved: its interval spans {100 * (high - low):.1f} "
-            f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; raise "
-            "`samples`."
+            f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; give "
+            "more `max_seconds`, or more `samples` to the Hessian."
         )
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)

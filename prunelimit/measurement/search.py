@@ -126,18 +126,18 @@ class Search:
         """Halve the survivors until infeasible within the largest budget, then bisect in the
         logarithm of survivors. Bisect for the smaller budgets too, with the same networks."""
         for multiple in reversed(BUDGETS):
-            rule = self._within_passes(multiple)
+            rule, last = self._within_passes(multiple), multiple == BUDGETS[-1]
             kept, fewest = self.prunable, self.prunable - self.points.top
             while kept > fewest:
                 smaller = max(fewest, kept // 2)
                 if not rule(self.points.at(self.prunable - smaller)):
-                    self._bisect_refit(rule)
+                    self._bisect_refit(rule, last=last)
                     break
                 kept = smaller
 
-    def _bisect_refit(self, rule: _Rule) -> None:
+    def _bisect_refit(self, rule: _Rule, *, last: bool) -> None:
         while True:
-            low, high = self._crossing(rule, last=True)
+            low, high = self._crossing(rule, last=last)
             assert high is not None
             holding, failing = self.prunable - low, self.prunable - high
             if holding - failing <= max(self._step, SURVIVORS * holding):
@@ -152,7 +152,12 @@ class Search:
 
     def witness(self) -> Witness | None:
         """The feasibility threshold by budget, from the points measured; None for other methods
-        than refit."""
+        than refit.
+
+        By the largest budget, what fails below a point that holds is no matter. Masks are nested,
+        so the survivors that were found there are settings at any lower sparsity too. Smaller
+        budgets have to hold at all lower sparsities, since the training there may have begun with
+        more passes."""
         if not self._refits:
             return None
         budgets = tuple(
@@ -160,7 +165,7 @@ class Search:
                 passes=float(multiple * self.config.refit_passes), sparsity=found[0], interval=found
             )
             for multiple in BUDGETS
-            for found in [self._ends(self._within_passes(multiple))]
+            for found in [self._ends(self._within_passes(multiple), last=multiple == BUDGETS[-1])]
         )
         return Witness(
             budgets=budgets,
@@ -220,7 +225,7 @@ class Search:
         return tuple(thresholds)
 
     def _bracketed(self, rule: str) -> Threshold:
-        interval = self._ends(_feasible)
+        interval = self._ends(_feasible, last=self._refits)
         return Threshold(
             rule=rule,
             tolerance=self.points.epsilon.value,
@@ -228,13 +233,9 @@ class Search:
             interval=interval,
         )
 
-    def _ends(self, rule: _Rule) -> tuple[float, float]:
-        """Sparsities of the last point that holds ``rule`` and of the next.
-
-        Where survivors are trained, what fails below a point that holds is no matter: masks are
-        nested, so the survivors that were found there are settings at any lower sparsity too.
-        """
-        low, high = self._crossing(rule, last=self._refits)
+    def _ends(self, rule: _Rule, *, last: bool) -> tuple[float, float]:
+        """Sparsities of the point before the crossing and of the next."""
+        low, high = self._crossing(rule, last=last)
         return low / self.prunable, self._end(high)
 
     def _accuracy(self, rule: str, tolerance: float, *, last: bool = False) -> Threshold:

@@ -84,9 +84,9 @@ def sparsest(
     Accuracy is judged on training samples that nothing else reads: not scores, not calibration, not
     the training of survivors. The dense network may have learnt them, so a test split can lose
     more. The drop plus one standard error has to be within the tolerance. Sparsities grow until two
-    in a row fail. If survivors are staged, each network goes on from the one before. Then the
-    crossing is bisected. The processes of ``group`` share the moving of survivors. Networks are
-    kept in ``steps``, as in :class:`~prunelimit.measurement.networks.Networks`.
+    fail by more than that error. If survivors are staged, each network goes on from the one before.
+    Then the crossing is bisected. The processes of ``group`` share the moving of survivors.
+    Networks are kept in ``steps``, as in :class:`~prunelimit.measurement.networks.Networks`.
 
     Raises:
         PruneLimitError: see its subclasses.
@@ -149,7 +149,8 @@ class _Search:
             if self._holds(removed):
                 low, high, failed = removed, None, 0
             else:
-                high, failed = removed if high is None else high, failed + 1
+                high = removed if high is None else high
+                failed += self._beyond(removed)
         while high is not None and not self._near(low, high):
             left = [self.networks.prunable - each for each in (low, high)]
             middle = self.networks.prunable - round(math.sqrt(left[0] * max(left[1], 0.5)))
@@ -160,6 +161,12 @@ class _Search:
                 high = middle
         self._progress("finding the sparsest", len(self.drops), len(self.drops))
         return low
+
+    def _beyond(self, removed: int) -> bool:
+        """Whether its drop is beyond the tolerance by more than its error. A failure by the error
+        alone says little of higher sparsities."""
+        drop = self.drops[removed]
+        return drop.mean - ERRORS * drop.standard_error > self._within
 
     def _near(self, low: int, high: int) -> bool:
         left = self.networks.prunable - high

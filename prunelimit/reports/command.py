@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Collection
 from typing import Any
 
 from ..config import (
@@ -19,7 +20,7 @@ from ..config import (
 )
 from ..results.types import Provenance
 
-__all__ = ["command_line", "problem_line"]
+__all__ = ["command_line", "predicted_line", "problem_line"]
 
 PROBLEM: tuple[type[Any], ...] = (ModelConfig, DataConfig, RunConfig)
 CONFIGS = {
@@ -31,9 +32,16 @@ CONFIGS = {
 
 
 def problem_line(provenance: Provenance, command: str, checkpoint: str) -> str:
-    """Another ``command`` on the same network and data as ``provenance``'s."""
+    """Another ``command`` on the same network and data as ``provenance``'s, with its loss
+    tolerance."""
+    words = ["prunelimit", command, checkpoint, *_options(provenance, PROBLEM)]
+    return _joined([*words, *_options(provenance, (LimitConfig,), {"epsilon"})])
+
+
+def predicted_line(provenance: Provenance, command: str, checkpoint: str) -> str:
+    """Another ``command`` that predicts for itself just what ``provenance``'s predicted."""
     words = ["prunelimit", command, checkpoint]
-    return _joined([*words, *_options(provenance, PROBLEM)])
+    return _joined([*words, *_options(provenance, CONFIGS["predict"])])
 
 
 def command_line(provenance: Provenance, checkpoint: str) -> str:
@@ -60,13 +68,15 @@ def _escaped(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def _options(provenance: Provenance, kinds: tuple[type[Any], ...]) -> list[str]:
+def _options(
+    provenance: Provenance, kinds: tuple[type[Any], ...], only: Collection[str] = ()
+) -> list[str]:
     words = []
     for kind in kinds:
         config, default = kind(**provenance.config.get(stage_of(kind), {})), kind()
         for field in dataclasses.fields(kind):
             value = getattr(config, field.name)
-            if value == getattr(default, field.name):
+            if value == getattr(default, field.name) or (only and field.name not in only):
                 continue
             flag = (field.metadata["flags"] or (f"--{field.name.replace('_', '-')}",))[-1]
             if value is True:

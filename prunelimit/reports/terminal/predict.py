@@ -12,7 +12,7 @@ from ...compensation.stages import DETERMINED, FEW_INPUTS, MOST_STEPS
 from ...estimation.plan import Plan
 from ...limit.reliability import judge_one_shot
 from ...results.types import CurvatureSummary, Limit, PredictResult
-from ..command import problem_line
+from ..command import predicted_line, problem_line
 from ..words import basis, count, interval, matrix, metric, modelled, percent, span
 from .facts import checked_rows, dense_row, layers, reliability_part, rounded_rows, tolerance_rows
 from .parts import BLANK, grid, pairs
@@ -188,11 +188,12 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
     products = stages * STAGE_PRODUCTS + solved * MOST_STEPS
     staged = products * inputs / max(1, found.samples) * found.product_seconds
     prune = problem_line(result.provenance, "prune", checkpoint)
+    again = predicted_line(result.provenance, "prune", checkpoint)
     measure = problem_line(result.provenance, "measure", checkpoint)
     rows = []
     if result.one_shot is not None:
         plain = percent(result.one_shot.sparsity)
-        rows.append((f"{prune} -o pruned.pt", f"plain, {plain}"))
+        rows.append((f"{again} -o pruned.pt", f"plain, {plain}"))
     about = f"about {span(staged)}"
     if result.data.points:
         rows.append(
@@ -202,9 +203,8 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
             )
         )
     if result.reliability.ok:
-        rows.append(
-            (f"{prune} --survivors staged -o pruned.pt", f"to the limit, {percent(limit)}, {about}")
-        )
+        what = f"to the limit, {percent(limit)}, {about}; accuracy can fall"
+        rows.append((f"{again} --survivors staged -o pruned.pt", what))
     elif result.limit.expected is not None:
         least = math.floor(1000 * result.limit.expected[0]) / 1000
         rows.append(
