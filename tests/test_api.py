@@ -329,6 +329,19 @@ class TestPrune:
             assert torch.equal(each[kept], before[name][kept])
         assert not pruned.model.training
 
+    @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+    def test_gradients_that_the_caller_has_off_change_nothing(
+        self, problem: pl.Problem, off: Callable[[], Any]
+    ) -> None:
+        settings = {"samples": 60, "steps": 8, "probes": 1}
+        right = pl.predict(problem, **settings).limit
+        moved = pl.prune(problem, 0.6, survivors="staged").state_dict()
+        with off():
+            assert pl.predict(problem, **settings).limit == right
+            again = pl.prune(problem, 0.6, survivors="staged").state_dict()
+            assert not torch.is_grad_enabled()
+        assert all(torch.equal(each, again[name]) for name, each in moved.items())
+
     def test_the_result_is_of_the_network_that_is_given(self, problem: pl.Problem) -> None:
         pruned = pl.prune(problem, 0.6)
         with torch.no_grad():

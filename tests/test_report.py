@@ -259,7 +259,7 @@ def test_the_commands_that_come_next_are_about_the_same_network() -> None:
         *[["prunelimit", "prune", "net.pt"]] * 3, ["prunelimit", "measure", "net.pt"],
     ]  # fmt: skip
     same = ["--model", "own file.py:net", "--exclude", "head$", "--data", "digits"]
-    same += ["--batch-size", "64", "--seed", "3"]
+    same += ["--batch-size", "64", "--seed", "3", "--epsilon", "5%"]
     for each in commands:
         assert each[3 : 3 + len(same)] == same
     assert [each[3 + len(same) :] for each in commands] == [

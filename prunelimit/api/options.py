@@ -13,6 +13,8 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+import torch
+
 from ..config import Config
 from ..errors import UsageError
 from ..values import Method
@@ -62,7 +64,8 @@ def takes(
     """Let a function with ``**options`` take the fields of ``kinds``.
 
     Its signature and docstring then name each of them with its default, and an argument that it
-    does not have is a TypeError that names the nearest.
+    does not have is a TypeError that names the nearest. It has gradients on, also where the caller
+    has them off.
     """
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
@@ -90,7 +93,8 @@ def takes(
             for name in given:
                 if name not in signature.parameters:
                     raise TypeError(_unknown(function.__name__, name, signature.parameters))
-            return function(*arguments, **given)
+            with torch.inference_mode(False), torch.enable_grad():
+                return function(*arguments, **given)
 
         checked.__signature__ = signature  # type: ignore[attr-defined]
         checked.__doc__ = _documented(function.__doc__ or "", options)
