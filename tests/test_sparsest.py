@@ -16,10 +16,11 @@ from conftest import Outcome
 from test_results import filled
 from torch import Tensor, nn
 
-from prunelimit.commands.prune import _warnings, prune_problem
-from prunelimit.config import LimitConfig, PruneConfig, TrainConfig
+from prunelimit.commands.provenance import Recorder
+from prunelimit.commands.prune import _warnings, prune_problem, pruned_result
+from prunelimit.config import LimitConfig, PruneConfig, RunConfig, TrainConfig
 from prunelimit.errors import UsageError
-from prunelimit.inputs.load import Loaded, problem_from_module
+from prunelimit.inputs.load import Loaded, live, problem_from_module
 from prunelimit.inputs.problem import Problem, Split, evaluate
 from prunelimit.measurement import networks as networks_module
 from prunelimit.measurement import sparsest as module
@@ -210,6 +211,21 @@ def test_no_choice_of_prune_reads_the_test_split(
         assert int((~found.mask).sum()) == learned.prunable_mask().sum() // 2
     # The problem that is evaluated at last has all its training samples again.
     assert len(found.problem.train) == 400
+
+
+@pytest.mark.parametrize(("samples", "few"), [(12, True), (20_000, False)])
+def test_it_says_where_the_error_alone_ended_the_search(samples: int, few: bool) -> None:
+    """The same network and the same share of samples that are lost with each weight."""
+    owner = 300 + torch.arange(samples) * 700 // samples
+    inputs = torch.zeros(samples, WEIGHTS)
+    inputs[torch.arange(samples), owner] = 1
+    data = inputs, torch.zeros(samples, dtype=torch.int64)
+    loaded = live(problem_from_module(Sign(), data, data), "net")
+    config = PruneConfig(within=0.5, min_keep=0)
+    pruned = prune_problem(loaded, config, 0.5, LimitConfig(epsilon="0.05"))
+    given = {name: each.detach() for name, each in loaded.problem.model.named_parameters()}
+    result = pruned_result(loaded, pruned, config, given, Recorder("prune", RunConfig(), config))
+    assert any("held out are few" in each for each in result.warnings) is few
 
 
 class TestCommand:

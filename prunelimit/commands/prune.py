@@ -61,6 +61,8 @@ __all__ = [
 
 COSTLY = 0.01
 """If at least this fraction of accuracy is lost, a better command is named."""
+EARLY = 0.1
+"""If the error of the drop costs at least this much sparsity, a warning says so."""
 THIN = 0.01
 """If less than this share of a layer is kept, a warning says so."""
 
@@ -69,7 +71,8 @@ THIN = 0.01
 class Pruned:
     """A pruned network: its ``problem``, its free parameters ``weights`` (D,), and the tensors that
     were ``moved``, by name. The ``problem`` has statistics of batch normalisation of its own. The
-    ``weights`` are zero where ``mask`` (bool, (D,)) is False."""
+    ``weights`` are zero where ``mask`` (bool, (D,)) is False. ``by_drop`` is the largest sparsity
+    at which a drop on samples held out was within the tolerance, if not with its error."""
 
     problem: Problem
     weights: Tensor
@@ -78,6 +81,7 @@ class Pruned:
     selection: Selection
     within: Within | None = None
     compensation: CompensationResult | None = None
+    by_drop: float = 0.0
 
 
 def prune(
@@ -312,7 +316,10 @@ def pruned_result(
         calibration=pruned.selection.calibration,
         within=pruned.within,
         compensation=pruned.compensation,
-        warnings=_warnings(config, drop.mean, before, loaded.data_info, layers),
+        warnings=(
+            *_by_error(pruned, removed / prunable),
+            *_warnings(config, drop.mean, before, loaded.data_info, layers),
+        ),
     )
 
 
@@ -357,6 +364,7 @@ def prune_problem(
             found.networks.selection,
             within,
             None if moving is None or reached is None else described(moving, reached),
+            found.by_drop / int(problem.prunable_mask().sum()),
         )
     if config.method.moves:
         return _compensated(loaded, config, amount, limit, predicted, state, group, progress)
@@ -432,6 +440,18 @@ def _moved(
     if config.survivors == "fixed":
         return {}
     return {**problem.layout.unflatten(weights), **buffers}
+
+
+def _by_error(pruned: Pruned, sparsity: float) -> list[str]:
+    """That the error of the drop ended the search, where it ended much earlier for it."""
+    within = pruned.within
+    if within is None or pruned.by_drop - sparsity <= EARLY:
+        return []
+    return [
+        f"The {within.held_out:,} samples held out are few: a network of {pruned.by_drop:.1%} "
+        f"lost no more than {100 * within.tolerance:g} points, but more with its standard error. "
+        "Give a larger `within` or more training samples."
+    ]
 
 
 def _warnings(

@@ -39,7 +39,8 @@ ERRORS = 1.0
 @dataclass(frozen=True)
 class Sparsest:
     """The ``network`` that was chosen, its number of ``removed`` weights, and its ``drop`` on the
-    ``held_out`` training samples. ``tried`` is the number of sparsities tried."""
+    ``held_out`` training samples. ``tried`` is the number of sparsities tried. Up to ``by_drop``
+    removed weights, the drop of some network was within, if not with its error."""
 
     network: Network
     networks: Networks
@@ -47,6 +48,7 @@ class Sparsest:
     drop: Drop
     held_out: int
     tried: int
+    by_drop: int
 
 
 def held_out(problem: Problem) -> tuple[Problem, SplitSubset]:
@@ -112,11 +114,15 @@ def sparsest(
     )
     search = _Search(networks, judging, dense, within, progress)
     removed = search.run()
-    if removed == 0:
-        network = networks.at(0)
-        return Sparsest(network, networks, 0, Drop(0.0, 0.0), len(judging), len(search.drops))
+    by_drop = max((at for at, drop in search.drops.items() if drop.mean <= within), default=0)
     return Sparsest(
-        search.best, networks, removed, search.drops[removed], len(judging), len(search.drops)
+        network=search.best if removed else networks.at(0),
+        networks=networks,
+        removed=removed,
+        drop=search.drops[removed] if removed else Drop(0.0, 0.0),
+        held_out=len(judging),
+        tried=len(search.drops),
+        by_drop=max(removed, by_drop),
     )
 
 
