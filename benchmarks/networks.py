@@ -306,9 +306,10 @@ def cases(options: argparse.Namespace, train_samples: int | None = None) -> list
                 found.append(_costly(title, "lenet5", mnist, training, seed, some, 10))
         if options.cifar10 is not None:
             data = DataConfig(data=f"folder:{options.cifar10}")
-            for model, name in (("lenet5", "LeNet-5"), ("fc5", "FC5")):
+            for model, name, passes in (("lenet5", "LeNet-5", 5), ("fc5", "FC5", 20)):
                 title = f"{name} CIFAR-10 l1 5e-5 seed {seed}"
-                found.append(_costly(title, model, data, CIFAR10, seed, train_samples, 5, 0.005))
+                made = _costly(title, model, data, CIFAR10, seed, train_samples, passes, 0.005)
+                found.append(made)
     return found
 
 

@@ -79,14 +79,16 @@ def _results_alone() -> Iterator[TextIO]:
         own.flush()
         kept = os.dup(1)
         os.dup2(2, 1)
-        with os.fdopen(kept, "w", encoding=own.encoding, errors=own.errors) as results:
-            try:
-                yield results
-            finally:
-                own.flush()  # what is still in a buffer is not a result
-                if sys.platform != "win32":
-                    ctypes.CDLL(None).fflush(None)
-                os.dup2(kept, 1)
+        results = os.fdopen(kept, "w", encoding=own.encoding, errors=own.errors)
+        try:
+            yield results
+        finally:
+            own.flush()  # what is still in a buffer is not a result
+            if sys.platform != "win32":
+                ctypes.CDLL(None).fflush(None)
+            os.dup2(kept, 1)
+            with contextlib.suppress(OSError):  # whoever wrote has been told already
+                results.close()
 
 
 def _is_descriptor(stream: TextIO, number: int) -> bool:

@@ -16,7 +16,7 @@ from torch import nn
 from ..hashing import digest
 from .structure import leaves
 
-__all__ = ["environment", "network_digest", "own_code", "samples_digest"]
+__all__ = ["environment", "network_code", "network_digest", "own_code", "samples_digest"]
 
 OTHERS = ("torch", "torchvision", "timm", "transformers", "numpy")
 """Packages whose code is known by the version of the package."""
@@ -57,15 +57,21 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (bool, int, float, str, type(None)))
 
 
-def network_digest(network: nn.Module) -> str:
-    """A hash of all tensors, the structure in words, the plain attributes of every module, and the
-    code of its class."""
+def network_code(network: nn.Module) -> str:
+    """A hash of the structure in words, the plain attributes of every module, and the code of its
+    class. Tensors are not looked at."""
     pieces: list[Any] = [repr(network)]
     for name, module in network.named_modules():
         plain = {key: value for key, value in sorted(vars(module).items()) if _plain(value)}
         hooks = [own_code(each) for each in module._forward_pre_hooks.values()]
         hooks += [own_code(each) for each in module._forward_hooks.values()]
         pieces += [name, own_code(type(module)), plain, hooks]
+    return digest(pieces)
+
+
+def network_digest(network: nn.Module) -> str:
+    """A hash of :func:`network_code` and all tensors."""
+    pieces: list[Any] = [network_code(network)]
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         pieces += [name, tensor]
     return digest(pieces)

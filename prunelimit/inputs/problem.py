@@ -18,7 +18,7 @@ from ..errors import InputError, NumericalError
 from ..hashing import digest
 from ..storage.cache import Cache
 from .call import call
-from .identity import environment, network_digest, own_code, samples_digest
+from .identity import environment, network_code, network_digest, own_code, samples_digest
 from .loss import Loss
 from .losses.cross_entropy import LOSS as cross_entropy
 from .metric import Metric
@@ -311,6 +311,7 @@ def _kept(
     key = digest(
         (
             "evaluation 1",
+            network_digest(problem.model),
             *code_of(problem),
             samples_digest(split),
             (problem.batch_size, str(problem.dtype)),
@@ -332,8 +333,8 @@ def _kept(
 
 
 def code_of(problem: Problem) -> tuple[str, str, str]:
-    """Texts that differ where the network, the loss or the metric does."""
-    return network_digest(problem.model), _code(problem.loss), _code(problem.metric)
+    """Texts that differ where the code of the network, the loss or the metric does."""
+    return network_code(problem.model), _code(problem.loss), _code(problem.metric)
 
 
 def _code(judge: object) -> str:
