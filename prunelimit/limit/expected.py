@@ -48,7 +48,7 @@ INVERSE = (
 
 MOST_APART = 0.5
 """Nothing is said beyond this distance from the networks of the table: the variance of the line
-over that of a network. The farthest network of the table is at 0.27, the others below 0.2."""
+over that of a network. The farthest network of the table is at 0.25, the others below 0.2."""
 
 STUDENT = 1.980
 """97.5% quantile of Student's t with four degrees of freedom less than :data:`NETWORKS`."""
