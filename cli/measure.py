@@ -9,6 +9,7 @@ from typing import Any
 from prunelimit.config import DataConfig, MeasureConfig, ModelConfig, RunConfig, SensitivityConfig
 from prunelimit.errors import UsageError
 
+from .command import keep_on_interrupt
 from .options import (
     CHECKPOINT,
     CURVE_CSV,
@@ -41,6 +42,7 @@ from .spelling import spelled_result
     RUN,
     document_options(figures_of="measure"),
     CURVE_CSV,
+    flag("Output", "--resume", "Go on with an interrupted measurement, if there is one."),
     general_options(),
     examples=(
         "prunelimit measure lenet.safetensors --plot curve.pdf",
@@ -48,29 +50,45 @@ from .spelling import spelled_result
         "prunelimit measure lenet.safetensors --per-layer -o layers.json",
     ),
 )
-def command(checkpoint: Path, csv_path: tuple[Path, ...], per_layer: bool, **given: Any) -> None:
+def command(
+    checkpoint: Path, csv_path: tuple[Path, ...], per_layer: bool, resume: bool, **given: Any
+) -> None:
     """Measure accuracy and loss against sparsity, and the thresholds.
 
     A threshold is the largest sparsity at which the network still meets a tolerance: of loss, or of
-    accuracy. With trained survivors, the loss threshold is called feasibility. CKPT is a
+    accuracy. With trained survivors, the loss threshold is called feasibility. After Ctrl-C,
+    networks whose survivors were trained or moved are kept; with -o, --resume continues. CKPT is a
     checkpoint. One written by prunelimit names its own network and data.
     """
     if per_layer:
-        _layers(checkpoint, csv_path, given)
+        _layers(checkpoint, csv_path, {**given, "resume": resume})
         return
+    config = build(MeasureConfig, given)
     outputs = Outputs.of(given, *csv_path, inputs=(checkpoint,))
+    if resume and outputs.output is None:
+        raise UsageError("--resume needs the -o FILE.json of the interrupted measurement.")
     from prunelimit.commands.measure import measure
     from prunelimit.reports.terminal.measure import measure_table
+    from prunelimit.storage.files import resume_path
+    from prunelimit.storage.steps import Steps
 
     from .exports import write_csv
 
+    state = None if outputs.output is None else resume_path(outputs.output)
+    if state is not None:
+        keep_on_interrupt(
+            [state], "what is done is kept; run the same command with --resume to go on"
+        )
     with outputs.progress() as progress:
         result = measure(
             checkpoint,
             build(ModelConfig, given),
             build(DataConfig, given),
             build(RunConfig, given),
-            build(MeasureConfig, given),
+            config,
+            state=state,
+            resume=resume,
+            force=outputs.force,
             progress=progress,
         )
     outputs.document(result, outputs.output)
@@ -78,6 +96,8 @@ def command(checkpoint: Path, csv_path: tuple[Path, ...], per_layer: bool, **giv
         write_csv(result, path, force=outputs.force)
     outputs.show(measure_table(spelled_result(result)))
     outputs.draw(result)
+    if state is not None:
+        Steps(state, work="measurement").discard()
 
 
 def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any]) -> None:
@@ -92,6 +112,8 @@ def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any])
                 "--per-layer prunes one layer at a time by a criterion and changes nothing else; "
                 f"leave out `{field.name}`."
             )
+    if given["resume"]:
+        raise UsageError("--per-layer keeps no unfinished work; leave out --resume.")
     config = build(SensitivityConfig, given)
     outputs = Outputs.of({**given, "figure": "sensitivity"}, *csv_path, inputs=(checkpoint,))
     from prunelimit.commands.sensitivity import sensitivity

@@ -21,7 +21,6 @@ from ..estimation.epsilon import tolerance_of
 from ..gate import distances, require_same
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Problem, evaluate
-from ..inputs.splits import fingerprint
 from ..measurement import measure
 from ..progress import Progress, silent
 from ..results.serialization import from_json, to_json
@@ -31,7 +30,7 @@ from ..storage.files import part_path, read_json
 from ..storage.resume import Resumable, claim_or_discard
 from ..storage.steps import Steps
 from ..values import EpsilonRule
-from .predict import open_store, predict_loaded
+from .predict import inputs_of, open_store, predict_loaded
 from .provenance import Recorder
 
 __all__ = ["compare", "compare_loaded", "compared"]
@@ -80,7 +79,10 @@ def compare(
     kept = found = store = None
     steps = Steps()
     if state is not None:
-        owner = _owner(loaded, config, limit, measurement, run, model, data, curvature)
+        owner = {
+            **inputs_of(loaded, model, data, run),
+            **_owner(loaded, config, limit, measurement, curvature),
+        }
         kept = Resumable(state, "comparison", owner)
         found = kept.restored(partial(from_json, CompareResult))
         # Remove what finished parts have left of their own states too.
@@ -220,20 +222,16 @@ def _owner(
     config: CompareConfig,
     limit: LimitConfig,
     measurement: MeasureConfig,
-    *others: RunConfig | ModelConfig | DataConfig | CurvatureConfig,
+    curvature: CurvatureConfig,
 ) -> dict[str, Any]:
-    """The inputs and options that the numbers depend on."""
+    """The options that the numbers depend on."""
     predicted = None
     if config.predicted is not None:
         predicted = hashlib.sha256(Path(config.predicted).read_bytes()).hexdigest()
-    options: dict[str, Any] = {}
-    for each in (*others, measurement):
-        options |= each.echo()
     return {
-        **options,
+        **curvature.echo(),
+        **measurement.echo(),
         **{f"limit's {name}": value for name, value in limit.echo().items()},
-        "checkpoint": loaded.model_info.sha256,
-        "training data": fingerprint(loaded.problem.train),
         "data set": dataclasses.asdict(loaded.data_info),
         "methods": [each.name for each in config.methods],
         "predicted": predicted,

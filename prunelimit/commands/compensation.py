@@ -13,8 +13,8 @@ from ..compensation.state import State
 from ..config import MethodConfig, PruneConfig, SurvivorConfig
 from ..distributed import ALONE, Group
 from ..inputs.load import Loaded
+from ..inputs.owner import owner_of
 from ..inputs.problem import Problem
-from ..inputs.splits import fingerprint
 from ..progress import Progress, silent
 from ..pruning.selection import Selection
 from ..results.types import CompensationResult, StageResult
@@ -67,7 +67,7 @@ def compensated(
     progress("compensating", 0, max(1, remove), f"{about}, {cost.bytes / 2**20:.0f} MiB of memory")
     owner = {
         "checkpoint": loaded.model_info.sha256,
-        "training data": fingerprint(problem.train),
+        **owner_of(problem),
         "data": dataclasses.asdict(loaded.data_info),
         "seed": problem.seed,
         "dtype": str(problem.dtype),

@@ -21,11 +21,10 @@ from ..estimation.epsilon import tolerance_of
 from ..estimation.loss_path import PLANNED, follow_loss
 from ..estimation.removal import PruningPath
 from ..estimation.sample_size import Carried
-from ..hashing import digest
 from ..inputs.load import Loaded, live, load
-from ..inputs.problem import Evaluation, Problem, Split, code_of, loss_bends
+from ..inputs.owner import owner_of
+from ..inputs.problem import Evaluation, Problem, Split, loss_bends
 from ..inputs.sharded import shard
-from ..inputs.splits import fingerprint
 from ..lanczos import Store
 from ..limit.expected import COMPARED, FEWEST, expected_threshold
 from ..limit.formula import Question
@@ -146,8 +145,7 @@ def inputs_of(
         **dataclasses.asdict(model),
         **dataclasses.asdict(data),
         **dataclasses.asdict(dataclasses.replace(run, cache=None)),
-        "code of network, loss or metric": digest(code_of(loaded.problem)),
-        "training data": fingerprint(loaded.problem.train),
+        **owner_of(loaded.problem),
     }
 
 

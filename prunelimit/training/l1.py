@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..errors import NumericalError, UsageError
+from ..inputs.owner import owner_of
 from ..inputs.problem import Problem, evaluate
-from ..inputs.splits import fingerprint
 from ..inputs.structure import Inputs
 from ..progress import Progress, silent
 from ..randomness import generator
@@ -307,7 +307,7 @@ def _configuration(
         "seed": seed,
         "dtype": str(problem.dtype),
         "training samples": len(problem.train),
-        "training data": fingerprint(problem.train),
+        **owner_of(problem),
         "network": shapes,
         "prunable": list(problem.prunable),
         "zeros": zlib.crc32(b"".join(each.bool().cpu().numpy().tobytes() for each in survivors)),
