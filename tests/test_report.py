@@ -26,6 +26,7 @@ from made import (
     PROVENANCE,
     PRUNABLE,
     PRUNED,
+    RELIABLE,
     TRAINED,
     TRAINING,
     UNRELIABLE,
@@ -486,7 +487,7 @@ def test_interval_and_band_are_shaded_where_they_are(drawn: Callable[..., list[A
     for label, box in spans.items():
         inside = box.transformed(axes.transData.inverted())
         shaded[label] = (inside.y0 / PRUNABLE, inside.y1 / PRUNABLE)
-    assert shaded["95% interval"] == pytest.approx(result.limit.interval)
+    assert shaded["95% interval of the limit"] == pytest.approx(result.limit.interval)
     assert shaded["ALMT transition band"] == pytest.approx(result.limit.band)
 
 
@@ -529,6 +530,39 @@ def test_measured_and_predicted_are_where_they_are(drawn: Callable[..., list[Axe
         assert float(label.get_text().rstrip("%")) == pytest.approx(100 * (1 - place))
     for place, label in zip(upper.get_yticks(), upper.get_yticklabels(), strict=True):
         assert float(label.get_text()) == pytest.approx(100 * (1 - place))
+
+
+EXPECTED = {"expected": (0.91, 0.935), "expected_middle": 0.925}
+
+
+def test_what_is_expected_of_trained_survivors_is_drawn(drawn: Callable[..., list[Axes]]) -> None:
+    limit = dataclasses.replace(predicted().limit, **EXPECTED)
+    (axes,) = drawn(plot_limit, predicted(limit=limit))
+    (mark,) = [x for x in axes.containers if str(x.get_label()).startswith("trained survivors")]
+    assert mark.get_label() == "trained survivors should stop, 92.5% (91.0-93.5)"
+    (middle,) = mark.lines[0].get_ydata()
+    (ends,) = mark.lines[2][0].get_segments()
+    assert middle == pytest.approx(0.925 * PRUNABLE)
+    assert ends[:, 1] == pytest.approx([0.91 * PRUNABLE, 0.935 * PRUNABLE])
+    (axes,) = drawn(plot_limit, predicted())
+    assert not axes.containers
+
+
+@pytest.mark.parametrize("method", ["magnitude", TRAINING])
+def test_a_measurement_shows_what_is_expected_only_of_trained_survivors(
+    drawn: Callable[..., list[Axes]], method: str
+) -> None:
+    limit = dataclasses.replace(predicted().limit, **EXPECTED)
+    upper, _ = drawn(plot_measure, [measured(method)], predicted(limit=limit))
+    label = "predicted for trained survivors 92.5% (91.0-93.5)"
+    assert (label in [each.get_label() for each in upper.lines]) is (method == TRAINING)
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_the_limit_says_whether_it_is_reliable(drawn: Callable[..., list[Axes]], ok: bool) -> None:
+    (axes,) = drawn(plot_limit, predicted(reliability=RELIABLE if ok else UNRELIABLE))
+    said = "the limit is reliable" if ok else "the limit is not reliable"
+    assert axes.get_title(loc="left").endswith(said)
 
 
 def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(

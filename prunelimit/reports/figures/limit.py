@@ -18,6 +18,7 @@ from ..drawing import (
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     RED,
     canvas,
     key,
@@ -28,7 +29,7 @@ from ..drawing import (
 )
 from ..figure import ReportFigure
 from ..paper import paper
-from ..words import percent, unit
+from ..words import interval, percent, unit
 
 NAME = "limit"
 ORDER = 1
@@ -38,11 +39,15 @@ OF = ("predict",)
 
 __all__ = ["FIGURE", "plot_limit"]
 
+EXPECTED_AT = 0.97
+"""Where on the axis, from 0 to 1, what is expected of trained survivors stands."""
+
 
 def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
     """Removable parameters and removed ones against the removed radius; they cross at the limit.
 
-    Every other formula and operator crosses m(R) elsewhere: the thin marks.
+    Every other formula and operator crosses m(R) elsewhere: the thin marks. On the right stands
+    where trained survivors are expected to stop, if that is known.
 
     Raises:
         OutputError: ``path`` cannot be written.
@@ -64,7 +69,7 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         low, high = (bound * prunable for bound in limit.band)
         axes.axhspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="ALMT transition band")
         low, high = (bound * prunable for bound in limit.interval)
-        label = f"{100 * limit.confidence:g}% interval"
+        label = f"{100 * limit.confidence:g}% interval of the limit"
         axes.axhspan(low, high, color=ORANGE, alpha=0.35, linewidth=0, label=label)
         label = f"removable at radius R ({plain(plugins.label('formula', limit.formula))})"
         mark = "." if len(radius) == 1 else ""
@@ -85,11 +90,21 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
                 f"{percent(variant.sparsity)}",
             )  # fmt: skip
         # Where little survives the axis begins high, so that the crossing can be read.
-        lowest = prunable * min([limit.sparsity, *(y for _, y in places)])
+        ends = limit.expected or ()
+        lowest = prunable * min([limit.sparsity, *ends, *(y for _, y in places)])
         bottom = max(0.0, lowest - max(3 * (prunable - lowest), 0.03 * prunable))
         axes.set_ylim(bottom, prunable + 0.06 * (prunable - bottom))
         right = max([1.4 * limit.radius, *(1.05 * x for x, _ in places)])
         axes.set_xlim(0, right if right > 0 else None)
+        if limit.expected is not None and limit.expected_middle is not None:
+            y = limit.expected_middle
+            axes.errorbar(
+                [EXPECTED_AT], [y * prunable], color=PURPLE, capsize=4 * stroke, fmt="D",
+                yerr=[[(y - limit.expected[0]) * prunable], [(limit.expected[1] - y) * prunable]],
+                transform=axes.get_yaxis_transform(), elinewidth=2 * stroke, zorder=5,
+                markersize=6 * stroke,
+                label=f"trained survivors should stop, {interval(y, limit.expected)}",
+            )  # fmt: skip
         axes.set_xlabel("R, l2 norm of the removed weights")
         axes.set_ylabel("parameters")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
@@ -100,7 +115,8 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         titled(
             axes,
             f"Pruning limit of {plain(result.model.spec)} on {plain(result.data.spec)}\n"
-            f"loss tolerance epsilon {result.epsilon.value:.3g}{unit(result.data)}",
+            f"loss tolerance epsilon {result.epsilon.value:.3g}{unit(result.data)}; the limit is "
+            f"{'' if result.reliability.ok else 'not '}reliable",
         )
         key(figure, axes)
     return figure

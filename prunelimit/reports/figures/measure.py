@@ -60,7 +60,8 @@ def plot_measure(
     dense = results[0].dense
     target = dense.loss + results[0].epsilon.value
     curves = [p for r in results for p in r.curve if p.sparsity < 1]
-    marked = [] if predicted is None else [sparsity for _, sparsity, *_ in _numbers(predicted)]
+    foretold = [] if predicted is None else _numbers(predicted, results)
+    marked = [sparsity for _, sparsity, *_ in foretold]
     floor = least_kept((p.sparsity for p in curves), marked)
     data = results[0].data
     known = [p for p in curves if numbers(p)]
@@ -93,8 +94,7 @@ def plot_measure(
         _thresholds(results, styles, upper, lower, floor, place)
         upper.axhline(place(dense.accuracy), color=GREY, linewidth=0.8)
         level(lower, target, "dense loss + epsilon")
-        if predicted is not None:
-            _predictions(predicted, upper, lower, floor)
+        _predictions(foretold, upper, lower, floor)
         if shares:
             sure = f"{100 * _confidence(results[0]):g}%"
             samples = f"{results[0].data.test_samples:,}"
@@ -118,21 +118,28 @@ def _confidence(result: MeasureResult) -> float:
     return found if isinstance(found, float) and 0 < found < 1 else 0.95
 
 
-def _numbers(
-    predicted: PredictResult,
-) -> list[tuple[str, float, tuple[float, float], str]]:
-    """Name, sparsity, interval and line of what was predicted."""
-    numbers = [("limit", predicted.limit.sparsity, predicted.limit.interval, "-")]
+_Foretold = list[tuple[str, float, tuple[float, float], str]]
+"""Name, sparsity, interval and line of what was predicted."""
+
+
+def _numbers(predicted: PredictResult, results: Sequence[MeasureResult]) -> _Foretold:
+    """The limit, plain if it is known, and what is expected of trained survivors if some are
+    there."""
+    limit = predicted.limit
+    numbers = [("limit", limit.sparsity, limit.interval, "-")]
     if predicted.one_shot is not None:
         plainly = predicted.one_shot
         numbers.append(("plain", plainly.sparsity, plainly.interval, "-."))
+    trained = any(each.witness is not None for each in results)
+    if trained and limit.expected is not None and limit.expected_middle is not None:
+        numbers.append(("for trained survivors", limit.expected_middle, limit.expected, ":"))
     return numbers
 
 
-def _predictions(predicted: PredictResult, upper: Axes, lower: Axes, floor: float) -> None:
-    """Limit and plain, each with its interval."""
+def _predictions(foretold: _Foretold, upper: Axes, lower: Axes, floor: float) -> None:
+    """What was predicted, each with its interval."""
     stroke = 2 * paper().stroke
-    for name, sparsity, bounds, line in _numbers(predicted):
+    for name, sparsity, bounds, line in foretold:
         low, high = (max(1 - bound, floor) for bound in bounds)
         for axes in (upper, lower):
             axes.axvspan(high, low, color=ORANGE, alpha=0.25, linewidth=0)
