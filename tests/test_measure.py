@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -138,9 +139,22 @@ def test_a_network_that_loses_nothing_can_lose_everything() -> None:
         assert all(t.sparsity == 1 and t.interval == (1, 1) for t in found.thresholds)
 
 
+def nested(removed: int) -> Tensor:
+    return torch.arange(WEIGHTS) >= removed
+
+
+def another_at_700(removed: int) -> Tensor:
+    """Nested but for one mask, which lacks a weight that stays at all other sparsities."""
+    last = torch.arange(WEIGHTS) == WEIGHTS - 1
+    return nested(removed) & ~last if removed == 700 else nested(removed)
+
+
+@pytest.mark.parametrize("mask", [nested, another_at_700])
 @pytest.mark.parametrize("failed", [(), (700,), (500, 700)])
-def test_what_trained_survivors_hold_higher_up_they_hold_below(failed: tuple[int, ...]) -> None:
-    # Masks are nested: survivors found at 80% are settings at 50% and 70% too.
+def test_what_trained_survivors_hold_higher_up_they_hold_below(
+    failed: tuple[int, ...], mask: Callable[[int], Tensor]
+) -> None:
+    # Survivors found at 80% are settings at 50% and 70% too, where masks are nested.
     held = {
         removed: removed <= 800 and removed not in failed for removed in (0, 500, 700, 800, 900)
     }
@@ -154,12 +168,15 @@ def test_what_trained_survivors_hold_higher_up_they_hold_below(failed: tuple[int
         top=WEIGHTS,
         points=True,
         method=SimpleNamespace(survivors="trained"),
-        networks=SimpleNamespace(minibatch_passes=0),
+        networks=SimpleNamespace(minibatch_passes=0, selection=SimpleNamespace(mask=mask)),
     )
     found = Search(points, MeasureConfig(refit_passes=5), ()).witness()  # type: ignore[arg-type]
     assert found is not None
     *smaller, largest = found.budgets
-    assert largest.interval == (0.8, 0.9)
+    if mask is nested or not failed:
+        assert largest.interval == (0.8, 0.9)
+    else:
+        assert largest.interval == ((0.5, 0.7) if failed == (700,) else (0.0, 0.5))
     # Within fewer passes it may have begun with what more of them found below.
     lowest = min((*failed, 900))
     assert {each.interval[1] for each in smaller} == {lowest / WEIGHTS}

@@ -154,8 +154,8 @@ class Search:
         """The feasibility threshold by budget, from the points measured; None for other methods
         than refit.
 
-        By the largest budget, what fails below a point that holds is no matter. Masks are nested,
-        so the survivors that were found there are settings at any lower sparsity too. Smaller
+        By the largest budget, what fails below a point that holds is no matter. Where masks are
+        nested, the survivors that were found there are settings at any lower sparsity too. Smaller
         budgets have to hold at all lower sparsities, since the training there may have begun with
         more passes."""
         if not self._refits:
@@ -184,15 +184,25 @@ class Search:
         """Two numbers of removed weights: the last that holds, as all before it do, and the next,
         which fails.
 
-        With ``last``, the largest that holds at all. The second is None when there is none after.
+        With ``last``, the largest that holds at all; if survivors were trained, then only if its
+        survivors are among those of every one that fails before it. The second is None when there
+        is none after.
         """
         counts = sorted(self.points.known)
         held = [rule(self.points.known[removed]) for removed in counts]
         if last:
-            index = max(i for i, ok in enumerate(held) if ok)
+            index = max(i for i, ok in enumerate(held) if ok and self._proves(i, counts, held))
         else:
             index = held.index(False) - 1 if False in held else len(held) - 1
         return counts[index], counts[index + 1] if index + 1 < len(counts) else None
+
+    def _proves(self, index: int, counts: list[int], held: list[bool]) -> bool:
+        """Whether the survivors found there are settings of every network before it that failed."""
+        if not self._refits:
+            return True
+        mask = self.points.networks.selection.mask
+        failed = [removed for removed, ok in zip(counts[:index], held, strict=False) if not ok]
+        return not any(bool((mask(counts[index]) & ~mask(removed)).any()) for removed in failed)
 
     def _refine(
         self, rule: _Rule, *, coarseness: int = 1, confirm: bool = False, last: bool = False
