@@ -305,8 +305,8 @@ def test_cifar_as_torchvision_keeps_it(
 def test_options_that_do_not_fit_are_usage_errors(tmp_path: Path) -> None:
     spec = saved(tmp_path)
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-        ({}, {"batch_size": 13}, "only 12 training samples"),
-        ({"train_samples": 5}, {"batch_size": 6}, "only 5 training samples"),
+        ({}, {"batch_size": 13}, "training samples, 12"),
+        ({"train_samples": 5}, {"batch_size": 6}, "training samples, 5"),
         ({"train_samples": -1}, {}, "`train_samples` is -1"),
         ({"image_size": 8}, {}, "`image_size` applies to folder"),
         ({}, {"batch_size": 0}, "`batch_size` is 0"),

@@ -91,7 +91,7 @@ def test_a_tenth_is_held_out_and_the_rest_is_left(everything: int, count: int) -
 
 def test_too_few_to_hold_some_out_are_refused() -> None:
     data = torch.randn(3, 2), torch.arange(3) % 2
-    with pytest.raises(UsageError, match=r"3 training samples, too few .* `amount`"):
+    with pytest.raises(UsageError, match=r"at least 4 training samples, .* 3; give an `amount`"):
         held_out(problem_from_module(nn.Linear(2, 2), data, data))
 
 

@@ -83,8 +83,8 @@ def load_data(config: DataConfig, run: RunConfig) -> Data:
     train = whole.subset(config.train_samples or 0, run.seed)
     if run.batch_size is not None and run.batch_size > len(train):
         raise UsageError(
-            f"`batch_size` is {run.batch_size}, but there are only {len(train)} training samples; "
-            "lower `batch_size` or leave it out."
+            f"`batch_size` is {run.batch_size}, more than the number of training samples, "
+            f"{len(train)}; lower `batch_size` or leave it out."
         )
     return Data(
         train=train,

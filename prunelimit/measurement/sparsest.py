@@ -28,6 +28,8 @@ SHARE = 10
 """One in so many training samples judges."""
 LEAST = 1_000
 """At least so many judge, if there are twice as many; else half of them."""
+FEWEST = 4
+"""Fewer training samples are refused."""
 FINE = 0.001
 """Share of the prunable weights to which the crossing is found."""
 OF_SURVIVORS = 0.03
@@ -57,14 +59,14 @@ def held_out(problem: Problem) -> tuple[Problem, SplitSubset]:
     A tenth, drawn by the problem's seed; at least 1,000, or half where there are fewer than 2,000.
 
     Raises:
-        UsageError: there are fewer than four training samples.
+        UsageError: there are fewer than :data:`FEWEST` training samples.
     """
     everything = len(problem.train)
     count = max(math.ceil(everything / SHARE), min(LEAST, everything // 2))
-    if everything < 4:
+    if everything < FEWEST:
         raise UsageError(
-            f"There are only {everything} training samples, too few to hold some of them out; "
-            "give an `amount`."
+            f"`within` needs at least {FEWEST} training samples, to hold some of them out, and "
+            f"here are {everything}; give an `amount`."
         )
     order = torch.randperm(everything, generator=generator(problem.seed, "held out"))
     rest = SplitSubset(problem.train, order[count:].sort().values)
