@@ -13,6 +13,7 @@ from ...results.types import MeasureResult, PredictResult, Threshold
 from ..drawing import (
     GREY,
     ORANGE,
+    PURPLE,
     Look,
     canvas,
     counted_out,
@@ -118,37 +119,39 @@ def _confidence(result: MeasureResult) -> float:
     return found if isinstance(found, float) and 0 < found < 1 else 0.95
 
 
-_Foretold = list[tuple[str, float, tuple[float, float], str]]
-"""Name, sparsity, interval and line of what was predicted."""
+_Foretold = list[tuple[str, float, tuple[float, float], str, str]]
+"""Name, sparsity, interval, colour and line of what was predicted."""
 
 
 def _numbers(predicted: PredictResult, results: Sequence[MeasureResult]) -> _Foretold:
     """The limit, plain if it is known, and what is expected of trained survivors if some are
     there."""
     limit = predicted.limit
-    numbers = [("limit", limit.sparsity, limit.interval, "-")]
+    numbers = [("limit", limit.sparsity, limit.interval, ORANGE, "-")]
     if predicted.one_shot is not None:
         plainly = predicted.one_shot
-        numbers.append(("plain", plainly.sparsity, plainly.interval, "-."))
+        numbers.append(("plain", plainly.sparsity, plainly.interval, ORANGE, "-."))
     trained = any(each.witness is not None for each in results)
     if trained and limit.expected is not None and limit.expected_middle is not None:
-        numbers.append(("for trained survivors", limit.expected_middle, limit.expected, ":"))
+        numbers.append(
+            ("for trained survivors", limit.expected_middle, limit.expected, PURPLE, "--")
+        )
     return numbers
 
 
 def _predictions(foretold: _Foretold, upper: Axes, lower: Axes, floor: float) -> None:
     """What was predicted, each with its interval."""
     stroke = 2 * paper().stroke
-    for name, sparsity, bounds, line in foretold:
+    for name, sparsity, bounds, colour, line in foretold:
         low, high = (max(1 - bound, floor) for bound in bounds)
         for axes in (upper, lower):
-            axes.axvspan(high, low, color=ORANGE, alpha=0.25, linewidth=0)
+            axes.axvspan(high, low, color=colour, alpha=0.22, linewidth=0)
             axes.axvline(
-                max(1 - sparsity, floor), color=ORANGE, linewidth=stroke, linestyle=line,
+                max(1 - sparsity, floor), color=colour, linewidth=stroke, linestyle=line,
                 clip_on=False,
             )  # fmt: skip
         upper.plot(
-            [], [], color=ORANGE, linewidth=stroke, linestyle=line,
+            [], [], color=colour, linewidth=stroke, linestyle=line,
             label=f"predicted {name} {interval(sparsity, bounds)}",
         )  # fmt: skip
 
