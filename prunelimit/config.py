@@ -579,7 +579,8 @@ class SurvivorConfig(Config):
     refit_passes: int = option(
         50,
         "Passes over the training set to train survivors at one sparsity. measure spends up to "
-        "four times as many, and gives the threshold at one, two and four times.",
+        "four times as many there and about 20 times in all. It gives the threshold at one, two "
+        "and four times.",
         metavar="N",
         within="0 or more",
     )

@@ -30,7 +30,7 @@ CHEAPER = {
 DEPENDS = re.compile(
     r"^(PASSED|FAILED|reliable .*|- .*|NOT RELIABLE.*|expected .*|"
     r"The network has learnt .*|Warning: .*|"
-    r"to the limit, .*|prunelimit prune \S+ --survivors staged .*|tests the limit:)$"
+    r"to the limit, .*|prunelimit prune \S+ --survivors staged .*|tests the limit, .*)$"
 )
 """Lines that are printed or not, by the numbers."""
 

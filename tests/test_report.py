@@ -272,6 +272,18 @@ def test_the_commands_that_come_next_are_about_the_same_network() -> None:
     assert "plain, 87.1%" in after and "to the limit, 93.6%, about" in after
 
 
+@pytest.mark.parametrize(("samples", "span"), [(0, "20 s"), (500, "20 s"), (60_000, "40 min")])
+def test_what_a_measurement_of_trained_survivors_takes_is_said(samples: int, span: str) -> None:
+    """By the time of a gradient over the whole training split, not over the samples chosen."""
+    data, curvature = predicted().data, predicted().curvature
+    made = both(
+        data=dataclasses.replace(data, training_samples=samples),
+        curvature=dataclasses.replace(curvature, samples=500, gradient_seconds=0.02),
+    )
+    _, _, after = shown_prediction(made, verbose=False).partition("Next")
+    assert f"about 1,000 passes over the training data, {span} or more:" in after
+
+
 @pytest.mark.parametrize(
     ("expected", "said"),
     [(None, None), ((0.8715, 0.95), "--amount 0.871 --survivors staged -o pruned.pt")],

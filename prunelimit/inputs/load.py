@@ -90,6 +90,7 @@ def data_info(problem: Problem, spec: str, names: Mapping[str, str] | None = Non
         samples=len(problem.train),
         classes=problem.classes,
         test_samples=len(problem.test),
+        training_samples=len(problem.train),
         loss=names.get("loss", name_of(problem.loss)),
         metric=names.get("metric", "accuracy" if metric is None else name_of(metric)),
         points=points,

@@ -38,9 +38,10 @@ RANGES = frozenset(
 
 COUNTS = frozenset(
     (
-        "parameters", "free", "prunable", "excluded", "samples", "test_samples", "classes", "kept",
-        "nonzero", "weights", "zeros", "entries", "tensors", "bytes", "of_samples", "probes",
-        "steps", "products", "epochs", "held_out", "calibration", "tried", "recalibrated", "undone",
+        "parameters", "free", "prunable", "excluded", "samples", "test_samples",
+        "training_samples", "classes", "kept", "nonzero", "weights", "zeros", "entries", "tensors",
+        "bytes", "of_samples", "probes", "steps", "products", "epochs", "held_out", "calibration",
+        "tried", "recalibrated", "undone",
     )
 )  # fmt: skip
 """Fields that count something."""

@@ -76,9 +76,10 @@ class ModelInfo:
 class DataInfo:
     """The data that the numbers belong to, and the loss and metric that judge a network on them.
 
-    ``samples`` counts those used of ``split``. ``classes`` is 0 if targets are numbers. ``loss``
-    and ``metric`` are names, or FILE.py:ATTR. The accuracy in results is that metric. It has
-    ``points`` if 1 is perfect; tolerances can then be hundredths of that.
+    ``samples`` counts those used of ``split``, ``training_samples`` all of the training split (0 if
+    not known). ``classes`` is 0 if targets are numbers. ``loss`` and ``metric`` are names, or
+    FILE.py:ATTR. The accuracy in results is that metric. It has ``points`` if 1 is perfect;
+    tolerances can then be hundredths of that.
     """
 
     spec: str
@@ -89,6 +90,7 @@ class DataInfo:
     loss: str = "cross-entropy"
     metric: str = "accuracy"
     points: bool = True
+    training_samples: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...compensation.stages import DETERMINED, FEW_INPUTS, MOST_STEPS
+from ...config import MeasureConfig
 from ...estimation.plan import Plan
 from ...limit.reliability import judge_one_shot
 from ...results.types import CurvatureSummary, Limit, PredictResult
@@ -175,10 +176,16 @@ STAGE_PRODUCTS = 4
 """Products that fitting layers and drawing outputs back take as long as."""
 
 
+TRAININGS = 20
+"""Measuring trained survivors takes about so many times the passes at one sparsity (median of the
+networks in benchmarks/prediction.py; most lie between 11 and 27)."""
+
+
 def _next(result: PredictResult, checkpoint: str) -> RenderableType:
     """The commands for this very file."""
     found, limit = result.curvature, result.limit.sparsity
-    inputs = min(STAGE_INPUTS, result.data.samples)
+    whole = max(result.data.samples, result.data.training_samples)
+    inputs = min(STAGE_INPUTS, whole)
     stages = math.ceil(2 * max(1.0, -math.log2(max(1e-4, 1 - limit))))
     few = inputs * max(1, result.data.classes) / DETERMINED
     left = (
@@ -214,6 +221,9 @@ def _next(result: PredictResult, checkpoint: str) -> RenderableType:
             )
         )
     tests = "tests the limit" if result.reliability.ok else "finds where trained survivors stop"
+    passes = TRAININGS * MeasureConfig().refit_passes
+    each = found.gradient_seconds * whole / max(1, found.samples)
+    tests += f", about {passes:,} passes over the training data, {span(passes * each)} or more"
     rows.append((f"{measure} --survivors trained", tests))
     lines: list[RenderableType] = [Text("Next", style="bold")]
     for command, what in rows:
