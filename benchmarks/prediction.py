@@ -39,7 +39,7 @@ from prunelimit.commands.predict import predict_problem
 from prunelimit.config import CurvatureConfig, LimitConfig, MeasureConfig
 from prunelimit.inputs.problem import Problem
 from prunelimit.limit.expected import predictors
-from prunelimit.limit.reliability import FARTHEST
+from prunelimit.limit.reliability import FARTHEST, FARTHEST_END
 from prunelimit.measurement import measure
 from prunelimit.results.serialization import to_json
 from prunelimit.storage.files import read_json, write_json
@@ -325,7 +325,9 @@ def reliable(rows: list[Row], each: Row) -> bool:
     """Whether the limit is called reliable, by the rule of the tool and the other rows."""
     if not each.sound or len(rows) <= FEWEST:
         return bool(each.sound)
-    return abs(each.limit - expected(rows, each)[0]) <= 100 * FARTHEST
+    middle, *ends = expected(rows, each)
+    near = abs(each.limit - middle) <= 100 * FARTHEST
+    return near and max(abs(each.limit - end) for end in ends) <= 100 * FARTHEST_END
 
 
 def line(each: Row, rows: list[Row]) -> str:

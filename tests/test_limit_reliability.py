@@ -125,11 +125,28 @@ def test_a_limit_that_leans_on_what_is_not_pruned_is_told() -> None:
     [(0.925, "2.5 percentage points above"), (0.87, "3.0 percentage points below")],
 )
 def test_a_limit_far_from_where_such_networks_stop_is_told(middle: float, said: str) -> None:
-    far = by_ggn(expected=(0.8, 0.95), expected_middle=middle, norm_kept=0.41)
+    far = by_ggn(expected=(0.861, 0.939), expected_middle=middle, norm_kept=0.41)
     verdict = judge(far, [], GOOD, [])
     assert not verdict.ok and said in verdict.reasons[0] and "41% of the norm" in verdict.reasons[0]
     near = dataclasses.replace(far, expected_middle=far.sparsity - 0.014)
     assert judge(near, [], GOOD, []).ok
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((0.855, 0.92), "as far as 4.5 percentage points below the limit"),
+        ((0.88, 0.945), "as far as 4.5 percentage points above the limit"),
+        ((0.8, 0.945), "as far as 10.0 percentage points below the limit"),
+    ],
+)
+def test_a_limit_is_doubted_where_nobody_knows_well_enough_where_such_networks_stop(
+    ends: tuple[float, float], said: str
+) -> None:
+    limit = by_ggn(expected=ends, expected_middle=0.9)
+    verdict = judge(limit, [], GOOD, [])
+    assert not verdict.ok and said in verdict.reasons[0] and len(verdict.reasons) == 1
+    assert judge(dataclasses.replace(limit, expected=(0.861, 0.939)), [], GOOD, []).ok
 
 
 def test_leaning_by_less_than_an_interval_may_span_is_in_the_interval_alone() -> None:
@@ -168,5 +185,5 @@ def test_a_network_unlike_all_that_were_compared_is_doubted() -> None:
     alone = by_ggn(alone=0.89)
     assert "like this one" in " ".join(judge(alone, [], GOOD, []).reasons)
     assert judge(dataclasses.replace(alone, formula="paper"), [], GOOD, []).ok
-    known = dataclasses.replace(alone, expected=(0.85, 0.95), expected_middle=alone.sparsity)
+    known = dataclasses.replace(alone, expected=(0.87, 0.93), expected_middle=alone.sparsity)
     assert judge(known, [], GOOD, []).ok
