@@ -130,7 +130,8 @@ class Row:
     """A finished network, sparsities in percent of prunable weights. What was not run is None.
 
     ``sound`` says that nothing but what is expected speaks against the limit. ``leans`` says that
-    the limit is the middle of two, since the network leans on what is not pruned.
+    the limit is the middle of two, since the network leans on what is not pruned. ``whole`` says
+    that the limit leaves a weight in every layer; of others nothing is expected.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Row:
     hessian_isotropic: float | None = None
     hessian_paper: float | None = None
     hessian_flat: float | None = None
+    whole: int = 1
 
     @property
     def apart(self) -> float:
@@ -198,6 +200,7 @@ def _by_prediction(found: dict[str, Any]) -> dict[str, Any]:
         "high": 100 * high,
         "sound": int(all(each.startswith(JUDGED) for each in found["reliability"]["reasons"])),
         "leans": int("network" in found["limit"]["errors"]),
+        "whole": int(all(each["kept"] for each in found["layers"])),
         "alone": 100 * found["limit"]["alone"],
         "norm_kept": found["limit"]["norm_kept"],
         "isotropic": ggn["isotropic"],
@@ -316,16 +319,18 @@ class Law:
         return middle, low, high
 
 
-def expected(rows: list[Row], each: Row) -> tuple[float, float, float]:
-    """What the other rows say of a network."""
-    return Law.of([other for other in rows if other is not each]).expected(each)
+def expected(rows: list[Row], each: Row) -> tuple[float, float, float] | None:
+    """What the other rows say of a network, those that are whole; None where they say nothing."""
+    others = [other for other in rows if other is not each and other.whole]
+    return Law.of(others).expected(each) if each.whole and len(others) >= FEWEST else None
 
 
 def reliable(rows: list[Row], each: Row) -> bool:
     """Whether the limit is called reliable, by the rule of the tool and the other rows."""
-    if not each.sound or len(rows) <= FEWEST:
+    found = expected(rows, each)
+    if not each.sound or found is None:
         return bool(each.sound)
-    middle, *ends = expected(rows, each)
+    middle, *ends = found
     near = abs(each.limit - middle) <= 100 * FARTHEST
     return near and max(abs(each.limit - end) for end in ends) <= 100 * FARTHEST_END
 
@@ -336,9 +341,9 @@ def line(each: Row, rows: list[Row]) -> str:
     def variants(*values: float | None) -> str:
         return " / ".join("-" if value is None else f"{value:.1f}" for value in values)
 
-    stops = "-"
-    if len(rows) > FEWEST and not each.cut_short:
-        middle, low, high = expected(rows, each)
+    found, stops = expected(rows, each), "-"
+    if found is not None and not each.cut_short:
+        middle, low, high = found
         stops = f"{middle:.1f} ({low:.1f}-{high:.1f})"
     cells = [
         each.name,
@@ -398,8 +403,14 @@ def summary(rows: list[Row], short: list[Row]) -> list[str]:
             f"Cut short and not counted: {len(short)}, of which {sure} are called reliable; the "
             f"last doubling added up to {max(e.held_4x - e.held_2x for e in short):.2f} pp."
         )
-    if len(rows) > FEWEST:
-        lines += _expectations(rows)
+    whole = [each for each in rows if each.whole]
+    if len(whole) < len(rows):
+        lines.append(
+            f"{len(rows) - len(whole)} would be left with an empty layer, of which nothing is "
+            "expected; the others follow."
+        )
+    if len(whole) > FEWEST:
+        lines += _expectations(whole)
     doubling = [each.held_4x - each.held_2x for each in rows]
     lines.append(f"The last doubling of the witness's budget added {np.mean(doubling):.2f} pp.")
     return lines
@@ -409,7 +420,7 @@ def _expectations(rows: list[Row]) -> list[str]:
     """How well each network is foretold by the others."""
     found = [expected(rows, each) for each in rows]
     held = np.array([each.held_4x for each in rows])
-    middle, low, high = np.array(found).T
+    middle, low, high = np.array(found, dtype=float).T
     inside, widths = int(((low <= held) & (held <= high)).sum()), float((high - low).mean())
     apart = middle - held
     law = Law.of(rows)
