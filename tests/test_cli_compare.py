@@ -236,7 +236,7 @@ def test_an_interrupted_comparison_is_neither_mixed_with_another_nor_lost(
         assert outcome.code == 2 and told in " ".join(outcome.stderr.split())
     Path("p.json").write_text(prediction.read_text() + "\n")
     outcome = prunelimit(*command, "--resume")
-    assert outcome.code == 2 and "another predicted (" in " ".join(outcome.stderr.split())
+    assert outcome.code == 2 and "another predicted;" in " ".join(outcome.stderr.split())
     Path("p.json").write_text(prediction.read_text())
     assert state.read_bytes() == kept and not Path("c.json").exists()
     document = torch.load(state, weights_only=True)

@@ -35,6 +35,7 @@ def test_what_is_saved_is_restored(tmp_path: Path) -> None:
         ({"options": {"lr": 0.2, "epochs": 2}}, "another options;"),
         ({"epochs": 5}, "another epochs (None, now 5)"),
         ({"data": "digits"}, "another data (None, now digits)"),
+        ({"checkpoint": "ab" * 32}, "another checkpoint;"),
     ],
 )
 def test_anothers_state_is_refused_with_what_differs(

@@ -10,9 +10,9 @@ __all__ = ["owner_of"]
 
 
 def owner_of(problem: Problem) -> dict[str, str]:
-    """Hashes by names that a person reads: of the code of network, loss and metric, and of the
-    training samples. Work goes on only where they are the same."""
+    """Hashes by names that a person reads: of the training samples, and of the code of network,
+    loss and metric. Work goes on only where they are the same."""
     return {
-        "code of network, loss or metric": digest(code_of(problem)),
         "training data": fingerprint(problem.train),
+        "code of network, loss or metric": digest(code_of(problem)),
     }

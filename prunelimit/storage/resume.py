@@ -44,6 +44,9 @@ BEGUN = re.compile(OWNER_BEGUN + r"\w+\.new")
 OURS = re.compile(r"(?:[^/]+/)+(?:state\.pt|(?:state|vectors-\d+)\.(?:safetensors|new))")
 """Other files in such a folder, by their paths from there."""
 
+LONG = 40
+"""Characters of a value that a person does not read, such as a hash."""
+
 BEGINNING = re.compile(rb"PK\x03\x04.{26}[^/]{1,64}/data\.pkl", re.DOTALL)
 """First bytes of a file of torch, also of one that is cut off."""
 
@@ -258,6 +261,6 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     absent = object()
     name = next(key for key in [*ours, *theirs] if theirs.get(key, absent) != ours.get(key, absent))
     values = theirs.get(name), ours.get(name)
-    if any(isinstance(value, (dict, list)) for value in values):
+    if any(isinstance(value, (dict, list)) or len(str(value)) > LONG for value in values):
         return name
     return f"{name} ({values[0]}, now {values[1]})"
