@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Outcome
 
 from prunelimit.measurement import networks
@@ -144,6 +145,33 @@ def test_what_is_left_is_neither_mixed_with_another_nor_lost(
     made = ending(monkeypatch, 1_000)
     assert prunelimit(*command, "--force").code == 0
     assert len(made) > 2 and not state.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": float("nan")},
+        {"loss": "low"},
+        {"loss": None},
+        {"passes": -5.0},
+        {"passes": float("inf")},
+        {"outcome": "on target\nand well"},
+        {"outcome": 1},
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_sense_are_not_gone_on_with(
+    prunelimit: Run, trained: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    command = ("measure", trained, "--survivors", "trained", *SETTINGS, "-o", "m.json")
+    with monkeypatch.context() as patched:
+        ending(patched, 2)
+        assert prunelimit(*command).code == 3
+    kept = min(resume_path(Path("m.json")).glob("* removed/part-0/state.pt"))
+    torch.save({**torch.load(kept, weights_only=True), **change}, kept)
+    outcome = prunelimit(*command, "--resume")
+    assert outcome.code == 3 and not Path("m.json").exists()
+    assert "cannot be read as the state of a measurement" in " ".join(outcome.stderr.split())
 
 
 @pytest.mark.parametrize(

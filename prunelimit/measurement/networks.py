@@ -25,7 +25,7 @@ from ..progress import Progress, silent
 from ..pruning.magnitude import pruned_weights
 from ..pruning.selection import NO_GUARD, Selection
 from ..storage.steps import Steps
-from ..training.refit import RefitResult, minibatch_passes, refit
+from ..training.refit import OUTCOMES, RefitResult, minibatch_passes, refit
 from ..values import EpsilonRule, KeepRule, Method
 
 __all__ = ["BUDGETS", "Network", "Networks", "goal"]
@@ -240,10 +240,15 @@ class Networks:
         weights, survivors = self.problem.vector().masked_fill_(~mask, 0), state["weights"]
         if (survivors.shape, survivors.dtype) != (weights[mask].shape, weights.dtype):
             raise ValueError("its weights are those of another network")
-        if not bool(torch.isfinite(survivors).all()) or not math.isfinite(state["passes"]):
-            raise ValueError("a number is not finite")
+        if not bool(torch.isfinite(survivors).all()):
+            raise ValueError("a weight is not finite")
+        loss, passes = float(state["loss"]), float(state["passes"])
+        if not math.isfinite(loss) or not 0 <= passes < math.inf:
+            raise ValueError("its loss or its passes make no sense")
+        if state["outcome"] not in OUTCOMES:
+            raise ValueError("it ended for no reason")
         weights[mask] = survivors
-        return RefitResult(**{**state, "weights": weights})
+        return RefitResult(weights, loss, passes, state["outcome"])
 
     def _solution(self, removed: int) -> Tensor:
         """The weights (D,) that solved ``removed``. The survivors of the next training start from

@@ -50,6 +50,10 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 """The state of Adam, by torch's names."""
 
 
+OUTCOMES = ("on target", "budget", "stalled")
+"""Why the training of survivors ended (:class:`RefitResult`)."""
+
+
 @dataclass(frozen=True)
 class RefitResult:
     """The refitted survivors.
