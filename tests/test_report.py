@@ -572,9 +572,14 @@ def test_a_measurement_shows_what_is_expected_only_of_trained_survivors(
 
 @pytest.mark.parametrize("ok", [True, False])
 def test_the_limit_says_whether_it_is_reliable(drawn: Callable[..., list[Axes]], ok: bool) -> None:
-    (axes,) = drawn(plot_limit, predicted(reliability=RELIABLE if ok else UNRELIABLE))
+    found = predicted(reliability=RELIABLE if ok else UNRELIABLE)
+    (axes,) = drawn(plot_limit, found)
     said = "the limit is reliable" if ok else "the limit is not reliable"
     assert axes.get_title(loc="left").endswith(said)
+    upper, _ = drawn(plot_measure, [measured()], found)
+    assert upper.get_title(loc="left").endswith(said)
+    upper, _ = drawn(plot_measure, [measured()], None)
+    assert "reliable" not in upper.get_title(loc="left")
 
 
 def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(

@@ -192,7 +192,7 @@ def key(figure: Figure, axes: Axes, columns: int = 2) -> None:
     room = sheet.letters(size=sheet.small) // (longest + 6)
     columns = max(1, min(columns, room))
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False,
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=3,
     )  # fmt: skip
     # A long key makes the figure taller, so that the axes keep their room.
     lines = math.ceil(sum(label.count("\n") + 1 for label in labels) / columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .. import plugins
-from ..results.types import DataInfo, OneShot, SharpnessMeasure, Threshold
+from ..results.types import DataInfo, OneShot, Reliability, SharpnessMeasure, Threshold
 
 __all__ = [
     "ZEROS",
@@ -132,6 +132,11 @@ def predicted(number: str) -> str:
         "limit": "predicted limit",
         "between": "predicted between plain and limit",
     }.get(number, "predicted")
+
+
+def verdict(reliability: Reliability) -> str:
+    """Whether the limit is reliable, as a part of a title."""
+    return f"the limit is {'' if reliability.ok else 'not '}reliable"
 
 
 def span(seconds: float) -> str:

@@ -29,7 +29,7 @@ from ..drawing import (
 )
 from ..figure import ReportFigure
 from ..paper import paper
-from ..words import interval, percent, unit
+from ..words import interval, percent, unit, verdict
 
 NAME = "limit"
 ORDER = 1
@@ -115,8 +115,8 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         titled(
             axes,
             f"Pruning limit of {plain(result.model.spec)} on {plain(result.data.spec)}\n"
-            f"loss tolerance epsilon {result.epsilon.value:.3g}{unit(result.data)}; the limit is "
-            f"{'' if result.reliability.ok else 'not '}reliable",
+            f"loss tolerance epsilon {result.epsilon.value:.3g}{unit(result.data)}; "
+            f"{verdict(result.reliability)}",
         )
         key(figure, axes)
     return figure

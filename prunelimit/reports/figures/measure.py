@@ -33,7 +33,7 @@ from ..drawing import (
 )
 from ..figure import ReportFigure
 from ..paper import paper
-from ..words import interval, metric, percent, unit
+from ..words import interval, metric, percent, unit, verdict
 
 NAME = "measure"
 ORDER = 2
@@ -107,9 +107,10 @@ def plot_measure(
         label = "mean training loss" + (f",{of}" if of else "")
         loss_axis(lower, label, [target, *(p.loss for p in known)], tall)
         sparsity_axis(lower, floor)
-        titled(
-            upper, f"Sparsity of {plain(results[0].model.spec)} on {plain(results[0].data.spec)}"
-        )
+        title = f"Sparsity of {plain(results[0].model.spec)} on {plain(results[0].data.spec)}"
+        if predicted is not None:
+            title += f"; {verdict(predicted.reliability)}"
+        titled(upper, title)
         key(figure, upper)
     return figure
 
