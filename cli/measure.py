@@ -61,9 +61,10 @@ def command(
     checkpoint. One written by prunelimit names its own network and data.
     """
     if per_layer:
-        _layers(checkpoint, csv_path, {**given, "resume": resume})
+        if resume:
+            raise UsageError("--per-layer keeps no unfinished work; leave out --resume.")
+        _layers(checkpoint, csv_path, given)
         return
-    config = build(MeasureConfig, given)
     outputs = Outputs.of(given, *csv_path, inputs=(checkpoint,))
     if resume and outputs.output is None:
         raise UsageError("--resume needs the -o FILE.json of the interrupted measurement.")
@@ -85,7 +86,7 @@ def command(
             build(ModelConfig, given),
             build(DataConfig, given),
             build(RunConfig, given),
-            config,
+            build(MeasureConfig, given),
             state=state,
             resume=resume,
             force=outputs.force,
@@ -112,8 +113,6 @@ def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any])
                 "--per-layer prunes one layer at a time by a criterion and changes nothing else; "
                 f"leave out `{field.name}`."
             )
-    if given["resume"]:
-        raise UsageError("--per-layer keeps no unfinished work; leave out --resume.")
     config = build(SensitivityConfig, given)
     outputs = Outputs.of({**given, "figure": "sensitivity"}, *csv_path, inputs=(checkpoint,))
     from prunelimit.commands.sensitivity import sensitivity

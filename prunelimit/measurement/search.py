@@ -191,7 +191,8 @@ class Search:
         counts = sorted(self.points.known)
         held = [rule(self.points.known[removed]) for removed in counts]
         if last:
-            index = max(i for i, ok in enumerate(held) if ok and self._proves(i, counts, held))
+            downwards = reversed(range(len(held)))
+            index = next(i for i in downwards if held[i] and self._proves(i, counts, held))
         else:
             index = held.index(False) - 1 if False in held else len(held) - 1
         return counts[index], counts[index + 1] if index + 1 < len(counts) else None
