@@ -71,7 +71,7 @@ def command(
     from prunelimit.commands.measure import measure
     from prunelimit.reports.terminal.measure import measure_table
     from prunelimit.storage.files import resume_path
-    from prunelimit.storage.steps import Steps
+    from prunelimit.storage.resume import discard_finished
 
     from .exports import write_csv
 
@@ -98,7 +98,7 @@ def command(
     outputs.show(measure_table(spelled_result(result)))
     outputs.draw(result)
     if state is not None:
-        Steps(state, work="measurement").discard()
+        discard_finished(state, "measurement")
 
 
 def _layers(checkpoint: Path, csv_path: tuple[Path, ...], given: dict[str, Any]) -> None:

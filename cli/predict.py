@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from prunelimit.config import (
     ModelConfig,
     RunConfig,
 )
-from prunelimit.errors import OutputError, UsageError
+from prunelimit.errors import UsageError
 
 from .command import Interrupted, interruptible, keep_on_interrupt
 from .options import (
@@ -114,7 +113,7 @@ def _predict(
     from prunelimit.commands.predict import predict
     from prunelimit.distributed import local_device
     from prunelimit.reports.terminal.predict import predict_table
-    from prunelimit.storage.resume import remove_folder
+    from prunelimit.storage.resume import discard_finished
 
     given["device"] = local_device(given["device"], group)
     with (
@@ -137,9 +136,8 @@ def _predict(
         )
     outputs.document(result, outputs.output)
     finished = result.curvature.ended != "interrupted"
-    if state is not None and state.exists() and finished and group.rank == 0:
-        with contextlib.suppress(OutputError):  # what else was put there stays
-            remove_folder(state, "run")
+    if state is not None and finished and group.rank == 0:
+        discard_finished(state, "run")
     shown = spelled_result(result)
     outputs.show(predict_table(shown, str(checkpoint), verbose=given["verbose"], spell=spelled))
     outputs.draw(result)

@@ -106,6 +106,20 @@ def test_it_goes_on_with_the_networks_that_are_not_made(
     assert sorted(each.name for each in Path().iterdir()) == ["m.json", "whole.json"]
 
 
+def test_other_files_beside_the_state_stay_and_are_told(
+    prunelimit: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("measure", trained, "--survivors", "compensated", *SETTINGS[:-1], "-o", "m.json")
+    with monkeypatch.context() as patched:
+        ending(patched, 2)
+        assert prunelimit(*command).code == 3
+    notes = resume_path(Path("m.json")) / "notes.txt"
+    notes.write_text("mine")
+    outcome = prunelimit(*command, "--resume")
+    assert outcome.code == 0 and Path("m.json").exists()
+    assert f"is done, but {notes.parent} stays" in outcome.stderr and notes.read_text() == "mine"
+
+
 def test_fixed_survivors_leave_nothing_behind(
     prunelimit: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import InputError
 
-__all__ = ["check_sums", "check_torch", "load_plain"]
+__all__ = ["check_sums", "check_torch", "load_plain", "save_plain"]
 
 SAFE_FROM = (2, 10)
 """Versions of torch before this one run code in some files, even with ``weights_only``."""
@@ -45,6 +45,30 @@ def load_plain(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.load(file, map_location=device, weights_only=True)
+
+
+def save_plain(state: object, path: Path) -> None:
+    """Write ``state``, tensors and plain types, to ``path`` for :func:`load_plain`. A file of which
+    only a part could be written is removed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        # Given a name instead of a file, torch refuses some names that are legal.
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        raise _of_the_system(error) from error
+
+
+def _of_the_system(error: BaseException) -> BaseException:
+    """The OSError that led to ``error``, if one did; torch raises its own in place of it."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return error if found is None else found
 
 
 def check_sums(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ import torch
 from .. import __version__
 from ..errors import InputError, OutputError, UsageError
 from .files import writing
-from .plain import check_sums, load_plain
+from .plain import check_sums, load_plain, save_plain
 
 __all__ = [
     "OWNER",
@@ -22,12 +23,14 @@ __all__ = [
     "STEP",
     "Resumable",
     "claim_or_discard",
+    "discard_finished",
     "nothing_in",
     "owned",
-    "remove_folder",
     "require_owner",
     "unreadable",
 ]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -41,8 +44,11 @@ STEP = "state.pt"
 """File in a step's folder with the result of the step."""
 
 BEGUN = re.compile(OWNER_BEGUN + r"\w+\.new")
-OURS = re.compile(r"(?:[^/]+/)+(?:state\.pt|(?:state|vectors-\d+)\.(?:safetensors|new))")
-"""Other files in such a folder, by their paths from there."""
+OURS = re.compile(
+    r"(?:[^/]+/)+(?:state\.pt|(?:state|vectors-\d+)\.(?:safetensors|new)|\.tmp[A-Za-z0-9]{6})"
+)
+"""Other files in such a folder, by their paths from there. safetensors writes to ``.tmp`` and six
+letters before it renames the file."""
 
 LONG = 40
 """Characters of a value that a person does not read, such as a hash."""
@@ -69,9 +75,8 @@ class Resumable:
         Raises:
             OutputError: it cannot be written.
         """
-        # Given a name instead of a file, torch refuses some names that are legal.
-        with writing(self.path, force=True) as temporary, temporary.open("wb") as file:
-            torch.save({"owner": json.dumps(self._owner), "state": dict(state)}, file)
+        with writing(self.path, force=True) as temporary:
+            save_plain({"owner": json.dumps(self._owner), "state": dict(state)}, temporary)
 
     def restored(
         self, read: Callable[[dict[str, Any]], T], device: torch.device | str = "cpu"
@@ -155,7 +160,7 @@ def claim_or_discard(
             "output another name."
         )
     if folder:
-        remove_folder(path, work)
+        _remove_folder(path, work)
         return
     if not _is_ours(path):
         raise _not_ours(path, work)
@@ -165,7 +170,23 @@ def claim_or_discard(
         raise _stuck(path, error) from error
 
 
-def remove_folder(path: Path, work: str) -> None:
+def discard_finished(path: Path, work: str) -> None:
+    """Remove the folder of the state of ``work`` that is done. If anything else lies in it, it
+    stays, and a warning says so."""
+    if not path.exists():
+        return
+    try:
+        _remove_folder(path, work)
+    except OutputError:
+        log.warning(
+            "The %s is done, but %s stays, since other files lie in it or the system does not let "
+            "it go; remove it yourself.",
+            work,
+            path,
+        )
+
+
+def _remove_folder(path: Path, work: str) -> None:
     """Remove the folder of a state: its own files, and then what is empty.
 
     Raises:

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 import torch
 
 from ..errors import InputError, OutputError
-from .plain import check_sums, load_plain
+from .plain import check_sums, load_plain, save_plain
 from .resume import (
     OWNER,
     OWNER_BEGUN,
     STEP,
     claim_or_discard,
+    discard_finished,
     nothing_in,
     owned,
-    remove_folder,
     require_owner,
     unreadable,
 )
@@ -96,8 +96,7 @@ class Steps:
             place = self._place(name)
             place.mkdir(parents=True, exist_ok=True)
             temporary = (place / STEP).with_suffix(".new")
-            with temporary.open("wb") as file:
-                torch.save(dict(state), file)
+            save_plain(dict(state), temporary)
             temporary.replace(place / STEP)
 
     def restored(
@@ -148,9 +147,8 @@ class Steps:
 
     def discard(self) -> None:
         """Remove all of them, and the folder if nothing else is in it."""
-        if self.folder is not None and self.folder.exists():
-            with contextlib.suppress(OutputError):  # other files in it stay
-                remove_folder(self.folder, self.work)
+        if self.folder is not None:
+            discard_finished(self.folder, self.work)
 
     def _place(self, name: str) -> Path:
         assert self.folder is not None

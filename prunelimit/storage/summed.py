@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,6 +18,9 @@ from ..hashing import digest
 __all__ = ["read_summed", "write_summed"]
 
 SUM = "sha256"
+
+NUMBER = re.compile(r"os error (\d+)")
+"""Where a message of safetensors names the error of the system."""
 
 
 def write_summed(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -25,7 +31,12 @@ def write_summed(tensors: Mapping[str, Tensor], path: Path) -> None:
     """
     found = {name: tensor.contiguous() for name, tensor in tensors.items()}
     temporary = path.with_suffix(".new")
-    save_file(found, temporary, {SUM: _sum(found)})
+    try:
+        save_file(found, temporary, {SUM: _sum(found)})
+    except SafetensorError as error:
+        told = NUMBER.search(str(error))
+        number = int(told[1]) if told else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
     temporary.replace(path)
 
 
