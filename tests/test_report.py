@@ -582,6 +582,17 @@ def test_the_limit_says_whether_it_is_reliable(drawn: Callable[..., list[Axes]],
     assert "reliable" not in upper.get_title(loc="left")
 
 
+@pytest.mark.parametrize("apart", [0.0, 0.01])
+def test_a_limit_beside_the_crossing_says_why(
+    drawn: Callable[..., list[Axes]], apart: float
+) -> None:
+    limit = predicted().limit
+    found = dataclasses.replace(limit, errors={**limit.errors, "network": apart})
+    (axes,) = drawn(plot_limit, predicted(limit=found))
+    (label,) = [str(x.get_label()) for x in axes.lines if str(x.get_label()).startswith("limit,")]
+    assert label.endswith(", the middle of two") is (apart > 0)
+
+
 def test_every_method_has_a_line_of_its_own_and_the_limit_a_band(
     drawn: Callable[..., list[Axes]],
 ) -> None:

@@ -557,7 +557,7 @@ class Witness:
 class Cost:
     """What it took: curvature ``products``, passes over the training set (``epochs``) that
     survivors were trained for, and ``seconds``. Each product is over ``samples`` training samples
-    (0 where there are none)."""
+    (0 where there are none). What an interrupted run has kept counts, but for its seconds."""
 
     products: int
     samples: int

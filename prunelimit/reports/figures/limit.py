@@ -79,7 +79,7 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
             label="removed at radius R, m(R)",
         )  # fmt: skip
         axes.plot([limit.radius], [at], "o", color=RED, markersize=9 * stroke, zorder=5,
-                  label=f"limit, {percent(limit.sparsity)} of prunable weights")  # fmt: skip
+                  label=_limit_label(limit))  # fmt: skip
         for variant, (x, y) in zip(others, places, strict=True):
             solid = variant.operator == limit.operator
             axes.plot(
@@ -120,6 +120,12 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
         )
         key(figure, axes)
     return figure
+
+
+def _limit_label(limit: Limit) -> str:
+    """Where it is the middle of two readings, the curves cross at the higher one."""
+    found = f"limit, {percent(limit.sparsity)} of prunable weights"
+    return f"{found}, the middle of two" if limit.errors.get("network") else found
 
 
 def _headline(limit: Limit) -> tuple[str, str]:
