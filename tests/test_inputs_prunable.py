@@ -229,6 +229,31 @@ def test_what_stays_dense_and_why() -> None:
     assert said is not None and "100.0% of the parameters" in said and "3 smaller ones" in said
 
 
+@pytest.mark.parametrize("command", ["predict", "prune", "measure"])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_weights_without_entries_are_none(prunelimit: Run, tmp_path: Path, command: str) -> None:
+    """A head of no outputs, as some networks have in place of one that was taken off."""
+    Path("net.py").write_text(
+        "import torch\n"
+        "class Headless(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.net = torch.nn.Linear(64, 10)\n"
+        "        self.head = torch.nn.Linear(10, 0)\n"
+        "    def forward(self, inputs):\n"
+        "        return self.net(inputs.flatten(1))\n"
+    )
+    given = ("-m", "net.py:Headless", "-d", "digits", "-q")
+    assert prunelimit("train", *given, "--epochs", "1", "-o", "net.pt").code == 0
+    few = ("--samples", "100", "--probes", "1", "--steps", "5")
+    rest = {"predict": few, "prune": ("--amount", "0.5"), "measure": ("--sparsities", "0,0.5")}
+    output = "out.pt" if command == "prune" else "out.json"
+    outcome = prunelimit(command, "net.pt", *given, *rest[command], "-o", output)
+    assert outcome.code == 0, outcome.stderr
+    if command != "prune":
+        assert json.loads(Path(output).read_text())["model"]["prunable"] == 640
+
+
 def test_inputs_lie_along_the_first_dimension_of_conv1d() -> None:
     problem = problem_of(Gpt(), tokens(WORDS, 33))
     found = {layer.name: layer.input_dimension for layer in prunable_layers(problem)}

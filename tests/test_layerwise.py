@@ -111,6 +111,53 @@ def test_a_network_that_lost_nothing_stays_as_it_is(given: Problem) -> None:
     assert torch.equal(layerwise(given, given.vector(), whole, given.train), given.vector())
 
 
+def _dead(bias: bool, *layers: nn.Module) -> nn.Module:
+    """Convolutions between a layer of which half of the outputs are always zero, and a head."""
+    first = nn.Conv1d(3, 8, 3, padding=1)
+    nn.init.constant_(first.bias[:4].detach(), -100.0)
+    pool = nn.AdaptiveAvgPool1d(2), nn.Flatten()
+    return nn.Sequential(first, nn.ReLU(), *layers, nn.ReLU(), *pool, nn.Linear(16, 3, bias=bias))
+
+
+DEAD: dict[str, Callable[[bool], nn.Module]] = {
+    "one group": lambda bias: _dead(bias, nn.Conv1d(8, 8, 3, padding=1, bias=bias)),
+    "groups": lambda bias: _dead(bias, nn.Conv1d(8, 8, 3, padding=1, groups=4, bias=bias)),
+    "depthwise": lambda bias: _dead(bias, nn.Conv1d(8, 8, 3, padding=1, groups=8, bias=bias)),
+    "depthwise, pointwise": lambda bias: _dead(
+        bias, nn.Conv1d(8, 8, 3, padding=1, groups=8, bias=bias), nn.Conv1d(8, 8, 1, bias=bias)
+    ),
+    "all of a layer": lambda bias: nn.Sequential(
+        nn.Flatten(), nn.Threshold(1e9, 0.0), nn.Linear(48, 6, bias=bias), nn.ReLU(),
+        nn.Linear(6, 3, bias=bias),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("survivors", ["layerwise", "compensated", "staged"])
+@pytest.mark.parametrize("kind", DEAD)
+def test_survivors_whose_inputs_are_always_zero(kind: str, survivors: str, bias: bool) -> None:
+    """They stay as they are, and the others are fitted."""
+    given = problem(seeded(lambda: DEAD[kind](bias)), (3, 16))
+    made = networks.Networks(
+        given,
+        Method(survivors=survivors),
+        SurvivorConfig(calibration=SAMPLES, cg_steps=3, stages=2),
+        epsilon=0.1,
+        target_loss=0.0,
+    )
+    found = made.at(made.top // 2)
+    assert bool(torch.isfinite(found.weights).all())
+    pieces, kept = given.layout.unflatten(found.weights), given.layout.unflatten(found.mask)
+    dense, grouped = given.layout.unflatten(given.vector()), "2.weight"
+    where = kept[grouped].clone()
+    if kind in ("groups", "depthwise", "depthwise, pointwise"):
+        where[len(where) // 2 :] = False  # the others have inputs
+    elif kind == "one group":
+        where[:, 4:] = False
+    torch.testing.assert_close(pieces[grouped][where], dense[grouped][where])
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
 def test_outputs_come_nearer_and_what_is_removed_stays_zero(given: Problem, share: float) -> None:
     selection = Selection(given)
@@ -325,6 +372,13 @@ def test_data_that_lie_class_by_class_are_read_from_every_class(
     chosen = torch.cat([y for _, y in whole.batches(100)])
     same = torch.cat([y for _, y in own.train.subset(1500, own.seed).batches(100)])
     assert torch.equal(chosen.sort().values, same) and not torch.equal(chosen, same)
+
+
+def test_systems_without_an_inverse_get_their_smallest_solution() -> None:
+    made = torch.diag_embed(torch.tensor([[2.0, 4.0, 0.0], [1.0, 1.0, 1.0]], dtype=torch.float64))
+    side = torch.tensor([[4.0, 4.0, 0.0], [3.0, 2.0, 1.0]], dtype=torch.float64)[:, :, None]
+    found = _solved_by_roots(made.clone, side)[:, :, 0]
+    assert found.tolist() == [[2.0, 1.0, 0.0], [3.0, 2.0, 1.0]]
 
 
 def test_systems_that_rounding_made_indefinite_are_solved_all_the_same() -> None:

@@ -277,7 +277,9 @@ def _solved(
     """
     size = weights.shape[1]
     used = size + 1 if bias is not None else size
-    delta = RIDGE * float(gram.diagonal()[:size].mean()) + torch.finfo(gram.dtype).tiny
+    delta = RIDGE * float(gram.diagonal()[:size].mean())
+    if delta < torch.finfo(gram.dtype).tiny:  # inputs that are always zero: nothing to fit
+        delta = 1.0
     found = torch.zeros(len(weights), used, dtype=gram.dtype, device=gram.device)
     start, kept = wide(weights), kept.to(gram.device)
     if bias is not None:
@@ -320,11 +322,14 @@ def _solved_by_roots(system: Callable[[], Tensor], side: Tensor) -> Tensor:
     failed = torch.empty(len(root), dtype=torch.int32, device=root.device)
     torch.linalg.cholesky_ex(root, out=(root, failed))
     if bool(failed.any()):
-        found: Tensor = torch.linalg.solve(system(), side)
-    else:
-        half = torch.linalg.solve_triangular(root, side, upper=False)
-        found = torch.linalg.solve_triangular(root.mT, half, upper=True)
-    return found
+        found: Tensor
+        found, singular = torch.linalg.solve_ex(system(), side)
+        if bool(singular.any()):  # of all solutions the smallest
+            found = torch.linalg.pinv(system(), hermitian=True) @ side
+        return found
+    half = torch.linalg.solve_triangular(root, side, upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(root.mT, half, upper=True)
+    return solved
 
 
 def _places(layer: nn.Module, outputs: Tensor) -> int:

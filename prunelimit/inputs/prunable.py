@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 __all__ = [
     "DenseMatrix",
@@ -49,12 +50,14 @@ def prunable_weights(network: nn.Module, *, embeddings: bool = False) -> set[int
 
     Those are the weights of linear layers, of convolutions (also transposed ones), of transformers'
     Conv1D, of the projections of attention, and of recurrent layers and cells. With ``embeddings``
-    the tables of embeddings are added. A tied weight has one identity.
+    the tables of embeddings are added. A tied weight has one identity. One without entries is no
+    weight.
     """
     found = set()
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if _is_prunable(module, name, embeddings):
+            empty = not is_lazy(parameter) and not parameter.numel()
+            if _is_prunable(module, name, embeddings) and not empty:
                 found.add(id(parameter))
     return found
 
