@@ -800,3 +800,42 @@ def test_no_weights_at_all_are_told() -> None:
     data = torch.randn(20, 3), torch.arange(20) % 3
     with pytest.raises(UsageError, match="No weight is left to prune"):
         problem_from_module(nn.Identity(), data, data)
+
+
+OWN_DTYPE = """
+import torch
+
+class Cast(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(64, 10).{kind}()
+
+    def forward(self, inputs):
+        return self.net(inputs.flatten(1).{kind}()).float()
+"""
+
+
+@pytest.mark.parametrize("kind", ["double", "bfloat16", "half"])
+def test_a_forward_with_a_dtype_of_its_own_is_told_which_is_used(
+    prunelimit: Run, tmp_path: Path, kind: str
+) -> None:
+    """Every weight is read in the dtype that the user asks for."""
+    Path("net.py").write_text(OWN_DTYPE.format(kind=kind))
+    torch.save({"net.weight": torch.ones(10, 64), "net.bias": torch.ones(10)}, "net.pt")
+    command = ("measure", "net.pt", "-m", "net.py:Cast", "-d", "digits", "--sparsities", "0.5")
+    refused(prunelimit(*command), "All its weights are float32 here", "cast to no other dtype")
+    if kind == "double":
+        assert prunelimit(*command, "--dtype", "float64", "--epsilon", "0.1").code == 0
+
+
+def test_a_normalisation_by_the_batch_is_told_as_one(prunelimit: Run, tmp_path: Path) -> None:
+    Path("net.py").write_text(
+        "from torch import nn\n"
+        "def network():\n"
+        "    norm = nn.BatchNorm1d(64, track_running_stats=False)\n"
+        "    return nn.Sequential(nn.Flatten(), norm, nn.Linear(64, 10))\n"
+    )
+    state = {"1.weight": torch.ones(64), "1.bias": torch.ones(64)}
+    torch.save({**state, "2.weight": torch.ones(10, 64), "2.bias": torch.ones(10)}, "net.pt")
+    command = ("measure", "net.pt", "-m", "net.py:network", "-d", "digits", "--sparsities", "0.5")
+    refused(prunelimit(*command), "use no statistics of the batch in eval mode")

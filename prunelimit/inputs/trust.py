@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,16 @@ PROBABILITIES = 1e-4
 
 JUDGED = 256
 """Test samples that the plausibility of loss and accuracy is read from."""
+
+ONE_ALONE = "Expected more than 1 value per channel"
+"""What torch says of a normalisation by the statistics of a batch of one."""
+
+NO_STATISTICS = (
+    "let it use no statistics of the batch in eval mode (is there a normalisation without running "
+    "statistics?)"
+)
+OF_DTYPES = re.compile("dtype|scalar type|Input type", re.IGNORECASE)
+"""How torch's messages of tensors with unlike dtypes are known."""
 
 FAR = 0.1
 """It is reported if the accuracy is below what the file claims by more than this and sampling
@@ -116,16 +127,27 @@ def _passed(problem: Problem, inputs: Inputs, spec: str) -> Tensor:
             "says what is wrong."
         ) from error
     except Exception as error:
-        hint = ""
+        if ONE_ALONE in str(error):
+            raise InputError(f"{spec} cannot take one sample alone; {NO_STATISTICS}.") from error
         every = leaves(inputs)
-        codes = any(not each.is_floating_point() for each in every)
-        if codes and "dtype" in str(error).lower():
-            hint = ", or give inputs as floating-point numbers where they are no codes"
-        kind = ", ".join(str(each.dtype).removeprefix("torch.") for each in every)
+        hint = ""
+        if OF_DTYPES.search(str(error)):
+            if any(not each.is_floating_point() for each in every):
+                hint = ", or give inputs as floating-point numbers where they are no codes"
+            else:
+                hint = (
+                    f". All its weights are {_name(problem.dtype)} here, so let its forward cast "
+                    "to no other dtype"
+                )
+        kind = ", ".join(_name(each.dtype) for each in every)
         raise InputError(
             f"{spec} cannot take inputs of shape {words_of_shape(inputs)}, {kind} "
             f"({reason(error)}); check `model` and `data`{hint}."
         ) from error
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> None:
@@ -318,9 +340,8 @@ def _check_alone(problem: Problem, inputs: Inputs, together: Tensor, spec: str) 
     if exact is None and not _differ(together[rows], torch.cat(outputs), slack=1e-2):
         return
     raise InputError(
-        f"{spec} gives a sample some outputs alone and others in a batch; let it use no "
-        "statistics of the batch in eval mode (is there a normalisation without running "
-        "statistics?), and let it ignore padding."
+        f"{spec} gives a sample some outputs alone and others in a batch; {NO_STATISTICS}, and let "
+        "it ignore padding."
     )
 
 
