@@ -17,17 +17,17 @@ from test_results import filled
 from torch import Tensor, nn
 
 from prunelimit.commands.provenance import Recorder
-from prunelimit.commands.prune import _warnings, prune_problem, pruned_result
+from prunelimit.commands.prune import _unseen, _warnings, prune_problem, pruned_result
 from prunelimit.config import LimitConfig, PruneConfig, RunConfig, TrainConfig
 from prunelimit.errors import UsageError
 from prunelimit.inputs.load import Loaded, live, problem_from_module
 from prunelimit.inputs.problem import Problem, Split, evaluate
 from prunelimit.measurement import networks as networks_module
 from prunelimit.measurement import sparsest as module
-from prunelimit.measurement.drop import paired_drop
+from prunelimit.measurement.drop import Drop, paired_drop
 from prunelimit.measurement.sparsest import Sparsest, held_out, sparsest
 from prunelimit.results.schema import schema
-from prunelimit.results.types import DataInfo, ModelInfo
+from prunelimit.results.types import DataInfo, ModelInfo, Within
 from prunelimit.training.l1 import train
 from prunelimit.values import SURVIVORS, EpsilonRule
 
@@ -281,12 +281,32 @@ class TestCommand:
         assert "--within 0.5pp" in outcome.stderr and "`" not in outcome.stderr
 
 
-@pytest.mark.parametrize(("within", "drop", "said"), [(0.05, 0.02, 0), (0.005, 0.02, 1)])
+@pytest.mark.parametrize(
+    ("within", "drop", "error", "said"),
+    [
+        (0.05, 0.02, 0.0, 0),
+        (0.005, 0.02, 0.02, 1),
+        (0.005, 0.009, 0.001, 1),  # beyond its error
+        (0.005, 0.009, 0.003, 0),
+        (0.03, 0.031, 0.02, 1),
+    ],
+)
 def test_a_warning_claims_only_what_was_lost_beyond_the_asked(
-    within: float, drop: float, said: int
+    within: float, drop: float, error: float, said: int
 ) -> None:
     before = types.SimpleNamespace(points=True, accuracy=0.9)
     data = types.SimpleNamespace(metric="accuracy")
-    found = _warnings(PruneConfig(within=within), drop, before, data, ())
+    found = _warnings(PruneConfig(within=within), Drop(drop, error), before, data, ())
     assert len(found) == said
-    assert all("more than the 0.5 asked for" in each for each in found)
+    assert all(f"more than the {100 * within:g} asked for" in each for each in found)
+
+
+@pytest.mark.parametrize("held", [10, 200, 598, 599, 5000])
+@pytest.mark.parametrize("within", [0.005, 0.02])
+def test_so_few_samples_that_a_larger_fall_goes_unseen_are_told(held: int, within: float) -> None:
+    """If each of their answers changed with a chance of ``within``, none does more often than in
+    one case of twenty."""
+    found = Within(tolerance=within, held_out=held, drop=0.0, standard_error=0.0, tried=1)
+    data: Any = types.SimpleNamespace(metric="accuracy")
+    assert bool(_unseen(found, data)) is ((1 - within) ** held > 0.05)
+    assert _unseen(None, data) == []

@@ -25,7 +25,7 @@ from ..inputs.formats import check_suffix, write_network
 from ..inputs.load import Loaded, load
 from ..inputs.problem import Evaluation, Problem, evaluate
 from ..limit.reliability import judge_one_shot
-from ..measurement.drop import paired_drop
+from ..measurement.drop import Drop, paired_drop
 from ..measurement.networks import Networks, goal
 from ..measurement.sparsest import sparsest
 from ..progress import Progress, silent
@@ -63,6 +63,10 @@ COSTLY = 0.01
 """If at least this fraction of accuracy is lost, a better command is named."""
 EARLY = 0.1
 """If the error of the drop costs at least this much sparsity, a warning says so."""
+SURE = 2.0
+"""Standard errors by which a fall beyond what was asked for is more than chance."""
+CONFIDENCE = 0.95
+"""Of the largest fall that held-out samples may not show."""
 THIN = 0.01
 """If less than this share of a layer is kept, a warning says so."""
 
@@ -318,7 +322,8 @@ def pruned_result(
         compensation=pruned.compensation,
         warnings=(
             *_by_error(pruned, removed / prunable),
-            *_warnings(config, drop.mean, before, loaded.data_info, layers),
+            *(_unseen(pruned.within, loaded.data_info) if before.points else ()),
+            *_warnings(config, drop, before, loaded.data_info, layers),
         ),
     )
 
@@ -454,33 +459,50 @@ def _by_error(pruned: Pruned, sparsity: float) -> list[str]:
     ]
 
 
+def _unseen(within: Within | None, data: DataInfo) -> list[str]:
+    """That so few samples judged that a larger fall than was asked for can go unseen: the upper end
+    of the exact interval where none of them changes (Clopper, Pearson 1934)."""
+    if within is None:
+        return []
+    most = 1 - (1 - CONFIDENCE) ** (1 / within.held_out)
+    if most <= within.tolerance:
+        return []
+    return [
+        f"{within.held_out:,} samples held out are too few for {100 * within.tolerance:g} points: "
+        f"even if none of their answers changes, {data.metric.rpartition(':')[2]} can have fallen "
+        f"by {100 * most:.2g}. Give a larger `within` or more training samples."
+    ]
+
+
 def _warnings(
     config: PruneConfig,
-    drop: float,
+    paired: Drop,
     before: Evaluation,
     data: DataInfo,
     layers: tuple[LayerResult, ...],
 ) -> tuple[str, ...]:
     """Warnings about the outcome, a sentence each."""
     found = []
+    drop = paired.mean
     name = data.metric.rpartition(":")[2]
     if not before.points and drop > COSTLY * abs(before.accuracy):
         found.append(
             f"The {name} fell by {drop:.4g} from {before.accuracy:.4g}; give a smaller `amount`."
         )
-    if before.points and drop > COSTLY:
-        lost = f"Pruning lost {100 * drop:.1f} points of {name}"
-        if config.within is not None and drop > config.within:
+    asked, lost = config.within, f"Pruning lost {100 * drop:.1f} points of {name}"
+    if before.points and asked is None and drop > COSTLY:
+        better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
+        if config.survivors == "fixed":
+            better += ", and staged `survivors` reach further"
+        found.append(f"{lost}; {better}.")
+    if before.points and asked is not None:
+        beyond = drop - asked
+        if beyond > min(max(0.0, COSTLY - asked), SURE * paired.standard_error):
             found.append(
-                f"{lost} on the test split, more than the {100 * config.within:g} asked for. The "
+                f"{lost} on the test split, more than the {100 * asked:g} asked for. The "
                 "held-out samples chose this network, and the dense network was trained on them. "
                 "Give a smaller `within`, or an `amount`."
             )
-        elif config.within is None:
-            better = f"`within` 0.5pp finds the sparsest network that keeps its {name}"
-            if config.survivors == "fixed":
-                better += ", and staged `survivors` reach further"
-            found.append(f"{lost}; {better}.")
     thin = [each for each in layers if 1 - each.sparsity < THIN]
     if thin:
         least = min(thin, key=lambda each: 1 - each.sparsity)
