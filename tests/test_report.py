@@ -576,8 +576,13 @@ def test_the_limit_says_whether_it_is_reliable(drawn: Callable[..., list[Axes]],
     (axes,) = drawn(plot_limit, found)
     said = "the limit is reliable" if ok else "the limit is not reliable"
     assert axes.get_title(loc="left").endswith(said)
+    labels = [str(each.get_label()) for each in axes.lines]
+    (label,) = [each for each in labels if each.startswith("limit,")]
+    assert label.endswith("(not reliable)") is not ok
     upper, _ = drawn(plot_measure, [measured()], found)
     assert upper.get_title(loc="left").endswith(said)
+    name = "predicted limit " if ok else "predicted limit (not reliable) "
+    assert any(str(each.get_label()).startswith(name + "9") for each in upper.lines)
     upper, _ = drawn(plot_measure, [measured()], None)
     assert "reliable" not in upper.get_title(loc="left")
 

@@ -28,7 +28,7 @@ from .blocks import (
 )
 from .command import CONFIGS, command_line
 from .sources import Collection, Source
-from .words import ZEROS, digits, matrix, predicted
+from .words import SOURCES, ZEROS, digits, matrix, predicted
 
 __all__ = ["cards", "sections", "verdicts"]
 
@@ -280,21 +280,28 @@ def _limit(found: Collection) -> Section | None:
         for n in range(len(result.variants))
     ]
     errors = [
-        [(str(name),), (of.number(f"limit.errors.{name}", "share-points"),)]
+        [(SOURCES.get(name, name),), (of.number(f"limit.errors.{name}", "share-points"),)]
         for name in limit.errors
         if "." not in name
     ]
+    where, caption = "where the two curves cross", "Width and radius cross at the limit"
+    if limit.errors.get("network"):
+        where = (
+            "the middle of two crossings: of this one, with all parameters free, and of a lower "
+            "one, with the prunable weights alone free"
+        )
+        caption = "Width and radius; the limit is the middle of this crossing and a lower one"
     blocks: list[Any] = [
         Text(
             (
                 "Removing weights costs a radius; the flat directions of the loss allow a width. "
-                "The limit is where the two curves cross: it keeps ",
+                f"The limit is {where}. It keeps ",
                 of.number("limit.kept", "count"), " of ", of.number("model.prunable", "count"),
                 " prunable weights and is ", of.percent("limit.sparsity_of_all"),
                 " of all parameters.",
             )
         ),
-        Picture("limit", "Width and radius cross at the limit", (source,)),
+        Picture("limit", caption, (source,)),
         table(
             "The limit by formula and operator",
             ("formula", "operator", "of prunable weights"), rows, 2, source,

@@ -134,6 +134,10 @@ def predicted(number: str) -> str:
     }.get(number, "predicted")
 
 
+SOURCES = {"network": "what is not pruned"}
+"""Sources of error whose names say too little by themselves."""
+
+
 def verdict(reliability: Reliability) -> str:
     """Whether the limit is reliable, as a part of a title."""
     return f"the limit is {'' if reliability.ok else 'not '}reliable"

@@ -79,7 +79,7 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
             label="removed at radius R, m(R)",
         )  # fmt: skip
         axes.plot([limit.radius], [at], "o", color=RED, markersize=9 * stroke, zorder=5,
-                  label=_limit_label(limit))  # fmt: skip
+                  label=_limit_label(result))  # fmt: skip
         for variant, (x, y) in zip(others, places, strict=True):
             solid = variant.operator == limit.operator
             axes.plot(
@@ -122,10 +122,13 @@ def plot_limit(result: PredictResult, path: Path | None = None) -> Figure:
     return figure
 
 
-def _limit_label(limit: Limit) -> str:
+def _limit_label(result: PredictResult) -> str:
     """Where it is the middle of two readings, the curves cross at the higher one."""
+    limit = result.limit
     found = f"limit, {percent(limit.sparsity)} of prunable weights"
-    return f"{found}, the middle of two" if limit.errors.get("network") else found
+    if limit.errors.get("network"):
+        found += ", the middle of two"
+    return found if result.reliability.ok else f"{found} (not reliable)"
 
 
 def _headline(limit: Limit) -> tuple[str, str]:

@@ -128,7 +128,8 @@ def _numbers(predicted: PredictResult, results: Sequence[MeasureResult]) -> _For
     """The limit, plain if it is known, and what is expected of trained survivors if some are
     there."""
     limit = predicted.limit
-    numbers = [("limit", limit.sparsity, limit.interval, ORANGE, "-")]
+    name = "limit" if predicted.reliability.ok else "limit (not reliable)"
+    numbers = [(name, limit.sparsity, limit.interval, ORANGE, "-")]
     if predicted.one_shot is not None:
         plainly = predicted.one_shot
         numbers.append(("plain", plainly.sparsity, plainly.interval, ORANGE, "-."))

@@ -14,7 +14,7 @@ from ...estimation.plan import Plan
 from ...limit.reliability import judge_one_shot
 from ...results.types import CurvatureSummary, Limit, PredictResult
 from ..command import predicted_line, problem_line
-from ..words import basis, count, interval, matrix, metric, modelled, percent, span
+from ..words import SOURCES, basis, count, interval, matrix, metric, modelled, percent, span
 from .facts import checked_rows, dense_row, layers, reliability_part, rounded_rows, tolerance_rows
 from .parts import BLANK, grid, pairs
 
@@ -138,10 +138,6 @@ def _formula(limit: Limit) -> str:
     if not limit.errors.get("network"):
         return text
     return f"{text}: the middle of all parameters free and of the prunable weights alone"
-
-
-SOURCES = {"network": "what is not pruned"}
-"""Sources of error whose names say too little by themselves."""
 
 
 def _sources(limit: Limit) -> str:
