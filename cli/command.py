@@ -221,12 +221,16 @@ class Command(click.Command):
         except Exception as error:
             if ctx.params.get("verbose"):
                 traceback.print_exc()
-            raise PruneLimitError(_sentence(error)) from error
+            paths, _ = ctx.meta.get(_KEPT, ((), ""))
+            kept = any(each.exists() for each in paths)
+            raise PruneLimitError(_sentence(error, kept)) from error
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, kept: bool) -> str:
+    """What to tell of ``error``; ``kept`` says that unfinished work was kept."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
         return "Memory ran out; lower --batch-size, --samples or --steps."
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"Something unforeseen went wrong ({named[:300]}); run again with -v for the traceback."
+    again = "what is done is kept; run again with --resume -v" if kept else "run again with -v"
+    return f"Something unforeseen went wrong ({named[:300]}); {again} for the traceback."

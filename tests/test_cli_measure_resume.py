@@ -96,6 +96,8 @@ def test_it_goes_on_with_the_networks_that_are_not_made(
         assert outcome.code == (130 if how is KeyboardInterrupt else 3)
         told = "what is done is kept; run the same command with --resume" in outcome.stderr
         assert told is (how is KeyboardInterrupt)
+        again = "what is done is kept; run again with --resume -v" in outcome.stderr
+        assert again is (how is Ended)
         assert not Path("m.json").exists() and resume_path(Path("m.json")).is_dir()
     with monkeypatch.context() as patched:
         made = ending(patched, 1_000)

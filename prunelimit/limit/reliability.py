@@ -189,7 +189,7 @@ def judge_one_shot(one_shot: OneShot, path: Sequence[PathPoint] = ()) -> Reliabi
         reasons.append(
             f"The plain threshold is not resolved: its interval spans {100 * (high - low):.1f} "
             f"percentage points on {one_shot.samples:,} of {one_shot.of_samples:,} samples; give "
-            "more `max_seconds`, or more `samples` to the Hessian."
+            "more `max_seconds` or, with the Hessian, more `samples`."
         )
     return Reliability(
         ok=not reasons, reasons=tuple(reasons), nonquadraticity=one_shot.ratio, path=tuple(path)
