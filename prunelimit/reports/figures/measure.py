@@ -45,6 +45,9 @@ MANY = True
 
 __all__ = ["FIGURE", "plot_measure"]
 
+THICK = 2.4
+"""Width of the bar of a threshold's interval."""
+
 
 def plot_measure(
     results: Sequence[MeasureResult], predicted: PredictResult | None, path: Path | None = None
@@ -190,6 +193,8 @@ def _thresholds(
                 [], [], color=colour, linestyle=":", linewidth=1.6 * stroke,
                 label=f"{words} ({plain(result.method)}) to {percent(loss.sparsity)}",
             )  # fmt: skip
+    if any(result.thresholds for result in results):
+        upper.plot([], [], color=GREY, linewidth=THICK * stroke, label="intervals of thresholds")
 
 
 def _span(axes: Axes, threshold: Threshold, height: float, colour: str, floor: float) -> None:
@@ -198,7 +203,7 @@ def _span(axes: Axes, threshold: Threshold, height: float, colour: str, floor: f
     here = max(1 - threshold.sparsity, floor)
     sides = [[here - min(here, max(1 - high, floor))], [max(here, 1 - low) - here]]
     axes.errorbar(
-        [here], [height], xerr=sides, fmt="none", ecolor=colour, elinewidth=2.4 * paper().stroke
+        [here], [height], xerr=sides, fmt="none", ecolor=colour, elinewidth=THICK * paper().stroke
     )
 
 
