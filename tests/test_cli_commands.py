@@ -211,7 +211,10 @@ class TestPredict:
         assert f"plain {found['sparsity']:.1%}" in said and "with nothing moved" in said
         assert f"limit {limit['sparsity']:.1%}" in said and "surviving weights keeps it" in said
         assert "predicted from 256 of" not in said
-        assert "more --max-seconds, or more --samples" in said and "`" not in outcome.stderr
+        assert (
+            "more --max-seconds or, with the Hessian, more --samples" in said
+            and "`" not in outcome.stderr
+        )
         outcome = prunelimit("predict", trained, *given, "-v")
         assert "`" not in outcome.stderr
         said = " ".join(outcome.stderr.split())
