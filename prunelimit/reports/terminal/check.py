@@ -13,7 +13,8 @@ __all__ = ["check_table", "verdict"]
 
 
 def check_table(result: CheckResult) -> RenderableType:
-    """The verdict, the two numbers where they were compared, and a line for every gate."""
+    """The verdict, the two numbers where they were compared, and a line for every gate. Many numbers
+    that held to a baseline share one."""
     word = Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
     parts: list[RenderableType] = [word]
     agreement = result.agreement
