@@ -13,8 +13,8 @@ __all__ = ["check_table", "verdict"]
 
 
 def check_table(result: CheckResult) -> RenderableType:
-    """The verdict, the two numbers where they were compared, and a line for every gate. Many numbers
-    that held to a baseline share one."""
+    """The verdict, the two numbers where they were compared, and a line for every gate. Where many
+    numbers held to a baseline, they share one."""
     word = Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
     parts: list[RenderableType] = [word]
     agreement = result.agreement
