@@ -215,15 +215,17 @@ class Command(click.Command):
         except KeyboardInterrupt as interrupt:
             if isinstance(interrupt.__context__, PruneLimitError):
                 raise interrupt.__context__ from None  # what it came upon says more
-            paths, clause = ctx.meta.get(_KEPT, ((), ""))
-            left = clause if any(each.exists() for each in paths) else "nothing was written"
-            raise Interrupted(f"Interrupted; {left}.") from None
+            raise Interrupted(f"Interrupted; {_kept(ctx) or 'nothing was written'}.") from None
         except Exception as error:
             if ctx.params.get("verbose"):
                 traceback.print_exc()
-            paths, _ = ctx.meta.get(_KEPT, ((), ""))
-            kept = any(each.exists() for each in paths)
-            raise PruneLimitError(_sentence(error, kept)) from error
+            raise PruneLimitError(_sentence(error, bool(_kept(ctx)))) from error
+
+
+def _kept(ctx: click.Context) -> str:
+    """What to tell a user of unfinished work that is kept; nothing if none is."""
+    paths, clause = ctx.meta.get(_KEPT, ((), ""))
+    return clause if any(each.exists() for each in paths) else ""
 
 
 def _sentence(error: Exception, kept: bool) -> str:

@@ -269,10 +269,8 @@ class TestCommand:
         assert outcome.document["agreement"] is None
         assert len(json.loads(Path("q.json").read_text())) == 1
         assert outcome.stderr.count("::error title=") == 1
-        said = " ".join(outcome.stderr.split())
-        assert all(" ".join(gate["reason"].split())[:40] in said for gate in gates[:3])
-        # What held to a baseline has one line, and the JSON has each.
-        assert f"{len(gates) - 3} numbers held to the baseline" in said and "self-check" in said
+        for gate in gates:
+            assert " ".join(gate["reason"].split())[:40] in " ".join(outcome.stderr.split())
         quiet = prunelimit("check", measured, "--min-sparsity", "0.05", "-q")
         assert quiet.code == 0 and quiet.stderr.startswith("PASSED")
 

@@ -73,7 +73,6 @@ from prunelimit.reports.terminal.spectrum import spectrum_table
 from prunelimit.reports.terminal.train import train_table
 from prunelimit.results.types import (
     Dense,
-    Gate,
     PredictResult,
     Within,
 )
@@ -404,28 +403,6 @@ def test_a_verdict_is_said_first_and_explained() -> None:
     failed = text(check_table(verdict(False)))
     assert failed.startswith("FAILED")
     assert "+13.60 pp (tolerance 2)" in failed and "lies 13.6 pp above" in failed
-
-
-@pytest.mark.parametrize("count", [3, 40])
-def test_numbers_that_held_to_a_baseline_stand_in_one_line(count: int) -> None:
-    """Those that fell, hold for their interval alone or are not reliable have one each."""
-    made = verdict()
-
-    def gate(name: str, value: float, **given: Any) -> Gate:
-        own = {"passed": True, "interval": (0.8, 0.95), "bound": 0.88, "reason": f"{name} is said."}
-        return Gate(**{"name": name, "kind": "baseline", "value": value, **own, **given})
-
-    held = [gate(f"number {place}", 0.9 + place / 1000) for place in range(count)]
-    others = [
-        gate("fallen", 0.7, passed=False), gate("by its interval", 0.87),
-        gate("doubtful", 0.9, reliable=False), gate("floor", 0.95, kind="min-sparsity"),
-    ]  # fmt: skip
-    gates = (*made.gates, *held, *others)
-    shown = text(check_table(dataclasses.replace(made, gates=gates)))
-    assert all(f"{each.name} is said." in shown for each in others)
-    told = [each for each in held if f"{each.name} is said." in shown]
-    assert told == (held if count == 3 else held[:1])  # the first is nearest to failing
-    assert ("40 numbers held to the baseline" in shown) is (count == 40)
 
 
 # -- plots -------------------------------------------------------------------------------------

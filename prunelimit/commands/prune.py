@@ -495,9 +495,9 @@ def _warnings(
         if config.survivors == "fixed":
             better += ", and staged `survivors` reach further"
         found.append(f"{lost}; {better}.")
-    if before.points and asked is not None:
-        beyond = drop - asked
-        if beyond > min(max(0.0, COSTLY - asked), SURE * paired.standard_error):
+    if before.points and asked is not None and drop > asked:
+        surely = drop - asked > SURE * paired.standard_error
+        if surely or drop > COSTLY:
             found.append(
                 f"{lost} on the test split, more than the {100 * asked:g} asked for. The "
                 "held-out samples chose this network, and the dense network was trained on them. "

@@ -321,15 +321,15 @@ def _solved_by_roots(system: Callable[[], Tensor], side: Tensor) -> Tensor:
     root = system().mT  # the same matrix, and laid out as LAPACK wants it
     failed = torch.empty(len(root), dtype=torch.int32, device=root.device)
     torch.linalg.cholesky_ex(root, out=(root, failed))
+    found: Tensor
     if bool(failed.any()):
-        found: Tensor
         found, singular = torch.linalg.solve_ex(system(), side)
         if bool(singular.any()):  # of all solutions the smallest
             found = torch.linalg.pinv(system(), hermitian=True) @ side
-        return found
-    half = torch.linalg.solve_triangular(root, side, upper=False)
-    solved: Tensor = torch.linalg.solve_triangular(root.mT, half, upper=True)
-    return solved
+    else:
+        half = torch.linalg.solve_triangular(root, side, upper=False)
+        found = torch.linalg.solve_triangular(root.mT, half, upper=True)
+    return found
 
 
 def _places(layer: nn.Module, outputs: Tensor) -> int:

@@ -165,8 +165,8 @@ def _taken(
     if folded:
         notices.append(
             f"{listed(folded)} parametrized or masked in the network; the plain weights that the "
-            "network computes with are pruned and written. The network loads them once torch's "
-            "remove_parametrizations, remove_weight_norm or prune.remove has made it plain."
+            "network computes with are pruned and written. The network loads them once its own "
+            "parametrizations, norms of weights and masks are removed."
         )
     after = network.state_dict()
     tensors = {

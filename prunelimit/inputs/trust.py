@@ -110,7 +110,7 @@ def passed(problem: Problem, inputs: Inputs, spec: str) -> Tensor:
             "something with .logits."
         )
     if not found.is_floating_point():
-        kind = str(found.dtype).removeprefix("torch.")
+        kind = _name(found.dtype)
         raise InputError(f"{spec} gives {kind} outputs; let it return floating-point logits.")
     return found
 
@@ -157,7 +157,7 @@ def _check_shape(problem: Problem, outputs: Any, targets: Tensor, spec: str) -> 
             "something with .logits."
         )
     if not outputs.is_floating_point():
-        kind = str(outputs.dtype).removeprefix("torch.")
+        kind = _name(outputs.dtype)
         raise InputError(f"{spec} gives {kind} outputs; let it return floating-point logits.")
     if not outputs.ndim:
         raise InputError(

@@ -8,6 +8,7 @@ from .. import plugins
 from ..results.types import DataInfo, OneShot, Reliability, SharpnessMeasure, Threshold
 
 __all__ = [
+    "SOURCES",
     "ZEROS",
     "basis",
     "count",
@@ -25,11 +26,14 @@ __all__ = [
     "score",
     "span",
     "unit",
+    "verdict",
 ]
 
 
 ZEROS = "Zeros take less space once packed, as in .pt.gz; they do not make a CPU or GPU faster."
 """What removed weights are good for."""
+SOURCES = {"network": "what is not pruned"}
+"""Sources of error whose names say too little by themselves."""
 
 
 def digits(fractions: Iterable[float]) -> int:
@@ -132,10 +136,6 @@ def predicted(number: str) -> str:
         "limit": "predicted limit",
         "between": "predicted between plain and limit",
     }.get(number, "predicted")
-
-
-SOURCES = {"network": "what is not pruned"}
-"""Sources of error whose names say too little by themselves."""
 
 
 def verdict(reliability: Reliability) -> str:

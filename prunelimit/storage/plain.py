@@ -60,15 +60,12 @@ def save_plain(state: object, path: Path) -> None:
             torch.save(state, file)
     except Exception as error:
         path.unlink(missing_ok=True)
-        raise _of_the_system(error) from error
-
-
-def _of_the_system(error: BaseException) -> BaseException:
-    """The OSError that led to ``error``, if one did; torch raises its own in place of it."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, OSError):
-        found = found.__cause__ or found.__context__
-    return error if found is None else found
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__  # torch raises its own in its place
+        if cause is None:
+            raise
+        raise OSError(cause.errno, cause.strerror) from error
 
 
 def check_sums(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Mapping
@@ -35,8 +34,9 @@ def write_summed(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file(found, temporary, {SUM: _sum(found)})
     except SafetensorError as error:
         told = NUMBER.search(str(error))
-        number = int(told[1]) if told else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from error
+        if told is None:
+            raise
+        raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from error
     temporary.replace(path)
 
 

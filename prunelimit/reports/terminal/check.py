@@ -13,8 +13,7 @@ __all__ = ["check_table", "verdict"]
 
 
 def check_table(result: CheckResult) -> RenderableType:
-    """The verdict, the two numbers where they were compared, and a line for every gate. Where many
-    numbers held to a baseline, they share one."""
+    """The verdict, the two numbers where they were compared, and a line for every gate."""
     word = Text("PASSED", style="bold green") if result.passed else Text("FAILED", style="bold red")
     parts: list[RenderableType] = [word]
     agreement = result.agreement
@@ -38,28 +37,12 @@ def check_table(result: CheckResult) -> RenderableType:
         )
         parts += [point(said) for said in (*agreement.reasons, *agreement.notes)]
     others = [gate for gate in result.gates if gate.kind != "agreement"]
-    # Those that pass for their intervals alone, or are not reliable, have to be read.
-    held = [
-        gate
-        for gate in others
-        if gate.kind == "baseline" and gate.passed and gate.reliable and gate.value >= gate.bound
-    ]
-    if len(held) <= FEW_HELD:
-        held = []
-    rows = [
-        ("passed" if gate.passed else "FAILED", gate.reason) for gate in others if gate not in held
-    ]
-    if held:
-        nearest = min(held, key=lambda gate: gate.value - gate.bound)
-        said = f"{len(held)} numbers held to the baseline; nearest to failing: {nearest.reason}"
-        rows.append(("passed", said))
-    if rows:
+    if others:
+        rows = [("passed" if gate.passed else "FAILED", gate.reason) for gate in others]
         parts.append(pairs(f"Floors and baselines of {result.model.spec}", rows))
     return Group(*parts)
 
 
-FEW_HELD = 3
-"""Numbers that held to a baseline which have a line each. The JSON has all of them."""
 FEW_REASONS = 3
 """Gates that failed whose reasons stand in one line."""
 
